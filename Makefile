@@ -1,0 +1,33 @@
+# Every target makes its own environment in .venv first; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS = 1
+
+.PHONY: demo test validate lint clean
+
+demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
+	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo
+
+test: $(VENV)/installed  ## the quick tests
+	$(BIN)/python -m pytest
+
+validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)
+	$(BIN)/python -m pytest -m slow
+	$(BIN)/python examples/validation/coverage.py two_channel_2d --repeats 100
+	$(BIN)/python examples/validation/coverage.py lj7 --repeats 40
+
+lint: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet ruff
+	$(BIN)/ruff check .
+
+# torch goes first and pinned: a later package could otherwise pull another build of it
+$(VENV)/installed: setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

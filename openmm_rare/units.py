@@ -1,0 +1,129 @@
+"""Quantity or float to md units, once, at the door.
+
+Inside the package every number is a plain float in OpenMM's md units: nm, ps, kJ/mol, Da, K.
+"""
+
+import math
+import re
+from typing import Any
+
+from openmm import unit as u
+
+KB: float = 0.00831446261815324
+"""Boltzmann constant in kJ/mol/K (CODATA 2018, exact)."""
+
+_ELECTRONVOLT_PER_MOLE = 96.48533212331 * u.kilojoule_per_mole
+
+# Every spelling that `parse_quantity` accepts. Explicit, because evaluating text is unsafe and guessing units is worse.
+_UNITS = {
+    "K": u.kelvin,
+    "fs": u.femtosecond,
+    "ps": u.picosecond,
+    "ns": u.nanosecond,
+    "us": u.microsecond,
+    "nm": u.nanometer,
+    "A": u.angstrom,
+    "angstrom": u.angstrom,
+    "kJ/mol": u.kilojoule_per_mole,
+    "kcal/mol": u.kilocalorie_per_mole,
+    "eV": _ELECTRONVOLT_PER_MOLE,
+    "meV": 0.001 * _ELECTRONVOLT_PER_MOLE,
+    "Da": u.dalton,
+    "amu": u.dalton,
+    "e": u.elementary_charge,
+    "deg": u.degree,
+    "rad": u.radian,
+    "1/fs": u.femtosecond**-1,
+    "1/ps": u.picosecond**-1,
+    "1/ns": u.nanosecond**-1,
+    "1/us": u.microsecond**-1,
+    "1/s": u.second**-1,
+    "bar": u.bar,
+    "atm": u.atmosphere,
+}
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
+
+
+def in_md_units(value: Any, unit: u.Unit, name: str) -> float:
+    """A number in the given unit, from an OpenMM quantity or a bare number already in it.
+
+    Parameters
+    ----------
+    value : openmm.unit.Quantity or number
+        One scalar.
+    unit : openmm.unit.Unit
+        The unit of the returned float, e.g. ``openmm.unit.picosecond``.
+    name : str
+        Name of the argument, for the message.
+
+    Returns
+    -------
+    float
+        Finite.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ, or the value is not one finite number.
+    """
+    expected = f"expected a finite number in {unit.get_name()} or an openmm.unit.Quantity convertible to it"
+    number = value
+    if u.is_quantity(value):
+        if not value.unit.is_compatible(unit):
+            raise ValueError(f"{name} = {value} has the wrong unit; {expected}")
+        number = value.value_in_unit(unit)
+    try:
+        if isinstance(number, (bool, str)):
+            raise TypeError
+        result = float(number)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} = {value!r} is not a number; {expected}") from None
+    if not math.isfinite(result):
+        raise ValueError(f"{name} = {value} is not finite; {expected}")
+    return result
+
+
+def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:
+    """A number in the given unit, from text such as ``"600 K"``, ``"2 fs"`` or ``"0.1 nm"``, or from a bare number.
+
+    Energies are molar; ``eV`` and ``meV`` mean per particle and are converted with 96.4853 kJ/mol.
+
+    Parameters
+    ----------
+    text : str or number
+        A number, optionally followed by a unit. Without unit, the number is taken to be in `unit`.
+    unit : openmm.unit.Unit
+        The unit of the returned float.
+    name : str
+        Name of the setting, for the message.
+
+    Returns
+    -------
+    float
+        Finite.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a number with an optional unit, or the unit is unknown or of another dimension.
+    """
+    if not isinstance(text, str):
+        return in_md_units(text, unit, name)
+    allowed = [spelling for spelling, known in _UNITS.items() if _dimension(known).is_compatible(unit)]
+    units = ", ".join(allowed) or unit.get_name()
+    example = f'allowed: a number with one of the units {units}, e.g. "2 {units.split(", ")[0]}", or a bare number'
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{name} = {text!r} is not a number with a unit; {example} in {unit.get_name()}")
+    number, spelling = float(match[1]), match[2]
+    if spelling is None:
+        return in_md_units(number, unit, name)
+    if spelling not in allowed:
+        problem = "a unit of another dimension" if spelling in _UNITS else "an unknown unit"
+        raise ValueError(f"{name} = {text!r} has {problem}, {spelling!r}; {example} in {unit.get_name()}")
+    return in_md_units(number * _UNITS[spelling], unit, name)
+
+
+def _dimension(known: u.Unit | u.Quantity) -> u.Unit:
+    """The unit behind an entry of the table, which may be a multiple of a unit."""
+    return known.unit if u.is_quantity(known) else known
