@@ -1,0 +1,227 @@
+"""Training from nothing: find an easy temperature, train there, carry the model down to the wanted one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .committor import CommittorModel
+from .flux import FluxState, RootDensity, run_flux
+from .inference import FastImportance
+from .settings import Settings
+from .training import SegmentData, Trainer
+from .walkers import Propagator
+from .weighted_paths import run_roots
+
+if TYPE_CHECKING:
+    from .systems.base import RareEventSystem
+
+__all__ = ["Task", "anneal", "temperature_ladder"]
+
+Task = Callable[[str, Callable[[np.random.SeedSequence], Mapping]], Mapping]
+"""Runs a named unit of work once: ``task(kind, compute)`` returns what ``compute(seed)`` returned, now or in an earlier run."""
+
+_EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
+
+
+def temperature_ladder(hot: float, cold: float, ratio: float) -> list[float]:
+    """Temperatures from ``hot`` down to ``cold`` in equal ratios of about ``ratio``; both ends included."""
+    if hot <= cold * 1.0001:
+        return [cold]
+    steps = max(1, int(np.ceil(np.log(hot / cold) / -np.log(ratio))))
+    return [float(hot * (cold / hot) ** (i / steps)) for i in range(steps + 1)]
+
+
+def anneal(
+    target: RareEventSystem,
+    model: CommittorModel,
+    settings: Settings,
+    platform: str,
+    task: Task,
+    fresh: bool,
+) -> Iterator[tuple[float, Mapping]]:
+    """Train ``model`` in place down to the temperature of ``target``; yields (temperature, round record) as it goes.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+    model : CommittorModel
+        Untrained (``fresh``), or trained at ``model.temperature``.
+    settings : Settings
+    platform : str
+    task : callable
+        See :data:`Task`; every round is one task of kind "training".
+    fresh : bool
+        Start from an easy temperature with random weights.
+    """
+    if settings.annealing:
+        ladder = [*settings.annealing, target.temperature]
+    elif fresh:
+        hot = _easy_temperature(target, settings, platform, task)
+        ladder = temperature_ladder(hot, target.temperature, settings.ladder_ratio)
+    else:
+        ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
+    for number, temperature in enumerate(ladder):
+        stage = target.with_temperature(temperature)
+        exits = _exits(stage, settings, platform, task)
+        if fresh and number == 0:
+            model.standardize(exits)
+        rounds = settings.first_stage_rounds if fresh and number == 0 else settings.stage_rounds
+        if number == len(ladder) - 1:
+            rounds = max(rounds, settings.last_stage_rounds)
+        yield from _train_stage(stage, model, exits, rounds, settings, platform, task)
+        model.temperature = temperature
+
+
+def _exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task) -> np.ndarray:
+    """A short flux run at the temperature of the stage."""
+
+    def compute(seed: np.random.SeedSequence) -> Mapping:
+        rng = np.random.default_rng(seed)
+        state, steps = FluxState.start(stage, settings.training_flux_walkers), 0
+        found: list[np.ndarray] = []
+        n_steps = settings.training_flux_steps
+        while sum(map(len, found)) < settings.training_exits and n_steps <= 64 * settings.training_flux_steps:
+            chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng)
+            state, steps = chunk.state, steps + chunk.walker_steps
+            # the first stretch only equilibrates, unless exits are so rare that every one counts
+            found = [chunk.exits] if len(found) == 0 else [*found, chunk.exits]
+            n_steps *= 2
+        pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= settings.training_exits else found)
+        if len(pool) == 0:
+            raise RuntimeError(
+                f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
+                "A may cover its whole basin; make it smaller"
+            )
+        if len(pool) > settings.training_exits:
+            pool = pool[rng.choice(len(pool), settings.training_exits, replace=False)]
+        return {"temperature_k": stage.temperature, "exits": pool, "walker_steps": steps}
+
+    return np.asarray(task("training_exits", compute)["exits"])
+
+
+class _NoImportance:
+    """ln I = 0 everywhere: plain dynamics without branching."""
+
+    def log_importance(self, positions: np.ndarray) -> np.ndarray:
+        return np.zeros(len(positions))
+
+
+def _easy_temperature(target: RareEventSystem, settings: Settings, platform: str, task: Task) -> float:
+    """The lowest temperature of a rising series at which unaided exits reach B often enough to learn from."""
+    temperature = target.temperature
+    for _ in range(settings.heating_tries):
+        stage = target.with_temperature(temperature)
+        exits = _exits(stage, settings, platform, task)
+
+        def compute(seed: np.random.SeedSequence, stage: RareEventSystem = stage, exits: np.ndarray = exits) -> Mapping:
+            rng = np.random.default_rng(seed)
+            roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
+            plain = Propagator(stage, None, 0.0, settings.n_slots, platform, seed)
+            batch = run_roots(plain, _NoImportance(), roots, 0.0, rng, max_steps=settings.training_max_steps)
+            return {"temperature_k": stage.temperature, "hits": int(batch.arrivals.sum()), "walker_steps": batch.walker_steps}
+
+        hits = int(task("training_heating", compute)["hits"])
+        if hits >= _EASY * settings.heating_roots:
+            return temperature
+        temperature *= settings.heating_factor
+    raise RuntimeError(
+        f"state B of {target.name} was never reached from A, not even at {temperature / settings.heating_factor:.0f} K: "
+        "check that B is where you think it is (the run tested it on every frame), or give annealing temperatures"
+    )
+
+
+def _train_stage(
+    stage: RareEventSystem,
+    model: CommittorModel,
+    exits: np.ndarray,
+    rounds: int,
+    settings: Settings,
+    platform: str,
+    task: Task,
+) -> Iterator[tuple[float, Mapping]]:
+    trainer = Trainer(model, settings.batch)
+    buffer: list[SegmentData] = []
+    for number in range(rounds):
+
+        def compute(seed: np.random.SeedSequence, number: int = number) -> Mapping:
+            return _round(stage, trainer, buffer, exits, number / rounds, settings, platform, seed)
+
+        record = task("training", compute)
+        trainer.set_state(record)
+        segments = SegmentData(*(np.asarray(record[name]) for name in ("start", "end", "log_weight", "status")))
+        buffer.append(segments)
+        while len(buffer) > 1 and sum(map(len, buffer[1:])) >= settings.buffer:
+            buffer.pop(0)
+        yield stage.temperature, record
+
+
+def _round(
+    stage: RareEventSystem,
+    trainer: Trainer,
+    buffer: list[SegmentData],
+    exits: np.ndarray,
+    progress: float,
+    settings: Settings,
+    platform: str,
+    seed: np.random.SeedSequence,
+) -> dict:
+    """Sample segments with the present model, then train it on the buffer."""
+    rng = np.random.default_rng(seed)
+    importance = FastImportance(trainer.model)
+    roots, log_w, level = _training_roots(importance, exits, buffer, settings, rng)
+    propagator = Propagator(stage, importance, settings.training_strength, settings.n_slots, platform, seed)
+    batch = run_roots(
+        propagator,
+        importance,
+        roots,
+        level,
+        rng,
+        log_weights=log_w,
+        stride=settings.stride,
+        max_population=settings.training_population,
+        collect=settings.collect,
+        max_steps=settings.training_max_steps,
+    )
+    segments = batch.segments
+    fit = trainer.fit(
+        SegmentData.concatenate([*buffer, segments], settings.buffer),
+        rng,
+        settings.updates,
+        settings.learning_rate * settings.learning_rate_decay**progress,
+    )
+    return {
+        "temperature_k": stage.temperature,
+        "p_ab": float(batch.contribution[: settings.training_roots].mean()),
+        "arrivals": int(batch.arrivals.sum()),
+        "walker_steps": batch.walker_steps,
+        **fit,
+        **{name: getattr(segments, name) for name in ("start", "end", "log_weight", "status")},
+        **trainer.state(),
+    }
+
+
+def _training_roots(
+    importance: FastImportance, exits: np.ndarray, buffer: list[SegmentData], settings: Settings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Roots of a training round, their starting ln w, and ln C: exits drawn by G, then replayed starts of segments.
+
+    The replayed starts are spread evenly over ln I, so that every depth between A and B keeps being visited.
+    """
+    log_importance = importance.log_importance(exits)
+    density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
+    index = density.draw(log_importance, settings.training_roots, rng)
+    roots, log_w = exits[index], -np.log(density(log_importance[index]))
+    level = float(np.logaddexp.reduce(log_w + log_importance[index]) - np.log(len(index)))
+    if not buffer:
+        return roots, log_w, level
+    starts = np.concatenate([part.start for part in buffer])
+    starts = starts[rng.integers(0, len(starts), 20 * settings.replayed_roots)]
+    depth = importance.log_importance(starts)
+    bins = np.clip(((depth - depth.min()) / max(np.ptp(depth), 1e-6) * 20).astype(int), 0, 19)
+    flat = 1.0 / np.bincount(bins, minlength=20)[bins]
+    chosen = rng.choice(len(starts), settings.replayed_roots, p=flat / flat.sum())
+    # their weight plays no part in the loss; started inside the window they neither split nor die at once
+    return np.concatenate([roots, starts[chosen]]), np.concatenate([log_w, level - depth[chosen]]), level

@@ -1,0 +1,172 @@
+"""The committor model: descriptor, network and logit; saved as plain tensors and JSON, never pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import __version__
+from .descriptors import build_descriptor
+
+__all__ = ["CommittorModel"]
+
+_FIRST_LOGIT = -3.0  # an untrained model says that B is unlikely, everywhere alike
+_FORMAT = "openmm_rare committor model 1"
+
+
+class CommittorModel(nn.Module):
+    r"""A learned committor :math:`I(x)`: the probability to reach B before A.
+
+    The network returns the logit q; :math:`\ln I = -\mathrm{softplus}(-q)` stays finite for every q.
+
+    Parameters
+    ----------
+    descriptor : dict
+        Specification for :func:`openmm_rare.descriptors.build_descriptor`.
+    n_atoms : int
+        Atoms of one walker.
+    hidden : sequence of int
+        Widths of the hidden layers (SiLU).
+    temperature : float
+        Temperature in K at which the model is (being) trained.
+    fingerprint : str
+        Fingerprint of the system and its states; a model refuses to be loaded for another.
+    """
+
+    def __init__(
+        self,
+        descriptor: Mapping,
+        n_atoms: int,
+        hidden: tuple[int, ...] = (64, 64, 64),
+        temperature: float = 300.0,
+        fingerprint: str = "",
+    ) -> None:
+        super().__init__()
+        self.spec = dict(descriptor)
+        self.n_atoms, self.hidden = int(n_atoms), tuple(int(width) for width in hidden)
+        self.temperature, self.fingerprint = float(temperature), fingerprint
+        self.descriptor = build_descriptor(self.spec, self.n_atoms)
+        width = self.descriptor.n_features
+        self.register_buffer("feature_mean", torch.zeros(width))
+        self.register_buffer("feature_scale", torch.ones(width))
+        layers: list[nn.Module] = []
+        for size in self.hidden:
+            layers += [nn.Linear(width, size), nn.SiLU()]
+            width = size
+        self.network = nn.Sequential(*layers, nn.Linear(width, 1))
+        nn.init.constant_(self.network[-1].bias, _FIRST_LOGIT)
+
+    def standardize(self, positions: np.ndarray) -> None:
+        """Set the scaling of the features from sample positions ``(n, n_atoms, 3)`` in nm."""
+        with torch.no_grad():
+            features = self.descriptor(torch.as_tensor(positions, dtype=torch.float32))
+            self.feature_mean.copy_(features.mean(0))
+            # a feature that hardly varies in the sample must not be blown up later
+            floor = 1e-3 * features.abs().mean(0) + 1e-6
+            self.feature_scale.copy_(torch.maximum(features.std(0), floor))
+
+    def logit(self, positions: Tensor) -> Tensor:
+        """Logit q of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
+        features = (self.descriptor(positions) - self.feature_mean) / self.feature_scale
+        return self.network(features)[:, 0]
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return ln I of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
+        return nn.functional.logsigmoid(self.logit(positions))
+
+    def log_importance(self, positions: np.ndarray, batch: int = 8192) -> np.ndarray:
+        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+        result = np.empty(len(positions))
+        with torch.no_grad():
+            for start in range(0, len(positions), batch):
+                block = torch.as_tensor(positions[start : start + batch], dtype=torch.float32)
+                result[start : start + batch] = self(block).numpy()
+        return result
+
+    def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ln I and its gradient in 1/nm for positions ``(n, n_atoms, 3)``: arrays ``(n,)`` and ``(n, n_atoms, 3)``."""
+        x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
+        value = self(x)
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+        return value.detach().numpy().astype(np.float64), gradient.numpy().astype(np.float64)
+
+    def metadata(self) -> dict:
+        """Everything but the tensors, JSON-able."""
+        return {
+            "format": _FORMAT,
+            "version": __version__,
+            "descriptor": self.spec,
+            "n_atoms": self.n_atoms,
+            "hidden": list(self.hidden),
+            "temperature_k": self.temperature,
+            "fingerprint": self.fingerprint,
+        }
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Copies of parameters and buffers by name."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Load what :meth:`tensors` returned."""
+        self.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in tensors.items()})
+
+    def copy(self, temperature: float | None = None) -> CommittorModel:
+        """An independent copy, optionally labelled with another temperature in K."""
+        twin = CommittorModel(self.spec, self.n_atoms, self.hidden, temperature or self.temperature, self.fingerprint)
+        twin.set_tensors(self.tensors())
+        return twin
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to an ``.npz`` file of plain arrays and one JSON string (temporary name, then renamed)."""
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        with open(temporary, "wb") as stream:
+            np.savez(stream, metadata=np.array(json.dumps(self.metadata())), **self.tensors())
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path, fingerprint: str | None = None) -> CommittorModel:
+        """Read a model.
+
+        Parameters
+        ----------
+        path : path
+            File written by :meth:`save`.
+        fingerprint : str, optional
+            Fingerprint of the system that the model is wanted for.
+
+        Raises
+        ------
+        ValueError
+            If the file is no model, is damaged, or belongs to another system or other states.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                metadata = json.loads(str(archive["metadata"]))
+                tensors = {name: archive[name] for name in archive.files if name != "metadata"}
+            if metadata["format"] != _FORMAT:
+                raise ValueError(f"format {metadata['format']!r}, this version reads {_FORMAT!r}")
+            model = cls(
+                metadata["descriptor"],
+                metadata["n_atoms"],
+                tuple(metadata["hidden"]),
+                metadata["temperature_k"],
+                metadata["fingerprint"],
+            )
+            model.set_tensors(tensors)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} is not a readable committor model ({error}); train a new one") from error
+        if fingerprint is not None and fingerprint != model.fingerprint:
+            raise ValueError(
+                f"{path} was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
+                f"this system has {fingerprint[:12]}); train a new model, or rebuild the system it belongs to"
+            )
+        return model

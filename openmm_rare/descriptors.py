@@ -1,0 +1,206 @@
+"""Descriptors: torch modules that turn positions into smooth features for the committor network.
+
+Every descriptor is built from a JSON-able specification, so that a saved model can be rebuilt without pickle.
+Positions have shape ``(n_walkers, n_atoms, 3)`` in nm; features have shape ``(n_walkers, n_features)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Descriptor", "build_descriptor"]
+
+
+class Descriptor(nn.Module):
+    """A differentiable map from positions to features.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of columns that :meth:`forward` returns.
+    """
+
+    n_features: int
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return the features, shape ``(n_walkers, n_features)``, of positions ``(n_walkers, n_atoms, 3)`` in nm."""
+        raise TypeError(f"{type(self).__name__} does not define forward()")
+
+
+class _PairDescriptor(Descriptor):
+    """A descriptor of the squared pair distances alone; several of them share one evaluation of the distances."""
+
+    def __init__(self, n_atoms: int) -> None:
+        super().__init__()
+        first, second = torch.triu_indices(n_atoms, n_atoms, 1)
+        difference = torch.zeros(len(first), n_atoms)
+        rows = torch.arange(len(first))
+        difference[rows, first], difference[rows, second] = 1.0, -1.0
+        self.register_buffer("difference", difference, persistent=False)
+        self.n_pairs = len(first)
+
+    def squared_distances(self, positions: Tensor) -> Tensor:
+        """Squared pair distances, shape ``(n_walkers, n_pairs)``, nm^2, in the order of ``numpy.triu_indices``."""
+        # a product with the +1/-1 matrix: its backward pass is another product, much cheaper than indexed gathers
+        total = None
+        for column in positions.unbind(-1):
+            term = (column @ self.difference.T) ** 2
+            total = term if total is None else total + term
+        return total
+
+    def from_squared_distances(self, r2: Tensor) -> Tensor:
+        """Features of squared pair distances ``(n_walkers, n_pairs)``."""
+        raise TypeError(f"{type(self).__name__} does not define from_squared_distances()")
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Features of positions ``(n_walkers, n_atoms, 3)`` in nm."""
+        return self.from_squared_distances(self.squared_distances(positions))
+
+
+class PairDistances(_PairDescriptor):
+    """All pair distances in nm, in the order of the atoms, or sorted (invariant to permutations of like atoms)."""
+
+    def __init__(self, n_atoms: int, sort: bool) -> None:
+        super().__init__(n_atoms)
+        self.sort, self.n_features = sort, self.n_pairs
+
+    def from_squared_distances(self, r2: Tensor) -> Tensor:
+        """Distances ``(n_walkers, n_pairs)`` in nm."""
+        distances = torch.sqrt(r2)
+        return torch.sort(distances, dim=1)[0] if self.sort else distances
+
+
+class Coordination(_PairDescriptor):
+    r"""Coordination numbers :math:`c_i = \sum_{j\neq i} 1/(1+(r_{ij}/r_0)^8)`, in the order of the atoms or sorted."""
+
+    def __init__(self, n_atoms: int, radius: float, sort: bool) -> None:
+        super().__init__(n_atoms)
+        self.radius, self.sort, self.n_features = float(radius), sort, n_atoms
+        self.register_buffer("incidence", self.difference.abs(), persistent=False)
+
+    def from_squared_distances(self, r2: Tensor) -> Tensor:
+        """Coordination numbers ``(n_walkers, n_atoms)``."""
+        fourth = (r2 / self.radius**2).square().square()  # far cheaper than a power
+        coordination = torch.reciprocal(1.0 + fourth) @ self.incidence
+        return torch.sort(coordination, dim=1)[0] if self.sort else coordination
+
+
+class CoordinationMoments(Coordination):
+    """Second and third central moments of the coordination numbers (divided by the number of atoms)."""
+
+    def __init__(self, n_atoms: int, radius: float) -> None:
+        super().__init__(n_atoms, radius, sort=False)
+        self.n_features = 2
+
+    def from_squared_distances(self, r2: Tensor) -> Tensor:
+        """Moments ``(n_walkers, 2)``."""
+        coordination = super().from_squared_distances(r2)
+        deviation = coordination - coordination.mean(1, keepdim=True)
+        return torch.stack([(deviation**2).mean(1), (deviation**3).mean(1)], 1)
+
+
+class Coordinates(Descriptor):
+    """Chosen Cartesian coordinates divided by a scale, optionally multiplied by a fixed matrix."""
+
+    def __init__(self, columns: Sequence[int], scale: float, matrix: Sequence[Sequence[float]] | None) -> None:
+        super().__init__()
+        self.scale = float(scale)
+        self.register_buffer("columns", torch.as_tensor(list(columns), dtype=torch.long), persistent=False)
+        self.register_buffer("matrix", None if matrix is None else torch.tensor(matrix, dtype=torch.float32), persistent=False)
+        self.n_features = len(columns) if matrix is None else len(matrix)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Coordinates ``(n_walkers, n_features)`` in units of the scale."""
+        values = positions.flatten(1)[:, self.columns] / self.scale
+        return values if self.matrix is None else values @ self.matrix.T.to(values.dtype)
+
+
+class Dihedrals(Descriptor):
+    r"""Sine and cosine pairs :math:`\tfrac12(\sin\phi+1), \tfrac12(\cos\phi+1)` of dihedral angles (Jung et al., SI)."""
+
+    def __init__(self, atoms: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.register_buffer("atoms", torch.as_tensor(atoms, dtype=torch.long).reshape(-1, 4), persistent=False)
+        self.n_features = 2 * len(self.atoms)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Features ``(n_walkers, 2 * n_dihedrals)``: all sines, then all cosines."""
+        p0, p1, p2, p3 = positions[:, self.atoms].unbind(2)
+        b0, b1, b2 = p0 - p1, p2 - p1, p3 - p2
+        axis = b1 / torch.linalg.vector_norm(b1, dim=-1, keepdim=True)
+        v = b0 - (b0 * axis).sum(-1, keepdim=True) * axis
+        w = b2 - (b2 * axis).sum(-1, keepdim=True) * axis
+        cosine, sine = (v * w).sum(-1), (torch.linalg.cross(axis, v) * w).sum(-1)
+        norm = torch.sqrt(cosine**2 + sine**2)
+        return torch.cat([0.5 * (sine / norm + 1.0), 0.5 * (cosine / norm + 1.0)], 1)
+
+
+class Concatenate(Descriptor):
+    """Several descriptors side by side; those of pair distances share one evaluation of the distances."""
+
+    def __init__(self, parts: Sequence[Descriptor]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.n_features = sum(part.n_features for part in parts)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Features of all parts, in their order."""
+        r2, columns = None, []
+        for part in self.parts:
+            if isinstance(part, _PairDescriptor):
+                r2 = part.squared_distances(positions) if r2 is None else r2
+                columns.append(part.from_squared_distances(r2))
+            else:
+                columns.append(part(positions))
+        return torch.cat(columns, 1)
+
+
+_KINDS = {
+    "pair_distances": (lambda n, spec: PairDistances(n, sort=False), set()),
+    "sorted_distances": (lambda n, spec: PairDistances(n, sort=True), set()),
+    "coordination": (lambda n, spec: Coordination(n, spec["radius"], bool(spec.get("sorted", False))), {"radius", "sorted"}),
+    "coordination_moments": (lambda n, spec: CoordinationMoments(n, spec["radius"]), {"radius"}),
+    "coordinates": (
+        lambda n, spec: Coordinates(spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix")),
+        {"columns", "scale", "matrix"},
+    ),
+    "dihedrals": (lambda n, spec: Dihedrals(spec["atoms"]), {"atoms"}),
+    "concatenate": (
+        lambda n, spec: Concatenate([build_descriptor(part, n) for part in spec["parts"]]),
+        {"parts"},
+    ),
+}
+
+
+def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
+    """Build a descriptor from its specification.
+
+    Parameters
+    ----------
+    spec : dict
+        ``{"kind": ...}`` and the keys of that kind: ``pair_distances``; ``sorted_distances``; ``coordination``
+        (``radius`` in nm, ``sorted``); ``coordination_moments`` (``radius``); ``coordinates`` (``columns`` of the
+        flattened positions, ``scale`` in nm, ``matrix``); ``dihedrals`` (``atoms``, lists of four indices);
+        ``concatenate`` (``parts``, a list of specifications).
+    n_atoms : int
+        Number of atoms of one walker.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, an unknown key or a missing one.
+    """
+    kind = spec.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"descriptor kind {kind!r} is unknown; choose one of {', '.join(sorted(_KINDS))}")
+    make, keys = _KINDS[kind]
+    unknown = set(spec) - keys - {"kind"}
+    if unknown:
+        raise ValueError(f"descriptor {kind!r} has unknown keys {sorted(unknown)}; it takes {sorted(keys) or 'none'}")
+    try:
+        return make(n_atoms, spec)
+    except KeyError as missing:
+        raise ValueError(f"descriptor {kind!r} needs the key {missing}") from None

@@ -1,0 +1,198 @@
+"""Unbiased dynamics that last visited A: flux out of A, the pool of exits, and plain counting of transitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .states import IN_A, IN_B
+from .walkers import SlotContext
+
+if TYPE_CHECKING:
+    from .systems.base import RareEventSystem
+
+__all__ = ["FluxChunk", "FluxState", "RootDensity", "run_flux"]
+
+
+@dataclass(frozen=True)
+class RootDensity:
+    r"""Density :math:`G(x) = (1-f)\,I(x)/\bar I + f` with which exits are drawn as roots.
+
+    Exits differ in I by orders of magnitude; drawing the promising ones more often removes most of the variance, and the
+    uniform part keeps every exit reachable, whatever the model thinks of it.
+
+    Attributes
+    ----------
+    log_mean_importance : float
+        :math:`\ln\bar I`, a fixed scale.
+    uniform_fraction : float
+        f.
+    """
+
+    log_mean_importance: float
+    uniform_fraction: float
+
+    @classmethod
+    def of_pool(cls, log_importance: np.ndarray, uniform_fraction: float) -> RootDensity:
+        """The density scaled by the mean importance of a pool, given ln I of its exits."""
+        top = log_importance.max()
+        return cls(float(top + np.log(np.exp(log_importance - top).mean())), uniform_fraction)
+
+    def __call__(self, log_importance: np.ndarray) -> np.ndarray:
+        """G of exits with these ln I."""
+        relative = np.exp(log_importance - self.log_mean_importance)
+        return (1.0 - self.uniform_fraction) * relative + self.uniform_fraction
+
+    def draw(self, log_importance: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Indices of ``n`` exits drawn with replacement, probability proportional to G."""
+        density = self(log_importance)
+        return rng.choice(len(density), size=n, p=density / density.sum())
+
+
+@dataclass(frozen=True)
+class FluxState:
+    """Where the flux walkers stand between two chunks.
+
+    Attributes
+    ----------
+    positions : ndarray, shape (n, n_atoms, 3), nm
+    in_a : ndarray of bool, shape (n,)
+        Whether the last tested frame was in A.
+    last_a : ndarray of bool, shape (n,)
+        Whether A is the state visited last.
+    """
+
+    positions: np.ndarray
+    in_a: np.ndarray
+    last_a: np.ndarray
+
+    @classmethod
+    def start(cls, target: RareEventSystem, n_walkers: int) -> FluxState:
+        """All walkers at the initial structure, which lies in A."""
+        everyone = np.ones(n_walkers, dtype=bool)
+        return cls(np.repeat(target.positions[None], n_walkers, axis=0), everyone, everyone.copy())
+
+    def recycled(self, rng: np.random.Generator) -> FluxState:
+        """Once most walkers have gone to B: those become copies of random walkers that last visited A."""
+        lost, kept = np.flatnonzero(~self.last_a), np.flatnonzero(self.last_a)
+        if len(lost) <= len(self.last_a) // 2 or len(kept) == 0:
+            return self
+        source = np.arange(len(self.last_a))
+        source[lost] = rng.choice(kept, len(lost))
+        return replace(self, positions=self.positions[source], in_a=self.in_a[source], last_a=self.last_a[source])
+
+
+@dataclass(frozen=True)
+class FluxChunk:
+    """What one stretch of unbiased dynamics counted.
+
+    Attributes
+    ----------
+    state : FluxState
+        At its end.
+    exits : ndarray, shape (n_exits, n_atoms, 3), nm
+        First tested frames outside A after a frame in A.
+    exit_walker : ndarray of int64, shape (n_exits,)
+    frames_last_a : ndarray of int64, shape (n,)
+        Steps that each walker spent with A as the state visited last.
+    transitions : ndarray of int64, shape (n,)
+        Arrivals in B, coming from A.
+    transition_label : ndarray of int64
+        Channel label of each transition.
+    walker_steps : int
+    """
+
+    state: FluxState
+    exits: np.ndarray
+    exit_walker: np.ndarray
+    frames_last_a: np.ndarray
+    transitions: np.ndarray
+    transition_label: np.ndarray
+    walker_steps: int
+
+
+class _Counter:
+    """The observer of a flux run; also called once on the final frame."""
+
+    def __init__(self, target: RareEventSystem, state: FluxState) -> None:
+        self.target, self.in_a, self.last_a = target, state.in_a.copy(), state.last_a.copy()
+        self.labels = np.zeros(len(self.in_a), dtype=np.int64)
+        self.frames_last_a = np.zeros(len(self.in_a), dtype=np.int64)
+        self.transitions = np.zeros(len(self.in_a), dtype=np.int64)
+        self.exits: list[np.ndarray] = []
+        self.exit_walker: list[np.ndarray] = []
+        self.transition_label: list[np.ndarray] = []
+        self._frame = 0
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        if self._frame > 0 and self._frame % self.target.check_interval == 0:
+            self.count(positions)
+        self._frame += 1
+        return np.zeros(0, dtype=np.int64)
+
+    def count(self, positions: np.ndarray) -> None:
+        if not np.isfinite(positions).all():
+            raise FloatingPointError(
+                f"positions became NaN in {self.target.name} at a time step of {self.target.timestep:g} ps: "
+                "use a smaller time step, or check the forces at the initial structure"
+            )
+        self.frames_last_a += self.last_a * self.target.check_interval
+        status, labels = self.target.states.observe(positions, self.labels)
+        now_a, now_b = status == IN_A, status == IN_B
+        left = self.in_a & ~now_a
+        if left.any():
+            self.exits.append(positions[left])
+            self.exit_walker.append(np.flatnonzero(left))
+        arrived = now_b & self.last_a
+        if arrived.any():
+            self.transitions += arrived
+            self.transition_label.append(labels[arrived])
+        self.labels = np.where(now_a | now_b, 0, labels)
+        self.in_a = now_a
+        self.last_a = (self.last_a | now_a) & ~now_b
+
+
+def run_flux(
+    target: RareEventSystem, state: FluxState, n_steps: int, platform: str, seed: int, rng: np.random.Generator
+) -> FluxChunk:
+    """Run unbiased dynamics from ``state`` and count.
+
+    Walkers that reach B go on, uncounted, until they are back in A.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+    state : FluxState
+    n_steps : int
+        Steps of every walker.
+    platform : str
+    seed : int
+        For the noise.
+    rng : numpy.random.Generator
+        For recycling walkers, see :meth:`FluxState.recycled`.
+
+    Raises
+    ------
+    FloatingPointError
+        If positions become NaN.
+    """
+    n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
+    state = state.recycled(rng)
+    counter = _Counter(target, state)
+    slots = SlotContext(target, len(state.positions), platform, seed, observer=counter)
+    slots.set_positions(state.positions)
+    slots.step(n_steps)
+    end = slots.positions().copy()
+    counter.count(end)
+    n_atoms = end.shape[1]
+    return FluxChunk(
+        FluxState(end, counter.in_a, counter.last_a),
+        np.concatenate(counter.exits) if counter.exits else np.zeros((0, n_atoms, 3)),
+        np.concatenate(counter.exit_walker) if counter.exit_walker else np.zeros(0, dtype=np.int64),
+        counter.frames_last_a,
+        counter.transitions,
+        np.concatenate(counter.transition_label) if counter.transition_label else np.zeros(0, dtype=np.int64),
+        n_steps * len(end),
+    )

@@ -1,0 +1,215 @@
+"""States A and B as regions in collective variables, and labels for the channels that paths take between them.
+
+NumPy only. A trajectory is tested frame by frame: see ``THEORY.md`` section 3 for what the rate means.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .coordination import coordination_numbers
+from .regions import Disc, FunctionRegion, Range, Region
+from .variables import (
+    Angle,
+    CollectiveVariable,
+    CollectiveVariables,
+    Coordinate,
+    CoordinationMoment,
+    Dihedral,
+    Distance,
+    Function,
+    FunctionVariable,
+    LinearCombination,
+    function_label,
+)
+
+__all__ = [
+    "IN_A",
+    "IN_B",
+    "NEITHER",
+    "Angle",
+    "Channels",
+    "CollectiveVariable",
+    "CollectiveVariables",
+    "Coordinate",
+    "CoordinationMoment",
+    "Dihedral",
+    "Disc",
+    "Distance",
+    "FunctionRegion",
+    "FunctionVariable",
+    "LinearCombination",
+    "Range",
+    "Region",
+    "States",
+    "coordination_numbers",
+]
+
+NEITHER: int = 0
+IN_A: int = 1
+IN_B: int = 2
+
+
+class Channels:
+    """Labels that follow each path from its exit of A and name the channel by which it arrives in B.
+
+    Parameters
+    ----------
+    names : sequence of str
+        ``names[label]`` is the channel of a path that arrives in B with that label. Every path starts with label 0.
+    function : callable
+        Module-level function (positions (n, n_atoms, 3) in nm, values (n, n_variables), labels (n,)) -> labels (n,).
+        It sees every tested frame outside A, the one that arrives in B included, and nothing else of the past
+        than the label: that is what makes channels exact under splitting.
+
+    Raises
+    ------
+    ValueError
+        If names are missing or repeated, or the function has no importable name.
+    """
+
+    def __init__(self, names: Sequence[str], function: Function) -> None:
+        self.names = tuple(names)
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise ValueError(f"names must be different strings, at least one, not {self.names}")
+        self._label = function_label(function, "function")
+        self.function = function
+
+    def update(self, positions: np.ndarray, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """New labels, int64 of shape (n,), after these frames.
+
+        Raises
+        ------
+        ValueError
+            If the function returns anything but one index into ``names`` for each frame.
+        """
+        new = np.asarray(self.function(positions, values, labels))
+        if new.shape != (len(positions),) or new.dtype.kind not in "iu":
+            raise ValueError(
+                f"{self._label} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}"
+            )
+        if len(new) and not (new.min() >= 0 and new.max() < len(self.names)):
+            raise ValueError(f"{self._label} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
+        return new.astype(np.int64, copy=False)
+
+    def name(self, label: int) -> str:
+        """Name of the channel with this label."""
+        return self.names[label]
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able parameters, the same in every process."""
+        return {"names": list(self.names), "function": self._label}
+
+
+class States:
+    """States A and B, and the channels between them.
+
+    Parameters
+    ----------
+    variables : CollectiveVariables
+        Everything that the regions refer to.
+    a, b : Region
+        Disjoint regions.
+    channels : Channels, optional
+
+    Raises
+    ------
+    ValueError
+        If a region names an unknown variable or discs around two centers overlap.
+    """
+
+    def __init__(self, variables: CollectiveVariables, a: Region, b: Region, channels: Channels | None = None) -> None:
+        self.variables, self.a, self.b, self.channels = variables, a, b, channels
+        for region in (a, b):
+            region.check(variables)
+        self._check_discs()
+
+    def _check_discs(self) -> None:
+        """Discs in the same variables can be compared before any dynamics runs; other regions frame by frame."""
+        a, b = self.a, self.b
+        if not (isinstance(a, Disc) and isinstance(b, Disc) and a.center.keys() == b.center.keys()):
+            return
+        middle = np.zeros((1, len(self.variables.names)))
+        for name, value in b.center.items():
+            middle[0, self.variables.index(name)] = value
+        reach = Disc(a.center, a.radius + b.radius)
+        if reach.contains(np.zeros((1, 1, 3)), middle, self.variables)[0]:
+            raise ValueError(
+                f"states A and B overlap: discs of radius {a.radius} around {a.center} and {b.radius} around "
+                f"{b.center}; make them smaller or move them apart"
+            )
+
+    def classify(self, positions: np.ndarray) -> np.ndarray:
+        """State of every frame.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (n, n_atoms, 3)
+            nm.
+
+        Returns
+        -------
+        ndarray of int8, shape (n,)
+            ``NEITHER`` (0), ``IN_A`` (1) or ``IN_B`` (2).
+
+        Raises
+        ------
+        ValueError
+            If a frame lies in both states, or a collective variable is not finite.
+        """
+        positions = np.asarray(positions, dtype=np.float64)
+        return self._classify(positions, self.variables(positions))
+
+    def _classify(self, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+        in_a = self.a.contains(positions, values, self.variables)
+        in_b = self.b.contains(positions, values, self.variables)
+        both = in_a & in_b
+        if both.any():
+            frame = int(np.argmax(both))
+            point = dict(zip(self.variables.names, values[frame].tolist(), strict=True))
+            raise ValueError(f"frame {frame} lies in both A and B at {point}; define disjoint states")
+        return in_a.astype(np.int8) * np.int8(IN_A) + in_b.astype(np.int8) * np.int8(IN_B)
+
+    def observe(self, positions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """State of every frame and the channel label of the path that it belongs to.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (n, n_atoms, 3)
+            nm.
+        labels : ndarray of int, shape (n,)
+            Labels of the same paths at the tested frame before.
+
+        Returns
+        -------
+        status : ndarray of int8, shape (n,)
+            As in :meth:`classify`.
+        labels : ndarray of int64, shape (n,)
+            0 in A; outside A what :class:`Channels` says; unchanged if there are no channels.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`classify`, and if the channels' function misbehaves.
+        """
+        positions = np.asarray(positions, dtype=np.float64)
+        values = self.variables(positions)
+        status = self._classify(positions, values)
+        labels = np.array(labels, dtype=np.int64)
+        if self.channels is None:
+            return status, labels
+        outside = status != IN_A
+        labels[~outside] = 0
+        if outside.any():
+            labels[outside] = self.channels.update(positions[outside], values[outside], labels[outside])
+        return status, labels
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able definition of the states, the same in every process."""
+        return {
+            "variables": self.variables.describe(),
+            "a": self.a.describe(),
+            "b": self.b.describe(),
+            "channels": None if self.channels is None else self.channels.describe(),
+        }

@@ -1,0 +1,137 @@
+"""Error bars: effective sample size, Pareto k-hat, cluster bootstrap (NumPy and SciPy only; THEORY: section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["ClusteredRate", "effective_sample_size", "pareto_k", "ratio_of_sums"]
+
+
+def effective_sample_size(contributions: np.ndarray) -> float:
+    r"""Kish's effective sample size :math:`(\sum x)^2 / \sum x^2` of non-negative contributions (0 if all vanish)."""
+    contributions = np.asarray(contributions, dtype=np.float64)
+    squares = (contributions**2).sum()
+    return float(contributions.sum() ** 2 / squares) if squares > 0.0 else 0.0
+
+
+def pareto_k(contributions: np.ndarray) -> float:
+    r"""Shape :math:`\hat k` of a generalized Pareto tail fitted to the largest contributions.
+
+    Above 0.7 the mean converges too slowly for its error bar to be believed (Vehtari et al. 2024,
+    doi:10.48550/arXiv.1507.02646). The fit is that of Zhang & Stephens 2009 with the weak prior of Vehtari et al.
+
+    Parameters
+    ----------
+    contributions : ndarray, shape (n,)
+        Non-negative; n of at least 25.
+
+    Returns
+    -------
+    float
+        NaN where fewer than 5 positive contributions lie in the tail; -inf for a constant tail.
+    """
+    ordered = np.sort(np.asarray(contributions, dtype=np.float64))
+    n_tail = int(min(0.2 * len(ordered), 3.0 * np.sqrt(len(ordered))))
+    if n_tail < 5:
+        return float("nan")
+    threshold = ordered[-n_tail - 1]
+    excess = ordered[-n_tail:] - threshold
+    if excess[-1] <= 1e-12 * max(abs(threshold), np.finfo(float).tiny):
+        return float("-inf")
+    excess = excess[excess > 0.0]
+    if len(excess) < 5:
+        return float("nan")
+    n = len(excess)
+    n_grid = 30 + int(np.sqrt(n))
+    quartile = excess[int(n / 4 + 0.5) - 1]
+    theta = 1.0 / excess[-1] + (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3.0 * quartile)
+    shape = np.log1p(-theta[:, None] * excess[None]).mean(1)
+    likelihood = n * (np.log(-theta / shape) - shape - 1.0)
+    weights = 1.0 / np.exp(likelihood[None] - likelihood[:, None]).sum(1)
+    best = float((theta * weights).sum() / weights.sum())
+    k = float(np.log1p(-best * excess).mean())
+    return k * n / (n + 10.0) + 10.0 * 0.5 / (n + 10.0)
+
+
+def ratio_of_sums(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]:
+    """Sum over sum, with the standard error from independent clusters (linearized).
+
+    Parameters
+    ----------
+    numerator, denominator : ndarray, shape (n_clusters,)
+
+    Returns
+    -------
+    ratio, stderr : float
+    """
+    total = denominator.sum()
+    ratio = numerator.sum() / total
+    n = len(numerator)
+    residual = numerator - ratio * denominator
+    return float(ratio), float(np.sqrt(n / (n - 1.0) * (residual**2).sum()) / total)
+
+
+@dataclass(frozen=True)
+class ClusteredRate:
+    r"""The rate :math:`k = S\,C` with both factors from the same independent clusters (flux walkers).
+
+    S is the flux weighted with the drawing density G of roots, :math:`S = \sum_{exits} G(x)/\sum t`; C is the mean of
+    (weight that reached B)/G over the roots drawn with density proportional to G. Resampling whole clusters, each with
+    its exits, its time and the roots drawn from it, gives every part of the error at once: the flux, the finite pool,
+    the draw of roots and the random weights of their descendants.
+
+    Attributes
+    ----------
+    surrogate : ndarray, shape (n_clusters,)
+        Sum of G over the exits of each cluster.
+    exits : ndarray, shape (n_clusters,)
+        Number of exits of each cluster.
+    time : ndarray, shape (n_clusters,)
+        Time that each cluster spent with A visited last, ps.
+    root_cluster : ndarray of int, shape (n_roots,)
+    root_value : ndarray, shape (n_roots, n_columns)
+        Contribution/G of each root: in all, then by channel.
+    """
+
+    surrogate: np.ndarray
+    exits: np.ndarray
+    time: np.ndarray
+    root_cluster: np.ndarray
+    root_value: np.ndarray
+
+    @property
+    def value(self) -> float:
+        """The rate, 1/ps."""
+        return float(self.surrogate.sum() / self.time.sum() * self.root_value[:, 0].mean())
+
+    def errors(self) -> tuple[float, float]:
+        """Relative standard errors of S (pool and flux) and of C (roots), linearized."""
+        mean_surrogate, surrogate_error = ratio_of_sums(self.surrogate, self.time)
+        n = len(self.time)
+        sums = np.bincount(self.root_cluster, weights=self.root_value[:, 0], minlength=n)
+        counts = np.bincount(self.root_cluster, minlength=n).astype(np.float64)
+        if sums.sum() <= 0.0:
+            return surrogate_error / mean_surrogate, float("inf")
+        mean_root, root_error = ratio_of_sums(sums, counts)
+        return surrogate_error / mean_surrogate, root_error / mean_root
+
+    def bootstrap(self, rng: np.random.Generator, n_resamples: int = 2000) -> np.ndarray:
+        """Bootstrap replicas over clusters.
+
+        Returns
+        -------
+        ndarray, shape (n_resamples, 2 + n_columns)
+            Replicas of S, of the exit flux (exits per time) and of the mean of every column of ``root_value``.
+        """
+        n = len(self.time)
+        counts = np.bincount(self.root_cluster, minlength=n).astype(np.float64)
+        columns = [np.bincount(self.root_cluster, weights=column, minlength=n) for column in self.root_value.T]
+        table = np.column_stack([self.surrogate, self.exits, self.time, counts, *columns])
+        replicas = np.empty((n_resamples, 2 + len(columns)))
+        for i in range(n_resamples):
+            sums = np.bincount(rng.integers(0, n, n), minlength=n) @ table
+            replicas[i, :2] = sums[:2] / sums[2]
+            replicas[i, 2:] = sums[4:] / max(sums[3], 1.0)
+        return replicas

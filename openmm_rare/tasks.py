@@ -1,0 +1,87 @@
+"""Units of work that are computed once: the basis of resuming a run bit for bit."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["Memory", "Progress", "Recorder", "Silent", "TaskLog"]
+
+
+class Recorder(Protocol):
+    """Keeps records by kind, in order; :class:`openmm_rare.storage.RunFile` keeps them on disk."""
+
+    def append(self, kind: str, data: Mapping) -> None:
+        """Add a record of arrays and scalars."""
+
+    def load(self, kind: str) -> list[Mapping]:
+        """All records of a kind, in the order they were appended."""
+
+
+class Progress(Protocol):
+    """Receives the progress of a run."""
+
+    def stage(self, name: str, total: float | None = None) -> None:
+        """A new stage begins; ``total`` is the amount of work, when it is known."""
+
+    def update(self, n: float = 1.0, **postfix: object) -> None:
+        """``n`` more of the work is done; the named values are worth showing."""
+
+
+class Memory:
+    """A recorder that forgets when the process ends."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, list[Mapping]] = {}
+
+    def append(self, kind: str, data: Mapping) -> None:
+        """Add a record."""
+        self._records.setdefault(kind, []).append(data)
+
+    def load(self, kind: str) -> list[Mapping]:
+        """All records of a kind."""
+        return list(self._records.get(kind, []))
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str, total: float | None = None) -> None:
+        """Ignore."""
+
+    def update(self, n: float = 1.0, **postfix: object) -> None:
+        """Ignore."""
+
+
+class TaskLog:
+    """Runs tasks in a fixed order and replays those that an earlier run has recorded.
+
+    Each task has its own random stream, spawned from the one seed by its kind and number, so that a run resumed after any
+    number of tasks continues exactly as if it had never stopped.
+
+    Parameters
+    ----------
+    recorder : Recorder
+    seed : int
+    """
+
+    def __init__(self, recorder: Recorder, seed: int) -> None:
+        self._recorder, self._seed = recorder, seed
+        self._done: dict[str, list[Mapping]] = {}
+        self._count: dict[str, int] = {}
+
+    def __call__(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
+        """The record of the next task of this kind: replayed, or computed and recorded."""
+        if kind not in self._done:
+            self._done[kind] = self._recorder.load(kind)
+        number = self._count[kind] = self._count.get(kind, -1) + 1
+        if number < len(self._done[kind]):
+            record, self._done[kind][number] = self._done[kind][number], {}  # handed over: large arrays are not kept twice
+            return record
+        seed = np.random.SeedSequence(self._seed, spawn_key=(zlib.crc32(kind.encode()), number))
+        record = compute(seed)
+        self._recorder.append(kind, record)
+        return record

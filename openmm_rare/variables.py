@@ -1,0 +1,255 @@
+"""Collective variables: cheap NumPy functions of the positions in which states are defined.
+
+Variables are evaluated on every tested frame of every walker, so they work on whole batches of positions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from .coordination import central_moment, coordination_numbers
+
+Function = Callable[..., np.ndarray]
+
+
+def function_label(function: Function, argument: str) -> str:
+    """``module:name`` of a module-level function: the form in which fingerprints and workers refer to it.
+
+    Raises
+    ------
+    ValueError
+        If it is not a named function of a module; a lambda or nested function has no name that another process
+        could find.
+    """
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if not callable(function) or not module or not name or "<" in name:
+        raise ValueError(
+            f"{argument} must be a function defined at the top level of a module, not {function!r}; "
+            "give the lambda or nested function a name there"
+        )
+    return f"{module}:{name}"
+
+
+def _require_atoms(atoms: Sequence[int], count: int, name: str) -> None:
+    if len(atoms) != count or len(set(atoms)) != count or min(atoms) < 0:
+        raise ValueError(f"variable {name!r}: atoms must be {count} different indices >= 0, not {tuple(atoms)}")
+
+
+def _require_batch(positions: np.ndarray) -> np.ndarray:
+    positions = np.asarray(positions, dtype=np.float64)
+    if positions.ndim != 3 or positions.shape[2] != 3:
+        raise ValueError(f"positions must have shape (n, n_atoms, 3), not {positions.shape}")
+    return positions
+
+
+@dataclass(frozen=True, eq=False)
+class CollectiveVariable:
+    """One scalar function of the positions.
+
+    Parameters
+    ----------
+    name : str
+        Name under which regions refer to it.
+
+    Attributes
+    ----------
+    period : float or None
+        Period of a periodic variable (the unit of the variable).
+    """
+
+    name: str
+    period: float | None = field(default=None, init=False, repr=False)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Values, shape (n,), of positions of shape (n, n_atoms, 3) in nm."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able parameters, the same in every process."""
+        parameters = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in parameters.items()}
+        return {"kind": type(self).__name__, **plain}
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinate(CollectiveVariable):
+    """One Cartesian coordinate of one atom, in nm; ``axis`` 0, 1 or 2 is x, y or z."""
+
+    atom: int
+    axis: int
+
+    def __post_init__(self) -> None:
+        _require_atoms((self.atom,), 1, self.name)
+        if self.axis not in (0, 1, 2):
+            raise ValueError(f"variable {self.name!r}: axis must be 0, 1 or 2, not {self.axis}")
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return positions[:, self.atom, self.axis]
+
+
+@dataclass(frozen=True, eq=False)
+class Distance(CollectiveVariable):
+    """Distance between two atoms, in nm, without periodic images."""
+
+    atoms: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        _require_atoms(self.atoms, 2, self.name)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        i, j = self.atoms
+        return np.linalg.norm(positions[:, i] - positions[:, j], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Angle(CollectiveVariable):
+    """Angle at the second of three atoms, in radians, 0 to pi."""
+
+    atoms: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        _require_atoms(self.atoms, 3, self.name)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        i, j, k = self.atoms
+        a, b = positions[:, i] - positions[:, j], positions[:, k] - positions[:, j]
+        # arctan2 keeps its precision at 0 and pi, where arccos of the normalized product loses it.
+        return np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.sum(a * b, axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Dihedral(CollectiveVariable):
+    """Dihedral angle of four atoms, in radians, -pi to pi, periodic; IUPAC sign (0 is cis)."""
+
+    atoms: tuple[int, int, int, int]
+
+    def __post_init__(self) -> None:
+        _require_atoms(self.atoms, 4, self.name)
+        object.__setattr__(self, "period", 2 * np.pi)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        i, j, k, m = self.atoms
+        b1, b2, b3 = (positions[:, q] - positions[:, p] for p, q in ((i, j), (j, k), (k, m)))
+        n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+        y = np.linalg.norm(b2, axis=1) * np.sum(b1 * n2, axis=1)
+        return np.arctan2(y, np.sum(n1 * n2, axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class CoordinationMoment(CollectiveVariable):
+    """Mean (order 1) or central moment (order 2 or 3) of the coordination numbers of all atoms, dimensionless.
+
+    See :func:`openmm_rare.coordination.coordination_numbers`; moments are divided by the number of atoms.
+    """
+
+    order: int
+    radius: float
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3):
+            raise ValueError(f"variable {self.name!r}: order must be 1, 2 or 3, not {self.order}")
+        if not self.radius > 0:
+            raise ValueError(f"variable {self.name!r}: radius must be a positive length in nm, not {self.radius}")
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return central_moment(coordination_numbers(positions, self.radius), self.order)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearCombination(CollectiveVariable):
+    """Sum of coefficients times coordinates, in nm; coefficients of shape (n_atoms, 3)."""
+
+    coefficients: np.ndarray
+
+    def __post_init__(self) -> None:
+        coefficients = np.array(self.coefficients, dtype=np.float64)
+        if coefficients.ndim != 2 or coefficients.shape[1] != 3 or not np.isfinite(coefficients).all():
+            raise ValueError(f"variable {self.name!r}: coefficients must be finite numbers of shape (n_atoms, 3)")
+        object.__setattr__(self, "coefficients", coefficients)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return positions.reshape(len(positions), self.coefficients.size) @ self.coefficients.ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionVariable(CollectiveVariable):
+    """Any module-level function from positions (n, n_atoms, 3) in nm to values (n,)."""
+
+    function: Function
+
+    def __post_init__(self) -> None:
+        function_label(self.function, f"variable {self.name!r}: function")
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return self.function(positions)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "FunctionVariable", "name": self.name, "function": function_label(self.function, "function")}
+
+
+class CollectiveVariables:
+    """Several collective variables of the same positions, evaluated together.
+
+    Coordination moments of equal radius share their pair distances.
+
+    Parameters
+    ----------
+    variables : sequence of CollectiveVariable
+        With different names.
+
+    Raises
+    ------
+    ValueError
+        If two variables share a name.
+    """
+
+    def __init__(self, variables: Sequence[CollectiveVariable]) -> None:
+        self.variables = tuple(variables)
+        self.names = tuple(variable.name for variable in self.variables)
+        repeated = {name for name in self.names if self.names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"variables must have different names; repeated: {sorted(repeated)}")
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Values, shape (n, n_variables), of positions of shape (n, n_atoms, 3) in nm.
+
+        Raises
+        ------
+        ValueError
+            If the positions have another shape or a value is not finite (the message names variable and frame).
+        """
+        positions = _require_batch(positions)
+        values = np.empty((len(positions), len(self.variables)))
+        shared: dict[float, np.ndarray] = {}
+        for column, variable in enumerate(self.variables):
+            if isinstance(variable, CoordinationMoment):
+                if variable.radius not in shared:
+                    shared[variable.radius] = coordination_numbers(positions, variable.radius)
+                values[:, column] = central_moment(shared[variable.radius], variable.order)
+            else:
+                values[:, column] = variable(positions)
+        if not np.isfinite(values).all():
+            frame, column = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(
+                f"variable {self.names[column]!r} is {values[frame, column]} in frame {frame}, at positions (nm) "
+                f"{positions[frame].tolist()}; if the dynamics blew up, use a shorter timestep or a weaker bias"
+            )
+        return values
+
+    def index(self, name: str) -> int:
+        """Column of the variable of this name.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if name not in self.names:
+            raise ValueError(f"no collective variable named {name!r}; there are {list(self.names)}")
+        return self.names.index(name)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """JSON-able parameters of every variable."""
+        return [variable.describe() for variable in self.variables]

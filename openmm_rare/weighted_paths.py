@@ -1,0 +1,218 @@
+"""Weighted paths: biased, branching walkers from roots outside A until every descendant is in A or B."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .branching import WeightWindow
+from .forces import ImportanceFunction
+from .states import IN_A, IN_B
+from .training import SegmentData
+from .walkers import Propagator, Walkers
+
+__all__ = ["PathBatch", "PathHistory", "run_roots"]
+
+
+@dataclass
+class PathHistory:
+    """Ancestry of walkers, block by block, from which whole paths to B are read back.
+
+    Attributes
+    ----------
+    values : list of ndarray, shape (n, k)
+        Variables of every walker at the end of each block.
+    parents : list of ndarray, shape (n,)
+        Row of each walker in the block before; -1 for a new root.
+    ends : list of (block, row)
+        Arrivals in B.
+    """
+
+    values: list[np.ndarray] = field(default_factory=list)
+    parents: list[np.ndarray] = field(default_factory=list)
+    ends: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, values: np.ndarray, parents: np.ndarray, arrived: np.ndarray) -> None:
+        """Append one block: values after it, the row in the block before, and which rows arrived in B."""
+        self.ends += [(len(self.values), int(row)) for row in np.flatnonzero(arrived)]
+        self.values.append(values.astype(np.float32))
+        self.parents.append(parents)
+
+    def path(self, end: tuple[int, int]) -> np.ndarray:
+        """Variables along one path, shape (n_blocks, k), from its root to B."""
+        block, row = end
+        points = []
+        while row >= 0:
+            points.append(self.values[block][row])
+            block, row = block - 1, self.parents[block][row]
+        return np.array(points[::-1])
+
+
+@dataclass(frozen=True)
+class PathBatch:
+    """Outcome of a batch of roots.
+
+    Attributes
+    ----------
+    contribution : ndarray, shape (n_roots,)
+        Summed weight of the descendants that reached B: an unbiased estimate of the root's committor.
+    returned : ndarray, shape (n_roots,)
+        Summed weight of those that returned to A; ``contribution + returned`` has expectation 1.
+    channel_contribution : ndarray, shape (n_roots, n_channels)
+    arrivals : ndarray, shape (n_channels,)
+        Unweighted number of arrivals in B by channel.
+    log_weights : ndarray
+        ln w of every arrival in B.
+    walker_steps : int
+    pending : Walkers
+        Walkers still between the states (none unless ``stop_below`` was given); pass them to the next call as ``pending``.
+    segments : SegmentData or None
+    history : PathHistory or None
+    """
+
+    contribution: np.ndarray
+    returned: np.ndarray
+    channel_contribution: np.ndarray
+    arrivals: np.ndarray
+    log_weights: np.ndarray
+    walker_steps: int
+    pending: Walkers
+    segments: SegmentData | None
+    history: PathHistory | None
+
+
+class _Tally:
+    """Sums weights per root, and keeps segments and ancestry when asked."""
+
+    def __init__(self, n_roots: int, n_channels: int) -> None:
+        self.contribution, self.returned = np.zeros(n_roots), np.zeros(n_roots)
+        self.channels = np.zeros((n_roots, n_channels))
+        self.arrivals = np.zeros(n_channels, dtype=np.int64)
+        self.log_weights: list[np.ndarray] = []
+        self.segments: list[SegmentData] = []
+        self.walker_steps = 0
+
+    def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
+        at_a, at_b = status == IN_A, status == IN_B
+        weights = np.exp(walkers.log_weights)
+        np.add.at(self.returned, walkers.roots[at_a], weights[at_a])
+        np.add.at(self.contribution, walkers.roots[at_b], weights[at_b])
+        if at_b.any():
+            np.add.at(self.channels, (walkers.roots[at_b], walkers.labels[at_b]), weights[at_b])
+            np.add.at(self.arrivals, walkers.labels[at_b], 1)
+            self.log_weights.append(walkers.log_weights[at_b])
+
+    def batch(self, pending: Walkers, history: PathHistory | None) -> PathBatch:
+        joined = np.concatenate(self.log_weights) if self.log_weights else np.zeros(0)
+        segments = SegmentData.concatenate(self.segments) if self.segments else None
+        return PathBatch(
+            self.contribution,
+            self.returned,
+            self.channels,
+            self.arrivals,
+            joined,
+            self.walker_steps,
+            pending,
+            segments,
+            history,
+        )
+
+
+def run_roots(
+    propagator: Propagator,
+    importance: ImportanceFunction,
+    roots: np.ndarray,
+    log_level: float,
+    rng: np.random.Generator,
+    *,
+    log_weights: np.ndarray | None = None,
+    pending: Walkers | None = None,
+    first_root: int = 0,
+    stop_below: int = 0,
+    window: WeightWindow | None = None,
+    stride: int = 20,
+    max_population: int = 4000,
+    collect: float = 0.0,
+    max_steps: int | None = None,
+    record_paths: bool = False,
+) -> PathBatch:
+    """Follow every root's descendants until they are in A or B.
+
+    Parameters
+    ----------
+    propagator : Propagator
+        Dynamics, with or without bias.
+    importance : ImportanceFunction
+        Steers the branching.
+    roots : ndarray, shape (n_roots, n_atoms, 3), nm
+        Frames outside A.
+    log_level : float
+        ln C of the weight windows.
+    rng : numpy.random.Generator
+        For branching and for the choice of segments.
+    log_weights : ndarray, optional
+        Starting ln w of the roots.
+    pending : Walkers, optional
+        Walkers left over by earlier calls.
+    first_root : int
+        Number of the first new root: how many earlier calls have started. Results are counted from root 0.
+    stop_below : int
+        Return once no root waits and fewer than this many walkers are left: the slow ones of one call then share their
+        Contexts with the fresh ones of the next. 0 waits for everyone.
+    window : WeightWindow, optional
+    stride : int
+        Steps between branchings, and length of a segment.
+    max_population : int
+        C is raised when more walkers than this would be needed.
+    collect : float
+        Fraction of segments to keep for training (chosen before they run).
+    max_steps : int, optional
+        Drop walkers at this age: for training and the pilot only, it biases the estimate.
+    record_paths : bool
+        Keep the ancestry, for pictures of paths.
+
+    Returns
+    -------
+    PathBatch
+    """
+    window = window or WeightWindow()
+    stride = max(1, round(stride / propagator.target.check_interval)) * propagator.target.check_interval
+    channels = propagator.target.states.channels
+    history = PathHistory() if record_paths else None
+    waiting = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
+    tally = _Tally(first_root + len(roots), 1 if channels is None else len(channels.names))
+    at_start = propagator.target.states.classify(waiting.positions)
+    tally.arrive(waiting.take(at_start > 0), at_start[at_start > 0])
+    waiting = waiting.take(at_start == 0)
+    active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
+    parents = np.full(len(active), -1, dtype=np.int64)
+    while len(waiting) or len(active) >= max(stop_below, 1):
+        room = max(0, propagator.n_slots - len(active)) if len(active) <= 0.8 * propagator.n_slots else 0
+        newcomers = min(room, len(waiting))
+        active = active.join(waiting.take(np.arange(newcomers)))
+        parents = np.concatenate([parents, np.full(newcomers, -1, dtype=np.int64)])
+        waiting = waiting.take(np.arange(newcomers, len(waiting)))
+        start = active.positions
+        chosen = rng.random(len(active)) < collect
+        block = propagator.advance(active, stride)
+        tally.walker_steps += block.walker_steps
+        if chosen.any():
+            pieces = (start, block.walkers.positions, block.log_weights, block.status)
+            as_float = (piece[chosen].astype(np.float32) for piece in pieces[:3])
+            tally.segments.append(SegmentData(*as_float, block.status[chosen]))
+        tally.arrive(block.walkers, block.status)
+        log_importance = importance.log_importance(block.walkers.positions)
+        if history is not None:
+            values = propagator.target.states.variables(block.walkers.positions)
+            history.add(np.column_stack([values, log_importance]), parents, block.status == IN_B)
+        going = np.flatnonzero(block.status == 0)
+        if max_steps is not None:
+            going = going[block.walkers.clocks[going] < max_steps]
+        survivors, log_w = window.branch(
+            block.walkers.log_weights[going], log_importance[going], log_level, max_population, rng
+        )
+        parents = going[survivors]
+        active = block.walkers.take(parents)
+        active.log_weights[:] = log_w
+    return tally.batch(active, history)
