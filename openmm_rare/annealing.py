@@ -65,38 +65,39 @@ def anneal(
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
     for number, temperature in enumerate(ladder):
         stage = target.with_temperature(temperature)
-        exits = _exits(stage, settings, platform, task)
+        exits = _exits(stage, settings.training_exits, settings, platform, task)
         if fresh and number == 0:
             model.standardize(exits)
+            model.temperature = temperature
+        else:
+            model.cool(temperature)
         rounds = settings.first_stage_rounds if fresh and number == 0 else settings.stage_rounds
         if number == len(ladder) - 1:
             rounds = max(rounds, settings.last_stage_rounds)
         yield from _train_stage(stage, model, exits, rounds, settings, platform, task)
-        model.temperature = temperature
 
 
-def _exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task) -> np.ndarray:
-    """A short flux run at the temperature of the stage."""
+def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: str, task: Task) -> np.ndarray:
+    """About ``wanted`` exits from a short flux run at the temperature of the stage."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng = np.random.default_rng(seed)
         state, steps = FluxState.start(stage, settings.training_flux_walkers), 0
         found: list[np.ndarray] = []
         n_steps = settings.training_flux_steps
-        while sum(map(len, found)) < settings.training_exits and n_steps <= 64 * settings.training_flux_steps:
+        while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
             chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng)
             state, steps = chunk.state, steps + chunk.walker_steps
-            # the first stretch only equilibrates, unless exits are so rare that every one counts
-            found = [chunk.exits] if len(found) == 0 else [*found, chunk.exits]
-            n_steps *= 2
-        pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= settings.training_exits else found)
+            found.append(chunk.exits)
+            n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
+        # the first stretch only equilibrates, unless exits are so rare that every one counts
+        pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= wanted else found)
         if len(pool) == 0:
             raise RuntimeError(
                 f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
                 "A may cover its whole basin; make it smaller"
             )
-        if len(pool) > settings.training_exits:
-            pool = pool[rng.choice(len(pool), settings.training_exits, replace=False)]
+        pool = pool[rng.choice(len(pool), min(wanted, len(pool)), replace=False)]
         return {"temperature_k": stage.temperature, "exits": pool, "walker_steps": steps}
 
     return np.asarray(task("training_exits", compute)["exits"])
@@ -114,7 +115,7 @@ def _easy_temperature(target: RareEventSystem, settings: Settings, platform: str
     temperature = target.temperature
     for _ in range(settings.heating_tries):
         stage = target.with_temperature(temperature)
-        exits = _exits(stage, settings, platform, task)
+        exits = _exits(stage, settings.heating_roots, settings, platform, task)
 
         def compute(seed: np.random.SeedSequence, stage: RareEventSystem = stage, exits: np.ndarray = exits) -> Mapping:
             rng = np.random.default_rng(seed)
@@ -170,7 +171,7 @@ def _round(
 ) -> dict:
     """Sample segments with the present model, then train it on the buffer."""
     rng = np.random.default_rng(seed)
-    importance = FastImportance(trainer.model)
+    importance = FastImportance(trainer.model, stage.num_dimensions)
     roots, log_w, level = _training_roots(importance, exits, buffer, settings, rng)
     propagator = Propagator(stage, importance, settings.training_strength, settings.n_slots, platform, seed)
     batch = run_roots(
@@ -186,12 +187,10 @@ def _round(
         max_steps=settings.training_max_steps,
     )
     segments = batch.segments
-    fit = trainer.fit(
-        SegmentData.concatenate([*buffer, segments], settings.buffer),
-        rng,
-        settings.updates,
-        settings.learning_rate * settings.learning_rate_decay**progress,
-    )
+    data = SegmentData.concatenate([*buffer, segments], settings.buffer)
+    rate = settings.learning_rate * settings.learning_rate_decay**progress
+    for _ in range(settings.sweeps):  # each sweep carries what is known about B one segment further towards A
+        fit = trainer.fit(data, rng, settings.updates, rate)
     return {
         "temperature_k": stage.temperature,
         "p_ab": float(batch.contribution[: settings.training_roots].mean()),

@@ -62,6 +62,13 @@ class CommittorModel(nn.Module):
         self.network = nn.Sequential(*layers, nn.Linear(width, 1))
         nn.init.constant_(self.network[-1].bias, _FIRST_LOGIT)
 
+    def cool(self, temperature: float) -> None:
+        """Carry the model to another temperature in K: the logit, an energy over kT, is scaled by the ratio."""
+        with torch.no_grad():
+            for parameter in self.network[-1].parameters():
+                parameter.mul_(self.temperature / temperature)
+        self.temperature = float(temperature)
+
     def standardize(self, positions: np.ndarray) -> None:
         """Set the scaling of the features from sample positions ``(n, n_atoms, 3)`` in nm."""
         with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .states import IN_A, IN_B
-from .walkers import SlotContext
+from .walkers import SlotContext, require_finite
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -133,11 +133,7 @@ class _Counter:
         return np.zeros(0, dtype=np.int64)
 
     def count(self, positions: np.ndarray) -> None:
-        if not np.isfinite(positions).all():
-            raise FloatingPointError(
-                f"positions became NaN in {self.target.name} at a time step of {self.target.timestep:g} ps: "
-                "use a smaller time step, or check the forces at the initial structure"
-            )
+        require_finite(positions, self.target)
         self.frames_last_a += self.last_a * self.target.check_interval
         status, labels = self.target.states.observe(positions, self.labels)
         now_a, now_b = status == IN_A, status == IN_B

@@ -57,6 +57,9 @@ class PythonBias:
             return 0.0, forces.reshape(-1, 3)
         everyone = len(active) == self.n_walkers
         value, gradient = self.importance.log_importance_gradient(positions if everyone else positions[active])
+        if not np.isfinite(gradient).all():  # some platforms would turn NaN into a finite number
+            walker = int(active[np.argmax(~np.isfinite(gradient).all(axis=(1, 2)))])
+            raise FloatingPointError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
         forces[active] = 2.0 * self.kt * gradient
         return -2.0 * self.kt * float(value.sum()), forces.reshape(-1, 3)
 

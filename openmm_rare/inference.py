@@ -32,21 +32,20 @@ class _Features(Protocol):
 class _PairFeatures:
     """All descriptors of pair distances of one model, sharing the distances."""
 
-    def __init__(self, parts: list[Descriptor]) -> None:
-        self.parts = parts
+    def __init__(self, parts: list[Descriptor], num_dimensions: int) -> None:
+        self.parts, self.num_dimensions = parts, num_dimensions
         self.difference = parts[0].difference.numpy()
-        self.incidence = np.ascontiguousarray(np.abs(self.difference))
-        radii = {part.radius for part in parts if isinstance(part, Coordination)}
-        self.radii = sorted(radii)
+        self.pairs_of_atoms = np.ascontiguousarray(self.difference.T)
+        self.incidence = np.abs(self.difference)
+        self.radii = sorted({part.radius for part in parts if isinstance(part, Coordination)})
 
     def forward(self, positions: np.ndarray) -> np.ndarray:
-        moving = [positions[:, :, axis] for axis in range(3) if np.any(positions[:, :, axis] != positions[0, 0, axis])]
-        self.shape, self.axes = positions.shape, [a for a in range(3) if np.any(positions[:, :, a] != positions[0, 0, a])]
-        self.delta = [np.ascontiguousarray(column) @ self.difference.T for column in moving]
-        self.r2 = np.zeros((len(positions), len(self.difference)), dtype=np.float32)
-        for delta in self.delta:
-            self.r2 += delta * delta
+        self.shape = positions.shape
+        columns = np.ascontiguousarray(positions[:, :, : self.num_dimensions].transpose(2, 0, 1))
+        self.delta = columns @ self.pairs_of_atoms  # (dimension, walker, pair)
+        self.r2 = np.einsum("dwp,dwp->wp", self.delta, self.delta)
         self.switch = {radius: self._coordination(radius) for radius in self.radii}
+        self.saved: list = []
         return np.concatenate([self._part(part) for part in self.parts], axis=1)
 
     def _coordination(self, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -61,29 +60,25 @@ class _PairFeatures:
             coordination = self.switch[part.radius][0]
             deviation = coordination - coordination.mean(1, keepdims=True)
             square = deviation * deviation
-            part.saved = (deviation, square)
+            self.saved.append((deviation, square))
             return np.stack([square.mean(1), (square * deviation).mean(1)], axis=1)
         values = self.switch[part.radius][0] if isinstance(part, Coordination) else np.sqrt(self.r2)
-        if not part.sort:
-            return values
-        part.saved = np.argsort(values, axis=1)
-        return np.take_along_axis(values, part.saved, axis=1)
+        order = np.argsort(values, axis=1) if part.sort else None
+        self.saved.append(order)
+        return values if order is None else np.take_along_axis(values, order, axis=1)
 
     def backward(self, gradient: np.ndarray) -> np.ndarray:
         by_radius = {radius: np.zeros_like(self.switch[radius][0]) for radius in self.radii}
         r2_gradient, first = np.zeros_like(self.r2), 0
-        for part in self.parts:
+        for part, saved in zip(self.parts, self.saved, strict=True):
             piece = gradient[:, first : first + part.n_features]
             first += part.n_features
             if isinstance(part, CoordinationMoments):
-                deviation, square = part.saved
-                n = deviation.shape[1]
-                mean = square.mean(1, keepdims=True)
-                by_radius[part.radius] += (2.0 / n) * deviation * piece[:, :1] + (3.0 / n) * (square - mean) * piece[:, 1:]
+                by_radius[part.radius] += _moments_gradient(*saved, piece)
                 continue
-            if part.sort:
+            if saved is not None:
                 unsorted = np.empty_like(piece)
-                np.put_along_axis(unsorted, part.saved, piece, axis=1)
+                np.put_along_axis(unsorted, saved, piece, axis=1)
                 piece = unsorted
             if isinstance(part, Coordination):
                 by_radius[part.radius] += piece
@@ -93,9 +88,15 @@ class _PairFeatures:
             r2_gradient += (piece @ self.incidence.T) * self.switch[radius][1]
         r2_gradient *= 2.0
         result = np.zeros(self.shape, dtype=np.float32)
-        for axis, delta in zip(self.axes, self.delta, strict=True):
-            result[:, :, axis] = (r2_gradient * delta) @ self.difference
+        result[:, :, : self.num_dimensions] = ((r2_gradient * self.delta) @ self.difference).transpose(1, 2, 0)
         return result
+
+
+def _moments_gradient(deviation: np.ndarray, square: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """Gradient of the second and third central moments with respect to the coordination numbers."""
+    n = deviation.shape[1]
+    third = (square - square.mean(1, keepdims=True)) * piece[:, 1:]
+    return np.float32(2.0 / n) * deviation * piece[:, :1] + np.float32(3.0 / n) * third
 
 
 class _LinearFeatures:
@@ -113,7 +114,7 @@ class _LinearFeatures:
 
     def backward(self, gradient: np.ndarray) -> np.ndarray:
         result = np.zeros((self.shape[0], self.shape[1] * self.shape[2]), dtype=np.float32)
-        np.add.at(result, (slice(None), self.columns), gradient @ self.matrix)
+        result[:, self.columns] = gradient @ self.matrix
         return result.reshape(self.shape)
 
 
@@ -132,10 +133,10 @@ class _TorchFeatures:
         return torch.autograd.grad(self.value, self.x, torch.from_numpy(np.ascontiguousarray(gradient)))[0].numpy()
 
 
-def _features(descriptor: Descriptor) -> _Features:
+def _features(descriptor: Descriptor, num_dimensions: int) -> _Features:
     parts = list(descriptor.parts) if isinstance(descriptor, Concatenate) else [descriptor]
     if all(isinstance(part, (PairDistances, Coordination)) for part in parts):
-        return _PairFeatures(parts)
+        return _PairFeatures(parts, num_dimensions)
     if isinstance(descriptor, Coordinates):
         return _LinearFeatures(descriptor)
     return _TorchFeatures(descriptor)
@@ -148,11 +149,13 @@ class FastImportance:
     ----------
     model : CommittorModel
         Its present weights are copied: later training does not change this object.
+    num_dimensions : int
+        Walkers move in the first so many dimensions; the others are left out of distances and gradient.
     """
 
-    def __init__(self, model: CommittorModel) -> None:
+    def __init__(self, model: CommittorModel, num_dimensions: int = 3) -> None:
         frozen = model.copy()
-        self.features = _features(frozen.descriptor)
+        self.features = _features(frozen.descriptor, num_dimensions)
         linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
         self.weights = [layer.weight.detach().numpy().T.copy() for layer in linear]
         self.biases = [layer.bias.detach().numpy().copy() for layer in linear]

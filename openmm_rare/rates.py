@@ -141,7 +141,7 @@ class ImportanceSamplingRate:
                 sd_ln_I=f"{float(record['sd_log_importance']):.1f}",
             )
         self.model.temperature = self.system.temperature
-        self._importance = FastImportance(self.model)
+        self._importance = FastImportance(self.model, self.system.num_dimensions)
 
     def _flux_task(self, kind: str, state: FluxState, n_steps: int) -> tuple[Mapping, FluxState]:
         def compute(seed: np.random.SeedSequence) -> Mapping:

@@ -56,17 +56,18 @@ class Settings:
     equilibration_tries: int = 8
     pilot_max_steps: int = 2000
     # training
-    ladder_ratio: float = 0.78
+    ladder_ratio: float = 0.7
     heating_factor: float = 1.35
     heating_tries: int = 16
-    heating_roots: int = 1000
-    training_exits: int = 4000
-    training_flux_walkers: int = 500
+    heating_roots: int = 500
+    training_exits: int = 2000
+    training_flux_limit: int = 4_000_000
+    training_flux_walkers: int = 250
     training_flux_steps: int = 500
     training_roots: int = 200
-    replayed_roots: int = 300
+    replayed_roots: int = 200
     training_population: int = 1000
-    training_max_steps: int = 1000
+    training_max_steps: int = 2000
     training_strength: float = 1.0
     first_stage_rounds: int = 10
     stage_rounds: int = 5
@@ -74,6 +75,7 @@ class Settings:
     collect: float = 1.0
     buffer: int = 200_000
     batch: int = 1024
-    updates: int = 300
+    updates: int = 150
+    sweeps: int = 3
     learning_rate: float = 1e-3
     learning_rate_decay: float = 0.1

@@ -86,9 +86,7 @@ class Channels:
         """
         new = np.asarray(self.function(positions, values, labels))
         if new.shape != (len(positions),) or new.dtype.kind not in "iu":
-            raise ValueError(
-                f"{self._label} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}"
-            )
+            raise ValueError(f"{self._label} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}")
         if len(new) and not (new.min() >= 0 and new.max() < len(self.names)):
             raise ValueError(f"{self._label} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
         return new.astype(np.int64, copy=False)

@@ -9,13 +9,13 @@ import numpy as np
 import openmm
 
 from .forces import BIAS_GROUP, ImportanceFunction, Observer, bias_force
-from .integrators import BiasedOverdampedLangevinIntegrator, OverdampedLangevinIntegrator, log_weights
+from .integrators import BiasedOverdampedLangevinIntegrator, OverdampedLangevinIntegrator, check_system, log_weights
 from .replication import replicate
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["Propagator", "SlotContext", "Walkers", "platform_by_name"]
+__all__ = ["Block", "Propagator", "SlotContext", "Walkers", "platform_by_name", "require_finite"]
 
 
 def platform_by_name(name: str) -> openmm.Platform:
@@ -30,6 +30,15 @@ def platform_by_name(name: str) -> openmm.Platform:
     if name not in names:
         raise ValueError(f"platform {name!r} is not available here; this machine has {', '.join(names)}")
     return openmm.Platform.getPlatformByName(name)
+
+
+def require_finite(positions: np.ndarray, target: RareEventSystem) -> None:
+    """Raise FloatingPointError if a position is not finite."""
+    if not np.isfinite(positions).all():
+        raise FloatingPointError(
+            f"positions became NaN in {target.name} at a time step of {target.timestep:g} ps: "
+            "use a smaller time step, or check the forces at the initial structure"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,9 +115,12 @@ class SlotContext:
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         self.biased = importance is not None and strength > 0.0
+        check_system(target.system)
         system = replicate(target.system, n_slots)
+        self._observer, self._failure = observer, None
         if self.biased or observer is not None:
-            force = bias_force(importance if self.biased else None, target.kt, n_slots, observer)
+            watch = None if observer is None else self._watch
+            force = bias_force(importance if self.biased else None, target.kt, n_slots, watch)
             if not self.biased:  # unbiased dynamics evaluates group 0 only, and the observer must be called
                 force.setForceGroup(0)
             system.addForce(force)
@@ -131,8 +143,20 @@ class SlotContext:
             self.context.setVelocities(self._zeros)
 
     def step(self, n_steps: int) -> None:
-        """Advance all slots."""
-        self.integrator.step(n_steps)
+        """Advance all slots; what the observer raises is raised here as it was."""
+        try:
+            self.integrator.step(n_steps)
+        except openmm.OpenMMException:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    def _watch(self, positions: np.ndarray) -> np.ndarray:
+        try:
+            return self._observer(positions)
+        except Exception as error:  # OpenMM would hand on its text only
+            self._failure = error
+            raise
 
     def positions(self) -> np.ndarray:
         """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm."""
@@ -186,11 +210,7 @@ class _AbsorbingSlots:
     def _test(self, positions: np.ndarray) -> None:
         running = np.flatnonzero(self._running)
         frames = positions if len(running) == len(positions) else positions[running]
-        if not np.isfinite(frames).all():
-            raise FloatingPointError(
-                f"positions became NaN in {self.target.name} at a time step of {self.target.timestep:g} ps: "
-                "use a smaller time step, or check the forces at the initial structure"
-            )
+        require_finite(frames, self.target)
         status, self._labels[running] = self.target.states.observe(frames, self._labels[running])
         arrived = status > 0
         if arrived.any():

@@ -1,0 +1,161 @@
+"""Regions of configuration space, from which states are made.
+
+A region sees whole batches of frames, together with the values of all collective variables.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from .variables import CollectiveVariables, Function, function_label
+
+
+class Region(Protocol):
+    """A set of configurations."""
+
+    def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
+        """Whether each frame lies inside.
+
+        Parameters
+        ----------
+        positions : ndarray of shape (n, n_atoms, 3)
+            nm.
+        values : ndarray of shape (n, n_variables)
+            ``variables(positions)``.
+        variables : CollectiveVariables
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+
+    def check(self, variables: CollectiveVariables) -> None:
+        """Raise ValueError if the region does not fit these variables."""
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able parameters, the same in every process."""
+
+
+class Range:
+    """All variables inside closed intervals.
+
+    Parameters
+    ----------
+    bounds : mapping from variable name to (lo, hi)
+        In the unit of the variable. For a periodic variable the interval runs upwards from lo to hi through the
+        boundary of the period, so lo > hi is allowed there. For others lo < hi, and infinite bounds are allowed.
+
+    Raises
+    ------
+    ValueError
+        If there are no bounds or a bound is not a number.
+    """
+
+    def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
+        self.bounds = {name: (float(lo), float(hi)) for name, (lo, hi) in bounds.items()}
+        if not self.bounds or np.isnan(list(self.bounds.values())).any():
+            raise ValueError(f"bounds must give (lo, hi) for at least one variable, not {dict(bounds)}")
+
+    def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
+        """As :meth:`Region.contains`."""
+        inside = np.ones(len(values), dtype=bool)
+        for name, (lo, hi) in self.bounds.items():
+            column = variables.index(name)
+            value, period = values[:, column], variables.variables[column].period
+            if period is None:
+                inside &= (value >= lo) & (value <= hi)
+            elif hi - lo < period:
+                inside &= (value - lo) % period <= (hi - lo) % period
+        return inside
+
+    def check(self, variables: CollectiveVariables) -> None:
+        """As :meth:`Region.check`."""
+        for name, (lo, hi) in self.bounds.items():
+            period = variables.variables[variables.index(name)].period
+            if period is None and not lo < hi:
+                raise ValueError(f"bounds of {name!r} must have lo < hi (it is not periodic), not ({lo}, {hi})")
+            if period is not None and not np.isfinite([lo, hi]).all():
+                raise ValueError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
+
+    def describe(self) -> dict[str, Any]:
+        """As :meth:`Region.describe`."""
+        # JSON knows no infinity.
+        bounds = {name: [b if np.isfinite(b) else str(b) for b in pair] for name, pair in sorted(self.bounds.items())}
+        return {"kind": "Range", "bounds": bounds}
+
+
+class Disc:
+    """Euclidean distance from a center, in the space of the named variables, strictly below a radius.
+
+    Parameters
+    ----------
+    center : mapping from variable name to float
+        In the unit of each variable. Differences of periodic variables are taken to the nearest image.
+    radius : float
+        In the common unit of the variables.
+
+    Raises
+    ------
+    ValueError
+        If there is no center, or a number is not finite, or the radius is not positive.
+    """
+
+    def __init__(self, center: Mapping[str, float], radius: float) -> None:
+        self.center = {name: float(value) for name, value in center.items()}
+        self.radius = float(radius)
+        if not self.center or not np.isfinite(list(self.center.values())).all():
+            raise ValueError(f"center must give a finite value for at least one variable, not {dict(center)}")
+        if not (np.isfinite(self.radius) and self.radius > 0):
+            raise ValueError(f"radius must be a positive number, not {radius}")
+
+    def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
+        """As :meth:`Region.contains`."""
+        squared = np.zeros(len(values))
+        for name, middle in self.center.items():
+            column = variables.index(name)
+            difference, period = values[:, column] - middle, variables.variables[column].period
+            if period is not None:
+                difference -= period * np.round(difference / period)
+            difference *= difference
+            squared += difference
+        return squared < self.radius**2
+
+    def check(self, variables: CollectiveVariables) -> None:
+        """As :meth:`Region.check`."""
+        for name in self.center:
+            variables.index(name)
+
+    def describe(self) -> dict[str, Any]:
+        """As :meth:`Region.describe`."""
+        return {"kind": "Disc", "center": dict(sorted(self.center.items())), "radius": self.radius}
+
+
+class FunctionRegion:
+    """Any module-level function from positions (n, n_atoms, 3) in nm to booleans (n,).
+
+    Raises
+    ------
+    ValueError
+        If the function has no importable name.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self.label = function_label(function, "function")
+        self.function = function
+
+    def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
+        """As :meth:`Region.contains`."""
+        inside = np.asarray(self.function(positions))
+        if inside.shape != (len(positions),) or inside.dtype != bool:
+            raise ValueError(
+                f"{self.label} must return booleans of shape ({len(positions)},), not {inside.dtype} {inside.shape}"
+            )
+        return inside
+
+    def check(self, variables: CollectiveVariables) -> None:
+        """A function of the positions fits any variables."""
+
+    def describe(self) -> dict[str, Any]:
+        """As :meth:`Region.describe`."""
+        return {"kind": "FunctionRegion", "function": self.label}

@@ -1,0 +1,41 @@
+"""Ready-made rare-event problems with known answers."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from . import double_well_1d, lj7, rugged_14d, two_channel_2d
+from .base import RareEventSystem, ReducedUnits
+
+__all__ = ["BUILDERS", "RareEventSystem", "ReducedUnits", "build"]
+
+BUILDERS: dict[str, Callable[..., RareEventSystem]] = {
+    "double_well_1d": double_well_1d.build,
+    "two_channel_2d": two_channel_2d.build,
+    "rugged_14d": rugged_14d.build,
+    "lj7": lj7.build,
+}
+
+
+def build(name: str, **parameters: Any) -> RareEventSystem:
+    """A system by its name, as configuration files give it.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``BUILDERS``.
+    **parameters
+        Arguments of that builder.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or parameter, and whatever the builder rejects.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"unknown system {name!r}; choose one of {', '.join(sorted(BUILDERS))}")
+    allowed = inspect.signature(BUILDERS[name]).parameters
+    unknown = sorted(set(parameters) - set(allowed))
+    if unknown:
+        raise ValueError(f"system {name!r} has no parameter {', '.join(unknown)}; it takes {', '.join(allowed)}")
+    return BUILDERS[name](**parameters)

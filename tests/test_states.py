@@ -1,0 +1,305 @@
+"""Collective variables against textbook formulas; regions, channels and states on hand-made frames."""
+
+import json
+
+import numpy as np
+import pytest
+
+from openmm_rare.coordination import coordination_numbers
+from openmm_rare.states import (
+    IN_A,
+    IN_B,
+    NEITHER,
+    Angle,
+    Channels,
+    CollectiveVariables,
+    Coordinate,
+    CoordinationMoment,
+    Dihedral,
+    Disc,
+    Distance,
+    FunctionRegion,
+    FunctionVariable,
+    LinearCombination,
+    Range,
+    States,
+)
+
+RNG = np.random.default_rng(7)
+
+
+def first_x(positions):
+    return positions[:, 0, 0]
+
+
+def beyond_one(positions):
+    return positions[:, 0, 0] > 1
+
+
+def not_boolean(positions):
+    return positions[:, 0, 0]
+
+
+def upper_or_lower(positions, values, labels):
+    return np.where(labels == 0, np.where(positions[:, 0, 1] > 0, 1, 2), labels)
+
+
+def label_too_large(positions, values, labels):
+    return labels + 3
+
+
+def frames(*points):
+    """One atom at these points, shape (n, 1, 3)."""
+    return np.array(points, dtype=float)[:, None, :]
+
+
+def along_x(*xs):
+    return frames(*[(x, 0, 0) for x in xs])
+
+
+def line_states(channels=None):
+    variables = CollectiveVariables([Coordinate("x", 0, 0)])
+    return States(variables, Range({"x": (-2, -1)}), Range({"x": (1, 2)}), channels)
+
+
+def rotation(angle):
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+
+
+# --- variables
+
+
+def test_distance_angle_and_coordinate_of_a_known_triangle():
+    triangle = np.array([[[0.3, 0, 0], [0, 0, 0], [0, 0.4, 0]]])
+    variables = CollectiveVariables([Distance("d", (0, 2)), Angle("a", (0, 1, 2)), Coordinate("y", 2, 1)])
+    np.testing.assert_allclose(variables(triangle), [[0.5, np.pi / 2, 0.4]], atol=1e-15)
+
+
+def test_dihedral_has_the_iupac_sign_and_is_periodic():
+    # Looking along the central bond, the far bond is turned clockwise: positive.
+    for angle in (-2.5, -0.3, 0.0, 1.0, 3.0):
+        far = [np.cos(angle), np.sin(angle), 1]
+        frame = np.array([[[1.0, 0, 0], [0, 0, 0], [0, 0, 1], far]])
+        assert Dihedral("phi", (0, 1, 2, 3))(frame)[0] == pytest.approx(angle, abs=1e-12)
+        assert Dihedral("phi", (3, 2, 1, 0))(frame)[0] == pytest.approx(angle, abs=1e-12)
+        mirrored = frame * [1, -1, 1]
+        assert Dihedral("phi", (0, 1, 2, 3))(mirrored)[0] == pytest.approx(-angle, abs=1e-12)
+    assert Dihedral("phi", (0, 1, 2, 3)).period == 2 * np.pi
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_coordination_equals_the_published_quotient(flat):
+    positions = RNG.normal(size=(1000, 7, 3)) * [1, 1, 0 if flat else 1]
+    expected = np.zeros((7, 1000))
+    for i in range(7):
+        for j in range(7):
+            if i != j:
+                r = np.linalg.norm(positions[:, i] - positions[:, j], axis=1) / 0.8
+                expected[i] += (1 - r**8) / (1 - r**16)
+    np.testing.assert_allclose(coordination_numbers(positions, 0.8), expected, rtol=1e-9)
+
+
+def test_coordination_is_finite_at_the_radius_where_the_quotient_is_not():
+    pair = np.array([[[0, 0, 0], [0.8, 0, 0]]])
+    np.testing.assert_allclose(coordination_numbers(pair, 0.8), [[0.5], [0.5]])
+
+
+def test_moments_are_central_shared_and_the_same_as_alone():
+    positions = RNG.normal(size=(50, 7, 3))
+    single = [CoordinationMoment(f"m{order}", order, 1.1) for order in (1, 2, 3)]
+    c = coordination_numbers(positions, 1.1)
+    expected = np.stack([c.mean(0), ((c - c.mean(0)) ** 2).mean(0), ((c - c.mean(0)) ** 3).mean(0)], axis=1)
+    together = CollectiveVariables([*single, CoordinationMoment("other", 2, 0.9)])(positions)
+    np.testing.assert_allclose(together[:, :3], expected, rtol=1e-12)
+    np.testing.assert_array_equal(together[:, 1], single[1](positions))
+    assert not np.allclose(together[:, 1], together[:, 3])
+
+
+def test_moments_do_not_change_under_rotation_shift_and_exchange():
+    positions = RNG.normal(size=(20, 7, 3))
+    moved = (positions @ rotation(0.7).T + [0.1, -2, 3])[:, RNG.permutation(7)]
+    variable = CoordinationMoment("mu3", 3, 1.0)
+    np.testing.assert_allclose(variable(moved), variable(positions), atol=1e-12)
+
+
+def test_linear_combination_and_function_variable():
+    positions = RNG.normal(size=(5, 2, 3))
+    coefficients = RNG.normal(size=(2, 3))
+    variables = CollectiveVariables([LinearCombination("s", coefficients), FunctionVariable("f", first_x)])
+    expected = [(positions * coefficients).sum(axis=(1, 2)), positions[:, 0, 0]]
+    np.testing.assert_allclose(variables(positions), np.transpose(expected))
+    assert variables.index("f") == 1
+
+
+def test_variables_accept_no_frames_at_all():
+    variables = CollectiveVariables([CoordinationMoment("m", 2, 1.0), LinearCombination("s", np.ones((2, 3)))])
+    assert variables(np.zeros((0, 2, 3))).shape == (0, 2)
+
+
+def test_a_value_that_is_not_finite_is_reported_with_its_frame():
+    positions = along_x(0, 1, np.nan)
+    with pytest.raises(ValueError, match=r"variable 'x' is nan in frame 2"):
+        CollectiveVariables([Coordinate("x", 0, 0)])(positions)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Distance("d", (1, 1)), "2 different indices"),
+        (lambda: Coordinate("x", 0, 3), "axis must be 0, 1 or 2"),
+        (lambda: CoordinationMoment("m", 4, 1.0), "order must be 1, 2 or 3"),
+        (lambda: CoordinationMoment("m", 2, -1.0), "radius must be a positive length"),
+        (lambda: LinearCombination("s", np.ones(3)), "shape"),
+        (lambda: FunctionVariable("f", lambda positions: positions), "top level of a module"),
+        (lambda: CollectiveVariables([Coordinate("x", 0, 0), Coordinate("x", 0, 1)]), "repeated"),
+        (lambda: CollectiveVariables([Coordinate("x", 0, 0)])(np.zeros((2, 3))), r"\(n, n_atoms, 3\)"),
+        (lambda: CollectiveVariables([]).index("x"), "no collective variable named 'x'"),
+    ],
+)
+def test_variables_refuse_nonsense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# --- regions
+
+
+def test_range_is_closed_and_may_be_unbounded():
+    states = States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-np.inf, -1)}), Range({"x": (1, np.inf)}))
+    np.testing.assert_array_equal(
+        states.classify(along_x(-1e9, -1, -0.999, 0.999, 1, 1e9)), [IN_A, IN_A, NEITHER, NEITHER, IN_B, IN_B]
+    )
+
+
+def ring(*angles):
+    """Four atoms with these dihedral angles."""
+    return np.array([[[1.0, 0, 0], [0, 0, 0], [0, 0, 1], [np.cos(a), np.sin(a), 1]] for a in angles])
+
+
+@pytest.mark.parametrize("bounds", [(2.5, -2.5), (2.5, -2.5 + 2 * np.pi), (2.5 - 2 * np.pi, -2.5)])
+def test_range_of_a_periodic_variable_wraps(bounds):
+    variables = CollectiveVariables([Dihedral("phi", (0, 1, 2, 3))])
+    region = Range({"phi": bounds})
+    region.check(variables)
+    positions = ring(2.4, 2.6, np.pi, -3.0, -2.6, -2.4, 0.0)
+    inside = region.contains(positions, variables(positions), variables)
+    np.testing.assert_array_equal(inside, [False, True, True, True, True, False, False])
+
+
+def test_range_over_a_whole_period_contains_everything():
+    variables = CollectiveVariables([Dihedral("phi", (0, 1, 2, 3))])
+    positions = ring(-3, -1, 0, 2)
+    assert Range({"phi": (-np.pi, np.pi)}).contains(positions, variables(positions), variables).all()
+
+
+def test_disc_is_open_and_uses_the_nearest_image():
+    variables = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1)])
+    positions = frames((0.5, 0, 9), (0, 0.4999, 0), (0.36, 0.36, 0), (0.3, 0.3, 0))
+    inside = Disc({"x": 0, "y": 0}, 0.5).contains(positions, variables(positions), variables)
+    np.testing.assert_array_equal(inside, [False, True, False, True])
+    periodic = CollectiveVariables([Dihedral("phi", (0, 1, 2, 3))])
+    positions = ring(3.0, -3.0, 2.5)
+    inside = Disc({"phi": 3.1}, 0.3).contains(positions, periodic(positions), periodic)
+    np.testing.assert_array_equal(inside, [True, True, False])
+
+
+def test_function_region():
+    variables = CollectiveVariables([Coordinate("x", 0, 0)])
+    states = States(variables, Range({"x": (-1, 0)}), FunctionRegion(beyond_one))
+    np.testing.assert_array_equal(states.classify(along_x(-0.5, 0.5, 1.5)), [IN_A, NEITHER, IN_B])
+    with pytest.raises(ValueError, match="must return booleans"):
+        States(variables, Range({"x": (-1, 0)}), FunctionRegion(not_boolean)).classify(along_x(0.5))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Range({}), "at least one variable"),
+        (lambda: Range({"x": (0, np.nan)}), "bounds must give"),
+        (lambda: Disc({"x": 0}, 0), "radius must be a positive number"),
+        (lambda: Disc({"x": np.inf}, 1), "center must give a finite value"),
+        (lambda: FunctionRegion(lambda positions: positions), "top level of a module"),
+        (lambda: line_states().a.check(CollectiveVariables([])), "no collective variable named 'x'"),
+        (lambda: Range({"x": (1, 0)}).check(CollectiveVariables([Coordinate("x", 0, 0)])), "lo < hi"),
+        (lambda: Range({"p": (0, np.inf)}).check(CollectiveVariables([Dihedral("p", (0, 1, 2, 3))])), "must be finite"),
+    ],
+)
+def test_regions_refuse_nonsense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# --- states and channels
+
+
+def test_overlapping_discs_are_refused_before_any_dynamics():
+    variables = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1)])
+    a = Disc({"x": 0, "y": 0}, 0.6)
+    with pytest.raises(ValueError, match="states A and B overlap"):
+        States(variables, a, Disc({"y": 0, "x": 1}, 0.5))
+    States(variables, a, Disc({"x": 1, "y": 0}, 0.4))
+
+
+def test_a_frame_in_both_states_is_an_error_that_names_it():
+    variables = CollectiveVariables([Coordinate("x", 0, 0)])
+    states = States(variables, Range({"x": (0, 1)}), Range({"x": (1, 2)}))
+    with pytest.raises(ValueError, match=r"frame 1 lies in both A and B at \{'x': 1.0\}"):
+        states.classify(along_x(0.5, 1.0, 1.5))
+
+
+def test_observe_labels_outside_a_only_and_up_to_the_arrival():
+    states = line_states(Channels(("none", "up", "down"), upper_or_lower))
+    labels = np.zeros(3, dtype=np.int64)
+    path = [
+        frames((-1.5, 1, 0), (-1.5, 1, 0), (-1.5, 1, 0)),  # in A: nothing is seen
+        frames((0, 1, 0), (0, -1, 0), (-1.5, -1, 0)),
+        frames((0, -1, 0), (-1.5, 1, 0), (1.5, -1, 0)),  # 0 keeps its label, 1 returns to A, 2 jumps straight to B
+    ]
+    seen = []
+    for positions in path:
+        status, labels = states.observe(positions, labels)
+        seen.append((status.tolist(), labels.tolist()))
+    assert seen == [([1, 1, 1], [0, 0, 0]), ([0, 0, 1], [1, 2, 0]), ([0, 1, 2], [1, 0, 2])]
+    assert labels.dtype == np.int64 and status.dtype == np.int8
+    assert [states.channels.name(label) for label in labels] == ["up", "none", "down"]
+
+
+def test_observe_does_not_write_into_its_argument_and_passes_labels_without_channels():
+    labels = np.array([5, 6])
+    states = line_states(Channels(("none", "up", "down"), upper_or_lower))
+    states.observe(along_x(-1.5, -1.5), labels)
+    np.testing.assert_array_equal(labels, [5, 6])
+    _, kept = line_states().observe(along_x(-1.5, 0), labels)
+    np.testing.assert_array_equal(kept, [5, 6])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Channels((), upper_or_lower), "at least one"),
+        (lambda: Channels(("a", "a"), upper_or_lower), "different strings"),
+        (lambda: Channels(("a",), lambda p, v, n: n), "top level of a module"),
+        (
+            lambda: line_states(Channels(("a", "b"), label_too_large)).observe(along_x(0), np.zeros(1, int)),
+            "labels from 0 to 1",
+        ),
+    ],
+)
+def test_channels_refuse_nonsense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_descriptions_are_plain_json_and_tell_definitions_apart():
+    variables = [Coordinate("x", 0, 0), Dihedral("phi", (0, 1, 2, 3)), LinearCombination("s", np.ones((4, 3)))]
+    variables += [CoordinationMoment("m", 2, 0.5), FunctionVariable("f", first_x), Angle("a", (0, 1, 2))]
+
+    def text(edge, channels=None):
+        a, b = Range({"x": (-np.inf, edge)}), FunctionRegion(beyond_one)
+        return json.dumps(States(CollectiveVariables(variables), a, b, channels).describe(), allow_nan=False)
+
+    assert text(-1) == text(-1)
+    different = {text(-1), text(-1.5), text(-1, Channels(("none", "up", "down"), upper_or_lower))}
+    assert len(different) == 3
+    assert f"{__name__}:first_x" in text(-1)

@@ -1,0 +1,107 @@
+"""Losses with known minima, and a committor learned from short segments."""
+
+import numpy as np
+import pytest
+import torch
+
+from openmm_rare.committor import CommittorModel
+from openmm_rare.systems import double_well_1d
+from openmm_rare.training import SegmentData, Trainer, binomial_loss, stopped_operator_loss
+from openmm_rare.walkers import Propagator, Walkers
+
+
+def test_binomial_loss_is_the_likelihood_and_survives_large_logits():
+    q = torch.tensor([0.3, -1.2], dtype=torch.float64)
+    n_a, n_b = torch.tensor([3.0, 1.0]), torch.tensor([2.0, 4.0])
+    p = torch.sigmoid(q)
+    expected = -(n_b * torch.log(p) + n_a * torch.log(1.0 - p)).sum() / 10.0
+    assert binomial_loss(q, n_a, n_b).item() == pytest.approx(expected.item())
+    huge = binomial_loss(torch.tensor([200.0, -200.0]), torch.ones(2), torch.ones(2))
+    assert huge.item() == pytest.approx(100.0)
+
+
+def test_stopped_operator_loss_is_least_at_the_mean_ratio():
+    rng = np.random.default_rng(0)
+    ratio = torch.tensor(rng.lognormal(0.0, 1.0, 5000))
+    reference = torch.full((5000,), -2.0, dtype=torch.float64)
+    shifts = torch.linspace(-1.0, 2.0, 301)
+    losses = [stopped_operator_loss(reference + shift, reference, ratio).item() for shift in shifts]
+    best = shifts[int(np.argmin(losses))].item()
+    assert best == pytest.approx(np.log(ratio.mean().item()), abs=0.02)
+    # negative control: the least square error of ln rho sits elsewhere (Jensen)
+    assert abs(best - torch.log(ratio).mean().item()) > 0.3
+
+
+def test_loss_grows_towards_both_sides_without_overflow():
+    change = torch.tensor([-300.0, 0.0, 300.0])
+    losses = [stopped_operator_loss(c[None], torch.zeros(1), torch.ones(1)).item() for c in change]
+    assert np.isfinite(losses).all()
+    assert losses[1] < losses[0] and losses[1] < losses[2]
+
+
+def hot_segments(system, n=600, seed=4):
+    """Unbiased segments that start everywhere between the states."""
+    rng = np.random.default_rng(seed)
+    positions = np.zeros((n, 1, 3))
+    positions[:, 0, 0] = rng.uniform(-1.0, 1.0, n) * abs(system.positions[0, 0])
+    positions = positions[system.states.classify(positions) == 0]
+    propagator = Propagator(system, None, 0.0, n, "Reference", np.random.SeedSequence(seed))
+    walkers, parts = Walkers.start(positions, np.arange(len(positions))), []
+    for _ in range(30):
+        block = propagator.advance(walkers, 20)
+        parts.append(SegmentData(walkers.positions, block.walkers.positions, block.log_weights, block.status))
+        walkers = block.walkers.take(np.flatnonzero(block.status == 0))
+        if len(walkers) == 0:
+            break
+    return SegmentData.concatenate(parts)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    system = double_well_1d.build(temperature=900.0)
+    torch.manual_seed(0)
+    model = CommittorModel(system.descriptor_spec(), 1, (24, 24), 900.0)
+    data = hot_segments(system)
+    model.standardize(data.start)
+    trainer, rng = Trainer(model, batch=512), np.random.default_rng(1)
+    before = {name: value.copy() for name, value in trainer.state().items()}
+    reports = [trainer.fit(data, rng, 60, 3e-3) for _ in range(25)]
+    return system, model, trainer, before, reports
+
+
+def test_committor_is_learned_from_segments(learned):
+    system, model, _, _, reports = learned
+    x = np.linspace(-0.6, 0.95, 30) * abs(system.positions[0, 0])
+    positions = np.zeros((30, 1, 3))
+    positions[:, 0, 0] = x
+    inside = system.states.classify(positions) == 0
+    exact = double_well_1d.committor(x[inside], 900.0)
+    error = np.exp(model.log_importance(positions[inside])) - exact
+    assert np.sqrt((error**2).mean()) < 0.08
+    assert reports[-1]["sd_log_importance"] > 1.0  # a constant solves the interior equation: this is no constant
+    assert np.sqrt(((exact.mean() - exact) ** 2).mean()) > 0.2  # negative control: the best constant fails
+
+
+def test_trainer_state_restores_the_model_and_the_optimizer(learned):
+    system, model, trainer, before, _ = learned
+    state = trainer.state()
+    data = hot_segments(system, n=100)
+    twin = Trainer(model.copy(), batch=512)
+    twin.set_state(state)
+    trainer_again = Trainer(model.copy(), batch=512)
+    trainer_again.set_state(state)
+    for each in (twin, trainer_again):
+        each.fit(data, np.random.default_rng(2), 10, 1e-3)
+    assert all(np.array_equal(twin.state()[name], trainer_again.state()[name]) for name in state)
+    assert any(not np.array_equal(before[name], state[name]) for name in before)
+    fresh = Trainer(model.copy(), batch=512)
+    fresh.fit(data, np.random.default_rng(2), 10, 1e-3)  # negative control: without the moments the result differs
+    assert any(not np.array_equal(fresh.state()[name], twin.state()[name]) for name in state)
+
+
+def test_non_finite_weights_are_refused(learned):
+    system, model, _, _, _ = learned
+    data = hot_segments(system, n=50)
+    bad = SegmentData(data.start, data.end, np.full(len(data), np.nan), data.status)
+    with pytest.raises(ValueError, match="not finite"):
+        Trainer(model.copy()).fit(bad, np.random.default_rng(0), 3, 1e-3)

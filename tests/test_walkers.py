@@ -1,0 +1,183 @@
+"""Walkers in one Context: exact weights, arrival tested on every frame, clones and kills that touch nobody else."""
+
+import numpy as np
+import pytest
+from stats import assert_within, mean_and_stderr
+
+from openmm_rare.flux import FluxState, run_flux
+from openmm_rare.forces import bias_force
+from openmm_rare.states import IN_A, IN_B
+from openmm_rare.systems import double_well_1d, two_channel_2d
+from openmm_rare.walkers import Propagator, SlotContext, Walkers, platform_by_name
+
+HOT = 900.0
+
+
+class LinearBias:
+    """ln I = slope * x: a crude importance function with a known gradient."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def log_importance(self, positions):
+        return self.slope * positions[:, 0, 0]
+
+    def log_importance_gradient(self, positions):
+        gradient = np.zeros_like(positions)
+        gradient[:, 0, 0] = self.slope
+        return self.log_importance(positions), gradient
+
+
+def walkers_at(x, n):
+    positions = np.zeros((n, 1, 3))
+    positions[:, 0, 0] = x
+    return Walkers.start(positions, np.arange(n))
+
+
+def outcome(bias, n=4000, strength=1.0, platform="Reference", seed=2, x=-0.1, n_steps=60):
+    system = double_well_1d.build(temperature=HOT)
+    propagator = Propagator(system, bias, strength, n, platform, np.random.SeedSequence(seed))
+    return propagator.advance(walkers_at(x, n), n_steps)
+
+
+def test_bias_force_is_minus_the_gradient_of_its_energy():
+    system = double_well_1d.build(temperature=HOT)
+    slots = SlotContext(system, 3, "Reference", 1, LinearBias(7.0))
+    positions = np.zeros((3, 1, 3))
+    positions[:, 0, 0] = [-0.2, 0.0, 0.3]
+    slots.set_positions(positions)
+
+    def energy_and_force():
+        state = slots.context.getState(energy=True, forces=True, groups={1})
+        return state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value.copy()
+
+    middle, force = energy_and_force()
+    assert middle == pytest.approx(-2.0 * system.kt * 7.0 * 0.1)
+    for walker in range(3):
+        energies = []
+        for sign in (1.0, -1.0):
+            shifted = positions.copy()
+            shifted[walker, 0, 0] += sign * 1e-4
+            slots.set_positions(shifted)
+            energies.append(energy_and_force()[0])
+        assert force[walker, 0] == pytest.approx(-(energies[0] - energies[1]) / 2e-4, rel=1e-6)
+
+
+def test_weights_have_mean_one_and_undo_the_bias(platform):
+    biased, plain = outcome(LinearBias(6.0), platform=platform), outcome(None, platform=platform, seed=3)
+    weights = np.exp(biased.walkers.log_weights)
+    mean, error = mean_and_stderr(weights)
+    assert_within(mean, 1.0, error)
+    p_plain, e_plain = mean_and_stderr(plain.status == IN_B)
+    p_weighted, e_weighted = mean_and_stderr(weights * (biased.status == IN_B))
+    assert_within(p_weighted, p_plain, np.hypot(e_plain, e_weighted))
+    p_raw, e_raw = mean_and_stderr(biased.status == IN_B)
+    with pytest.raises(AssertionError):  # negative control: the bias without its weights
+        assert_within(p_raw, p_plain, np.hypot(e_plain, e_raw))
+
+
+def test_arrival_is_tested_on_every_frame():
+    # one long block and the same steps one by one must agree in distribution; a coarse test must not
+    fine, system = outcome(None, n=4000, x=0.30), double_well_1d.build(temperature=HOT)
+    walkers, arrived, steps = walkers_at(0.30, 4000), 0, 0
+    propagator = Propagator(system, None, 0.0, 4000, "Reference", np.random.SeedSequence(8))
+    for _ in range(60):
+        block = propagator.advance(walkers, 1)
+        arrived, steps = arrived + int((block.status == IN_B).sum()), steps + block.walker_steps
+        walkers = block.walkers.take(np.flatnonzero(block.status == 0))
+    p, error = mean_and_stderr(fine.status == IN_B)
+    assert_within(p, arrived / 4000, np.sqrt(2.0) * error)
+    assert fine.walker_steps == pytest.approx(steps, rel=0.03)
+    lazy = SlotContext(system, 4000, "Reference", 4)
+    lazy.set_positions(walkers_at(0.30, 4000).positions)
+    lazy.step(60)
+    p_lazy = (system.states.classify(lazy.positions()) == IN_B).mean()
+    with pytest.raises(AssertionError):  # negative control: looking at the last frame only
+        assert_within(p_lazy, p, np.sqrt(2.0) * error)
+
+
+def test_arrived_walkers_keep_position_weight_and_clock():
+    block = outcome(LinearBias(6.0), n=500, x=0.3)
+    system = double_well_1d.build(temperature=HOT)
+    assert np.array_equal(system.states.classify(block.walkers.positions), block.status)
+    arrived = block.status > 0
+    assert arrived.any() and not arrived.all()
+    assert (block.walkers.clocks[~arrived] == 60).all()
+    assert (block.walkers.clocks[arrived] <= 60).all() and block.walkers.clocks[arrived].min() < 60
+    assert block.walker_steps == block.walkers.clocks.sum()
+    # an arrived walker's weight is that of its path up to arrival: later steps of its slot must not enter
+    early = block.walkers.clocks < 10
+    late = block.walkers.clocks == 60
+    assert early.any()
+    assert block.walkers.log_weights[early].std() < block.walkers.log_weights[late].std()
+
+
+def test_same_seed_same_paths_on_reference():
+    first, second, other = outcome(LinearBias(3.0), n=64), outcome(LinearBias(3.0), n=64), outcome(LinearBias(3.0), n=64, seed=9)
+    assert np.array_equal(first.walkers.positions, second.walkers.positions)
+    assert np.array_equal(first.walkers.log_weights, second.walkers.log_weights)
+    assert not np.array_equal(first.walkers.positions, other.walkers.positions)
+
+
+def test_clone_and_kill_touch_nobody_else():
+    walkers = walkers_at(np.linspace(-0.3, 0.3, 5), 5)
+    walkers.log_weights[:] = np.arange(5.0)
+    chosen = walkers.take(np.array([0, 2, 2, 4]))
+    assert chosen.roots.tolist() == [0, 2, 2, 4]
+    chosen.positions[1] += 1.0
+    chosen.log_weights[2] = -9.0
+    assert np.array_equal(walkers.positions[:, 0, 0], np.linspace(-0.3, 0.3, 5))
+    assert walkers.log_weights.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    joined = walkers.join(chosen)
+    assert len(joined) == 9 and joined.roots.tolist() == [0, 1, 2, 3, 4, 0, 2, 2, 4]
+
+
+def test_populations_larger_than_the_slots_are_split():
+    system = double_well_1d.build(temperature=HOT)
+    propagator = Propagator(system, LinearBias(3.0), 1.0, 40, "Reference", np.random.SeedSequence(1))
+    block = propagator.advance(walkers_at(0.0, 101), 20)
+    assert len(block.walkers) == 101 and np.isfinite(block.walkers.log_weights).all()
+    assert len(np.unique(block.walkers.positions[:, 0, 0])) == 101  # no two walkers share their noise
+
+
+def test_flux_and_transitions_of_the_discrete_chain():
+    system = double_well_1d.build(temperature=300.0, barrier=5.0)
+    rng = np.random.default_rng(6)
+    state = run_flux(system, FluxState.start(system, 500), 300, "Reference", 5, rng).state
+    chunk = run_flux(system, state, 4000, "Reference", 6, rng)
+    time_ps = chunk.frames_last_a.sum() * system.timestep
+    rate, error = chunk.transitions.sum() / time_ps, np.sqrt(chunk.transitions.sum()) / time_ps
+    exact = double_well_1d.rate(300.0, barrier=5.0)
+    assert_within(rate, exact, error)
+    with pytest.raises(AssertionError):  # negative control: a barrier higher by 0.8 kT
+        assert_within(rate, double_well_1d.rate(300.0, barrier=7.0), error)
+    assert (system.states.classify(chunk.exits) != IN_A).all()
+    assert len(chunk.exits) >= chunk.transitions.sum()
+
+
+def test_channel_labels_are_inherited(platform):
+    system = two_channel_2d.build(temperature=3000.0)
+    propagator = Propagator(system, None, 0.0, 50, platform, np.random.SeedSequence(1))
+    positions = np.repeat(system.positions[None], 50, axis=0)
+    walkers = Walkers.start(positions + 0.25 * (two_channel_far(system) - system.positions), np.arange(50))
+    block = propagator.advance(walkers, 30)
+    assert block.walkers.labels.shape == (50,)
+    assert set(block.walkers.labels) <= set(range(len(system.states.channels.names)))
+
+
+def two_channel_far(system):
+    """A point on B's side."""
+    return -system.positions
+
+
+def test_nan_names_the_time_step():
+    system = double_well_1d.build(temperature=HOT, timestep=50.0)
+    with pytest.raises(FloatingPointError, match="smaller time step"):
+        run_flux(system, FluxState.start(system, 10), 200, "Reference", 1, np.random.default_rng(0))
+
+
+def test_unknown_platform_and_backend():
+    with pytest.raises(ValueError, match="this machine has Reference"):
+        platform_by_name("Quantum")
+    with pytest.raises(ValueError, match="choose one of python"):
+        bias_force(None, 1.0, 1, backend="abacus")
