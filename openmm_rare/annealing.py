@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,10 +57,11 @@ def anneal(
     fresh : bool
         Start from an easy temperature with random weights.
     """
+    first_segments: list[SegmentData] = []
     if settings.annealing:
         ladder = [*settings.annealing, target.temperature]
     elif fresh:
-        hot = _easy_temperature(target, settings, platform, task)
+        hot, first_segments = _easy_temperature(target, settings, platform, task)
         ladder = temperature_ladder(hot, target.temperature, settings.ladder_ratio)
     else:
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
@@ -67,14 +69,16 @@ def anneal(
         stage = target.with_temperature(temperature)
         exits = _exits(stage, settings.training_exits, settings, platform, task)
         if fresh and number == 0:
-            model.standardize(exits)
+            # paths that got far show the features' whole range, exits alone only a corner of it
+            model.standardize(np.concatenate([exits, *(part.end for part in first_segments)]))
             model.temperature = temperature
         else:
             model.cool(temperature)
         rounds = settings.first_stage_rounds if fresh and number == 0 else settings.stage_rounds
         if number == len(ladder) - 1:
             rounds = max(rounds, settings.last_stage_rounds)
-        yield from _train_stage(stage, model, exits, rounds, settings, platform, task)
+        seen = first_segments if number == 0 else []
+        yield from _train_stage(stage, model, exits, seen, rounds, settings, platform, task)
 
 
 def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: str, task: Task) -> np.ndarray:
@@ -110,8 +114,10 @@ class _NoImportance:
         return np.zeros(len(positions))
 
 
-def _easy_temperature(target: RareEventSystem, settings: Settings, platform: str, task: Task) -> float:
-    """The lowest temperature of a rising series at which unaided exits reach B often enough to learn from."""
+def _easy_temperature(
+    target: RareEventSystem, settings: Settings, platform: str, task: Task
+) -> tuple[float, list[SegmentData]]:
+    """The lowest of rising temperatures at which unaided exits reach B often enough, and the segments that showed it."""
     temperature = target.temperature
     for _ in range(settings.heating_tries):
         stage = target.with_temperature(temperature)
@@ -121,12 +127,18 @@ def _easy_temperature(target: RareEventSystem, settings: Settings, platform: str
             rng = np.random.default_rng(seed)
             roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
             plain = Propagator(stage, None, 0.0, settings.n_slots, platform, seed)
-            batch = run_roots(plain, _NoImportance(), roots, 0.0, rng, max_steps=settings.training_max_steps)
-            return {"temperature_k": stage.temperature, "hits": int(batch.arrivals.sum()), "walker_steps": batch.walker_steps}
+            options = {"stride": settings.stride, "max_steps": settings.training_max_steps, "collect": 1.0}
+            batch = run_roots(plain, _NoImportance(), roots, 0.0, rng, **options)
+            return {
+                "temperature_k": stage.temperature,
+                "hits": int(batch.arrivals.sum()),
+                "walker_steps": batch.walker_steps,
+                **vars(batch.segments),
+            }
 
-        hits = int(task("training_heating", compute)["hits"])
-        if hits >= _EASY * settings.heating_roots:
-            return temperature
+        record = task("training_heating", compute)
+        if int(record["hits"]) >= _EASY * settings.heating_roots:
+            return temperature, [_segments(record)]
         temperature *= settings.heating_factor
     raise RuntimeError(
         f"state B of {target.name} was never reached from A, not even at {temperature / settings.heating_factor:.0f} K: "
@@ -138,25 +150,53 @@ def _train_stage(
     stage: RareEventSystem,
     model: CommittorModel,
     exits: np.ndarray,
+    seen: list[SegmentData],
     rounds: int,
     settings: Settings,
     platform: str,
     task: Task,
 ) -> Iterator[tuple[float, Mapping]]:
     trainer = Trainer(model, settings.batch)
-    buffer: list[SegmentData] = []
-    for number in range(rounds):
+    buffer, arrivals = list(seen), []
+    if seen:  # a random model may point away from B: first learn from the paths that got there unaided
 
-        def compute(seed: np.random.SeedSequence, number: int = number) -> Mapping:
-            return _round(stage, trainer, buffer, exits, number / rounds, settings, platform, seed)
+        def first(seed: np.random.SeedSequence) -> Mapping:
+            fit = _fit(trainer, buffer, 0.0, settings, np.random.default_rng(seed))
+            return {"walker_steps": 0, **fit, **trainer.state()}
+
+        trainer.set_state(task("training_first_fit", first))
+    # a stage goes on while some of its latest rounds brought no walker to B
+    while len(arrivals) < rounds or (min(arrivals[-3:]) == 0 and len(arrivals) < settings.patience * rounds):
+
+        def compute(seed: np.random.SeedSequence) -> Mapping:
+            return _round(stage, trainer, buffer, exits, min(len(arrivals) / rounds, 1.0), settings, platform, seed)
 
         record = task("training", compute)
         trainer.set_state(record)
-        segments = SegmentData(*(np.asarray(record[name]) for name in ("start", "end", "log_weight", "status")))
-        buffer.append(segments)
+        arrivals.append(int(record["arrivals"]))
+        buffer.append(_segments(record))
         while len(buffer) > 1 and sum(map(len, buffer[1:])) >= settings.buffer:
             buffer.pop(0)
         yield stage.temperature, record
+    if max(arrivals[-3:]) == 0:
+        raise RuntimeError(
+            f"training at {stage.temperature:.0f} K brought no walker to B in its last rounds: give more rounds "
+            "(stage_rounds), more roots (training_roots), a slower ladder (ladder_ratio), or a richer descriptor"
+        )
+
+
+def _segments(record: Mapping) -> SegmentData:
+    """The segments of a training record."""
+    return SegmentData(*(np.asarray(record[field.name]) for field in fields(SegmentData)))
+
+
+def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: Settings, rng: np.random.Generator) -> dict:
+    """Train on everything at hand; each sweep carries what is known about B one segment further towards A."""
+    segments = SegmentData.concatenate(data, settings.buffer)
+    rate = settings.learning_rate * settings.learning_rate_decay**progress
+    for _ in range(settings.sweeps):
+        report = trainer.fit(segments, rng, settings.updates, rate)
+    return report
 
 
 def _round(
@@ -187,17 +227,14 @@ def _round(
         max_steps=settings.training_max_steps,
     )
     segments = batch.segments
-    data = SegmentData.concatenate([*buffer, segments], settings.buffer)
-    rate = settings.learning_rate * settings.learning_rate_decay**progress
-    for _ in range(settings.sweeps):  # each sweep carries what is known about B one segment further towards A
-        fit = trainer.fit(data, rng, settings.updates, rate)
+    fit = _fit(trainer, [*buffer, segments], progress, settings, rng)
     return {
         "temperature_k": stage.temperature,
         "p_ab": float(batch.contribution[: settings.training_roots].mean()),
         "arrivals": int(batch.arrivals.sum()),
         "walker_steps": batch.walker_steps,
         **fit,
-        **{name: getattr(segments, name) for name in ("start", "end", "log_weight", "status")},
+        **vars(segments),
         **trainer.state(),
     }
 

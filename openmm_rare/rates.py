@@ -246,6 +246,11 @@ class ImportanceSamplingRate:
             relative_variance = len(contribution) / ess - 1.0 if ess > 0.0 else np.inf
             merits[strength] = 1.0 / (max(relative_variance, 1e-3) * int(record["walker_steps"]) / len(contribution))
             self.progress.update(strength=strength, figure_of_merit=f"{merits[strength]:.2e}")
+        if max(merits.values()) == 0.0:
+            raise RuntimeError(
+                f"no walker of the pilot reached B of {self.system.name}, with any bias strength: train longer "
+                "(last_stage_rounds, training_roots), or check whether B lies on the far side of another state"
+            )
         return max(merits, key=merits.get)
 
     def _level(self, pool: Pool, density: RootDensity) -> float:

@@ -73,6 +73,7 @@ class Settings:
     stage_rounds: int = 5
     last_stage_rounds: int = 10
     collect: float = 1.0
+    patience: int = 3
     buffer: int = 200_000
     batch: int = 1024
     updates: int = 150

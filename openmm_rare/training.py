@@ -210,7 +210,7 @@ class Trainer:
         for key, value in arrays.items():
             if key.startswith("adam/"):
                 _, index, name = key.split("/")
-                state.setdefault(int(index), {})[name] = torch.as_tensor(np.asarray(value))
+                state.setdefault(int(index), {})[name] = torch.tensor(np.asarray(value))  # a copy: Adam works in place
         full = self.optimizer.state_dict()
         full["state"] = state
         self.optimizer.load_state_dict(full)

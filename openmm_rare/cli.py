@@ -1,0 +1,247 @@
+"""The command `openmm-rare`. Everything heavy is imported when a command runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .config import RunConfig
+
+__all__ = ["main"]
+
+_EXPECTED = (ValueError, RuntimeError, FloatingPointError)
+_UNRELIABLE, _STOPPED = 3, 130
+
+
+class UserError(click.ClickException):
+    """Something that the user can mend: one line, exit status 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def plain_errors(show_traceback: bool) -> Iterator[None]:
+    """Turn errors that this package raises on purpose, and those of files, into one line without traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("\nStopped. Every finished round is kept: continue with --resume.", err=True)
+        sys.exit(_STOPPED)
+    except OSError as error:
+        if show_traceback:
+            raise
+        place = "" if error.filename is None else f": {error.filename}"
+        raise UserError(f"{error.strerror or error}{place}") from error
+    except _EXPECTED as error:
+        if show_traceback or not _raised_on_purpose(error.__traceback__):
+            raise
+        raise UserError(str(error)) from error
+
+
+def _raised_on_purpose(traceback: TracebackType | None) -> bool:
+    """Whether an exception comes from a ``raise`` statement in this package.
+
+    An unexpected ValueError or RuntimeError of NumPy or torch surfaces in a call or an operator instead, and needs
+    its traceback.
+    """
+    if traceback is None:
+        return False
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = traceback.tb_frame.f_code
+    instruction = dis.opname[code.co_code[traceback.tb_lasti]]
+    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] == __package__ and instruction == "RAISE_VARARGS"
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the error handling of this program."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **options: Any) -> None:
+        with plain_errors(click.get_current_context().find_root().params.get("traceback", False)):
+            function(*args, **options)
+
+    return wrapped
+
+
+def common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Options of every command that computes."""
+    for option in (
+        click.argument("source", metavar="SYSTEM|CONFIG.toml"),
+        click.option("--target-error", type=float, help="Relative standard error at which to stop, e.g. 0.1."),
+        click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result."),
+        click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA."),
+        click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written."),
+        click.option("--resume", is_flag=True, help="Continue the run in the folder."),
+        click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),
+        click.option("--strict", is_flag=True, help="Exit status 3 when a result should not be trusted."),
+    )[::-1]:
+        function = option(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openmm-rare")
+@click.option("--traceback", is_flag=True, help="Show where an error comes from.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log.")
+def main(traceback: bool, verbose: bool) -> None:
+    """Rate constants of rare events in OpenMM, with error bars to trust.
+
+    \b
+    openmm-rare systems                            what is built in
+    openmm-rare rate lj7 --temperature "600 K"     one rate constant
+    openmm-rare rate my_system.toml                of a system of your own
+    """
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+
+@main.command()
+@common_options
+@click.option("--temperature", help='E.g. "600 K".')
+@click.option("--brute-force", is_flag=True, help="Count transitions of unbiased dynamics instead.")
+@command
+def rate(source: str, temperature: str | None, out: Path | None, resume: bool, strict: bool, **options: Any) -> None:
+    """Compute the rate constant of SYSTEM (a name from `openmm-rare systems`) or of CONFIG.toml."""
+    from .progress import TerminalProgress
+    from .report import read_result
+    from .result_text import format_table, summary_groups
+    from .storage import RunFile
+    from .workflow import run_rate
+
+    temperatures = _temperatures([temperature] if temperature else [])
+    wanted = {"temperature_k": temperatures[0] if temperatures else None, **options}
+    config, out = _configuration(source, out, resume, "brute_force" if options["brute_force"] else "", wanted)
+    with TerminalProgress() as progress:
+        estimate = run_rate(config, out, resume, progress)
+    result = read_result(out)
+    references = RunFile.open(out / "run.nc").load("reference")
+    click.echo(f"\n{format_table(summary_groups(result, references))}\n")
+    _finish(out, [estimate], strict)
+
+
+@main.command()
+@common_options
+@click.option("--temperature", multiple=True, required=True, help='E.g. "600 K"; repeat for each temperature.')
+@click.option("--brute-force", multiple=True, help="Temperature at which to count transitions as well; repeatable.")
+@command
+def scan(
+    source: str,
+    temperature: tuple[str, ...],
+    brute_force: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    strict: bool,
+    **options: Any,
+) -> None:
+    """Rate constants over temperatures, from hot to cold, each starting from the model of the one before."""
+    from .progress import TerminalProgress
+    from .report import read_json
+    from .result_text import format_columns
+    from .scan import channel_table, run_scan, scan_table
+
+    temperatures, counted = _temperatures(temperature), _temperatures(brute_force)
+    config, out = _configuration(source, out, resume, "scan", options)
+    with TerminalProgress() as progress:
+        estimates = run_scan(config, temperatures, out, resume, counted, progress)
+    data = read_json(out / "scan.json")
+    click.echo(f"\n{format_columns(*scan_table(data))}\n")
+    header, rows = channel_table(data)
+    if rows:
+        click.echo(f"{format_columns(header, rows)}\n")
+    _finish(out, estimates, strict)
+
+
+@main.command()
+@click.option("--json", "path", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here.")
+@command
+def benchmark(path: Path | None) -> None:
+    """Measure the throughput on this machine."""
+    from .benchmark import run_benchmark
+
+    run_benchmark(path)
+
+
+@main.command()
+@command
+def systems() -> None:
+    """List the built-in systems."""
+    from .workflow import list_systems
+
+    for row in list_systems():
+        click.echo(f"{click.style(row['name'], bold=True)}\n  {row['summary']}\n  parameters: {row['parameters']}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@command
+def report(folder: Path) -> None:
+    """Draw the figures and write the report of the run in FOLDER again."""
+    from .workflow import make_report
+
+    click.echo(f"report: {make_report(folder)}")
+
+
+def _configuration(
+    source: str, out: Path | None, resume: bool, ending: str, options: Mapping[str, Any]
+) -> tuple[RunConfig, Path]:
+    """The configuration with the options of the command line, and the folder of the run.
+
+    A run of a built-in system that is continued takes from its folder what the command line does not say.
+    """
+    from .config import load_config
+    from .workflow import configuration
+
+    given = {key: None if value is False else value for key, value in options.items()}
+    if given.pop("brute_force", None):
+        given["method"] = "brute_force"
+    config = configuration(source)
+    named = config.with_options(**given)
+    out = out or _default_folder(named, ending)
+    if resume and config.system.is_builtin and not Path(source).is_file() and (out / "config.toml").is_file():
+        stored = load_config(out / "config.toml")
+        if stored.system.name == config.system.name:
+            return stored.with_options(**given), out
+    return named, out
+
+
+def _temperatures(texts: tuple[str, ...] | list[str]) -> list[float]:
+    from openmm import unit
+
+    from .units import parse_quantity
+
+    values = [parse_quantity(text, unit.kelvin, "--temperature") for text in texts]
+    for value, text in zip(values, texts, strict=True):
+        if value <= 0.0:
+            raise ValueError(f"--temperature = {text!r} must be positive")
+    return values
+
+
+def _default_folder(config: RunConfig, ending: str) -> Path:
+    name = config.system.name or "user"
+    temperature = "" if config.system.temperature_k is None else f"_{config.system.temperature_k:g}K"
+    return Path("runs") / f"{name}{temperature}{'_' if ending else ''}{ending}"
+
+
+def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
+    """Say what to distrust and where the report lies; set the exit status."""
+    for estimate in estimates:
+        for sentence in estimate.warnings:
+            click.secho(f"Warning ({estimate.temperature_k:g} K): {sentence}", fg="red", err=True)
+    click.echo(f"report: {out / 'report.html'}")
+    if strict and not all(estimate.reliable for estimate in estimates):
+        sys.exit(_UNRELIABLE)

@@ -1,0 +1,200 @@
+"""The configuration of one run: TOML in, frozen dataclasses out, and back, and the system that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from openmm import unit as u
+
+from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_states
+from .config_system import SystemConfig
+from .settings import Settings
+from .systems.base import RareEventSystem
+from .toml_text import Section, write_toml
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+__all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
+
+_HEADER = "# Every setting of the run, spelled out. Bare numbers are in nm, radians, or plain.\n"
+_METHODS = ("importance", "brute_force")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What to compute, how precisely, and every setting of the engine (section ``[sampling]``)."""
+
+    target_error: float = 0.1
+    seed: int = 1
+    platform: str = "Reference"
+    method: str = "importance"
+    no_reweighting: bool = False
+    settings: Settings = field(default_factory=Settings)
+
+    @classmethod
+    def parse(cls, section: Section) -> SamplingConfig:
+        """From ``[sampling]``, which holds the engine's settings too."""
+        own = [f.name for f in fields(cls) if f.name != "settings"]
+        section.check((), (*own, *(f.name for f in fields(Settings))))
+        readers: dict[str, Callable[[str], Any]] = {
+            "int": section.count,
+            "float": lambda key: section.number(key, None),
+            "tuple[int, ...]": section.counts,
+            "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),
+        }
+        settings = {f.name: readers[f.type](f.name) for f in fields(Settings) if f.name in section}
+        method = section.text("method", cls.method)
+        if method not in _METHODS:
+            raise ValueError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")
+        return cls(
+            check_target_error(section.number("target_error", None, cls.target_error), "sampling.target_error"),
+            section.count("seed", cls.seed, least=0),
+            section.text("platform", cls.platform),
+            method,
+            section.flag("no_reweighting", cls.no_reweighting),
+            Settings(**settings),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
+        values |= {f.name: getattr(self.settings, f.name) for f in fields(Settings)}
+        values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
+        return values
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole configuration.
+
+    Attributes
+    ----------
+    folder : str
+        Absolute; relative file names start here, and modules are looked up here first.
+    system : SystemConfig
+    variables : tuple of VariableConfig
+    states : dict or None
+        RegionConfig of "a" and "b"; None when the system brings its own.
+    channels : ChannelsConfig or None
+    sampling : SamplingConfig
+    """
+
+    folder: str
+    system: SystemConfig
+    variables: tuple[VariableConfig, ...] = ()
+    states: Mapping[str, RegionConfig] | None = None
+    channels: ChannelsConfig | None = None
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def to_toml(self) -> str:
+        """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object."""
+        data: dict[str, Any] = {"folder": self.folder, "system": self.system.to_dict()}
+        data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
+        data["states"] = {name: {region.kind: region.parameters} for name, region in (self.states or {}).items()}
+        data["channels"] = {} if self.channels is None else vars(self.channels)
+        return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
+
+    def with_options(self, temperature_k: float | None = None, **sampling: Any) -> RunConfig:
+        """A copy with another temperature or other sampling options; None keeps what there is."""
+        given = {key: value for key, value in sampling.items() if value is not None}
+        if "target_error" in given:
+            check_target_error(given["target_error"], "target_error")
+        system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
+        return replace(self, system=system, sampling=replace(self.sampling, **given))
+
+    def expanded(self, system: RareEventSystem) -> RunConfig:
+        """A copy that spells out the dynamics of the system that was built from it."""
+        source = replace(
+            self.system,
+            name=self.system.name or system.name,
+            temperature_k=system.temperature,
+            friction_per_ps=system.friction,
+            timestep_ps=system.timestep,
+            num_dimensions=system.num_dimensions,
+            check_interval=system.check_interval,
+        )
+        return replace(self, system=source)
+
+
+def check_target_error(value: float, name: str) -> float:
+    """The value, if it can be a relative error.
+
+    Raises
+    ------
+    ValueError
+        If it is not between 0 and 1.
+    """
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} = {value!r} must be a relative standard error between 0 and 1, e.g. 0.1 for 10 %")
+    return value
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read a configuration file.
+
+    Raises
+    ------
+    ValueError
+        If it is no TOML or something in it is not understood; the message names key, section and what is allowed.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    try:
+        return parse_config(path.read_bytes().decode("utf-8"), path.parent)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse_config(text: str, folder: str | Path) -> RunConfig:
+    """A configuration from TOML text; relative names in it start at `folder`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_config`.
+    """
+    try:
+        top = Section(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"this is not valid TOML: {error}") from error
+    top.check((), [f.name for f in fields(RunConfig)])
+    home = (Path(folder) / top.text("folder", "")).resolve()
+    system = SystemConfig.parse(top.section("system"), home)
+    named = top.section("variables")
+    variables = tuple(VariableConfig.parse(named.section(name), name) for name in named.raw)
+    states, section = None, top.section("states")
+    if section.raw:
+        section.check(("a", "b"))
+        units = {variable.name: variable.unit for variable in variables}
+        states = {name: RegionConfig.parse(section.section(name), units) for name in ("a", "b")}
+    channels = ChannelsConfig.parse(top.section("channels")) if top.section("channels").raw else None
+    if system.is_builtin and (states or variables or channels):
+        raise ValueError(
+            f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "
+            "sections, or describe a system of your own with builder, or xml and pdb"
+        )
+    if system.xml is not None and states is None:
+        raise ValueError("a system from xml needs its states: add [variables.NAME], [states.a] and [states.b]")
+    return RunConfig(str(home), system, variables, states, channels, SamplingConfig.parse(top.section("sampling")))
+
+
+def build_system(config: RunConfig) -> RareEventSystem:
+    """The system, states and dynamics that a configuration describes.
+
+    Raises
+    ------
+    ValueError
+        If a built-in system, module or function is unknown, a file cannot be read, the states are not possible, or
+        the structure does not lie in A.
+    """
+    states = None
+    if config.states is not None:
+        states = build_states(config.variables, config.states, config.channels, config.folder)
+    return config.system.build(config.folder, states)

@@ -1,0 +1,195 @@
+"""Collective variables, states and channels of a configuration: from TOML sections to the objects of `states`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from openmm import unit as u
+
+from . import states as st
+from .toml_text import Section, nearest
+
+__all__ = ["ChannelsConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
+
+_VARIABLES: dict[str, tuple[type[st.CollectiveVariable], tuple[str, ...], u.Unit | None]] = {
+    "coordinate": (st.Coordinate, ("atom", "axis"), u.nanometer),
+    "distance": (st.Distance, ("atoms",), u.nanometer),
+    "angle": (st.Angle, ("atoms",), u.radian),
+    "dihedral": (st.Dihedral, ("atoms",), u.radian),
+    "coordination_moment": (st.CoordinationMoment, ("order", "radius"), None),
+    "linear_combination": (st.LinearCombination, ("coefficients",), u.nanometer),
+    "function": (st.FunctionVariable, ("function",), None),
+}
+"""Class, parameters, and unit of the values (None: plain numbers) of each type of variable."""
+
+
+@dataclass(frozen=True)
+class VariableConfig:
+    """A named collective variable: its type and the parameters of that type (lengths in nm)."""
+
+    name: str
+    type: str
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, section: Section, name: str) -> VariableConfig:
+        """From ``[variables.NAME]``."""
+        kind = section.text("type", "")
+        if kind not in _VARIABLES:
+            hint = f"; did you mean {nearest(kind, _VARIABLES)!r}?" if kind else ""
+            raise ValueError(f"{section.where('type')} = {kind!r} must be one of {', '.join(_VARIABLES)}{hint}")
+        _, required, _ = _VARIABLES[kind]
+        section.check(("type", *required))
+        readers: dict[str, Callable[[], Any]] = {
+            "atom": lambda: section.count("atom", least=0),
+            "axis": lambda: section.count("axis", least=0),
+            "order": lambda: section.count("order"),
+            "atoms": lambda: section.counts("atoms", least=0),
+            "radius": lambda: section.number("radius", u.nanometer),
+            "coefficients": lambda: _rows(section, "coefficients"),
+            "function": lambda: section.text("function"),
+        }
+        return cls(name, kind, {key: readers[key]() for key in required})
+
+    @property
+    def unit(self) -> u.Unit | None:
+        """Unit of the values; None for plain numbers."""
+        return _VARIABLES[self.type][2]
+
+    def build(self, folder: str) -> st.CollectiveVariable:
+        """The collective variable."""
+        parameters = dict(self.parameters)
+        if "function" in parameters:
+            parameters["function"] = import_function(parameters["function"], folder, f"variables.{self.name}.function")
+        if "coefficients" in parameters:
+            parameters["coefficients"] = np.array(parameters["coefficients"])
+        return _VARIABLES[self.type][0](self.name, **parameters)
+
+
+@dataclass(frozen=True)
+class RegionConfig:
+    """A state: ``kind`` is "range", "disc" or "function"; parameters in nm, radians or plain numbers."""
+
+    kind: str
+    parameters: Any
+
+    @classmethod
+    def parse(cls, section: Section, units: Mapping[str, u.Unit | None]) -> RegionConfig:
+        """From ``[states.a]``; `units` are those of the variables."""
+        section.check((), ("range", "disc", "function"))
+        if len(section.raw) != 1:
+            raise ValueError(
+                f'[{section.name}] must hold one of: range = {{ phi = ["-180 deg", "0 deg"] }}, '
+                'disc = { center = { x = "0.1 nm" }, radius = "0.05 nm" }, function = "module:function"'
+            )
+        (kind,) = section.raw
+        if kind == "function":
+            return cls(kind, section.text("function"))
+        table = section.section(kind)
+        if kind == "range":
+            table.check((), units, "variable")
+            bounds = {name: table.numbers(name, units[name], positive=False) for name in table.raw}
+            for name, pair in bounds.items():
+                if len(pair) != 2:
+                    raise ValueError(f"{table.where(name)} = {table.raw[name]!r} must be [lowest, highest]")
+            return cls(kind, bounds)
+        table.check(("center", "radius"))
+        center = table.section("center")
+        center.check((), units, "variable")
+        middle = {name: center.number(name, units[name], positive=False) for name in center.raw}
+        unit = units[next(iter(middle))] if middle else None
+        return cls(kind, {"center": middle, "radius": table.number("radius", unit)})
+
+    def build(self, folder: str, where: str) -> st.Region:
+        """The region."""
+        if self.kind == "function":
+            return st.FunctionRegion(import_function(self.parameters, folder, f"{where}.function"))
+        return st.Range(self.parameters) if self.kind == "range" else st.Disc(**self.parameters)
+
+
+@dataclass(frozen=True)
+class ChannelsConfig:
+    """Names of the channels and the ``"module:function"`` that labels paths."""
+
+    names: tuple[str, ...]
+    function: str
+
+    @classmethod
+    def parse(cls, section: Section) -> ChannelsConfig:
+        """From ``[channels]``."""
+        section.check(("names", "function"))
+        return cls(section.texts("names"), section.text("function"))
+
+    def build(self, folder: str) -> st.Channels:
+        """The channels."""
+        return st.Channels(self.names, import_function(self.function, folder, "channels.function"))
+
+
+def build_states(
+    variables: tuple[VariableConfig, ...],
+    regions: Mapping[str, RegionConfig],
+    channels: ChannelsConfig | None,
+    folder: str,
+) -> st.States:
+    """States A and B (keys "a" and "b") with their variables and channels; modules are looked up in `folder` first.
+
+    Raises
+    ------
+    ValueError
+        If a function cannot be imported or the states are not possible.
+    """
+    return st.States(
+        st.CollectiveVariables([variable.build(folder) for variable in variables]),
+        regions["a"].build(folder, "states.a"),
+        regions["b"].build(folder, "states.b"),
+        None if channels is None else channels.build(folder),
+    )
+
+
+def import_function(reference: str, folder: str, name: str) -> Callable:
+    """The function that ``"module:function"`` means.
+
+    Parameters
+    ----------
+    reference : str
+    folder : str
+        Put at the head of the import path, as the folder of a script is, and left there: functions of the
+        configuration are imported again by whoever unpickles them.
+    name : str
+        Name of the setting, for the message.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module or function. Errors inside the module are not touched.
+    """
+    module_name, colon, function_name = reference.partition(":")
+    if not (colon and module_name and function_name):
+        raise ValueError(f'{name} = {reference!r} must be "module:function", e.g. "my_system:build"')
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the user's module exists and lacks something itself
+        raise ValueError(f"{name} = {reference!r}: no module {module_name!r} in {folder} or installed") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        defined = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        hint = f"; did you mean {nearest(function_name, defined)!r}?" if defined else ""
+        raise ValueError(f"{name} = {reference!r}: {module.__file__} defines no function {function_name!r}{hint}")
+    return function
+
+
+def _rows(section: Section, key: str) -> list[list[float]]:
+    rows = section.raw[key]
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 3 for row in rows):
+        raise ValueError(f"{section.where(key)} must be a list of [x, y, z], one for each atom")
+    return [list(Section({key: row}, section.name).numbers(key, None, positive=False)) for row in rows]

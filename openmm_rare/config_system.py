@@ -1,0 +1,208 @@
+"""The system of a configuration: built-in, from a function, or from the files of OpenMM."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openmm
+from openmm import app
+from openmm import unit as u
+
+from .config_states import import_function
+from .states import States
+from .systems.base import RareEventSystem
+from .toml_text import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SystemConfig"]
+
+_QUANTITIES = {
+    "temperature": ("temperature_k", u.kelvin, "K"),
+    "friction": ("friction_per_ps", u.picosecond**-1, "1/ps"),
+    "timestep": ("timestep_ps", u.picosecond, "ps"),
+}
+
+
+@dataclass(frozen=True)
+class SystemConfig:
+    """Where the system comes from (``name``, ``builder``, or ``xml`` with ``pdb``), and its dynamics.
+
+    Attributes
+    ----------
+    name : str or None
+        One of the built-in systems, or any name for a system of your own.
+    builder : str or None
+        ``"module:function"`` that returns a RareEventSystem, or ``(System, topology, positions)``.
+    xml, pdb : str or None
+        Serialized System, and a structure in A.
+    parameters : dict
+        Arguments of the built-in system or of the builder.
+    temperature_k, friction_per_ps, timestep_ps, num_dimensions, check_interval : number or None
+        None leaves the choice to the built-in system or the builder.
+    descriptor : dict or None
+        What the network sees; None leaves the choice to the system.
+    """
+
+    name: str | None = None
+    builder: str | None = None
+    xml: str | None = None
+    pdb: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    temperature_k: float | None = None
+    friction_per_ps: float | None = None
+    timestep_ps: float | None = None
+    num_dimensions: int | None = None
+    check_interval: int | None = None
+    descriptor: Mapping[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, section: Section, home: Path) -> SystemConfig:
+        """From ``[system]``; file names are relative to `home`."""
+        names = ("name", "builder", "xml", "pdb")
+        section.check((), (*names, "parameters", *_QUANTITIES, "num_dimensions", "check_interval", "descriptor"))
+        source = {key: section.text(key) for key in names}
+        if (source["xml"] is None) != (source["pdb"] is None):
+            raise ValueError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
+        if source["builder"] is not None and source["xml"] is not None:
+            raise ValueError("section [system] has both builder and xml; give one of them")
+        if all(value is None for value in source.values()):
+            raise ValueError(
+                'section [system] must give one of: name = "lj7" (the command `openmm-rare systems` lists them), '
+                'builder = "module:function", or xml = "system.xml" with pdb = "start.pdb"'
+            )
+        for key in ("xml", "pdb"):
+            if source[key] is not None and not (home / source[key]).is_file():
+                raise ValueError(
+                    f"system.{key} = {source[key]!r} does not exist; looked for {(home / source[key]).resolve()} "
+                    "(relative names start at the folder of the configuration)"
+                )
+        quantities = {name: section.number(key, unit) for key, (name, unit, _) in _QUANTITIES.items()}
+        return cls(
+            **source,
+            **quantities,
+            parameters=section.section("parameters").raw,
+            num_dimensions=section.count("num_dimensions"),
+            check_interval=section.count("check_interval"),
+            descriptor=section.section("descriptor").raw or None,
+        )
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether ``name`` is one of the systems of this package."""
+        return self.builder is None and self.xml is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML: what is given, quantities with their units."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for key, (name, _, spelling) in _QUANTITIES.items():
+            value = values.pop(name)
+            values[key] = None if value is None else f"{value!r} {spelling}"
+        return {key: value for key, value in values.items() if value not in (None, {})}
+
+    def build(self, folder: str, states: States | None) -> RareEventSystem:
+        """The system with its dynamics.
+
+        Parameters
+        ----------
+        folder : str
+            Where relative names start.
+        states : States or None
+            Those of the configuration.
+
+        Raises
+        ------
+        ValueError
+            If something is unknown, missing, unreadable or does not fit.
+        """
+        if self.is_builtin:
+            from .systems import BUILDERS, build
+
+            if self.name not in BUILDERS:
+                return build(self.name)  # raises, with the names that there are
+            options = {"temperature": self.temperature_k}
+            if self.temperature_k is None or {"temperature", "kt_over_epsilon"} & set(self.parameters):
+                options = {}  # replaced afterwards
+            return self._with_dynamics(self._call(BUILDERS[self.name], options))
+        if self.builder is None:
+            return self._own(*_read_files(Path(folder) / self.xml, Path(folder) / self.pdb), states)
+        made = self._call(import_function(self.builder, folder, "system.builder"), {})
+        if isinstance(made, RareEventSystem):
+            if states is not None:
+                raise ValueError(f"{self.builder} returns a system with its own states; remove the section [states]")
+            return self._with_dynamics(made)
+        if not (isinstance(made, tuple) and len(made) == 3):
+            raise ValueError(
+                f"{self.builder} must return a RareEventSystem or (openmm.System, topology, positions), "
+                f"not {type(made).__name__}"
+            )
+        return self._own(*made, states)
+
+    def _call(self, builder: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+        """Call a builder with the parameters, after a check that it has them."""
+        known = inspect.signature(builder).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            Section(self.parameters, "system.parameters").check((), known)
+        return builder(**self.parameters, **{key: value for key, value in options.items() if key in known})
+
+    def _own(
+        self, system: openmm.System, topology: app.Topology, positions: Any, states: States | None
+    ) -> RareEventSystem:
+        if states is None:
+            raise ValueError("the system needs its states: add [variables.NAME], [states.a] and [states.b]")
+        missing = [key for key, (name, _, _) in _QUANTITIES.items() if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f'section [system] lacks {", ".join(missing)}, e.g. temperature = "300 K"')
+        if u.is_quantity(positions):
+            positions = positions.value_in_unit(u.nanometer)
+        positions = np.array(positions, dtype=np.float64)
+        try:
+            states.variables(positions[None])
+        except IndexError as error:
+            raise ValueError(
+                f"a collective variable names an atom that does not exist: the system has {len(positions)} atoms, "
+                "numbered from 0"
+            ) from error
+        return RareEventSystem(
+            name=self.name or "user",
+            system=system,
+            topology=topology,
+            positions=positions,
+            states=states,
+            **self._dynamics(),
+        )
+
+    def _with_dynamics(self, system: RareEventSystem) -> RareEventSystem:
+        return replace(system, **self._dynamics())
+
+    def _dynamics(self) -> dict[str, Any]:
+        """What is given of the dynamics, under the names that RareEventSystem has."""
+        values = {
+            "temperature": self.temperature_k,
+            "friction": self.friction_per_ps,
+            "timestep": self.timestep_ps,
+            "num_dimensions": self.num_dimensions,
+            "check_interval": self.check_interval,
+            "descriptor": None if self.descriptor is None else dict(self.descriptor),
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _read_files(xml: Path, pdb: Path) -> tuple[openmm.System, app.Topology, u.Quantity]:
+    try:
+        system = openmm.XmlSerializer.deserialize(xml.read_text(encoding="utf-8"))
+    except (openmm.OpenMMException, ValueError) as error:
+        raise ValueError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
+    if not isinstance(system, openmm.System):
+        raise ValueError(f"system.xml: {xml} holds a {type(system).__name__}, not a System")
+    try:
+        structure = app.PDBFile(str(pdb))
+    except Exception as error:  # the parser fails in as many ways as there are broken files
+        raise ValueError(f"system.pdb: {pdb} cannot be read as PDB ({error})") from error
+    return system, structure.topology, structure.positions

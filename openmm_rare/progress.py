@@ -1,0 +1,154 @@
+"""Progress of a run on the terminal: bars with the time left where there is a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections import deque
+from typing import TextIO
+
+from tqdm import tqdm
+
+__all__ = ["TerminalProgress", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: "45 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class TerminalProgress:
+    """Shows stages and what they have reached; implements the Progress protocol of the rate engine.
+
+    A thread keeps the display alive during long rounds: a bar is redrawn every second, and where the stream is no
+    terminal a plain line is printed every `interval` seconds.
+
+    Parameters
+    ----------
+    stream : text stream
+        Default: standard error.
+    interval : float
+        Seconds between plain lines.
+
+    Notes
+    -----
+    When :meth:`update` is told ``error`` and ``target``, as numbers or text such as "12 %", the work left is estimated
+    from error proportional to 1/sqrt(work).
+    """
+
+    def __init__(self, stream: TextIO | None = None, interval: float = 10.0) -> None:
+        self._stream = stream or sys.stderr
+        self._tty = bool(getattr(self._stream, "isatty", lambda: False)())
+        self._interval = 1.0 if self._tty else interval
+        self._lock, self._stopped = threading.RLock(), threading.Event()
+        self._bar: tqdm | None = None
+        self._name: str | None = None
+        self._done_before: dict[str, float] = {}
+        self._begin("", None)
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> TerminalProgress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        self.close(finished=kind is None)
+
+    def stage(self, name: str, total: float | None = None) -> None:
+        """A new stage begins; coming back to an earlier one continues its count."""
+        with self._lock:
+            self._finish()
+            self._begin(name, total)
+            if self._tty:
+                self._show()
+            else:
+                print(f"{name} ...", file=self._stream, flush=True)
+
+    def update(self, n: float = 1.0, **postfix: object) -> None:
+        """``n`` more of the work is done; the named values are shown."""
+        with self._lock:
+            now = time.monotonic()
+            self._intervals.append((now - self._last_update) / max(n, 1e-9))
+            self._last_update, self._done = now, self._done + n
+            self._values = dict(postfix)
+            error, target = _number(postfix.get("error")), _number(postfix.get("target"))
+            if error is not None and target:
+                self._total = self._done * max(1.0, (error / target) ** 2)
+            if self._tty:
+                self._show()
+
+    def close(self, finished: bool = True) -> None:
+        """End the display; the last state of the last stage, finished or broken off, stays visible."""
+        self._stopped.set()
+        with self._lock:
+            self._finish(finished)
+            self._name = None
+        self._thread.join()
+
+    def _begin(self, name: str, total: float | None) -> None:
+        self._name, self._total = name or None, total
+        self._done = self._done_before.get(name, 0.0)
+        self._started = self._last_update = time.monotonic()
+        self._intervals: deque[float] = deque(maxlen=20)
+        self._values: dict[str, object] = {}
+
+    def _finish(self, finished: bool = True) -> None:
+        if self._name is None:
+            return
+        self._done_before[self._name] = self._done
+        self._show(finished)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self._interval):
+            with self._lock:
+                if self._name is not None and not self._stopped.is_set():
+                    self._show()
+
+    def _seconds_left(self) -> float | None:
+        if self._total is None or not self._intervals or not self._done < self._total < math.inf:
+            return None
+        # rounds replayed from an earlier run take no time and say nothing about the next ones
+        longest = max(self._intervals)
+        typical = [interval for interval in self._intervals if interval >= 0.05 * longest]
+        since = time.monotonic() - self._last_update
+        return max(0.0, (self._total - self._done) * sum(typical) / len(typical) - since)
+
+    def _text(self, finished: bool) -> str:
+        values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self._values.items())
+        elapsed = duration(time.monotonic() - self._started)
+        left = None if finished else self._seconds_left()
+        ending = "" if left is None else f", about {duration(left)} left"
+        return f"{values}{'; ' if values else ''}{'took ' if finished else ''}{elapsed}{ending}"
+
+    def _show(self, finished: bool = False) -> None:
+        if not self._tty:
+            share = f"{100 * min(1.0, self._done / self._total):.0f} %, " if self._total and self._done else ""
+            print(f"{self._name}: {'' if finished else share}{self._text(finished)}", file=self._stream, flush=True)
+            return
+        if self._bar is None:
+            self._bar = tqdm(file=self._stream, total=1.0, dynamic_ncols=True, bar_format="{desc}")
+        known = self._total is not None and math.isfinite(self._total)
+        bar = "{percentage:3.0f} %|{bar:20}| " if known or finished else ""
+        text = self._text(finished).replace("{", "{{").replace("}", "}}")
+        self._bar.bar_format = f"{self._name:<22}{bar}{text}"
+        self._bar.n = 1.0 if finished else min(1.0, self._done / self._total) if known else 0.0
+        self._bar.refresh()
+
+
+def _number(value: object) -> float | None:
+    """A finite number from a number or from text such as "12.5 %"; None for anything else."""
+    try:
+        number = float(value.removesuffix("%")) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,151 @@
+"""A result in words and numbers for people: the rows of the summary table, on the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .progress import duration
+
+__all__ = ["Group", "format_columns", "format_count", "format_table", "format_value", "summary_groups"]
+
+Group = tuple[str, list[tuple[str, str]]]
+"""A heading and its rows (label, value)."""
+
+_METHODS = {"importance": "importance sampling", "brute_force": "brute force"}
+
+
+def format_value(value: float, stderr: float | None = None, digits: int = 3) -> str:
+    """A number with its standard error to two digits of the error, e.g. ``(4.41 ± 0.12)e-04``, or ``83.1 ± 1.2``."""
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    exponent = math.floor(math.log10(abs(value))) if value != 0.0 else 0
+    shift = exponent if not -3 <= exponent < 5 else 0
+    scale = 10.0**shift
+    decimals = max(0, digits - 1 - exponent + shift)
+    if stderr is not None and math.isfinite(stderr) and stderr > 0.0:
+        decimals = max(0, 1 - math.floor(math.log10(stderr / scale)))
+        number = f"{value / scale:.{decimals}f} ± {stderr / scale:.{decimals}f}"
+        return f"({number})e{shift:+03d}" if shift else number
+    return f"{value / scale:.{decimals}f}" + (f"e{shift:+03d}" if shift else "")
+
+
+def format_count(number: float) -> str:
+    """A large count: ``950``, ``12.3 thousand``, ``4.56 million``, ``1.20e+12``."""
+    for limit, scale, word in (
+        (1e4, 1.0, ""),
+        (1e6, 1e3, " thousand"),
+        (1e9, 1e6, " million"),
+        (1e12, 1e9, " billion"),
+    ):
+        if number < limit:
+            return f"{number:.0f}" if scale == 1.0 else f"{number / scale:.3g}{word}"
+    return f"{number:.2e}"
+
+
+def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]] = ()) -> list[Group]:
+    """The summary table of a result.
+
+    Parameters
+    ----------
+    result : mapping
+        What ``result.json`` holds.
+    references : sequence of mapping
+        Known values: ``label`` and ``rate_per_ps``.
+
+    Returns
+    -------
+    list of (heading, rows)
+    """
+    groups = [("Result", _rate_rows(result, references)), ("Where it comes from", _part_rows(result))]
+    if result["method"] == "importance":
+        groups.append(("How far to trust it", _trust_rows(result)))
+    return [*groups, ("Cost", _cost_rows(result))]
+
+
+def format_table(groups: Sequence[Group]) -> str:
+    """The groups as aligned text."""
+    width = max(len(label) for _, rows in groups for label, _ in rows) + 2
+    blocks = [
+        "\n".join([heading, *(f"  {label:<{width}}{value}" for label, value in rows)]) for heading, rows in groups
+    ]
+    return "\n\n".join(blocks)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if abs(fraction) < 0.1 else f"{100 * fraction:.0f} %"
+
+
+def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    k, error = result["rate_per_ps"], result["rate_stderr"]
+    rows = [
+        ("system", f"{result['system']} at {result['temperature_k']:g} K, by {_METHODS[result['method']]}"),
+        ("rate constant k", f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")),
+        ("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"),
+    ]
+    if result.get("rate_reduced") is not None:
+        rows.append(("in reduced units", format_value(result["rate_reduced"], result["rate_reduced_stderr"])))
+    if k:
+        rows.append(("mean waiting time 1/k", _time(1.0 / k)))
+    for reference in references:
+        known = reference["rate_per_ps"]
+        rows.append((reference["label"], f"{format_value(known)} 1/ps  (ours / this = {k / known:.2f})"))
+    without = result.get("no_reweighting")
+    if without:
+        ratio = f"{without['rate_per_ps'] / k:.3g} times k" if k else ""
+        rows.append(("without reweighting", f"{format_value(without['rate_per_ps'])} 1/ps  ({ratio})"))
+    return rows
+
+
+def _time(picoseconds: float) -> str:
+    units = (("fs", 1e-3), ("ps", 1.0), ("ns", 1e3), ("µs", 1e6), ("ms", 1e9), ("s", 1e12))
+    name, scale = next((pair for pair in reversed(units) if picoseconds >= pair[1]), units[0])
+    return f"{format_value(picoseconds / scale)} {name}"
+
+
+def _part_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("flux out of A", f"{format_value(result['flux_per_ps'], result['flux_stderr'])} 1/ps"),
+        ("P(B before A)", format_value(result["p_ab"], result["p_ab_stderr"])),
+    ]
+    plain = (result.get("no_reweighting") or {}).get("channels", {})
+    channels = result["channels"]
+    for name, share in channels.items() if set(channels) != {"all"} else ():
+        text = f"{format_value(100 * share['fraction'], 100 * share['fraction_stderr'])} %"
+        ending = f"  (without reweighting {100 * plain[name]:.0f} %)" if name in plain else ""
+        rows.append((f"channel {name}", text + ending))
+    return rows
+
+
+def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    pareto = result["pareto_k"]
+    return [
+        ("effective sample size", f"{result['ess']:.0f} of {result['n_roots']} roots  (100 at least)"),
+        ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
+        ("mean path weight E[w]", f"{format_value(result['mean_weight'], result['mean_weight_stderr'])}  (1 is right)"),
+        ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
+        ("exits in the pool", format_count(result["n_exits"])),
+        ("bias strength", f"{result['strength']:g}"),
+    ]
+
+
+def _cost_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    total = result["walker_steps"]
+    rows = [("walker-steps", format_count(total))]
+    for part in ("training", "flux", "pilot", "production"):
+        steps = result[f"{part}_walker_steps"]
+        if steps:
+            rows.append((f"  {part}", f"{format_count(steps)}  ({100 * steps / total:.0f} %)"))
+    rows.append(("wall time", duration(result["wall_seconds"])))
+    rows.append(("seed, platform", f"{result['seed']}, {result['platform']}"))
+    return rows
+
+
+def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = (header, ["-" * width for width in widths], *rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

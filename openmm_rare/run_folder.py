@@ -1,0 +1,142 @@
+"""The folder of one run: started, or continued only by the very same calculation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .committor import CommittorModel
+from .config import RunConfig, load_config
+from .files import lock_folder, remove_stale, write_text
+from .settings import Settings
+from .storage import RunFile
+from .summary import versions
+from .systems.base import RareEventSystem
+
+__all__ = ["check_new", "open_run"]
+
+_UNITS = {
+    "Coordinate": "nm",
+    "Distance": "nm",
+    "LinearCombination": "nm",
+    "Angle": "rad",
+    "Dihedral": "rad",
+}
+_FREE = {"max_walker_steps"}  # settings that change when a run ends, not what it computes
+
+
+def check_new(folder: Path) -> None:
+    """Refuse to start in a folder that holds something.
+
+    Raises
+    ------
+    ValueError
+        If it is not an empty folder or a new name.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        if (folder / "config.toml").exists():
+            raise ValueError(f"{folder} holds a run already: continue it with --resume, or choose another --out")
+        raise ValueError(f"{folder} is not empty and holds no run: choose another folder with --out")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; choose a folder with --out")
+
+
+@contextmanager
+def open_run(
+    folder: Path, config: RunConfig, system: RareEventSystem, resume: bool, model: CommittorModel | None
+) -> Iterator[tuple[RunFile, CommittorModel | None]]:
+    """The run file of a new or continued run, locked for this process.
+
+    A run that fails before it recorded anything leaves no trace.
+
+    Parameters
+    ----------
+    folder : Path
+    config : RunConfig
+        Expanded.
+    system : RareEventSystem
+    resume : bool
+        Continue what is there; start where there is nothing.
+    model : CommittorModel or None
+        Trained model to start from; kept in the folder, from where a continued run takes it.
+
+    Yields
+    ------
+    run : RunFile
+    model : CommittorModel or None
+        What to start from.
+
+    Raises
+    ------
+    ValueError
+        If the folder is in use, holds something else or another calculation, or a file in it is damaged.
+    """
+    fresh = not (folder / "config.toml").exists()
+    if not resume or fresh:
+        check_new(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder):
+        remove_stale(folder)
+        if fresh or not (folder / "run.nc").exists():
+            run = _start(folder, config, system, model)
+        else:
+            run = RunFile.open(folder / "run.nc")
+            _check_same(folder, run, config, system)
+            run.attributes["config"] = config.to_toml()
+        start = folder / "start_model.npz"
+        try:
+            yield run, CommittorModel.load(start, system.fingerprint()) if start.exists() else None
+        except BaseException:
+            if fresh and not run.kinds:
+                for name in ("run.nc", "config.toml", "start_model.npz"):
+                    (folder / name).unlink(missing_ok=True)
+                if made:
+                    folder.rmdir()
+            raise
+        write_text(folder / "config.toml", config.to_toml())
+
+
+def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: CommittorModel | None) -> RunFile:
+    text = config.to_toml()
+    write_text(folder / "config.toml", text)
+    if model is not None:
+        model.save(folder / "start_model.npz")
+    attributes: dict[str, Any] = {"config": text, "seed": config.sampling.seed, "fingerprint": system.fingerprint()}
+    attributes |= {f"version_{name}": version for name, version in versions().items()}
+    kinds = {variable["name"]: _UNITS.get(variable["kind"], "") for variable in system.states.variables.describe()}
+    attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in kinds.items())
+    return RunFile.create(folder / "run.nc", attributes)
+
+
+def _check_same(folder: Path, run: RunFile, config: RunConfig, system: RareEventSystem) -> None:
+    """Refuse to mix two calculations in one folder."""
+    if run.attributes["fingerprint"] != system.fingerprint():
+        raise ValueError(
+            f"the run in {folder} is of another system, other states or other dynamics; choose another --out"
+        )
+    stored = load_config(folder / "config.toml")
+    old, new = _identity(stored), _identity(config)
+    for name, value in new.items():
+        if old[name] != value:
+            raise ValueError(
+                f"{name} = {value} differs from the run in {folder}, which has {old[name]}: give that value to "
+                "continue it, or choose another --out"
+            )
+    if config.sampling.target_error > stored.sampling.target_error:
+        raise ValueError(
+            f"target_error = {config.sampling.target_error} is above that of the run in {folder}, "
+            f"{stored.sampling.target_error}: a continued run can be made more precise, not less"
+        )
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """Everything that changes the random course of a run, by the name that the user knows."""
+    sampling = config.sampling
+    same = {"temperature": f"{config.system.temperature_k:g} K"}
+    same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method")}
+    same |= {f.name: getattr(sampling.settings, f.name) for f in fields(Settings) if f.name not in _FREE}
+    return same | {"descriptor": config.system.descriptor}

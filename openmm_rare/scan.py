@@ -1,0 +1,212 @@
+"""Rates over a range of temperatures, each started from the model of the next hotter one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import plots
+from .committor import CommittorModel
+from .config import RunConfig, build_system
+from .estimate import RateEstimate
+from .files import write_json, write_text
+from .report import figure_block, grid_block, notice, page, pretty, read_json
+from .result_text import format_count, format_value
+from .run_figures import FigureFile
+from .run_folder import check_new
+from .systems.base import RareEventSystem
+from .tasks import Progress, Silent
+from .workflow import run_rate
+from .yardsticks import known_rate
+
+__all__ = ["channel_table", "run_scan", "scan_table", "write_scan_report"]
+
+
+def run_scan(
+    config: RunConfig,
+    temperatures: Sequence[float],
+    out: str | Path,
+    resume: bool = False,
+    brute_force: Sequence[float] = (),
+    progress: Progress | None = None,
+) -> list[RateEstimate]:
+    """Compute rates at falling temperatures, handing the trained model down.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its temperature is ignored.
+    temperatures : sequence of float
+        K; at least one, in any order.
+    out : path
+        Each temperature gets a run folder in it; scan.json, a figure and a report join them.
+    resume : bool
+        Continue; temperatures may be added.
+    brute_force : sequence of float
+        Temperatures (K) at which to count transitions as well.
+    progress : Progress, optional
+
+    Returns
+    -------
+    list of RateEstimate
+        Importance sampling, hottest first.
+
+    Raises
+    ------
+    ValueError
+        If there is no temperature, or as :func:`openmm_rare.workflow.run_rate`.
+    """
+    if not temperatures:
+        raise ValueError('a scan needs at least one temperature, e.g. --temperature "600 K" --temperature "500 K"')
+    out, progress = Path(out), progress or Silent()
+    system = build_system(config.with_options(temperature_k=max(temperatures)))
+    if not resume:
+        check_new(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "config.toml", config.expanded(system).to_toml())
+    estimates: list[RateEstimate] = []
+    others: list[RateEstimate] = []
+    model = None
+    for temperature in sorted(set(temperatures), reverse=True):
+        folder = out / f"{temperature:g}K"
+        stages = _Stages(progress, f"{temperature:g} K: ")
+        estimates.append(run_rate(config.with_options(temperature_k=temperature), folder, resume, stages, model))
+        model = CommittorModel.load(folder / "model.npz", system.fingerprint())
+        _write(out, system, estimates, others)
+    for temperature in sorted(set(brute_force), reverse=True):
+        stages = _Stages(progress, f"{temperature:g} K: ")
+        at = config.with_options(temperature_k=temperature, method="brute_force", no_reweighting=False)
+        others.append(run_rate(at, out / f"{temperature:g}K_brute_force", resume, stages))
+        _write(out, system, estimates, others)
+    return estimates
+
+
+def scan_table(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of a scan.
+
+    Parameters
+    ----------
+    scan : mapping
+        What ``scan.json`` holds.
+    """
+    known = scan.get("known")
+    rates = {} if known is None else dict(zip(known["temperature_k"], known["rate_per_ps"], strict=True))
+    computed = {result["temperature_k"]: result for result in scan["estimates"]}
+    counted = {result["temperature_k"]: result for result in scan["brute_force"]}
+    columns: dict[str, Callable[[float], str]] = {
+        "T (K)": lambda t: f"{t:g}",
+        "k (1/ps)": lambda t: _rate(computed.get(t)),
+        "error": lambda t: (
+            f"{100 * computed[t]['rate_stderr'] / computed[t]['rate_per_ps']:.1f} %" if t in computed else ""
+        ),
+    }
+    if known is not None:
+        columns[known["label"]] = lambda t: format_value(rates[t])
+    if counted:
+        columns["brute force"] = lambda t: _rate(counted.get(t))
+    if any(result["no_reweighting"] for result in scan["estimates"]):
+        columns["no weights"] = lambda t: _rate((computed.get(t) or {}).get("no_reweighting"))
+    columns["walker-steps"] = lambda t: format_count(computed[t]["walker_steps"]) if t in computed else ""
+    columns["reliable"] = lambda t: ("yes" if computed[t]["reliable"] else "NO") if t in computed else ""
+    temperatures = sorted({*computed, *counted}, reverse=True)
+    return list(columns), [[cell(t) for cell in columns.values()] for t in temperatures]
+
+
+def channel_table(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the channels' shares in percent; no rows for a system without channels."""
+    names = list(dict.fromkeys(name for result in scan["estimates"] for name in result["channels"]))
+    if names == ["all"]:
+        return [], []
+    rows = []
+    for result in scan["estimates"]:
+        shares = (result["channels"].get(name) for name in names)
+        cells = (s and format_value(100 * s["fraction"], 100 * s["fraction_stderr"]) for s in shares)
+        rows.append([f"{result['temperature_k']:g}", *(cell or "0" for cell in cells)])
+    return ["T (K)", *(f"{name} (%)" for name in names)], rows
+
+
+def write_scan_report(folder: str | Path) -> Path:
+    """Draw the Arrhenius figure again and write ``report.html`` of a scan, from ``scan.json`` alone.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    folder = Path(folder)
+    scan = read_json(folder / "scan.json")
+    title = f"{scan['system']}: rate constants and temperature"
+    warnings = [
+        f"{result['temperature_k']:g} K: {sentence}" for result in scan["estimates"] for sentence in result["warnings"]
+    ]
+    caption = (
+        "Rate constants against the inverse temperature, with 95 % intervals. A straight line is Arrhenius' law. "
+        "Kramers-Langer theory, where it is drawn, is harmonic and gets better as the temperature falls."
+    )
+    figure = FigureFile(_draw(scan, folder / "figures"), "Arrhenius plot", caption)
+    header, channels = channel_table(scan)
+    links = ", ".join(f'<a href="{t:g}K/report.html">{t:g} K</a>' for t in _temperatures(scan["estimates"]))
+    body = [
+        f"<h1>{pretty(title)}</h1>",
+        '<p class="soft">Each temperature started from the model of the one before it. Computed by openmm-rare.</p>',
+        notice(warnings),
+        grid_block("Rates in 1/ps", *scan_table(scan)),
+        figure_block(figure),
+        grid_block("Channels", header, channels) if channels else "",
+        f"<h2>Reports of the single runs</h2><p>{links}</p>",
+    ]
+    return page(folder / "report.html", title, body)
+
+
+class _Stages:
+    """Progress whose stages say which temperature they belong to."""
+
+    def __init__(self, progress: Progress, prefix: str) -> None:
+        self._progress, self._prefix = progress, prefix
+        self.update = progress.update
+
+    def stage(self, name: str, total: float | None = None) -> None:
+        self._progress.stage(self._prefix + name, total)
+
+
+def _write(out: Path, system: RareEventSystem, estimates: list[RateEstimate], others: list[RateEstimate]) -> None:
+    data: dict[str, Any] = {
+        "system": system.name,
+        "estimates": [estimate.to_dict() for estimate in estimates],
+        "brute_force": [estimate.to_dict() for estimate in others],
+    }
+    known = known_rate(system)
+    if known is not None:
+        label, rate = known
+        computed = _temperatures([*data["estimates"], *data["brute_force"]])
+        low, high = 0.97 * min(computed), 1.03 * max(computed)
+        wanted = sorted({*computed, *(1.0 / np.linspace(1.0 / high, 1.0 / low, 30)).tolist()})
+        data["known"] = {"label": label, "temperature_k": wanted, "rate_per_ps": [float(rate(t)) for t in wanted]}
+    write_json(out / "scan.json", data)
+    write_scan_report(out)
+
+
+def _draw(scan: Mapping[str, Any], folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    known, counted = scan.get("known"), scan["brute_force"]
+    curves = {} if known is None else {known["label"]: (known["temperature_k"], known["rate_per_ps"])}
+    figure, (ax,) = plots.new_figure(height=4.4)
+    points = {"brute force": _columns(counted)} if counted else {}
+    plots.plot_arrhenius(ax, *_columns(scan["estimates"]), curves=curves, points=points)
+    plots.save_figure(figure, folder / "arrhenius.png")
+    return folder / "arrhenius.png"
+
+
+def _rate(result: Mapping[str, Any] | None) -> str:
+    return "" if result is None else format_value(result["rate_per_ps"], result.get("rate_stderr"))
+
+
+def _columns(results: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:
+    return tuple(np.array([r[key] for r in results]) for key in ("temperature_k", "rate_per_ps", "rate_stderr"))
+
+
+def _temperatures(results: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [result["temperature_k"] for result in results]

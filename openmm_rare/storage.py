@@ -1,0 +1,299 @@
+"""The run file (netCDF): every record survives a kill at any moment, and is read back bit for bit."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from .files import write_bytes
+
+__all__ = ["RunFile"]
+
+_FORMAT = "openmm_rare run 1"
+_NUMERIC = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"}
+
+
+class RunFile:
+    """Everything a run recorded, in one netCDF file; implements the Recorder protocol of the rate engine.
+
+    Each record is one group ``/kind/000000``: arrays are variables, numbers and text are attributes, and a name with
+    slashes ("model/weight") lies in a subgroup. Rewriting a large file for each record would cost more than the
+    record, so each is first a small netCDF file of its own in ``<path>.parts``, written atomically, and
+    :meth:`finalize` joins all of them into the one file. Reading sees both places, so a run killed at any moment can
+    be read and continued. All data carry Fletcher checksums.
+
+    Parameters
+    ----------
+    path : path
+        An existing run file; :meth:`create` makes a new one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is truncated, damaged or no run file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.parts = self.path.with_name(self.path.name + ".parts")
+        self._open: netCDF4.Dataset | None = None
+        with _reading(self.path) as dataset:
+            if getattr(dataset, "format_name", None) != _FORMAT:
+                raise ValueError(f"{self.path} is no run file of openmm-rare; check the path")
+            self.attributes = _read_attributes(dataset)
+            self._stored = {kind: len(group.groups) for kind, group in dataset.groups.items()}
+        self.attributes.pop("format_name")
+        self._stored_attributes = dict(self.attributes)
+        self._counts = dict(self._stored)
+        for path in sorted(self.parts.glob("[!.]*.nc")):
+            kind, index, _ = path.name.split(".")
+            count = self._counts.get(kind, 0)
+            if int(index) > count:
+                raise ValueError(f"{self._part(kind, count)} is missing: {self.path} is incomplete; start a new run")
+            if int(index) == count:  # below: a finalize() was killed after it had stored this record
+                self._counts[kind] = count + 1
+
+    @classmethod
+    def create(cls, path: str | Path, attributes: Mapping[str, int | float | str] | None = None) -> RunFile:
+        """Start a new run file.
+
+        Parameters
+        ----------
+        path : path
+            Must not exist.
+        attributes : mapping
+            Numbers and text for the head of the file: versions, seed, configuration, fingerprint.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists.
+        """
+        path = Path(path)
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, f"{path} exists; open it to continue, or choose another name")
+        write_bytes(path, _encode([], {"format_name": _FORMAT, **(attributes or {})}))
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFile:
+        """Open an existing run file, finished or interrupted."""
+        return cls(path)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Number of records of each kind."""
+        return dict(self._counts)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keep the file open while several kinds are loaded: opening reads the names of everything in it."""
+        with _reading(self.path) as self._open:
+            try:
+                yield
+            finally:
+                self._open = None
+
+    def append(self, kind: str, data: Mapping[str, np.ndarray | int | float | str]) -> None:
+        """Store one record; when this returns, it survives ``kill -9`` and power loss.
+
+        Parameters
+        ----------
+        kind : str
+            A name such as "training".
+        data : mapping
+            Arrays (integers, floats, bool, text), numbers, bool and text by name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something else is in it; nothing is written.
+        OSError
+            If the disk is full; the records before are intact.
+        """
+        if not kind.isidentifier():
+            raise ValueError(f"kind = {kind!r} must be a plain name, e.g. 'training'")
+        index = self._counts.get(kind, 0)
+        self.parts.mkdir(exist_ok=True)
+        write_bytes(self._part(kind, index), _encode([(kind, index, data)], {}))
+        self._counts[kind] = index + 1
+
+    def load(self, kind: str, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """All records of a kind, in the order in which they were appended, bit for bit.
+
+        Parameters
+        ----------
+        kind : str
+        only : collection of str, optional
+            Leave out all other entries, which need not be read then.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or a record is missing.
+        """
+        return list(self._records(kind, only))
+
+    def finalize(self) -> None:
+        """Join all records into the one file and remove the parts; records can be appended again afterwards.
+
+        Attributes that were changed since are stored too.
+
+        Raises
+        ------
+        OSError
+            If the disk is full; the parts are intact then.
+        """
+        if self._counts != self._stored or self.attributes != self._stored_attributes:
+            records = ((kind, i, data) for kind in self._counts for i, data in enumerate(self._records(kind)))
+            size = self.path.stat().st_size + sum(part.stat().st_size for part in self.parts.glob("*.nc"))
+            attributes = {"format_name": _FORMAT, **self.attributes}
+            write_bytes(self.path, _encode(records, attributes, size))
+            self._stored, self._stored_attributes = dict(self._counts), dict(self.attributes)
+        if self.parts.is_dir():
+            shutil.rmtree(self.parts)
+
+    def _part(self, kind: str, index: int) -> Path:
+        return self.parts / f"{kind}.{index:06d}.nc"
+
+    def _records(self, kind: str, only: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+        stored, count = self._stored.get(kind, 0), self._counts.get(kind, 0)
+        if stored:
+            with nullcontext(self._open) if self._open else _reading(self.path) as dataset:
+                for index in range(stored):
+                    yield _read_record(dataset, kind, index, only)
+        for index in range(stored, count):
+            with _reading(self._part(kind, index)) as dataset:
+                yield _read_record(dataset, kind, index, only)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[netCDF4.Dataset]:
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, f"{path} does not exist")
+    with _naming_damage(path):
+        dataset = netCDF4.Dataset(path)
+    dataset.set_auto_maskandscale(False)
+    with dataset:
+        yield dataset
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """Turn what the netCDF library says about a damaged file into advice."""
+    try:
+        yield
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, IndexError) as error:  # no netCDF, failed checksum, missing group
+        raise ValueError(
+            f"{path} is truncated or damaged and cannot be read; restore it from a copy, or start the run again in "
+            "another folder (result.json and the model files beside it are separate files)"
+        ) from error
+
+
+def _encode(records: Iterable[tuple[str, int, Mapping]], attributes: Mapping, size: int = 0) -> memoryview:
+    """A netCDF file as bytes.
+
+    Built in memory: when the disk fills up, plain writing fails cleanly, while the HDF5 library keeps its file open.
+    `size` in bytes is a guess of the result's, which saves copying while it grows.
+    """
+    dataset = netCDF4.Dataset("memory.nc", "w", format="NETCDF4", memory=size + 65536)
+    try:
+        for name, value in attributes.items():
+            _write_scalar(dataset, name, value)
+        for kind, index, data in records:
+            group = dataset.createGroup(f"{kind}/{index:06d}")
+            for name, value in data.items():
+                _write_value(group, name, value)
+    except BaseException:
+        dataset.close()
+        raise
+    return dataset.close()
+
+
+def _write_value(group: netCDF4.Group, name: str, value: Any) -> None:
+    folder, _, last = name.rpartition("/")
+    if not last:
+        raise ValueError(f"record entry {name!r} must have a name that does not end in '/'")
+    target = group.createGroup(folder) if folder else group
+    if isinstance(value, np.ndarray):
+        _write_array(target, last, value)
+    else:
+        _write_scalar(target, last, value)
+
+
+def _write_scalar(group: netCDF4.Group, name: str, value: Any) -> None:
+    """Python and NumPy scalars become attributes; uint8 marks bool, nothing else is stored so."""
+    if isinstance(value, bool | np.bool_):
+        value = np.uint8(value)
+    elif isinstance(value, int | np.integer):
+        if not -(2**63) <= value < 2**64:
+            raise ValueError(f"record entry {name!r} = {value} needs more than 64 bits; store it as text")
+        value = np.int64(value) if value < 2**63 else np.uint64(value)
+    elif isinstance(value, float | np.floating):
+        value = np.float64(value)
+    elif not isinstance(value, str):
+        raise TypeError(f"record entry {name!r} is a {type(value).__name__}; allowed: arrays, numbers, bool and text")
+    group.setncattr(name, value)
+
+
+def _write_array(group: netCDF4.Group, name: str, array: np.ndarray) -> None:
+    kind = "i1" if array.dtype == bool else array.dtype.newbyteorder("=").str[1:]
+    text = array.dtype.kind == "U"
+    if not text and kind not in _NUMERIC:
+        raise TypeError(f"record entry {name!r} has dtype {array.dtype}; allowed: bool, integers, float32/64 and text")
+    top = group
+    while top.parent is not None:
+        top = top.parent
+    for size in array.shape:
+        if f"n{size}" not in top.dimensions:
+            top.createDimension(f"n{size}", size)  # size 0 makes an unlimited dimension, which stays empty
+    dimensions = tuple(f"n{size}" for size in array.shape)
+    checksum = array.size > 0 and array.ndim > 0 and not text
+    fill = None if text else False
+    variable = group.createVariable(name, str if text else kind, dimensions, fletcher32=checksum, fill_value=fill)
+    variable.set_auto_maskandscale(False)
+    if array.dtype == bool:
+        variable.setncattr("boolean", np.uint8(1))
+    if array.size > 0:
+        variable[...] = array.astype(object) if text else array.astype(kind)
+
+
+def _read_record(dataset: netCDF4.Dataset, kind: str, index: int, only: Collection[str] | None) -> dict[str, Any]:
+    with _naming_damage(Path(dataset.filepath())):
+        return _read_group(dataset[f"{kind}/{index:06d}"], only)
+
+
+def _read_group(group: netCDF4.Group, only: Collection[str] | None = None, prefix: str = "") -> dict[str, Any]:
+    scalars = _read_attributes(group)
+    record = {prefix + name: value for name, value in scalars.items() if only is None or prefix + name in only}
+    for name, variable in group.variables.items():
+        if only is not None and prefix + name not in only:
+            continue
+        array = np.asarray(variable[...])
+        if "boolean" in variable.ncattrs():
+            array = array.astype(bool)
+        record[prefix + name] = array.astype(str) if array.dtype == object else array
+    for name, child in group.groups.items():
+        record.update(_read_group(child, only, f"{prefix}{name}/"))
+    return record
+
+
+def _read_attributes(group: netCDF4.Group) -> dict[str, Any]:
+    attributes = {}
+    for name in group.ncattrs():
+        value = group.getncattr(name)
+        if isinstance(value, np.uint8):
+            value = bool(value)
+        attributes[name] = value.item() if isinstance(value, np.generic) else value
+    return attributes

@@ -1,0 +1,188 @@
+"""TOML: checked reading, where every error names the setting and what is allowed, and writing."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from openmm import unit as u
+
+from .units import parse_quantity
+
+__all__ = ["Section", "nearest", "write_toml"]
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The most similar of the known words."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
+
+
+class Section:
+    """One table of a TOML file.
+
+    Every method raises ValueError, with the full name of the setting, for a value of the wrong kind; a missing key
+    gives the default.
+
+    Parameters
+    ----------
+    raw : dict
+        As parsed.
+    name : str
+        Dotted name; empty for the whole file.
+    """
+
+    def __init__(self, raw: Mapping[str, Any], name: str = "") -> None:
+        self.raw, self.name = raw, name
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.raw
+
+    def where(self, key: str) -> str:
+        """Full name of a key."""
+        return f"{self.name}.{key}" if self.name else key
+
+    def check(self, required: Iterable[str] = (), optional: Iterable[str] = (), noun: str = "key") -> None:
+        """Refuse unknown keys, naming the most similar known one, and missing required ones."""
+        required = tuple(required)
+        known = [*required, *optional]
+        place = f"section [{self.name}]" if self.name else "the configuration"
+        for key in self.raw:
+            if not known:
+                raise ValueError(f"unknown {noun} {key!r} in {place}: none is defined")
+            if key not in known:
+                similar = known if len(known) <= 12 else difflib.get_close_matches(key, known, n=5, cutoff=0.0)
+                listed = f"{'Allowed' if len(known) <= 12 else 'Similar ones'}: {', '.join(similar)}"
+                raise ValueError(f"unknown {noun} {key!r} in {place}; did you mean {nearest(key, known)!r}? {listed}")
+        missing = [key for key in required if key not in self.raw]
+        if missing:
+            raise ValueError(f"{place} lacks {', '.join(missing)}")
+
+    def text(self, key: str, default: Any = None) -> Any:
+        """Text."""
+        value = self.raw.get(key, default)
+        if key in self.raw and not isinstance(value, str):
+            raise ValueError(f"{self.where(key)} = {value!r} must be text in quotes")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.raw.get(key, default)
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.where(key)} = {value!r} must be true or false")
+        return value
+
+    def section(self, key: str) -> Section:
+        """A table; an empty one when the key is missing."""
+        value = self.raw.get(key, {})
+        if not isinstance(value, dict):
+            raise ValueError(f"{self.where(key)} = {value!r} must be a table")
+        return Section(value, self.where(key))
+
+    def count(self, key: str, default: int | None = None, least: int = 1) -> int | None:
+        """A whole number."""
+        return self._count(self.raw[key], key, least) if key in self.raw else default
+
+    def counts(self, key: str, default: tuple[int, ...] = (), least: int = 1) -> tuple[int, ...]:
+        """A list of whole numbers."""
+        return tuple(self._count(v, key, least) for v in self._list(key)) if key in self.raw else default
+
+    def number(
+        self, key: str, unit: u.Unit | None, default: float | None = None, positive: bool = True
+    ) -> float | None:
+        """A number in `unit`, from a quantity such as "2 fs"; `unit` None: a plain number."""
+        return self._number(self.raw[key], unit, key, positive) if key in self.raw else default
+
+    def numbers(
+        self, key: str, unit: u.Unit | None, default: tuple[float, ...] = (), positive: bool = True
+    ) -> tuple[float, ...]:
+        """A list of such numbers."""
+        return tuple(self._number(v, unit, key, positive) for v in self._list(key)) if key in self.raw else default
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        values = self._list(key)
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{self.where(key)} = {values!r} must be a list of texts in quotes")
+        return tuple(values)
+
+    def _list(self, key: str) -> list:
+        value = self.raw[key]
+        if not isinstance(value, list):
+            raise ValueError(f"{self.where(key)} = {value!r} must be a list in brackets")
+        return value
+
+    def _count(self, value: Any, key: str, least: int) -> int:
+        if isinstance(value, float) and value.is_integer():  # 1e9 is a float in TOML
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{self.where(key)} = {value!r} must be a whole number of at least {least}")
+        return value
+
+    def _number(self, value: Any, unit: u.Unit | None, key: str, positive: bool) -> float:
+        name = self.where(key)
+        if isinstance(value, float) and math.isinf(value) and not positive:
+            return value
+        if unit is not None:
+            number = parse_quantity(value, unit, name)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            number = float(value)
+        else:
+            raise ValueError(f"{name} = {value!r} must be a plain finite number, without a unit")
+        if positive and number < 0.0:
+            raise ValueError(f"{name} = {value!r} must not be negative")
+        return number
+
+
+def write_toml(data: Mapping[str, Any]) -> str:
+    """TOML text of nested mappings of text, numbers, bool and lists.
+
+    Mappings in the top level become sections, those within them subsections, and those further down inline tables.
+
+    Raises
+    ------
+    TypeError
+        For values that TOML does not have.
+    """
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in data.items() if not isinstance(value, Mapping)]
+    for name, section in data.items():
+        if isinstance(section, Mapping):
+            lines += _section(_key(name), section)
+            for child, table in section.items():
+                if isinstance(table, Mapping):
+                    lines += ["", f"[{_key(name)}.{_key(child)}]", *_entries(table)]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _section(name: str, table: Mapping[str, Any]) -> list[str]:
+    entries = _entries({key: value for key, value in table.items() if not isinstance(value, Mapping)})
+    return ["", f"[{name}]", *entries] if entries else []
+
+
+def _entries(table: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_value(value)}" for key, value in table.items()]
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)  # also "inf" and "nan", which TOML spells the same way
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(_entries(value)) + " }"
+    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written as TOML")

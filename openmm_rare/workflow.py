@@ -1,0 +1,173 @@
+"""What the commands do: from a configuration to a run folder with its result, figures and report."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .brute_force import BruteForceRate
+from .committor import CommittorModel
+from .config import RunConfig, SystemConfig, build_system, load_config
+from .estimate import RateEstimate
+from .files import write_json
+from .rates import ImportanceSamplingRate
+from .replication import replicate
+from .report import write_run_report
+from .run_folder import open_run
+from .states import IN_A, IN_B, NEITHER
+from .storage import RunFile
+from .systems import BUILDERS
+from .systems.base import RareEventSystem
+from .tasks import Progress, Silent
+from .toml_text import nearest
+from .walkers import platform_by_name
+from .yardsticks import known_rate
+
+__all__ = ["configuration", "list_systems", "make_report", "run_rate"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def configuration(source: str) -> RunConfig:
+    """The configuration that a word on the command line means: the name of a system, or a TOML file.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if source in BUILDERS:
+        return RunConfig(str(Path.cwd()), SystemConfig(name=source))
+    path = Path(source)
+    if path.is_file():
+        return load_config(path)
+    if path.suffix == ".toml":
+        raise ValueError(f"{source} does not exist (looked for {path.resolve()})")
+    raise ValueError(
+        f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? "
+        f"Systems: {', '.join(BUILDERS)}"
+    )
+
+
+def run_rate(
+    config: RunConfig,
+    out: str | Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    model: CommittorModel | None = None,
+) -> RateEstimate:
+    """Compute a rate constant and write the run folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : path
+        Folder for config.toml, run.nc, model.npz, result.json, figures and report.html.
+    resume : bool
+        Continue the run in `out`.
+    progress : Progress, optional
+    model : CommittorModel, optional
+        Trained on the same system and states, to start from.
+
+    Returns
+    -------
+    RateEstimate
+
+    Raises
+    ------
+    ValueError
+        If anything about the input is wrong; nothing is written then.
+    """
+    out, progress = Path(out), progress or Silent()
+    system = build_system(config)
+    config = config.expanded(system)
+    platform_by_name(config.sampling.platform)
+    replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
+    with open_run(out, config, system, resume, model) as (run, start):
+        engine = _engine(config, system, run, progress, start)
+        estimate = engine.run()
+        progress.stage("figures and report")
+        if isinstance(engine, ImportanceSamplingRate):
+            engine.model.save(out / "model.npz")
+            _record_plane(run, system, engine.model)
+        _record_reference(run, system)
+        run.finalize()
+        write_json(out / "result.json", estimate.to_dict())
+        write_run_report(out)
+    return estimate
+
+
+def make_report(folder: str | Path) -> Path:
+    """Write the figures and the report of a finished run or scan again.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no finished run or scan, or a file is damaged.
+    """
+    folder = Path(folder)
+    if (folder / "scan.json").is_file():
+        from .scan import write_scan_report
+
+        return write_scan_report(folder)
+    return write_run_report(folder)
+
+
+def list_systems() -> list[dict[str, str]]:
+    """Name, description and parameters of every built-in system."""
+    rows = []
+    for name, builder in BUILDERS.items():
+        notes = inspect.getdoc(inspect.getmodule(builder)) or ""
+        parameters = [
+            key if value.default is None else f"{key}={value.default:g}"
+            for key, value in inspect.signature(builder).parameters.items()
+        ]
+        rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters)})
+    return rows
+
+
+def _engine(
+    config: RunConfig, system: RareEventSystem, run: RunFile, progress: Progress, model: CommittorModel | None
+) -> ImportanceSamplingRate | BruteForceRate:
+    sampling = config.sampling
+    options: dict[str, Any] = {
+        "target_error": sampling.target_error,
+        "seed": sampling.seed,
+        "platform": sampling.platform,
+        "settings": sampling.settings,
+        "recorder": run,
+        "progress": progress,
+    }
+    if sampling.method == "brute_force":
+        return BruteForceRate(system, **options)
+    return ImportanceSamplingRate(system, model=model, no_reweighting=sampling.no_reweighting, **options)
+
+
+def _record_reference(run: RunFile, system: RareEventSystem) -> None:
+    known = known_rate(system)
+    if known is not None and not run.kinds.get("reference"):
+        label, rate = known
+        run.append("reference", {"label": label, "rate_per_ps": float(rate(system.temperature))})
+
+
+def _record_plane(run: RunFile, system: RareEventSystem, model: CommittorModel) -> None:
+    """ln I on a grid, learned beside exact, for the one-particle system whose exact solution is known."""
+    if system.name != "two_channel_2d" or known_rate(system) is None or run.kinds.get("plane"):
+        return
+    from .systems.two_channel_2d import exact
+
+    solution = exact(system.temperature)
+    grid = np.stack(np.meshgrid(solution.x, solution.y, indexing="ij"), axis=-1)
+    positions = np.concatenate([grid, np.zeros((*grid.shape[:2], 1))], axis=-1).reshape(-1, 1, 3)
+    status = system.states.classify(positions).reshape(grid.shape[:2])
+    learned = model.log_importance(positions).reshape(grid.shape[:2])
+    transition = (solution.committor > 0.3) & (solution.committor < 0.7)
+    # what lies in A or B, or is visited far less than the transition region, has nothing to show
+    shown = (status == NEITHER) & (solution.density > 0.01 * solution.density[transition].max())
+    truth = np.log(solution.committor, out=np.full(grid.shape[:2], np.nan), where=shown)
+    record = {"x": solution.x, "y": solution.y, "learned": np.where(shown, learned, np.nan), "exact": truth}
+    run.append("plane", record | {"center_a": grid[status == IN_A].mean(0), "center_b": grid[status == IN_B].mean(0)})

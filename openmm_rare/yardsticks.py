@@ -1,0 +1,55 @@
+"""Known rates of the built-in systems, to stand beside computed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .systems import BUILDERS
+from .systems.base import RareEventSystem
+from .units import KB
+
+__all__ = ["known_rate"]
+
+
+def _double_well_1d(temperature: float) -> float:
+    from .systems.double_well_1d import rate
+
+    return rate(temperature)
+
+
+def _two_channel_2d(temperature: float) -> float:
+    from .systems.two_channel_2d import exact
+
+    return exact(temperature).rate_per_ps
+
+
+def _lj7(temperature: float) -> float:
+    from .systems import lj7, lj7_landscape
+
+    return lj7_landscape.kramers_rate(KB * temperature / lj7.EPSILON) / lj7.TIME_UNIT
+
+
+_KNOWN: dict[str, tuple[str, Callable[[float], float]]] = {
+    "double_well_1d": ("exact", _double_well_1d),
+    "two_channel_2d": ("exact", _two_channel_2d),
+    "rugged_14d": ("exact", _two_channel_2d),  # its rough directions separate
+    "lj7": ("Kramers-Langer", _lj7),
+}
+
+
+def known_rate(system: RareEventSystem) -> tuple[str, Callable[[float], float]] | None:
+    """How the rate of a system is known otherwise.
+
+    Parameters
+    ----------
+    system : RareEventSystem
+
+    Returns
+    -------
+    (label, function) or None
+        The function takes a temperature in K and returns 1/ps. None for other systems, and for built-in ones whose
+        states or dynamics were changed.
+    """
+    if system.name not in _KNOWN or system.fingerprint() != BUILDERS[system.name]().fingerprint():
+        return None
+    return _KNOWN[system.name]

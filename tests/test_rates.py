@@ -1,0 +1,263 @@
+"""The whole calculation on systems with exact answers, cheaply: from nothing to a rate with its error bar."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stats import assert_within, mean_and_stderr
+
+from openmm_rare.annealing import temperature_ladder
+from openmm_rare.brute_force import BruteForceRate
+from openmm_rare.committor import CommittorModel
+from openmm_rare.estimate import RateEstimate
+from openmm_rare.flux import FluxState, RootDensity, run_flux
+from openmm_rare.rates import ImportanceSamplingRate
+from openmm_rare.settings import Settings
+from openmm_rare.states import IN_B, Range, States
+from openmm_rare.systems import double_well_1d, two_channel_2d
+from openmm_rare.tasks import Memory
+from openmm_rare.walkers import Propagator
+from openmm_rare.weighted_paths import run_roots
+
+T = 600.0
+CHEAP = Settings(
+    hidden=(24, 24),
+    n_slots=200,
+    flux_walkers=200,
+    flux_steps=200,
+    training_flux_walkers=100,
+    training_flux_steps=200,
+    training_exits=300,
+    training_roots=80,
+    replayed_roots=60,
+    training_max_steps=400,
+    heating_roots=200,
+    first_stage_rounds=5,
+    stage_rounds=2,
+    last_stage_rounds=3,
+    updates=50,
+    sweeps=2,
+    ladder_ratio=0.6,
+    pilot_roots=80,
+    production_roots=250,
+    strengths=(1.0, 0.6),
+)
+
+
+class Interrupted(Exception):
+    """Stands for kill -9 in a test."""
+
+
+class Fragile(Memory):
+    """A recorder whose process dies after some records."""
+
+    def __init__(self, records, lives):
+        super().__init__()
+        self._records = {kind: list(entries) for kind, entries in records.items()}
+        self.lives = lives
+
+    def append(self, kind, data):
+        if self.lives == 0:
+            raise Interrupted
+        self.lives -= 1
+        super().append(kind, data)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    recorder = Memory()
+    run = ImportanceSamplingRate(
+        double_well_1d.build(temperature=T), 0.1, seed=5, settings=CHEAP, recorder=recorder, no_reweighting=True
+    )
+    return run, run.run(), recorder
+
+
+def comparable(estimate):
+    """Everything but the clock."""
+    return {name: value for name, value in estimate.to_dict().items() if name != "wall_seconds"}
+
+
+def test_rate_of_the_double_well(finished):
+    _, estimate, _ = finished
+    exact = double_well_1d.rate(T)
+    assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
+    assert estimate.relative_error <= 0.11
+    assert estimate.rate_ci95[0] < estimate.rate_per_ps < estimate.rate_ci95[1]
+    with pytest.raises(AssertionError):  # negative control: the rate at a temperature 60 K higher
+        assert_within(estimate.rate_per_ps, double_well_1d.rate(T + 60.0), estimate.rate_stderr, nsigma=4)
+
+
+def test_estimate_is_consistent(finished):
+    run, estimate, _ = finished
+    assert estimate.flux_per_ps * estimate.p_ab == pytest.approx(estimate.rate_per_ps)
+    parts = (estimate.training_walker_steps, estimate.flux_walker_steps)
+    assert estimate.walker_steps == sum(parts) + estimate.pilot_walker_steps + estimate.production_walker_steps
+    assert min(parts) > 0 and estimate.production_walker_steps > 0
+    assert_within(estimate.mean_weight, 1.0, estimate.mean_weight_stderr)
+    assert estimate.channels == {"all": {"fraction": 1.0, "fraction_stderr": 0.0}}
+    assert RateEstimate.from_dict(estimate.to_dict()) == estimate
+    assert estimate.no_reweighting["rate_per_ps"] > 0.0
+    assert run.model.temperature == T
+
+
+def test_learned_committor_is_close_to_the_exact_one(finished):
+    run, _, _ = finished
+    x = np.linspace(-0.35, 0.35, 15)
+    positions = np.zeros((15, 1, 3))
+    positions[:, 0, 0] = x
+    error = run.model.log_importance(positions) - np.log(double_well_1d.committor(x, T))
+    assert np.abs(error).mean() < 0.7  # ln I falls by about 10 over this range
+
+
+@pytest.mark.parametrize("lives", [5, 9, 14])
+def test_resumed_run_is_bit_for_bit_the_uninterrupted_one(finished, lives):
+    _, estimate, complete = finished
+    first = Fragile({}, lives)
+    settings = {"target_error": 0.1, "seed": 5, "settings": CHEAP, "no_reweighting": True}
+    with pytest.raises(Interrupted):
+        ImportanceSamplingRate(double_well_1d.build(temperature=T), recorder=first, **settings).run()
+    second = Fragile(first._records, -1)
+    resumed = ImportanceSamplingRate(double_well_1d.build(temperature=T), recorder=second, **settings).run()
+    assert comparable(resumed) == comparable(estimate)
+    assert {kind: len(v) for kind, v in second._records.items()} == {k: len(v) for k, v in complete._records.items()}
+
+
+def test_another_seed_gives_another_answer(finished):
+    run, estimate, _ = finished
+    other = ImportanceSamplingRate(run.system, 0.1, seed=6, settings=CHEAP, model=run.model).run()
+    assert other.rate_per_ps != estimate.rate_per_ps
+    assert_within(other.rate_per_ps, estimate.rate_per_ps, np.hypot(other.rate_stderr, estimate.rate_stderr))
+    assert other.training_walker_steps < estimate.training_walker_steps
+
+
+class Flat:
+    """A useless importance function."""
+
+    def log_importance(self, positions):
+        return np.full(len(positions), -3.0)
+
+
+class Tilted(Flat):
+    """A crude one: rises towards B, with the wrong slope."""
+
+    def log_importance(self, positions):
+        return 12.0 * positions[:, 0, 0] - 5.0
+
+    def log_importance_gradient(self, positions):
+        gradient = np.zeros_like(positions)
+        gradient[:, 0, 0] = 12.0
+        return self.log_importance(positions), gradient
+
+
+def exit_committor(importance, strength, seed, n_roots=1500):
+    system = double_well_1d.build(temperature=900.0)
+    roots = np.zeros((n_roots, 1, 3))
+    roots[:, 0, 0] = -0.3
+    propagator = Propagator(system, importance if strength else None, strength, 400, "Reference", np.random.SeedSequence(seed))
+    level = float(importance.log_importance(roots[:1])[0])
+    return run_roots(propagator, importance, roots, level, np.random.default_rng(seed), stride=10)
+
+
+@pytest.mark.parametrize(("importance", "strength"), [(Flat(), 0.0), (Tilted(), 0.0), (Tilted(), 1.0), (Tilted(), 0.5)])
+def test_every_importance_function_gives_the_exact_committor(importance, strength):
+    batch = exit_committor(importance, strength, seed=3)
+    exact = double_well_1d.committor(np.array([-0.3]), 900.0)[0]
+    mean, error = mean_and_stderr(batch.contribution)
+    assert_within(mean, exact, error)
+    total, total_error = mean_and_stderr(batch.contribution + batch.returned)
+    if strength or importance.__class__ is Tilted:
+        assert_within(total, 1.0, total_error)
+        unweighted = batch.arrivals.sum() / len(batch.contribution)
+        with pytest.raises(AssertionError):  # negative control: arrivals counted without their weights
+            assert_within(unweighted, exact, error)
+    else:
+        assert np.allclose(batch.contribution + batch.returned, 1.0)
+
+
+def test_pending_walkers_are_carried_over_without_loss():
+    system = double_well_1d.build(temperature=900.0)
+    roots = np.zeros((1200, 1, 3))
+    roots[:, 0, 0] = -0.1
+    propagator = Propagator(system, Tilted(), 1.0, 600, "Reference", np.random.SeedSequence(1))
+    rng, level = np.random.default_rng(1), float(Tilted().log_importance(roots[:1])[0])
+    first = run_roots(propagator, Tilted(), roots[:600], level, rng, stop_below=500)
+    assert 0 < len(first.pending) < 500
+    second = run_roots(propagator, Tilted(), roots[600:], level, rng, pending=first.pending, first_root=600)
+    assert len(second.pending) == 0
+    contribution = np.concatenate([first.contribution, np.zeros(600)]) + second.contribution
+    mean, error = mean_and_stderr(contribution)
+    assert_within(mean, double_well_1d.committor(np.array([-0.1]), 900.0)[0], error)
+    whole = (np.concatenate([first.returned, np.zeros(600)]) + second.returned + contribution)[:600]
+    mean, error = mean_and_stderr(whole)
+    assert_within(mean, 1.0, error)
+    with pytest.raises(AssertionError):  # negative control: the pending ones forgotten
+        assert_within((first.contribution + first.returned).mean(), 1.0, error)
+
+
+def test_root_density_makes_the_draw_uniform_again():
+    rng = np.random.default_rng(2)
+    log_importance = rng.normal(-8.0, 3.0, 500)
+    density = RootDensity.of_pool(log_importance, 0.1)
+    assert density(log_importance).mean() == pytest.approx(1.0)
+    index = density.draw(log_importance, 200_000, rng)
+    something = np.sin(np.arange(500.0))
+    mean, error = mean_and_stderr(something[index] / density(log_importance[index]))
+    assert_within(mean, something.mean(), error)
+    with pytest.raises(AssertionError):  # negative control: the draw taken as it is
+        assert_within(something[index].mean(), something.mean(), error)
+
+
+def test_channels_of_the_plane_by_brute_force_and_by_weights():
+    system = two_channel_2d.build(temperature=3500.0)
+    exact = two_channel_2d.exact(3500.0)
+    rng = np.random.default_rng(4)
+    state = run_flux(system, FluxState.start(system, 300), 500, "Reference", 2, rng).state
+    chunk = run_flux(system, state, 1500, "Reference", 3, rng)
+    roots = chunk.exits[rng.integers(0, len(chunk.exits), 5000)]
+    propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(6))
+    batch = run_roots(propagator, Flat(), roots, -3.0, rng)
+    share = batch.arrivals / batch.arrivals.sum()
+    upper = system.states.channels.names.index("upper")
+    error = np.sqrt(share[upper] * (1.0 - share[upper]) / batch.arrivals.sum())
+    assert_within(share[upper], exact.channel_fractions["upper"], error)
+    with pytest.raises(AssertionError):  # negative control: the fraction at another temperature
+        assert_within(share[upper], two_channel_2d.exact(300.0).channel_fractions["upper"], error)
+    assert (system.states.classify(batch.pending.positions) != IN_B).all()
+
+
+def test_brute_force_agrees_with_the_exact_rate():
+    system = double_well_1d.build(temperature=300.0, barrier=5.0)
+    estimate = BruteForceRate(system, 0.08, seed=3, settings=CHEAP).run()
+    exact = double_well_1d.rate(300.0, barrier=5.0)
+    assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
+    assert estimate.method == "brute_force" and estimate.ess >= 100
+    with pytest.raises(AssertionError):
+        assert_within(estimate.rate_per_ps, 1.6 * exact, estimate.rate_stderr, nsigma=4)
+
+
+def test_ladder():
+    assert temperature_ladder(300.0, 300.0, 0.7) == [300.0]
+    ladder = temperature_ladder(1200.0, 300.0, 0.7)
+    assert ladder[0] == 1200.0 and ladder[-1] == pytest.approx(300.0)
+    assert all(0.69 < b / a < 1.0 for a, b in zip(ladder, ladder[1:], strict=False))
+
+
+def test_bad_input():
+    system = double_well_1d.build(temperature=T)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        ImportanceSamplingRate(system, target_error=5)
+    with pytest.raises(ValueError, match="not available here"):
+        ImportanceSamplingRate(system, platform="Abacus")
+    with pytest.raises(ValueError, match="another system or other states"):
+        ImportanceSamplingRate(system, model=CommittorModel(system.descriptor_spec(), 1, fingerprint="0" * 64))
+    with pytest.raises(RuntimeError, match="too few for"):
+        BruteForceRate(system, 0.01, settings=Settings(flux_walkers=20, flux_steps=10, max_walker_steps=2000)).run()
+
+
+def test_b_that_is_never_reached_is_an_error_not_a_number():
+    system = double_well_1d.build(temperature=T)
+    far = States(system.states.variables, system.states.a, Range({"x": (5.0, 6.0)}))
+    system = replace(system, states=far)
+    settings = Settings(**{**vars(CHEAP), "heating_tries": 2})
+    with pytest.raises(RuntimeError, match="never reached"):
+        ImportanceSamplingRate(system, 0.1, settings=settings).run()
