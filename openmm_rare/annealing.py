@@ -212,7 +212,7 @@ def _round(
     """Sample segments with the present model, then train it on the buffer."""
     rng = np.random.default_rng(seed)
     importance = FastImportance(trainer.model, stage.num_dimensions)
-    roots, log_w, level = _training_roots(importance, exits, buffer, settings, rng)
+    roots, log_w, ages, level = _training_roots(importance, exits, buffer, settings, rng)
     propagator = Propagator(stage, importance, settings.training_strength, settings.n_slots, platform, seed)
     batch = run_roots(
         propagator,
@@ -221,6 +221,7 @@ def _round(
         level,
         rng,
         log_weights=log_w,
+        ages=ages,
         stride=settings.stride,
         max_population=settings.training_population,
         collect=settings.collect,
@@ -241,18 +242,20 @@ def _round(
 
 def _training_roots(
     importance: FastImportance, exits: np.ndarray, buffer: list[SegmentData], settings: Settings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Roots of a training round, their starting ln w, and ln C: exits drawn by G, then replayed starts of segments.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Roots of a training round, their starting ln w and ages, and ln C: exits drawn by G, then replayed segment starts.
 
-    The replayed starts are spread evenly over ln I, so that every depth between A and B keeps being visited.
+    The replayed starts are spread evenly over ln I, so that every depth between A and B keeps being visited; a short run
+    from each is enough.
     """
     log_importance = importance.log_importance(exits)
     density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
     index = density.draw(log_importance, settings.training_roots, rng)
     roots, log_w = exits[index], -np.log(density(log_importance[index]))
     level = float(np.logaddexp.reduce(log_w + log_importance[index]) - np.log(len(index)))
+    ages = np.zeros(len(roots), dtype=np.int64)
     if not buffer:
-        return roots, log_w, level
+        return roots, log_w, ages, level
     starts = np.concatenate([part.start for part in buffer])
     starts = starts[rng.integers(0, len(starts), 20 * settings.replayed_roots)]
     depth = importance.log_importance(starts)
@@ -260,4 +263,6 @@ def _training_roots(
     flat = 1.0 / np.bincount(bins, minlength=20)[bins]
     chosen = rng.choice(len(starts), settings.replayed_roots, p=flat / flat.sum())
     # their weight plays no part in the loss; started inside the window they neither split nor die at once
-    return np.concatenate([roots, starts[chosen]]), np.concatenate([log_w, level - depth[chosen]]), level
+    late = np.full(len(chosen), max(settings.training_max_steps - settings.replay_steps, 0))
+    roots, log_w = np.concatenate([roots, starts[chosen]]), np.concatenate([log_w, level - depth[chosen]])
+    return roots, log_w, np.concatenate([ages, late]), level

@@ -171,9 +171,9 @@ def scan(
 @command
 def benchmark(path: Path | None) -> None:
     """Measure the throughput on this machine."""
-    from .benchmark import run_benchmark
+    from .benchmark import format_rows, run_benchmark
 
-    run_benchmark(path)
+    click.echo(format_rows(run_benchmark(path)))
 
 
 @main.command()

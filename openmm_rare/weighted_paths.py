@@ -127,6 +127,7 @@ def run_roots(
     rng: np.random.Generator,
     *,
     log_weights: np.ndarray | None = None,
+    ages: np.ndarray | None = None,
     pending: Walkers | None = None,
     first_root: int = 0,
     stop_below: int = 0,
@@ -153,6 +154,8 @@ def run_roots(
         For branching and for the choice of segments.
     log_weights : ndarray, optional
         Starting ln w of the roots.
+    ages : ndarray of int, optional
+        Starting clocks of the roots, for ``max_steps``.
     pending : Walkers, optional
         Walkers left over by earlier calls.
     first_root : int
@@ -181,6 +184,8 @@ def run_roots(
     channels = propagator.target.states.channels
     history = PathHistory() if record_paths else None
     waiting = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
+    if ages is not None:
+        waiting.clocks[:] = ages
     tally = _Tally(first_root + len(roots), 1 if channels is None else len(channels.names))
     at_start = propagator.target.states.classify(waiting.positions)
     tally.arrive(waiting.take(at_start > 0), at_start[at_start > 0])

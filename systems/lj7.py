@@ -166,10 +166,8 @@ def build(
         descriptor={
             "kind": "concatenate",
             "parts": [
-                {"kind": "coordination", "radius": RADIUS_MOMENTS, "sorted": True},
-                {"kind": "coordination", "radius": 1.25 * SIGMA, "sorted": True},
-                {"kind": "sorted_distances"},
-                {"kind": "coordination_moments", "radius": RADIUS_MOMENTS},
+                *({"kind": "coordination", "radius": radius * SIGMA, "sorted": True} for radius in (1.25, 1.5, 1.75)),
+                {"kind": "coordination_moments", "radius": 1.5 * SIGMA},
             ],
         },
         reduced=ReducedUnits(EPSILON, SIGMA, TIME_UNIT),

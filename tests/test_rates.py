@@ -10,11 +10,11 @@ from openmm_rare.annealing import temperature_ladder
 from openmm_rare.brute_force import BruteForceRate
 from openmm_rare.committor import CommittorModel
 from openmm_rare.estimate import RateEstimate
-from openmm_rare.flux import FluxState, RootDensity, run_flux
+from openmm_rare.flux import RootDensity
 from openmm_rare.rates import ImportanceSamplingRate
 from openmm_rare.settings import Settings
 from openmm_rare.states import IN_B, Range, States
-from openmm_rare.systems import double_well_1d, two_channel_2d
+from openmm_rare.systems import double_well_1d
 from openmm_rare.tasks import Memory
 from openmm_rare.walkers import Propagator
 from openmm_rare.weighted_paths import run_roots
@@ -176,22 +176,20 @@ def test_every_importance_function_gives_the_exact_committor(importance, strengt
 
 def test_pending_walkers_are_carried_over_without_loss():
     system = double_well_1d.build(temperature=900.0)
-    roots = np.zeros((1200, 1, 3))
+    roots = np.zeros((1000, 1, 3))
     roots[:, 0, 0] = -0.1
-    propagator = Propagator(system, Tilted(), 1.0, 600, "Reference", np.random.SeedSequence(1))
-    rng, level = np.random.default_rng(1), float(Tilted().log_importance(roots[:1])[0])
-    first = run_roots(propagator, Tilted(), roots[:600], level, rng, stop_below=500)
-    assert 0 < len(first.pending) < 500
-    second = run_roots(propagator, Tilted(), roots[600:], level, rng, pending=first.pending, first_root=600)
+    propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(1))
+    rng = np.random.default_rng(1)
+    first = run_roots(propagator, Flat(), roots[:500], -3.0, rng, stop_below=300)
+    assert 0 < len(first.pending) < 300
+    second = run_roots(propagator, Flat(), roots[500:], -3.0, rng, pending=first.pending, first_root=500)
     assert len(second.pending) == 0
-    contribution = np.concatenate([first.contribution, np.zeros(600)]) + second.contribution
+    contribution = np.concatenate([first.contribution, np.zeros(500)]) + second.contribution
+    returned = np.concatenate([first.returned, np.zeros(500)]) + second.returned
+    assert np.array_equal(contribution + returned, np.ones(1000))  # unbiased, unbranched: every root ends once
+    assert (first.contribution + first.returned).sum() < 500  # negative control: the pending ones forgotten
     mean, error = mean_and_stderr(contribution)
     assert_within(mean, double_well_1d.committor(np.array([-0.1]), 900.0)[0], error)
-    whole = (np.concatenate([first.returned, np.zeros(600)]) + second.returned + contribution)[:600]
-    mean, error = mean_and_stderr(whole)
-    assert_within(mean, 1.0, error)
-    with pytest.raises(AssertionError):  # negative control: the pending ones forgotten
-        assert_within((first.contribution + first.returned).mean(), 1.0, error)
 
 
 def test_root_density_makes_the_draw_uniform_again():
@@ -205,24 +203,6 @@ def test_root_density_makes_the_draw_uniform_again():
     assert_within(mean, something.mean(), error)
     with pytest.raises(AssertionError):  # negative control: the draw taken as it is
         assert_within(something[index].mean(), something.mean(), error)
-
-
-def test_channels_of_the_plane_by_brute_force_and_by_weights():
-    system = two_channel_2d.build(temperature=3500.0)
-    exact = two_channel_2d.exact(3500.0)
-    rng = np.random.default_rng(4)
-    state = run_flux(system, FluxState.start(system, 300), 500, "Reference", 2, rng).state
-    chunk = run_flux(system, state, 1500, "Reference", 3, rng)
-    roots = chunk.exits[rng.integers(0, len(chunk.exits), 5000)]
-    propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(6))
-    batch = run_roots(propagator, Flat(), roots, -3.0, rng)
-    share = batch.arrivals / batch.arrivals.sum()
-    upper = system.states.channels.names.index("upper")
-    error = np.sqrt(share[upper] * (1.0 - share[upper]) / batch.arrivals.sum())
-    assert_within(share[upper], exact.channel_fractions["upper"], error)
-    with pytest.raises(AssertionError):  # negative control: the fraction at another temperature
-        assert_within(share[upper], two_channel_2d.exact(300.0).channel_fractions["upper"], error)
-    assert (system.states.classify(batch.pending.positions) != IN_B).all()
 
 
 def test_brute_force_agrees_with_the_exact_rate():

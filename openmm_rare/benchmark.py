@@ -1,0 +1,119 @@
+"""Throughput: walker-steps per second of seven Lennard-Jones discs, every variant measured in turn in one run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import openmm
+import torch
+
+from .committor import CommittorModel
+from .files import write_json
+from .inference import FastImportance
+from .summary import versions
+from .systems import lj7
+from .systems.base import RareEventSystem
+from .walkers import SlotContext
+
+__all__ = ["format_rows", "run_benchmark"]
+
+_SECONDS = 0.4  # of each measurement
+_REPEATS = 3
+
+
+class _Watched:
+    """Tests every walker for A and B on every frame, as a rate calculation does, but stops none."""
+
+    def __init__(self, target: RareEventSystem, n: int) -> None:
+        self.target, self.everyone, self.labels = target, np.arange(n), np.zeros(n, dtype=np.int64)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        self.target.states.observe(positions, self.labels)
+        return self.everyone
+
+
+def _model(target: RareEventSystem) -> CommittorModel:
+    """A network of the default size; its weights do not matter for its speed, only its slope is kept gentle."""
+    torch.manual_seed(0)
+    model = CommittorModel(target.descriptor_spec(), 7, temperature=target.temperature)
+    sample = target.positions + np.random.default_rng(0).normal(0.0, 0.01, (200, 7, 3)) * [1.0, 1.0, 0.0]
+    model.standardize(sample)
+    with torch.no_grad():
+        model.network[-1].weight.mul_(0.01)
+    return model
+
+
+def _speed(slots: SlotContext) -> tuple[float, float]:
+    """Best of several: walker-steps per CPU-second and per second of wall time."""
+    slots.step(5)
+    start = time.perf_counter()
+    slots.step(5)
+    n_steps = max(5, int(_SECONDS * 5 / (time.perf_counter() - start)))
+    best = (0.0, 0.0)
+    for _ in range(_REPEATS):
+        cpu, wall = time.process_time(), time.perf_counter()
+        slots.step(n_steps)
+        slots.positions()
+        done = slots.n_slots * n_steps
+        best = max(best, (done / (time.process_time() - cpu), done / (time.perf_counter() - wall)))
+    return best
+
+
+def run_benchmark(path: str | Path | None = None) -> list[dict]:
+    """Measure every variant on every platform of this machine.
+
+    Parameters
+    ----------
+    path : path, optional
+        Where to write the rows as JSON.
+
+    Returns
+    -------
+    list of dict
+        ``system``, ``platform``, ``backend``, ``walkers``, ``bias``, ``states_tested``,
+        ``walker_steps_per_cpu_second`` and ``walker_steps_per_second``.
+    """
+    target = lj7.build(kt_over_epsilon=0.1)
+    importance = FastImportance(_model(target), target.num_dimensions)
+    available = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    try:
+        for platform in available:
+            for walkers in (1, 100, 1000):
+                for bias, watched in ((False, False), (False, True), (True, True)):
+                    observer = _Watched(target, walkers) if watched else None
+                    slots = SlotContext(target, walkers, platform, 1, importance if bias else None, 1.0, observer)
+                    per_cpu, per_wall = _speed(slots)
+                    rows.append(
+                        {
+                            "system": target.name,
+                            "platform": platform,
+                            "backend": "python" if bias else "none",
+                            "walkers": walkers,
+                            "bias": bias,
+                            "states_tested": watched,
+                            "walker_steps_per_cpu_second": per_cpu,
+                            "walker_steps_per_second": per_wall,
+                        }
+                    )
+    finally:
+        torch.set_num_threads(threads)
+    if path is not None:
+        write_json(Path(path), {"rows": rows, "versions": versions()})
+    return rows
+
+
+def format_rows(rows: list[dict]) -> str:
+    """The rows as a table."""
+    lines = [f"{'platform':<10} {'walkers':>7} {'bias':>5} {'tested':>6} {'k steps/CPU-s':>14} {'k steps/s':>10}"]
+    for row in rows:
+        lines.append(
+            f"{row['platform']:<10} {row['walkers']:>7} {'yes' if row['bias'] else 'no':>5} "
+            f"{'yes' if row['states_tested'] else 'no':>6} {row['walker_steps_per_cpu_second'] / 1e3:>14.1f} "
+            f"{row['walker_steps_per_second'] / 1e3:>10.1f}"
+        )
+    return "\n".join(lines)
