@@ -80,8 +80,15 @@ class CommittorModel(nn.Module):
 
     def logit(self, positions: Tensor) -> Tensor:
         """Logit q of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
-        features = (self.descriptor(positions) - self.feature_mean) / self.feature_scale
-        return self.network(features)[:, 0]
+        return self.network(self.features(positions))[:, 0]
+
+    def features(self, positions: Tensor) -> Tensor:
+        """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
+        return (self.descriptor(positions) - self.feature_mean) / self.feature_scale
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """ln I, shape ``(n,)``, of standardized features."""
+        return nn.functional.logsigmoid(self.network(features)[:, 0])
 
     def forward(self, positions: Tensor) -> Tensor:
         """Return ln I of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""

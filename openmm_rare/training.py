@@ -141,18 +141,18 @@ class Trainer:
         ValueError
             If the loss becomes NaN.
         """
-        start, reference, ratio = self._targets(segments)
+        features, reference, ratio = self._targets(segments)
         order = rng.permutation(len(segments))
         n_held = int(held_out * len(order))
         held, kept = torch.as_tensor(order[:n_held]), order[n_held:]
-        best = before = self._heldout(start, reference, ratio, held)
+        best = before = self._heldout(features, reference, ratio, held)
         best_tensors, losses, failures = self.model.tensors(), [float("nan")], 0
         for number in range(updates):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate * 0.1 ** (number / max(updates - 1, 1))
-            losses.append(self._update(start, reference, ratio, torch.as_tensor(rng.choice(kept, min(self.batch, len(kept))))))
+            losses.append(self._update(features, reference, ratio, torch.as_tensor(rng.choice(kept, min(self.batch, len(kept))))))
             if number % _CHECK == _CHECK - 1 or number == updates - 1:
-                now = self._heldout(start, reference, ratio, held)
+                now = self._heldout(features, reference, ratio, held)
                 failures = 0 if now < best else failures + 1
                 if now < best:
                     best, best_tensors = now, self.model.tensors()
@@ -173,11 +173,13 @@ class Trainer:
         end = self.model.log_importance(segments.end)
         end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
         ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
-        as_float = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, reference, ratio))
-        return tuple(as_float)
+        with torch.no_grad():  # the descriptor has no parameters: one evaluation serves all updates
+            blocks = [self.model.features(block) for block in torch.as_tensor(segments.start).float().split(8192)]
+        targets = (torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio))
+        return torch.cat(blocks), *targets
 
-    def _update(self, start: Tensor, reference: Tensor, ratio: Tensor, rows: Tensor) -> float:
-        loss = stopped_operator_loss(self.model(start[rows]), reference[rows], ratio[rows])
+    def _update(self, features: Tensor, reference: Tensor, ratio: Tensor, rows: Tensor) -> float:
+        loss = stopped_operator_loss(self.model.from_features(features[rows]), reference[rows], ratio[rows])
         if not torch.isfinite(loss):
             raise ValueError("the training loss is not finite: check the segments for non-finite weights")
         self.optimizer.zero_grad()
@@ -186,11 +188,11 @@ class Trainer:
         self.optimizer.step()
         return loss.item()
 
-    def _heldout(self, start: Tensor, reference: Tensor, ratio: Tensor, rows: Tensor) -> float:
+    def _heldout(self, features: Tensor, reference: Tensor, ratio: Tensor, rows: Tensor) -> float:
         total = 0.0
         with torch.no_grad():
             for block in rows.split(8192):
-                loss = stopped_operator_loss(self.model(start[block]), reference[block], ratio[block])
+                loss = stopped_operator_loss(self.model.from_features(features[block]), reference[block], ratio[block])
                 total += len(block) * loss.item()
         return total / max(len(rows), 1)
 
