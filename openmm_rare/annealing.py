@@ -67,18 +67,19 @@ def anneal(
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
     for number, temperature in enumerate(ladder):
         stage = target.with_temperature(temperature)
+        first, last = fresh and number == 0, number == len(ladder) - 1
+        rounds = settings.first_stage_rounds if first else settings.stage_rounds
+        rounds = max(rounds, settings.last_stage_rounds) if last else rounds
+        if not first:
+            model.cool(temperature)
+        if rounds == 0:  # a trained model, taken as it is
+            continue
         exits = _exits(stage, settings.training_exits, settings, platform, task)
-        if fresh and number == 0:
+        if first:
             # paths that got far show the features' whole range, exits alone only a corner of it
             model.standardize(np.concatenate([exits, *(part.end for part in first_segments)]))
             model.temperature = temperature
-        else:
-            model.cool(temperature)
-        rounds = settings.first_stage_rounds if fresh and number == 0 else settings.stage_rounds
-        if number == len(ladder) - 1:
-            rounds = max(rounds, settings.last_stage_rounds)
-        seen = first_segments if number == 0 else []
-        yield from _train_stage(stage, model, exits, seen, rounds, settings, platform, task)
+        yield from _train_stage(stage, model, exits, first_segments if first else [], rounds, settings, platform, task)
 
 
 def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: str, task: Task) -> np.ndarray:
@@ -213,7 +214,8 @@ def _round(
     rng = np.random.default_rng(seed)
     importance = FastImportance(trainer.model, stage.num_dimensions)
     roots, log_w, ages, level = _training_roots(importance, exits, buffer, settings, rng)
-    propagator = Propagator(stage, importance, settings.training_strength, settings.n_slots, platform, seed)
+    strength, slots = settings.training_strength, settings.n_slots
+    propagator = Propagator(stage, importance, strength, slots, platform, seed, settings.bias_interval)
     batch = run_roots(
         propagator,
         importance,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from .systems import lj7
 from .systems.base import RareEventSystem
 from .walkers import SlotContext
 
-__all__ = ["format_rows", "run_benchmark"]
+__all__ = ["HEADER", "format_row", "run_benchmark"]
 
 _SECONDS = 0.4  # of each measurement
 _REPEATS = 3
@@ -68,13 +69,15 @@ def _speed(slots: SlotContext) -> tuple[float, float]:
     return best
 
 
-def run_benchmark(path: str | Path | None = None) -> list[dict]:
+def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None] | None = None) -> list[dict]:
     """Measure every variant on every platform of this machine.
 
     Parameters
     ----------
     path : path, optional
         Where to write the rows as JSON.
+    report : callable, optional
+        Called with every row as soon as it is measured.
 
     Returns
     -------
@@ -94,18 +97,19 @@ def run_benchmark(path: str | Path | None = None) -> list[dict]:
                 observer = _Watched(target, walkers) if watched else None
                 slots = SlotContext(target, walkers, platform, 1, importance if bias else None, 1.0, observer)
                 per_cpu, per_wall = _speed(slots)
-                rows.append(
-                    {
-                        "system": target.name,
-                        "platform": platform,
-                        "backend": "python" if bias else "none",
-                        "walkers": walkers,
-                        "bias": bias,
-                        "states_tested": watched,
-                        "walker_steps_per_cpu_second": per_cpu,
-                        "walker_steps_per_second": per_wall,
-                    }
-                )
+                row = {
+                    "system": target.name,
+                    "platform": platform,
+                    "backend": "python" if bias else "none",
+                    "walkers": walkers,
+                    "bias": bias,
+                    "states_tested": watched,
+                    "walker_steps_per_cpu_second": per_cpu,
+                    "walker_steps_per_second": per_wall,
+                }
+                rows.append(row)
+                if report is not None:
+                    report(row)
     finally:
         torch.set_num_threads(threads)
     if path is not None:
@@ -113,13 +117,14 @@ def run_benchmark(path: str | Path | None = None) -> list[dict]:
     return rows
 
 
-def format_rows(rows: list[dict]) -> str:
-    """The rows as a table."""
-    lines = [f"{'platform':<10} {'walkers':>7} {'bias':>5} {'tested':>6} {'k steps/CPU-s':>14} {'k steps/s':>10}"]
-    for row in rows:
-        lines.append(
-            f"{row['platform']:<10} {row['walkers']:>7} {'yes' if row['bias'] else 'no':>5} "
-            f"{'yes' if row['states_tested'] else 'no':>6} {row['walker_steps_per_cpu_second'] / 1e3:>14.1f} "
-            f"{row['walker_steps_per_second'] / 1e3:>10.1f}"
-        )
-    return "\n".join(lines)
+HEADER = f"{'platform':<10} {'walkers':>7} {'bias':>5} {'tested':>6} {'k steps/CPU-s':>14} {'k steps/s':>10}"
+"""Heads the lines of :func:`format_row`."""
+
+
+def format_row(row: dict) -> str:
+    """One row as a line of a table."""
+    return (
+        f"{row['platform']:<10} {row['walkers']:>7} {'yes' if row['bias'] else 'no':>5} "
+        f"{'yes' if row['states_tested'] else 'no':>6} {row['walker_steps_per_cpu_second'] / 1e3:>14.1f} "
+        f"{row['walker_steps_per_second'] / 1e3:>10.1f}"
+    )

@@ -171,9 +171,10 @@ def scan(
 @command
 def benchmark(path: Path | None) -> None:
     """Measure the throughput on this machine."""
-    from .benchmark import format_rows, run_benchmark
+    from .benchmark import HEADER, format_row, run_benchmark
 
-    click.echo(format_rows(run_benchmark(path)))
+    click.echo(HEADER)
+    run_benchmark(path, lambda row: click.echo(format_row(row)))
 
 
 @main.command()

@@ -40,42 +40,64 @@ class PythonBias:
     observer : callable, optional
         Called with the positions ``(n_walkers, n_atoms, 3)`` of every step, before the walkers move; returns the indices
         of the walkers that are to be biased. Walkers left out feel no bias, so their log weight does not change.
+    interval : int
+        Steps for which a gradient is kept. The weight is exact for any bias that is known before the noise is drawn, and a
+        walker moves little in a few steps: an old gradient costs a little efficiency and saves most of the network's work.
     """
 
     def __init__(
-        self, importance: ImportanceFunction | None, kt: float, n_walkers: int, observer: Observer | None = None
+        self,
+        importance: ImportanceFunction | None,
+        kt: float,
+        n_walkers: int,
+        observer: Observer | None = None,
+        interval: int = 1,
     ) -> None:
         self.importance, self.kt, self.n_walkers, self.observer = importance, kt, n_walkers, observer
+        self.interval, self._age = interval, 0
+
+    def refresh(self) -> None:
+        """Forget the kept gradient: positions were set from outside."""
+        self._age = 0
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Return the bias energy in kJ/mol and the forces ``(n_particles, 3)`` in kJ/mol/nm."""
         flat = state.getPositions(asNumpy=True)._value
         positions = flat.reshape(self.n_walkers, -1, 3)
         active = np.arange(self.n_walkers) if self.observer is None else self.observer(positions)
-        forces = np.zeros_like(positions)
         if self.importance is None or len(active) == 0:
-            return 0.0, forces.reshape(-1, 3)
+            return 0.0, np.zeros_like(flat)
+        if self._age % self.interval == 0:
+            self._evaluate(positions, active)
+        self._age += 1
+        forces = np.zeros_like(positions)
+        forces[active] = self._forces[active]
+        return float(self._energies[active].sum()), forces.reshape(-1, 3)
+
+    def _evaluate(self, positions: np.ndarray, active: np.ndarray) -> None:
         everyone = len(active) == self.n_walkers
         value, gradient = self.importance.log_importance_gradient(positions if everyone else positions[active])
         if not np.isfinite(gradient).all():  # some platforms would turn NaN into a finite number
             walker = int(active[np.argmax(~np.isfinite(gradient).all(axis=(1, 2)))])
             raise FloatingPointError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
-        forces[active] = 2.0 * self.kt * gradient
-        return -2.0 * self.kt * float(value.sum()), forces.reshape(-1, 3)
+        self._energies, self._forces = np.zeros(self.n_walkers), np.zeros_like(positions)
+        self._energies[active] = -2.0 * self.kt * value
+        self._forces[active] = 2.0 * self.kt * gradient
 
     def __getstate__(self) -> dict:
         # the observer belongs to a running simulation and does not travel with a serialized System
-        return {**self.__dict__, "observer": None}
+        return {**self.__dict__, "observer": None, "_age": 0}
 
 
 def _python_backend(
-    importance: ImportanceFunction | None, kt: float, n_walkers: int, observer: Observer | None
-) -> openmm.Force:
-    return openmm.PythonForce(PythonBias(importance, kt, n_walkers, observer))
+    importance: ImportanceFunction | None, kt: float, n_walkers: int, observer: Observer | None, interval: int
+) -> tuple[openmm.Force, Callable[[], None]]:
+    bias = PythonBias(importance, kt, n_walkers, observer, interval)
+    return openmm.PythonForce(bias), bias.refresh
 
 
-BACKENDS: dict[str, Callable[..., openmm.Force]] = {"python": _python_backend}
-"""Ways to turn an importance function into a force: name to factory(importance, kt, n_walkers, observer)."""
+BACKENDS: dict[str, Callable[..., tuple[openmm.Force, Callable[[], None]]]] = {"python": _python_backend}
+"""Ways to turn an importance function into a force: name to factory(importance, kt, n_walkers, observer, interval)."""
 
 
 def bias_force(
@@ -83,8 +105,9 @@ def bias_force(
     kt: float,
     n_walkers: int,
     observer: Observer | None = None,
+    interval: int = 1,
     backend: str = "python",
-) -> openmm.Force:
+) -> tuple[openmm.Force, Callable[[], None]]:
     """Make the bias force -2 kT ln I of ``n_walkers`` walkers, in its own force group.
 
     Parameters
@@ -94,19 +117,27 @@ def bias_force(
         kT in kJ/mol.
     n_walkers : int
         Copies in the System that the force is added to.
-    observer : callable, optional
+    observer, interval : callable, int
         See :class:`PythonBias`.
     backend : str
         A key of :data:`BACKENDS`.
 
+    Returns
+    -------
+    force : openmm.Force
+    refresh : callable
+        To be called whenever positions are set from outside the dynamics.
+
     Raises
     ------
     ValueError
-        For an unknown backend.
+        For an unknown backend, or an interval below 1.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
-    force = BACKENDS[backend](importance, kt, n_walkers, observer)
+    if interval < 1:
+        raise ValueError(f"interval = {interval} must be at least 1 step")
+    force, refresh = BACKENDS[backend](importance, kt, n_walkers, observer, interval)
     force.setForceGroup(BIAS_GROUP)
     force.setName("ImportanceBias")
-    return force
+    return force, refresh

@@ -205,7 +205,13 @@ class ImportanceSamplingRate:
     ) -> PathBatch:
         """Follow roots with the trained model; options go to :func:`run_roots`."""
         propagator = Propagator(
-            self.system, self._importance, strength, self.settings.n_slots, self.platform, seed
+            self.system,
+            self._importance,
+            strength,
+            self.settings.n_slots,
+            self.platform,
+            seed,
+            self.settings.bias_interval,
         )
         return run_roots(
             propagator,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 __all__ = ["Settings"]
+
+_MAY_BE_ZERO = {"stage_rounds", "last_stage_rounds", "replayed_roots", "sweeps", "updates"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Settings:
         Walkers in the largest Context.
     stride : int
         Steps between branchings; length of a training segment.
+    bias_interval : int
+        Steps for which a walker keeps the gradient of ln I that biases it; costs efficiency when long, never correctness.
     uniform_fraction : float
         Part of the roots that is drawn uniformly from the exits, not in proportion to I.
     max_population : int
@@ -37,12 +42,46 @@ class Settings:
         Effective sample size below which the run goes on, and the answer is called unreliable.
     max_walker_steps : int
         Give up beyond this cost.
+    equilibration_tries : int
+        Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
+    pilot_max_steps : int
+        The pilot drops walkers at this age: it only compares strengths.
+    ladder_ratio : float
+        Ratio of neighboring temperatures while annealing.
+    heating_factor, heating_tries, heating_roots : float, int, int
+        Search for an easy temperature: the factor between tries, their number, and the roots of each.
+    training_exits : int
+        Exits wanted for training at each temperature.
+    training_flux_walkers, training_flux_steps, training_flux_limit : int
+        Walkers and first stretch of the flux runs that find them, and the walker-steps after which fewer must do.
+    training_roots, replayed_roots : int
+        Roots of a training round: from the exits, and from the starts of earlier segments.
+    training_max_steps, replay_steps : int
+        Age at which a training walker is dropped, from an exit and from a replayed start.
+    training_population : int
+        Bound on the walkers of a training round.
+    training_strength : float
+        Bias strength while training.
+    first_stage_rounds, stage_rounds, last_stage_rounds : int
+        Rounds at the first temperature, at each later one, and at least at the last; ``stage_rounds`` and
+        ``last_stage_rounds`` of 0 take a given model as it is.
+    patience : int
+        A stage whose latest rounds brought no walker to B goes on for up to so many times its rounds.
+    collect : float
+        Fraction of segments kept for training.
+    buffer : int
+        Newest segments that are trained on.
+    batch, updates, sweeps : int
+        Segments per gradient step, gradient steps per sweep, and sweeps per round; each sweep freezes the reference anew.
+    learning_rate, learning_rate_decay : float
+        Of Adam at the start of a stage, and the factor it falls by until the end.
     """
 
     annealing: tuple[float, ...] = ()
     hidden: tuple[int, ...] = (64, 64, 64)
     n_slots: int = 1000
     stride: int = 20
+    bias_interval: int = 1
     uniform_fraction: float = 0.1
     max_population: int = 4000
     strengths: tuple[float, ...] = (1.0, 0.7, 0.0)
@@ -81,3 +120,20 @@ class Settings:
     sweeps: int = 3
     learning_rate: float = 1e-3
     learning_rate_decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            least = 0 if field.name in _MAY_BE_ZERO else 1 if isinstance(field.default, int) else None
+            for number in numbers:
+                if not isinstance(number, (int, float)) or not math.isfinite(number) or number < 0:
+                    raise ValueError(f"{field.name} = {value!r}: a finite number, not negative, is needed")
+                if least is not None and number < least:
+                    raise ValueError(f"{field.name} = {value!r} must be at least {least}")
+        if not 0.0 < self.uniform_fraction <= 1.0:
+            raise ValueError(f"uniform_fraction = {self.uniform_fraction} must be above 0 and at most 1")
+        if not 0.0 < self.ladder_ratio < 1.0 < self.heating_factor:
+            raise ValueError("ladder_ratio must lie between 0 and 1, and heating_factor above 1")
+        if not self.strengths:
+            raise ValueError("strengths must name at least one bias strength")

@@ -150,7 +150,8 @@ class Trainer:
         for number in range(updates):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate * 0.1 ** (number / max(updates - 1, 1))
-            losses.append(self._update(features, reference, ratio, torch.as_tensor(rng.choice(kept, min(self.batch, len(kept))))))
+            rows = torch.as_tensor(rng.choice(kept, min(self.batch, len(kept))))
+            losses.append(self._update(features, reference, ratio, rows))
             if number % _CHECK == _CHECK - 1 or number == updates - 1:
                 now = self._heldout(features, reference, ratio, held)
                 failures = 0 if now < best else failures + 1

@@ -101,6 +101,8 @@ class SlotContext:
         Factor on the bias, 0 to 1.
     observer : callable, optional
         Sees the positions ``(n_slots, n_atoms, 3)`` before every step; see :class:`openmm_rare.forces.PythonBias`.
+    bias_interval : int
+        Steps for which a gradient of ln I is kept.
     """
 
     def __init__(
@@ -112,15 +114,18 @@ class SlotContext:
         importance: ImportanceFunction | None = None,
         strength: float = 1.0,
         observer: Observer | None = None,
+        bias_interval: int = 1,
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         self.biased = importance is not None and strength > 0.0
         check_system(target.system)
         system = replicate(target.system, n_slots)
-        self._observer, self._failure = observer, None
+        self._observer, self._failure, self._refresh = observer, None, None
         if self.biased or observer is not None:
             watch = None if observer is None else self._watch
-            force = bias_force(importance if self.biased else None, target.kt, n_slots, watch)
+            force, self._refresh = bias_force(
+                importance if self.biased else None, target.kt, n_slots, watch, bias_interval
+            )
             if not self.biased:  # unbiased dynamics evaluates group 0 only, and the observer must be called
                 force.setForceGroup(0)
             system.addForce(force)
@@ -139,6 +144,8 @@ class SlotContext:
         """Put positions ``(m, n_atoms, 3)``, m <= n_slots, into the first m slots, with weight 1."""
         self._slots[: len(positions)] = positions
         self.context.setPositions(self._slots.reshape(-1, 3))
+        if self._refresh is not None:
+            self._refresh()
         if self.biased:
             self.context.setVelocities(self._zeros)
 
@@ -176,9 +183,20 @@ class _AbsorbingSlots:
     feels no bias from then on, so its weight is final although its slot moves on.
     """
 
-    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, importance, strength) -> None:
+    def __init__(
+        self,
+        target: RareEventSystem,
+        n_slots: int,
+        platform: str,
+        seed: int,
+        importance: ImportanceFunction | None,
+        strength: float,
+        bias_interval: int,
+    ) -> None:
         self.target = target
-        self.slots = SlotContext(target, n_slots, platform, seed, importance, strength, observer=self._observe)
+        self.slots = SlotContext(
+            target, n_slots, platform, seed, importance, strength, self._observe, bias_interval
+        )
         self._frame = 0
         self._running = np.zeros(n_slots, dtype=bool)
 
@@ -257,6 +275,8 @@ class Propagator:
     platform : str
     seed : numpy.random.SeedSequence
         The same seed gives the same trajectories on the Reference platform.
+    bias_interval : int
+        Steps for which a gradient of ln I is kept.
     """
 
     def __init__(
@@ -267,7 +287,9 @@ class Propagator:
         n_slots: int,
         platform: str,
         seed: np.random.SeedSequence,
+        bias_interval: int = 1,
     ) -> None:
+        self.bias_interval = bias_interval
         self.target, self.importance, self.strength = target, importance, strength
         self.n_slots, self.platform, self._seed = n_slots, platform, seed
         self._contexts: dict[int, _AbsorbingSlots] = {}
@@ -304,5 +326,6 @@ class Propagator:
                 int(seed.generate_state(1)[0] >> 1),
                 self.importance,
                 self.strength,
+                self.bias_interval,
             )
         return self._contexts[size]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from stats import assert_within, mean_and_stderr
 
 from openmm_rare.branching import WeightWindow
+from stats import assert_within, mean_and_stderr
 
 
 def total_weights(window, log_weights, log_importance, level, n_repeats=4000, max_population=10**6):

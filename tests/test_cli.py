@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-import fabricated
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import fabricated
 from openmm_rare import scan, workflow
 from openmm_rare.cli import main
 from openmm_rare.config import load_config

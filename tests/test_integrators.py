@@ -4,7 +4,6 @@ import numpy as np
 import openmm
 import pytest
 from openmm import unit
-from stats import assert_within, mean_and_stderr
 
 from openmm_rare.integrators import (
     BiasedOverdampedLangevinIntegrator,
@@ -13,6 +12,7 @@ from openmm_rare.integrators import (
     log_weights,
 )
 from openmm_rare.units import KB
+from stats import assert_within, mean_and_stderr
 
 TEMPERATURE, FRICTION, TIMESTEP, MASS = 300.0, 2.0, 0.01, 5.0
 KT = KB * TEMPERATURE

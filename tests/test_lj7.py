@@ -3,6 +3,7 @@
 import numpy as np
 import openmm
 import pytest
+
 from openmm_rare.systems import build, lj7
 from openmm_rare.systems import lj7_landscape as landscape
 from openmm_rare.systems.lj7_potential import energy, gradient, hessian, vibrations

@@ -4,9 +4,9 @@ import numpy as np
 import openmm
 import pytest
 from openmm import unit as u
-from openmm_rare.systems.base import RareEventSystem
 
 from openmm_rare.states import Distance, Range
+from openmm_rare.systems.base import RareEventSystem
 
 
 def spring(group=0):

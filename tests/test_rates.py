@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from stats import assert_within, mean_and_stderr
 
 from openmm_rare.annealing import temperature_ladder
 from openmm_rare.brute_force import BruteForceRate
@@ -13,11 +12,12 @@ from openmm_rare.estimate import RateEstimate
 from openmm_rare.flux import RootDensity
 from openmm_rare.rates import ImportanceSamplingRate
 from openmm_rare.settings import Settings
-from openmm_rare.states import IN_B, Range, States
+from openmm_rare.states import Range, States
 from openmm_rare.systems import double_well_1d
 from openmm_rare.tasks import Memory
 from openmm_rare.walkers import Propagator
 from openmm_rare.weighted_paths import run_roots
+from stats import assert_within, mean_and_stderr
 
 T = 600.0
 CHEAP = Settings(

@@ -4,10 +4,10 @@ import json
 import re
 import shutil
 
-import fabricated
 import numpy as np
 import pytest
 
+import fabricated
 from openmm_rare import plots
 from openmm_rare.report import pretty, write_run_report
 from openmm_rare.result_text import format_columns, format_count, format_table, format_value, summary_groups

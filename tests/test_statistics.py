@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from stats import assert_within, mean_and_stderr
 
 from openmm_rare.statistics import ClusteredRate, effective_sample_size, pareto_k, ratio_of_sums
+from stats import assert_within, mean_and_stderr
 
 
 @pytest.mark.parametrize("shape", [0.3, 0.9])

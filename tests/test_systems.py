@@ -8,15 +8,15 @@ import numpy as np
 import openmm
 import pytest
 from openmm import unit as u
+from scipy.special import ndtr
+
+from openmm_rare.states import CollectiveVariables, Coordinate, Disc, Range, States
 from openmm_rare.systems import BUILDERS, build, double_well_1d, rugged_14d, two_channel_2d
 from openmm_rare.systems import base as systems_base
 from openmm_rare.systems.base import EV
 from openmm_rare.systems.kolmogorov import solve
-from scipy.special import ndtr
-from stats import assert_within
-
-from openmm_rare.states import CollectiveVariables, Coordinate, Disc, Range, States
 from openmm_rare.units import KB
+from stats import assert_within
 
 NAMES = sorted(BUILDERS)
 

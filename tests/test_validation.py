@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from stats import assert_within
 
 from openmm_rare.rates import ImportanceSamplingRate
 from openmm_rare.systems import double_well_1d, rugged_14d, two_channel_2d
+from stats import assert_within
 
 pytestmark = pytest.mark.slow
 

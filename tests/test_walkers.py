@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from stats import assert_within, mean_and_stderr
 
 from openmm_rare.flux import FluxState, run_flux
 from openmm_rare.forces import bias_force
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d, two_channel_2d
 from openmm_rare.walkers import Propagator, SlotContext, Walkers, platform_by_name
+from stats import assert_within, mean_and_stderr
 
 HOT = 900.0
 
@@ -76,6 +76,29 @@ def test_weights_have_mean_one_and_undo_the_bias(platform):
         assert_within(p_raw, p_plain, np.hypot(e_plain, e_raw))
 
 
+def test_an_old_gradient_is_still_exact():
+    class Curved(LinearBias):
+        def log_importance_gradient(self, positions):
+            gradient = np.zeros_like(positions)
+            gradient[:, 0, 0] = 6.0 + 40.0 * positions[:, 0, 0]
+            return self.log_importance(positions), gradient
+
+    system, blocks = double_well_1d.build(temperature=HOT), []
+    for interval in (1, 7):
+        propagator = Propagator(system, Curved(6.0), 1.0, 4000, "Reference", np.random.SeedSequence(5), interval)
+        blocks.append(propagator.advance(walkers_at(-0.1, 4000), 60))
+    assert not np.array_equal(blocks[0].log_weights, blocks[1].log_weights)
+    plain, e_plain = mean_and_stderr(outcome(None, seed=3).status == IN_B)
+    for block in blocks:
+        mean, error = mean_and_stderr(np.exp(block.log_weights))
+        assert_within(mean, 1.0, error)
+        p, e = mean_and_stderr(np.exp(block.log_weights) * (block.status == IN_B))
+        assert_within(p, plain, np.hypot(e, e_plain))
+    raw, e_raw = mean_and_stderr(blocks[1].status == IN_B)
+    with pytest.raises(AssertionError):  # negative control
+        assert_within(raw, plain, np.hypot(e_raw, e_plain))
+
+
 def test_arrival_is_tested_on_every_frame():
     # one long block and the same steps one by one must agree in distribution; a coarse test must not
     fine, system = outcome(None, n=4000, x=0.30), double_well_1d.build(temperature=HOT)
@@ -113,7 +136,7 @@ def test_arrived_walkers_keep_position_weight_and_clock():
 
 
 def test_same_seed_same_paths_on_reference():
-    first, second, other = outcome(LinearBias(3.0), n=64), outcome(LinearBias(3.0), n=64), outcome(LinearBias(3.0), n=64, seed=9)
+    first, second, other = (outcome(LinearBias(3.0), n=64, seed=seed) for seed in (2, 2, 9))
     assert np.array_equal(first.walkers.positions, second.walkers.positions)
     assert np.array_equal(first.walkers.log_weights, second.walkers.log_weights)
     assert not np.array_equal(first.walkers.positions, other.walkers.positions)

@@ -1,10 +1,10 @@
 """One particle in a double well, against the exact rate: python run.py"""
 
 import numpy as np
-from openmm_rare.systems import double_well_1d
 
 from openmm_rare import ImportanceSamplingRate
 from openmm_rare.progress import TerminalProgress
+from openmm_rare.systems import double_well_1d
 
 
 def main() -> None:
