@@ -176,9 +176,22 @@ def versions() -> dict[str, str]:
     }
 
 
-def _warnings(run: ImportanceSamplingRate, pool: Pool, ess: float, k: float, pool_k: float, total: float) -> list[str]:
+def _warnings(
+    run: ImportanceSamplingRate,
+    pool: Pool,
+    ess: float,
+    k: float,
+    pool_k: float,
+    total: float,
+    weight: tuple[float, float],
+) -> list[str]:
     """Plain sentences for everything that should shake the reader's trust."""
     found = []
+    if abs(weight[0] - 1.0) > 4.0 * weight[1]:
+        found.append(
+            f"The mean path weight is {weight[0]:.3f} +- {weight[1]:.3f} instead of 1: rare heavy paths are missing. Train "
+            "longer, or lower the target error."
+        )
     if k > 0.7:
         found.append(
             f"A few roots carry most of the answer (Pareto k = {k:.2f}, above 0.7): the error bar is too small. Train "
@@ -227,8 +240,8 @@ def importance_estimate(
     log_error = float(np.std(np.log(np.maximum(k_replicas, 1e-300))))
     contributions = production.contribution
     ess, tail = effective_sample_size(contributions), pareto_k(contributions)
-    warnings = _warnings(run, pool, ess, tail, pareto_k(pool.surrogate(density)), k_error / k)
     weight = ratio_of_sums(contributions + production.returned, production.start_weight)
+    warnings = _warnings(run, pool, ess, tail, pareto_k(pool.surrogate(density)), k_error / k, weight)
     names = ("all",) if system.states.channels is None else system.states.channels.names
     fractions = replicas[:, 3:] / np.maximum(replicas[:, 2:3], 1e-300)
     channels = {

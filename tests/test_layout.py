@@ -1,0 +1,67 @@
+"""Which module may import what: dependencies run one way."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import openmm_rare
+
+PACKAGE = Path(openmm_rare.__file__).parent
+ARRAYS_ONLY = {"branching", "statistics", "coordination", "variables", "regions", "states"}
+TORCH = {"descriptors", "committor", "training", "inference", "rates", "summary", "benchmark"}
+KNOWS_SYSTEMS = {"workflow", "yardsticks", "config", "config_system", "scan", "cli", "benchmark", "run_figures", "run_folder"}
+
+
+def imports(path):
+    """Top-level names of everything a module imports at run time, package-relative ones with a leading dot."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf8"))
+    tree.body = [node for node in tree.body if getattr(getattr(node, "test", None), "id", "") != "TYPE_CHECKING"]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found.add(("." if node.level else "") + (node.module or "").split(".")[0])
+            if node.module and node.module.startswith("openmm_rare."):
+                found.add("." + node.module.split(".")[1])
+    return found
+
+
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_direction_of_imports(path):
+    name, found = path.stem, imports(path)
+    assert "openpathsampling" not in found
+    if name in ARRAYS_ONLY:
+        assert not found & {"torch", "openmm"}
+    if "torch" in found:
+        assert name in TORCH
+    if ".systems" in found:
+        assert name in KNOWS_SYSTEMS
+    assert not found & {".cli"}
+
+
+def test_the_check_sees_an_import():
+    assert "torch" in imports(PACKAGE / "committor.py")  # negative control
+    assert ".systems" in imports(PACKAGE / "workflow.py")
+
+
+def test_import_is_light():
+    code = (
+        "import sys, openmm_rare; heavy = {'torch', 'openmm', 'openpathsampling', 'matplotlib'} & set(sys.modules);"
+        "assert not heavy, heavy; assert openmm_rare.ImportanceSamplingRate.__name__ == 'ImportanceSamplingRate'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names_exist_and_are_documented():
+    for name in openmm_rare.__all__:
+        thing = getattr(openmm_rare, name)
+        assert name == "__version__" or thing.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        openmm_rare.nothing  # noqa: B018
