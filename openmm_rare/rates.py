@@ -92,9 +92,10 @@ class ImportanceSamplingRate:
         if model is not None:
             self.model = model.copy()
         else:
-            torch.manual_seed(seed)
             spec, n_atoms = system.descriptor_spec(), system.system.getNumParticles()
-            self.model = CommittorModel(spec, n_atoms, self.settings.hidden, system.temperature, fingerprint)
+            with torch.random.fork_rng():  # the caller's random numbers stay as they are
+                torch.manual_seed(seed)
+                self.model = CommittorModel(spec, n_atoms, self.settings.hidden, system.temperature, fingerprint)
 
     def run(self) -> RateEstimate:
         """Train, choose the bias strength, and sample until the target error is reached.
@@ -189,7 +190,7 @@ class ImportanceSamplingRate:
             if error <= wanted:
                 return state
             # enough for the error that is left, but never more than doubling what there is
-            have = sum(1 for _ in pool.flux_by_chunk) and int(pool.time_ps.max() / self.system.timestep)
+            have = int(pool.time_ps.max() / self.system.timestep)
             needed = have * (min(error / wanted, 10.0) ** 2 - 1.0) if np.isfinite(error) else have
             n_steps = int(np.clip(1.1 * needed, self.settings.flux_steps, max(have, self.settings.flux_steps)))
 

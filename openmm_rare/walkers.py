@@ -313,10 +313,10 @@ class Propagator:
         return Block(moved, status, gained, int(steps.sum()))
 
     def _fitting(self, n: int) -> _AbsorbingSlots:
-        # sizes fall by factors of about 1.5, so that a shrinking population never pays for many idle slots
+        # making a Context takes as long as some hundred steps: few sizes, so that idle slots cost about as much as new ones
         size = self.n_slots
-        while size > 12 and 2 * size // 3 >= n:
-            size = 2 * size // 3
+        while size > 20 and 2 * size // 5 >= n:
+            size = 2 * size // 5
         if size not in self._contexts:
             (seed,) = self._seed.spawn(1)
             self._contexts[size] = _AbsorbingSlots(

@@ -39,6 +39,12 @@ from openmm_rare.workflow import configuration, run_rate
 
 CHEAP = Settings(
     hidden=(32, 32),
+    n_slots=300,
+    flux_walkers=300,
+    flux_steps=300,
+    strengths=(1.0, 0.7),
+    pilot_roots=100,
+    production_roots=300,
     first_stage_rounds=6,
     stage_rounds=3,
     last_stage_rounds=5,
