@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Propagator", "SlotContext", "Walkers", "platform_by_name", "require_finite"]
 
 
+_FEW = 64  # walkers
+
+
 def platform_by_name(name: str) -> openmm.Platform:
     """The OpenMM platform of that name.
 
@@ -326,6 +329,7 @@ class Propagator:
                 int(seed.generate_state(1)[0] >> 1),
                 self.importance,
                 self.strength,
-                self.bias_interval,
+                # for a handful of walkers a step costs its Python calls alone: the last, slow ones keep gradients longer
+                self.bias_interval if size > _FEW else 5 * self.bias_interval,
             )
         return self._contexts[size]
