@@ -202,9 +202,11 @@ def claim_folder(folder: Path, setup: dict) -> None:
     path = folder / "setup.json"
     if not path.exists():
         write_json(path, setup)
-    elif (stored := json.loads(path.read_text(encoding="utf8"))) != setup:
-        differing = [key for key in setup if stored.get(key) != setup[key]]
-        raise SystemExit(f"{folder} belongs to an experiment with another {', '.join(differing)}; choose another --out")
+    else:
+        stored, now = (json.loads(text) for text in (path.read_text(encoding="utf8"), json.dumps(setup)))
+        differing = [key for key in now if key in stored and stored[key] != now[key]]
+        if differing:
+            raise SystemExit(f"{folder} holds repeats with another {', '.join(differing)}; choose another --out")
 
 
 def computed(folder: Path, system: RareEventSystem, **sampling: object) -> RateEstimate:
@@ -242,7 +244,8 @@ def main() -> None:
     out = arguments.out or Path(f"coverage_{system.name}.json")
     folder = out.with_suffix("")
     setup = {name: vars(arguments)[name] for name in ("target_error", "seed", "train_each", "reference_error")}
-    claim_folder(folder, setup | {"temperature_k": system.temperature, "fingerprint": system.fingerprint()})
+    fixed = {"temperature_k": system.temperature, "fingerprint": system.fingerprint(), "settings": asdict(CHEAP)}
+    claim_folder(folder, setup | fixed)
     if system.name in EXACT_SYSTEMS:
         truth = exact(system.name, system.temperature)
     else:
