@@ -7,13 +7,14 @@ export OMP_NUM_THREADS = 1
 .PHONY: demo test validate lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
-	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo
+	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
 
 test: $(VENV)/installed  ## the quick tests
 	$(BIN)/python -m pytest
 
 validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python examples/validation/accuracy.py --target-error 0.03
 	$(BIN)/python examples/validation/coverage.py two_channel_2d --repeats 100
 	$(BIN)/python examples/validation/coverage.py lj7 --repeats 40
 

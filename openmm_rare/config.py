@@ -43,7 +43,7 @@ class SamplingConfig:
         own = [f.name for f in fields(cls) if f.name != "settings"]
         section.check((), (*own, *(f.name for f in fields(Settings))))
         readers: dict[str, Callable[[str], Any]] = {
-            "int": section.count,
+            "int": lambda key: section.count(key, least=0),  # the settings know their own limits
             "float": lambda key: section.number(key, None),
             "tuple[int, ...]": section.counts,
             "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),

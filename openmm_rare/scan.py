@@ -144,7 +144,7 @@ def write_scan_report(folder: str | Path) -> Path:
     ]
     caption = (
         "Rate constants against the inverse temperature, with 95 % intervals. A straight line is Arrhenius' law. "
-        "Kramers-Langer theory, where it is drawn, is harmonic and gets better as the temperature falls."
+        "Kramers-Langer theory, where it is drawn, is harmonic and counts arrivals in the minimum of B, not in its region."
     )
     figure = FigureFile(_draw(scan, folder / "figures"), "Arrhenius plot", caption)
     header, channels = channel_table(scan)

@@ -214,7 +214,7 @@ MISTAKES = [
     ("seed = 7", 'seed = "7"', "sampling.seed = '7' must be a whole number"),
     ("seed = 7", 'method = "magic"', "sampling.method = 'magic' must be one of importance, brute_force"),
     ("seed = 7", 'no_reweighting = "yes"', "sampling.no_reweighting = 'yes' must be true or false"),
-    ("seed = 7", "stride = 0", "sampling.stride = 0 must be a whole number of at least 1"),
+    ("seed = 7", "stride = 0", "stride = 0 must be at least 1"),
     ("[sampling]", "[sampling", "not valid TOML"),
     ('friction = "10 1/ps"', "", r"section \[system\] lacks friction"),
     ('["120 deg", "-120 deg"]', '["0 deg", "10 deg"]', "positions must lie in A"),
