@@ -204,6 +204,7 @@ def test_histograms_survive_odd_data(values):
     plots.plot_contributions(axes[0], values)
     plots.plot_weights(axes[1], -values)
     figure.draw_without_rendering()
+    assert all(ax.get_xlabel() for ax in axes)
 
 
 def test_figures_do_not_touch_pyplot():
