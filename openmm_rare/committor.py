@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .descriptors import build_descriptor
+from .files import write_npz
 
 __all__ = ["CommittorModel"]
 
@@ -137,12 +137,8 @@ class CommittorModel(nn.Module):
         return twin
 
     def save(self, path: str | Path) -> None:
-        """Write the model to an ``.npz`` file of plain arrays and one JSON string (temporary name, then renamed)."""
-        path = Path(path)
-        temporary = path.with_name(path.name + ".tmp")
-        with open(temporary, "wb") as stream:
-            np.savez(stream, metadata=np.array(json.dumps(self.metadata())), **self.tensors())
-        os.replace(temporary, path)
+        """Write the model to an ``.npz`` file of plain arrays and one JSON string, atomically."""
+        write_npz(path, {"metadata": np.array(json.dumps(self.metadata())), **self.tensors()})
 
     @classmethod
     def load(cls, path: str | Path, fingerprint: str | None = None) -> CommittorModel:

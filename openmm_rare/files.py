@@ -65,9 +65,9 @@ def write_json(path: str | Path, data: Any) -> None:
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays atomically as an uncompressed ``.npz`` file (`path` must end so)."""
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    """Write arrays atomically as an uncompressed ``.npz`` file."""
+    with replacing(path) as temporary, open(temporary, "wb") as stream:  # a name would get the ending .npz
+        np.savez(stream, **arrays)
 
 
 def remove_stale(folder: str | Path) -> None:

@@ -62,6 +62,18 @@ class _Network:
         probability[free] = spsolve(matrix.tocsc(), scaled[:, one].sum(axis=1))
         return probability
 
+    def last_crossings(self, q: np.ndarray, in_b: np.ndarray, on_b_side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cell entered on B's side, and reactive flux, of every edge across the ridge: a path counts at its last crossing.
+
+        With e the probability, on B's side, of reaching B before returning to A's side, the edge from i on A's side to j
+        on B's carries (1-q_i) rho_i rate_ij e_j: the solution on a state space in which B's side is doubled by labels.
+        """
+        e = self.hitting_probability(~on_b_side, in_b)
+        crosses = on_b_side[self.i] != on_b_side[self.j]
+        i, j = self.i[crosses], self.j[crosses]
+        source, target = np.where(on_b_side[i], j, i), np.where(on_b_side[i], i, j)
+        return target, (1 - q[source]) * self.flux[crosses] * e[target]
+
 
 def _network(potential: Field, x: np.ndarray, y: np.ndarray, kt: float, diffusion: float, keep: np.ndarray) -> _Network:
     """Finite volumes: flux through a face = D exp(-U(face)/kT)/spacing^2, so detailed balance holds exactly."""
@@ -97,10 +109,7 @@ def solve(
 ) -> GridSolution:
     """Solve the backward Kolmogorov equation by finite volumes with reflecting outer walls.
 
-    With q the committor, rho the density and e the probability, on B's side of the ridge, of reaching B before
-    returning to A's side, each ridge-crossing edge (i on A's side, j on B's side) carries the reactive flux
-    (1-q_i) rho_i rate_ij e_j, counted at the last crossing: this is the solution on a state space in which B's side
-    is doubled by labels. k_AB = (sum over the ridge) / (integral of rho (1-q)).
+    k_AB = (reactive flux over the ridge) / (integral of rho (1-q)), with q the committor and rho the density.
 
     Parameters
     ----------
@@ -131,15 +140,10 @@ def solve(
     status = states.classify(np.stack([grid_x, grid_y, 0 * grid_x], -1).reshape(-1, 1, 3)).reshape(u.shape)
     keep = u - u.min() < ceiling
     network = _network(potential, x, y, kt, diffusion, keep)
-    in_a, in_b, on_b_side = status[keep] == IN_A, status[keep] == IN_B, side(grid_x, grid_y)[keep]
-    q = network.hitting_probability(in_a, in_b)
-    entering = network.hitting_probability(~on_b_side, in_b)
-    # Every edge that straddles the ridge, turned to point towards B.
-    i, j, crosses = network.i, network.j, on_b_side[network.i] != on_b_side[network.j]
-    source = np.where(on_b_side[i], j, i)[crosses]
-    target = np.where(on_b_side[i], i, j)[crosses]
-    reactive = (1 - q[source]) * network.flux[crosses] * entering[target]
-    at = grid_x[keep][target], grid_y[keep][target]
+    on_b_side, in_b = side(grid_x, grid_y)[keep], status[keep] == IN_B
+    q = network.hitting_probability(status[keep] == IN_A, in_b)
+    entered, reactive = network.last_crossings(q, in_b, on_b_side)
+    at = grid_x[keep][entered], grid_y[keep][entered]
     fractions = {name: float(reactive[chosen(*at)].sum() / reactive.sum()) for name, chosen in channels.items()}
     committor, density = np.full(u.shape, np.nan), np.zeros(u.shape)
     committor[keep] = q

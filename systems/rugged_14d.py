@@ -4,6 +4,8 @@ The other twelve are rough but independent of it, in energy and in noise, so tha
 fractions equal those of :mod:`openmm_rare.systems.two_channel_2d` exactly, for the Euler-Maruyama chain as well.
 """
 
+import math
+
 import numpy as np
 import openmm
 
@@ -24,11 +26,21 @@ WAVELENGTH: float = 0.4
 _SEED = 14
 
 
+def _mixture() -> np.ndarray:
+    """Householder reflection of the particles, shape (7, 7), with no entry near zero."""
+    rng = np.random.default_rng(_SEED)
+    normal = rng.choice([-1, 1], N_PARTICLES) * rng.uniform(1, 2, N_PARTICLES)
+    # fsum: the same digits everywhere, for the fingerprint
+    return np.eye(N_PARTICLES) - 2 * np.outer(normal, normal) / math.fsum(normal**2)
+
+
 def rotation() -> np.ndarray:
-    """The fixed orthogonal matrix R, shape (14, 14): rotated coordinates = R (x1, y1, ..., x7, y7)."""
-    # QR of a Gaussian matrix; positive diagonal of R makes the factor unique, and rounding hides the LAPACK.
-    q, r = np.linalg.qr(np.random.default_rng(_SEED).normal(size=(N_COORDINATES, N_COORDINATES)))
-    return (q * np.sign(np.diag(r))).T.round(10)
+    """The fixed orthogonal matrix R, shape (14, 14): rotated coordinates = R (x1, y1, ..., x7, y7).
+
+    The particles are mixed alike along both axes, x + y and x - y, so that each pair of rotated coordinates comes from one
+    weighted centroid. OpenMM computes that several times faster than a general matrix.
+    """
+    return np.kron(_mixture(), np.array([[1, 1], [1, -1]]) / np.sqrt(2))
 
 
 def rotated_coordinates(positions: np.ndarray) -> np.ndarray:
@@ -55,16 +67,20 @@ def energy(coordinates: np.ndarray) -> np.ndarray:
     return two_channel_2d.energy(*coordinates[:, :2].T) + (0.5 * STIFFNESS * rough**2 + ripples).sum(axis=1)
 
 
-def _expression() -> str:
-    """The energy in terms of x1, y1, ..., x7, y7; a single expression runs faster than one force per direction."""
-    particles = [f"{axis}{i + 1}" for i in range(N_PARTICLES) for axis in "xy"]
-    terms = [two_channel_2d.expression("s0", "s1"), f"{CORRUGATION * (N_COORDINATES - 2)!r}"]
-    definitions = []
-    for k, row in enumerate(rotation().tolist()):
-        if k > 1:
-            terms.append(f"{0.5 * STIFFNESS!r}*s{k}^2-{CORRUGATION!r}*cos({2 * np.pi / WAVELENGTH!r}*s{k})")
-        definitions.append(f"s{k}=" + "+".join(f"({c!r})*{name}" for c, name in zip(row, particles, strict=True)))
-    return "; ".join(["+".join(terms), *definitions])
+def _force(expression: str, weights: np.ndarray) -> openmm.CustomCentroidBondForce:
+    """An energy of s and t, the pair of rotated coordinates that belongs to each row of weights of the particles."""
+    force = openmm.CustomCentroidBondForce(1, f"{expression}; s=scale*(x1+y1); t=scale*(x1-y1)")
+    force.addPerBondParameter("scale")
+    for row in weights.tolist():
+        group = force.addGroup(list(range(N_PARTICLES)), row)
+        force.addBond([group], [math.fsum(row) / math.sqrt(2)])  # OpenMM divides by the sum of the weights
+    return force
+
+
+def _rough(coordinate: str) -> str:
+    """The energy of one rough coordinate as an OpenMM expression."""
+    ripple = f"{CORRUGATION!r}*(1-cos({2 * np.pi / WAVELENGTH!r}*{coordinate}))"
+    return f"{0.5 * STIFFNESS!r}*{coordinate}^2+{ripple}"
 
 
 def build(temperature: float = 600.0, timestep: float = two_channel_2d.TIMESTEP) -> RareEventSystem:
@@ -80,9 +96,9 @@ def build(temperature: float = 600.0, timestep: float = two_channel_2d.TIMESTEP)
     system = openmm.System()
     for _ in range(N_PARTICLES):
         system.addParticle(two_channel_2d.MASS)
-    force = openmm.CustomCompoundBondForce(N_PARTICLES, _expression())
-    force.addBond(list(range(N_PARTICLES)), [])
-    system.addForce(force)
+    weights = _mixture()
+    system.addForce(_force(two_channel_2d.expression("s", "t"), weights[:1]))
+    system.addForce(_force(f"{_rough('s')}+{_rough('t')}", weights[1:]))
     matrix = rotation()
     coefficients = np.zeros((2, N_PARTICLES, 3))
     coefficients[:, :, :2] = matrix[:2].reshape(2, N_PARTICLES, 2)

@@ -299,10 +299,12 @@ def test_write_json_is_strict_json(tmp_path):
     assert "NaN" not in text
 
 
-def test_write_npz(tmp_path):
-    write_npz(tmp_path / "a.npz", {"x": np.arange(3)})
-    with np.load(tmp_path / "a.npz") as archive:
+@pytest.mark.parametrize("name", ["a.npz", "a"])
+def test_write_npz(tmp_path, name):
+    write_npz(tmp_path / name, {"x": np.arange(3)})
+    with np.load(tmp_path / name) as archive:
         assert archive["x"].tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 def test_stale_temporary_files_are_removed(tmp_path):

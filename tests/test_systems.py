@@ -290,19 +290,20 @@ def test_simulated_rate_and_channels_equal_the_exact_ones():
 # --- rugged_14d
 
 
-def test_rotation_is_orthogonal_and_invertible():
+def test_rotation_is_orthogonal_and_invertible_and_mixes_all_coordinates():
     matrix = rugged_14d.rotation()
-    np.testing.assert_allclose(matrix @ matrix.T, np.eye(14), atol=1e-9)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(14), atol=1e-14)
+    assert np.abs(matrix).min() > 0.15
     coordinates = np.random.default_rng(0).normal(size=(4, 14))
     back = rugged_14d.rotated_coordinates(rugged_14d.positions_from(coordinates))
-    np.testing.assert_allclose(back, coordinates, atol=1e-8)
+    np.testing.assert_allclose(back, coordinates, atol=1e-13)
 
 
 def test_rugged_energy_is_the_two_channel_one_plus_separate_terms():
     evaluate = forces_and_energy(build("rugged_14d").system)
     coordinates = 0.4 * np.random.default_rng(1).normal(size=(3, 14))
     energies = [evaluate(positions)[1] for positions in rugged_14d.positions_from(coordinates)]
-    np.testing.assert_allclose(energies, rugged_14d.energy(coordinates), rtol=1e-9)
+    np.testing.assert_allclose(energies, rugged_14d.energy(coordinates), rtol=1e-12)
     flat = coordinates.copy()
     flat[:, 2:] = 0
     plane = two_channel_2d.energy(*coordinates[:, :2].T)
