@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,11 @@ import numpy as np
 from .committor import CommittorModel
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
+from .segments import noise_of_one_step, sample_segments
 from .settings import Settings
+from .states import IN_B
 from .training import SegmentData, Trainer
 from .walkers import Propagator
-from .weighted_paths import run_roots
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -57,11 +58,11 @@ def anneal(
     fresh : bool
         Start from an easy temperature with random weights.
     """
-    first_segments: list[SegmentData] = []
+    seen: list[SegmentData] = []
     if settings.annealing:
         ladder = [*settings.annealing, target.temperature]
     elif fresh:
-        hot, first_segments = _easy_temperature(target, settings, platform, task)
+        hot, seen = _easy_temperature(target, settings, platform, task)
         ladder = temperature_ladder(hot, target.temperature, settings.ladder_ratio)
     else:
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
@@ -77,9 +78,9 @@ def anneal(
         exits = _exits(stage, settings.training_exits, settings, platform, task)
         if first:
             # paths that got far show the features' whole range, exits alone only a corner of it
-            model.standardize(np.concatenate([exits, *(part.end for part in first_segments)]))
+            model.standardize(np.concatenate([exits, *(part.end for part in seen)]))
             model.temperature = temperature
-        yield from _train_stage(stage, model, exits, first_segments if first else [], rounds, settings, platform, task)
+        seen = yield from _train_stage(stage, model, exits, seen, first, rounds, settings, platform, task)
 
 
 def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: str, task: Task) -> np.ndarray:
@@ -108,13 +109,6 @@ def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: st
     return np.asarray(task("training_exits", compute)["exits"])
 
 
-class _NoImportance:
-    """ln I = 0 everywhere: plain dynamics without branching."""
-
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        return np.zeros(len(positions))
-
-
 def _easy_temperature(
     target: RareEventSystem, settings: Settings, platform: str, task: Task
 ) -> tuple[float, list[SegmentData]]:
@@ -128,11 +122,11 @@ def _easy_temperature(
             rng = np.random.default_rng(seed)
             roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
             plain = Propagator(stage, None, 0.0, settings.n_slots, platform, seed)
-            options = {"stride": settings.stride, "max_steps": settings.training_max_steps, "collect": 1.0}
-            batch = run_roots(plain, _NoImportance(), roots, 0.0, rng, **options)
+            length = settings.training_path_length
+            batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
             return {
                 "temperature_k": stage.temperature,
-                "hits": int(batch.arrivals.sum()),
+                "hits": int((batch.status == IN_B).sum()),
                 "walker_steps": batch.walker_steps,
                 **vars(batch.segments),
             }
@@ -152,14 +146,18 @@ def _train_stage(
     model: CommittorModel,
     exits: np.ndarray,
     seen: list[SegmentData],
+    fresh: bool,
     rounds: int,
     settings: Settings,
     platform: str,
     task: Task,
-) -> Iterator[tuple[float, Mapping]]:
-    trainer = Trainer(model, settings.batch)
-    buffer, arrivals = list(seen), []
-    if seen:  # a random model may point away from B: first learn from the paths that got there unaided
+) -> Generator[tuple[float, Mapping], None, list[SegmentData]]:
+    """Rounds of sampling and fitting; ``seen`` are the segments of the stage before, ``fresh`` the model is untrained."""
+    residual = (settings.residual_batch, settings.residual_weight, settings.residual_steps)
+    trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *residual)
+    buffer, arrivals = [], []
+    if fresh:  # a random model may point away from B: first learn from the paths that got there unaided
+        buffer = list(seen)
 
         def first(seed: np.random.SeedSequence) -> Mapping:
             fit = _fit(trainer, buffer, 0.0, settings, np.random.default_rng(seed))
@@ -170,7 +168,8 @@ def _train_stage(
     while len(arrivals) < rounds or (min(arrivals[-3:]) == 0 and len(arrivals) < settings.patience * rounds):
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            return _round(stage, trainer, buffer, exits, min(len(arrivals) / rounds, 1.0), settings, platform, seed)
+            progress = min(len(arrivals) / rounds, 1.0)
+            return _round(stage, trainer, buffer, buffer or seen, exits, progress, settings, platform, seed)
 
         record = task("training", compute)
         trainer.set_state(record)
@@ -182,8 +181,9 @@ def _train_stage(
     if max(arrivals[-3:]) == 0:
         raise RuntimeError(
             f"training at {stage.temperature:.0f} K brought no walker to B in its last rounds: give more rounds "
-            "(stage_rounds), more roots (training_roots), a slower ladder (ladder_ratio), or a richer descriptor"
+            "(stage_rounds), more walkers (training_walkers), a slower ladder (ladder_ratio), or a richer descriptor"
         )
+    return buffer
 
 
 def _segments(record: Mapping) -> SegmentData:
@@ -204,67 +204,45 @@ def _round(
     stage: RareEventSystem,
     trainer: Trainer,
     buffer: list[SegmentData],
+    known: list[SegmentData],
     exits: np.ndarray,
     progress: float,
     settings: Settings,
     platform: str,
     seed: np.random.SeedSequence,
 ) -> dict:
-    """Sample segments with the present model, then train it on the buffer."""
+    """Sample segments with the present model, then train it on the buffer.
+
+    Walkers start from exits and from ``known`` places between the states; while there are none, they go all the way.
+    """
     rng = np.random.default_rng(seed)
     importance = FastImportance(trainer.model, stage.num_dimensions)
-    roots, log_w, ages, level = _training_roots(importance, exits, buffer, settings, rng)
     strength, slots = settings.training_strength, settings.n_slots
     propagator = Propagator(stage, importance, strength, slots, platform, seed, settings.bias_interval)
-    batch = run_roots(
-        propagator,
-        importance,
-        roots,
-        level,
-        rng,
-        log_weights=log_w,
-        ages=ages,
-        stride=settings.stride,
-        max_population=settings.training_population,
-        collect=settings.collect,
-        max_steps=settings.training_max_steps,
-    )
-    segments = batch.segments
-    fit = _fit(trainer, [*buffer, segments], progress, settings, rng)
+    log_importance = importance.log_importance(exits)
+    density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
+    starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length
+    if known:
+        places = np.concatenate([exits, *(part.start for part in known)])
+        starts = np.concatenate([starts, _spread(places, importance, settings.training_walkers, rng)])
+        length = settings.segment_length
+    batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)))
+    fit = _fit(trainer, [*buffer, batch.segments], progress, settings, rng)
     return {
         "temperature_k": stage.temperature,
-        "p_ab": float(batch.contribution[: settings.training_roots].mean()),
-        "arrivals": int(batch.arrivals.sum()),
+        "p_ab": float(np.exp(log_importance).mean()),
+        "arrivals": int((batch.status == IN_B).sum()),
         "walker_steps": batch.walker_steps,
         **fit,
-        **vars(segments),
+        **vars(batch.segments),
         **trainer.state(),
     }
 
 
-def _training_roots(
-    importance: FastImportance, exits: np.ndarray, buffer: list[SegmentData], settings: Settings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Roots of a training round, their starting ln w and ages, and ln C: exits drawn by G, then replayed segment starts.
-
-    The replayed starts are spread evenly over ln I, so that every depth between A and B keeps being visited; a short run
-    from each is enough.
-    """
-    log_importance = importance.log_importance(exits)
-    density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
-    index = density.draw(log_importance, settings.training_roots, rng)
-    roots, log_w = exits[index], -np.log(density(log_importance[index]))
-    level = float(np.logaddexp.reduce(log_w + log_importance[index]) - np.log(len(index)))
-    ages = np.zeros(len(roots), dtype=np.int64)
-    if not buffer:
-        return roots, log_w, ages, level
-    starts = np.concatenate([part.start for part in buffer])
-    starts = starts[rng.integers(0, len(starts), 20 * settings.replayed_roots)]
-    depth = importance.log_importance(starts)
+def _spread(places: np.ndarray, importance: FastImportance, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw n of the places, evenly over ln I, so that every depth between A and B keeps being visited."""
+    places = places[rng.integers(0, len(places), 20 * n)]
+    depth = importance.log_importance(places)
     bins = np.clip(((depth - depth.min()) / max(np.ptp(depth), 1e-6) * 20).astype(int), 0, 19)
     flat = 1.0 / np.bincount(bins, minlength=20)[bins]
-    chosen = rng.choice(len(starts), settings.replayed_roots, p=flat / flat.sum())
-    # their weight plays no part in the loss; started inside the window they neither split nor die at once
-    late = np.full(len(chosen), max(settings.training_max_steps - settings.replay_steps, 0))
-    roots, log_w = np.concatenate([roots, starts[chosen]]), np.concatenate([log_w, level - depth[chosen]])
-    return roots, log_w, np.concatenate([ages, late]), level
+    return places[rng.choice(len(places), n, p=flat / flat.sum())]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 __all__ = ["Settings"]
 
-_MAY_BE_ZERO = {"stage_rounds", "last_stage_rounds", "replayed_roots", "sweeps", "updates"}
+_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "sweeps", "updates"}
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Settings:
         Exits wanted for training at each temperature.
     training_flux_walkers, training_flux_steps, training_flux_limit : int
         Walkers and first stretch of the flux runs that find them, and the walker-steps after which fewer must do.
-    training_roots, replayed_roots : int
-        Roots of a training round: from the exits, and from the starts of earlier segments.
-    training_max_steps, replay_steps : int
-        Age at which a training walker is dropped, from an exit and from a replayed start.
-    training_population : int
-        Bound on the walkers of a training round.
+    training_roots, training_walkers : int
+        Walkers that start a training round from exits, and from places between the states that are known already.
+    training_stride, segment_length : int
+        Steps between the frames that begin a segment, and most steps from there to its end.
+    training_path_length : int
+        The same for a round that knows no place between the states yet.
     training_strength : float
         Bias strength while training.
     first_stage_rounds, stage_rounds, last_stage_rounds : int
@@ -67,12 +67,13 @@ class Settings:
         ``last_stage_rounds`` of 0 take a given model as it is.
     patience : int
         A stage whose latest rounds brought no walker to B goes on for up to so many times its rounds.
-    collect : float
-        Fraction of segments kept for training.
     buffer : int
         Newest segments that are trained on.
     batch, updates, sweeps : int
         Segments per gradient step, gradient steps per sweep, and sweeps per round; each sweep freezes the reference anew.
+    residual_batch, residual_weight, residual_steps : int, float, float
+        Places per gradient step where the backward equation is enforced, the weight of its squared residual (0: never),
+        and the steps that the residual is added up over.
     learning_rate, learning_rate_decay : float
         Of Adam at the start of a stage, and the factor it falls by until the end.
     """
@@ -104,21 +105,23 @@ class Settings:
     training_flux_walkers: int = 150
     training_flux_steps: int = 500
     training_roots: int = 200
-    replayed_roots: int = 500
-    replay_steps: int = 200
-    training_population: int = 1000
-    training_max_steps: int = 3000
+    training_walkers: int = 1000
+    training_stride: int = 40
+    segment_length: int = 200
+    training_path_length: int = 3000
     training_strength: float = 1.0
     first_stage_rounds: int = 10
     stage_rounds: int = 5
     last_stage_rounds: int = 10
-    collect: float = 1.0
     patience: int = 3
     buffer: int = 200_000
     batch: int = 1024
-    updates: int = 120
-    sweeps: int = 3
-    learning_rate: float = 1e-3
+    updates: int = 100
+    sweeps: int = 2
+    residual_batch: int = 256
+    residual_weight: float = 4.0
+    residual_steps: float = 20.0
+    learning_rate: float = 2e-3
     learning_rate_decay: float = 0.1
 
     def __post_init__(self) -> None:

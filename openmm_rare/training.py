@@ -3,7 +3,7 @@ r"""Learning the committor: data, the two losses and the training loop (THEORY: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor
 from .committor import CommittorModel
 from .states import IN_A, IN_B
 
-__all__ = ["SegmentData", "ShootingData", "Trainer", "binomial_loss", "stopped_operator_loss"]
+__all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
 
+_RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _CHECK = 50  # gradient steps between looks at the held-out loss
+_HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
 
@@ -50,6 +52,38 @@ def stopped_operator_loss(log_importance: Tensor, reference: Tensor, ratio: Tens
     return (torch.exp(bounded) * (1.0 + change - bounded) - ratio * change).mean()
 
 
+def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, spread: Tensor, probes: Tensor) -> Tensor:
+    r"""Residual of the backward equation for :math:`u = \ln I`, per step: what a biased path's :math:`\ln(w I)` gains there.
+
+    .. math::
+        R = b\cdot\nabla u + \tfrac12 |s \nabla u|^2 + \tfrac12 \sum_i s_i^2\, \partial_i^2 u ,
+
+    with b the drift and s the noise of one Euler-Maruyama step. It vanishes everywhere for the exact committor in the limit
+    of small steps. Unlike the outcome of a segment it has no noise of the dynamics in it, only that of the probes.
+
+    Parameters
+    ----------
+    model : CommittorModel
+    positions, drift : Tensor, shape (n, n_atoms, 3), nm
+        Places, and the displacement by the physical forces in one step from there.
+    spread : Tensor, shape (n_atoms, 3), nm
+        Standard deviation of the noise of one step; 0 where nothing moves.
+    probes : Tensor, shape (n_probes, n, n_atoms, 3)
+        Independent signs +1 or -1, for the second derivative (Hutchinson's estimator of a trace).
+
+    Returns
+    -------
+    Tensor, shape (n_probes, n)
+    """
+    x = positions.detach().requires_grad_(True)
+    value = model(x)
+    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
+    around = torch.stack([positions + spread * probes, positions - spread * probes])
+    there, back = model(around.flatten(0, 2)).reshape(2, *probes.shape[:2])
+    return known + 0.5 * (there + back - 2.0 * value)
+
+
 @dataclass(frozen=True)
 class ShootingData:
     """Shooting points with their outcomes.
@@ -77,12 +111,15 @@ class SegmentData:
         ln of the likelihood ratio unbiased/biased of the segment.
     status : ndarray of int8, shape (n,)
         Where the end lies: 0 between the states, 1 in A, 2 in B.
+    drift : ndarray of float32, shape (n, n_atoms, 3), nm
+        Displacement of one step from the start by the physical forces.
     """
 
     start: np.ndarray
     end: np.ndarray
     log_weight: np.ndarray
     status: np.ndarray
+    drift: np.ndarray
 
     def __len__(self) -> int:
         return len(self.status)
@@ -90,24 +127,51 @@ class SegmentData:
     @staticmethod
     def concatenate(parts: list[SegmentData], most: int | None = None) -> SegmentData:
         """Join parts in order; with ``most``, keep the newest segments only."""
-        names = ("start", "end", "log_weight", "status")
-        joined = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(SegmentData))
         return SegmentData(*(array if most is None else array[-most:] for array in joined))
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What a fit needs of its segments, as tensors: one row for each."""
+
+    start: Tensor
+    drift: Tensor
+    features: Tensor
+    reference: Tensor
+    ratio: Tensor
 
 
 class Trainer:
     """Fits a model to segments with Adam; its whole state is a dictionary of arrays.
 
+    The loss is that of the stopped operator, which carries what is known at A and B inwards, plus the squared residual of
+    the backward equation, which makes the gradient of ln I, and so the bias, smooth and right.
+
     Parameters
     ----------
     model : CommittorModel
         Trained in place.
-    batch : int
-        Segments per gradient step.
+    spread : ndarray, shape (n_atoms, 3), nm
+        Standard deviation of the noise of one step; 0 where nothing moves.
+    batch, residual_batch : int
+        Segments per gradient step for the two parts of the loss.
+    residual_weight, residual_steps : float
+        Weight of the squared residual, and the steps that it is added up over.
     """
 
-    def __init__(self, model: CommittorModel, batch: int = 1024) -> None:
-        self.model, self.batch = model, batch
+    def __init__(
+        self,
+        model: CommittorModel,
+        spread: np.ndarray,
+        batch: int = 1024,
+        residual_batch: int = 256,
+        residual_weight: float = 4.0,
+        residual_steps: float = 20.0,
+    ) -> None:
+        self.model, self.batch, self.residual_batch = model, batch, residual_batch
+        self.spread = torch.as_tensor(np.asarray(spread), dtype=torch.float32)
+        self.residual_weight, self.residual_steps = residual_weight, residual_steps
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def fit(
@@ -122,7 +186,7 @@ class Trainer:
         ----------
         segments : SegmentData
         rng : numpy.random.Generator
-            Shuffles and chooses the held-out segments.
+            Shuffles, chooses the held-out segments, and draws the probes of the residual.
         updates : int
             Gradient steps, at most.
         learning_rate : float
@@ -133,27 +197,28 @@ class Trainer:
         Returns
         -------
         dict
-            ``loss``, ``heldout_loss`` (after), ``heldout_gain`` (before minus after), ``sd_log_importance``,
-            ``mean_ratio`` and ``updates``.
+            ``loss``, ``heldout_loss`` (after), ``heldout_gain`` (before minus after), ``residual`` (root mean square over
+            the held-out places, before), ``sd_log_importance``, ``mean_ratio`` and ``updates``.
 
         Raises
         ------
         ValueError
             If the loss becomes NaN.
         """
-        features, reference, ratio = self._targets(segments)
+        data = self._targets(segments)
         order = rng.permutation(len(segments))
         n_held = int(held_out * len(order))
-        held, kept = torch.as_tensor(order[:n_held]), order[n_held:]
-        best = before = self._heldout(features, reference, ratio, held)
+        held, kept = order[:n_held], order[n_held:]
+        held_probes = self._probes(rng, min(n_held, _HELD_PLACES))
+        before, residual = self._heldout(data, held, held_probes)
+        best = before
         best_tensors, losses, failures = self.model.tensors(), [float("nan")], 0
         for number in range(updates):
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate * 0.1 ** (number / max(updates - 1, 1))
-            rows = torch.as_tensor(rng.choice(kept, min(self.batch, len(kept))))
-            losses.append(self._update(features, reference, ratio, rows))
+            losses.append(self._update(data, kept, rng))
             if number % _CHECK == _CHECK - 1 or number == updates - 1:
-                now = self._heldout(features, reference, ratio, held)
+                now, _ = self._heldout(data, held, held_probes)
                 failures = 0 if now < best else failures + 1
                 if now < best:
                     best, best_tensors = now, self.model.tensors()
@@ -164,23 +229,39 @@ class Trainer:
             "loss": float(np.mean(losses[-_CHECK:])),
             "heldout_loss": best,
             "heldout_gain": before - best,
-            "sd_log_importance": float(reference.std()),
-            "mean_ratio": float(ratio.mean()),
+            "residual": residual,
+            "sd_log_importance": float(data.reference.std()),
+            "mean_ratio": float(data.ratio.mean()),
             "updates": float(len(losses) - 1),
         }
 
-    def _targets(self, segments: SegmentData) -> tuple[Tensor, Tensor, Tensor]:
+    def _targets(self, segments: SegmentData) -> _Targets:
         reference = self.model.log_importance(segments.start)
         end = self.model.log_importance(segments.end)
         end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
         ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
+        start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, segments.drift))
         with torch.no_grad():  # the descriptor has no parameters: one evaluation serves all updates
-            blocks = [self.model.features(block) for block in torch.as_tensor(segments.start).float().split(8192)]
-        targets = (torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio))
-        return torch.cat(blocks), *targets
+            features = torch.cat([self.model.features(block) for block in start.split(8192)])
+        return _Targets(
+            start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio))
+        )
 
-    def _update(self, features: Tensor, reference: Tensor, ratio: Tensor, rows: Tensor) -> float:
-        loss = stopped_operator_loss(self.model.from_features(features[rows]), reference[rows], ratio[rows])
+    def _probes(self, rng: np.random.Generator, n: int) -> Tensor:
+        """Signs for two independent estimates of the residual, whose product has the mean of its square."""
+        return torch.as_tensor(2.0 * rng.integers(0, 2, (2, n, *self.spread.shape)) - 1.0, dtype=torch.float32)
+
+    def _squared_residual(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> Tensor:
+        residual = backward_residual(self.model, data.start[rows], data.drift[rows], self.spread, probes)
+        bounded = _RESIDUAL_BOUND * torch.tanh(self.residual_steps * residual / _RESIDUAL_BOUND)
+        return bounded.prod(0).mean()
+
+    def _update(self, data: _Targets, kept: np.ndarray, rng: np.random.Generator) -> float:
+        rows = rng.choice(kept, min(self.batch, len(kept)))
+        loss = stopped_operator_loss(self.model.from_features(data.features[rows]), data.reference[rows], data.ratio[rows])
+        if self.residual_weight > 0.0:
+            rows = rng.choice(kept, min(self.residual_batch, len(kept)))
+            loss = loss + self.residual_weight * self._squared_residual(data, rows, self._probes(rng, len(rows)))
         if not torch.isfinite(loss):
             raise ValueError("the training loss is not finite: check the segments for non-finite weights")
         self.optimizer.zero_grad()
@@ -189,13 +270,15 @@ class Trainer:
         self.optimizer.step()
         return loss.item()
 
-    def _heldout(self, features: Tensor, reference: Tensor, ratio: Tensor, rows: Tensor) -> float:
+    def _heldout(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> tuple[float, float]:
+        """Held-out loss, and the root mean square residual over ``residual_steps`` steps in it."""
         total = 0.0
         with torch.no_grad():
-            for block in rows.split(8192):
-                loss = stopped_operator_loss(self.model.from_features(features[block]), reference[block], ratio[block])
-                total += len(block) * loss.item()
-        return total / max(len(rows), 1)
+            for block in torch.as_tensor(rows).split(8192):
+                log_importance = self.model.from_features(data.features[block])
+                total += len(block) * stopped_operator_loss(log_importance, data.reference[block], data.ratio[block]).item()
+        square = self._squared_residual(data, rows[: probes.shape[1]], probes).item() if len(rows) else 0.0
+        return total / max(len(rows), 1) + self.residual_weight * square, float(np.sqrt(max(square, 0.0)))
 
     def state(self) -> dict[str, np.ndarray]:
         """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""

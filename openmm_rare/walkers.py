@@ -174,6 +174,11 @@ class SlotContext:
         self._slots = state.getPositions(asNumpy=True)._value.reshape(self.n_slots, self.n_atoms, 3)
         return self._slots
 
+    def forces(self) -> np.ndarray:
+        """Physical forces on all slots, ``(n_slots, n_atoms, 3)`` in kJ/mol/nm."""
+        state = self.context.getState(forces=True, groups={0})
+        return state.getForces(asNumpy=True)._value.reshape(self.n_slots, self.n_atoms, 3)
+
     def log_weights(self) -> np.ndarray:
         """ln w accumulated since :meth:`set_positions`, shape ``(n_slots,)``; zeros without a bias."""
         return log_weights(self.context, self.n_slots) if self.biased else np.zeros(self.n_slots)

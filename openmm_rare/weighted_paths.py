@@ -9,7 +9,6 @@ import numpy as np
 from .branching import WeightWindow
 from .forces import ImportanceFunction
 from .states import IN_A, IN_B
-from .training import SegmentData
 from .walkers import Propagator, Walkers
 
 __all__ = ["PathBatch", "PathHistory", "run_roots"]
@@ -67,7 +66,6 @@ class PathBatch:
     walker_steps : int
     pending : Walkers
         Walkers still between the states (none unless ``stop_below`` was given); pass them to the next call as ``pending``.
-    segments : SegmentData or None
     history : PathHistory or None
     """
 
@@ -78,19 +76,17 @@ class PathBatch:
     log_weights: np.ndarray
     walker_steps: int
     pending: Walkers
-    segments: SegmentData | None
     history: PathHistory | None
 
 
 class _Tally:
-    """Sums weights per root, and keeps segments and ancestry when asked."""
+    """Sums weights per root."""
 
     def __init__(self, n_roots: int, n_channels: int) -> None:
         self.contribution, self.returned = np.zeros(n_roots), np.zeros(n_roots)
         self.channels = np.zeros((n_roots, n_channels))
         self.arrivals = np.zeros(n_channels, dtype=np.int64)
         self.log_weights: list[np.ndarray] = []
-        self.segments: list[SegmentData] = []
         self.walker_steps = 0
 
     def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
@@ -105,7 +101,6 @@ class _Tally:
 
     def batch(self, pending: Walkers, history: PathHistory | None) -> PathBatch:
         joined = np.concatenate(self.log_weights) if self.log_weights else np.zeros(0)
-        segments = SegmentData.concatenate(self.segments) if self.segments else None
         return PathBatch(
             self.contribution,
             self.returned,
@@ -114,7 +109,6 @@ class _Tally:
             joined,
             self.walker_steps,
             pending,
-            segments,
             history,
         )
 
@@ -127,14 +121,12 @@ def run_roots(
     rng: np.random.Generator,
     *,
     log_weights: np.ndarray | None = None,
-    ages: np.ndarray | None = None,
     pending: Walkers | None = None,
     first_root: int = 0,
     stop_below: int = 0,
     window: WeightWindow | None = None,
     stride: int = 20,
     max_population: int = 4000,
-    collect: float = 0.0,
     max_steps: int | None = None,
     record_paths: bool = False,
 ) -> PathBatch:
@@ -151,11 +143,9 @@ def run_roots(
     log_level : float
         ln C of the weight windows.
     rng : numpy.random.Generator
-        For branching and for the choice of segments.
+        For branching.
     log_weights : ndarray, optional
         Starting ln w of the roots.
-    ages : ndarray of int, optional
-        Starting clocks of the roots, for ``max_steps``.
     pending : Walkers, optional
         Walkers left over by earlier calls.
     first_root : int
@@ -165,13 +155,11 @@ def run_roots(
         Contexts with the fresh ones of the next. 0 waits for everyone.
     window : WeightWindow, optional
     stride : int
-        Steps between branchings, and length of a segment.
+        Steps between branchings.
     max_population : int
         C is raised when more walkers than this would be needed.
-    collect : float
-        Fraction of segments to keep for training (chosen before they run).
     max_steps : int, optional
-        Drop walkers at this age: for training and the pilot only, it biases the estimate.
+        Drop walkers at this age: for the pilot only, it biases the estimate.
     record_paths : bool
         Keep the ancestry, for pictures of paths.
 
@@ -184,8 +172,6 @@ def run_roots(
     channels = propagator.target.states.channels
     history = PathHistory() if record_paths else None
     waiting = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
-    if ages is not None:
-        waiting.clocks[:] = ages
     tally = _Tally(first_root + len(roots), 1 if channels is None else len(channels.names))
     at_start = propagator.target.states.classify(waiting.positions)
     tally.arrive(waiting.take(at_start > 0), at_start[at_start > 0])
@@ -198,14 +184,8 @@ def run_roots(
         active = active.join(waiting.take(np.arange(newcomers)))
         parents = np.concatenate([parents, np.full(newcomers, -1, dtype=np.int64)])
         waiting = waiting.take(np.arange(newcomers, len(waiting)))
-        start = active.positions
-        chosen = rng.random(len(active)) < collect
         block = propagator.advance(active, stride)
         tally.walker_steps += block.walker_steps
-        if chosen.any():
-            pieces = (start, block.walkers.positions, block.log_weights, block.status)
-            as_float = (piece[chosen].astype(np.float32) for piece in pieces[:3])
-            tally.segments.append(SegmentData(*as_float, block.status[chosen]))
         tally.arrive(block.walkers, block.status)
         log_importance = importance.log_importance(block.walkers.positions)
         if history is not None:

@@ -166,6 +166,7 @@ def build(
         descriptor={
             "kind": "concatenate",
             "parts": [
+                {"kind": "sorted_distances"},
                 *({"kind": "coordination", "radius": radius * SIGMA, "sorted": True} for radius in (1.25, 1.5, 1.75)),
                 {"kind": "coordination_moments", "radius": 1.5 * SIGMA},
             ],

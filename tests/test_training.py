@@ -1,13 +1,16 @@
 """Losses with known minima, and a committor learned from short segments."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from openmm_rare.committor import CommittorModel
+from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
-from openmm_rare.training import SegmentData, Trainer, binomial_loss, stopped_operator_loss
-from openmm_rare.walkers import Propagator, Walkers
+from openmm_rare.training import Trainer, backward_residual, binomial_loss, stopped_operator_loss
+from openmm_rare.walkers import Propagator
 
 
 def test_binomial_loss_is_the_likelihood_and_survives_large_logits():
@@ -39,6 +42,33 @@ def test_loss_grows_towards_both_sides_without_overflow():
     assert losses[1] < losses[0] and losses[1] < losses[2]
 
 
+class Exact(torch.nn.Module):
+    """ln q of a drifting walker in one direction: q = 1 - exp(-2 b z/s^2) for absorption at z = 0."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, positions):
+        z = (positions * torch.tensor([0.6, 0.8, 0.0])).sum((1, 2))
+        return torch.log(-torch.expm1(-self.rate * z))
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["exact", "negative control"])
+def test_backward_residual_vanishes_for_the_exact_committor(wrong):
+    rng = np.random.default_rng(5)
+    positions = torch.tensor(rng.uniform(1.0, 2.0, (400, 1, 3)))
+    spread = torch.tensor([[0.01, 0.01, 0.0]], dtype=torch.float64)
+    drift = torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64).expand(400, 1, 3) * 3e-5
+    probes = torch.tensor(2.0 * rng.integers(0, 2, (2, 400, 1, 3)) - 1.0)
+    model = Exact(0.6 * (2.0 if wrong else 1.0))  # 2 b/s^2 = 0.6
+    residual = backward_residual(model, positions, drift, spread, probes)
+    typical = (model(positions).exp() * 1e-5).mean()
+    # cross terms of the probes average out; two of them give the square of the mean without their variance
+    mean, stderr = residual.mean().item(), (residual.std() / len(residual.flatten()) ** 0.5).item()
+    assert (abs(mean) > 5.0 * stderr and abs(mean) > 0.3 * typical) if wrong else abs(mean) < 4.0 * stderr
+
+
 def hot_segments(system, n=600, seed=4):
     """Unbiased segments that start everywhere between the states."""
     rng = np.random.default_rng(seed)
@@ -46,14 +76,7 @@ def hot_segments(system, n=600, seed=4):
     positions[:, 0, 0] = rng.uniform(-1.0, 1.0, n) * abs(system.positions[0, 0])
     positions = positions[system.states.classify(positions) == 0]
     propagator = Propagator(system, None, 0.0, n, "Reference", np.random.SeedSequence(seed))
-    walkers, parts = Walkers.start(positions, np.arange(len(positions))), []
-    for _ in range(30):
-        block = propagator.advance(walkers, 20)
-        parts.append(SegmentData(walkers.positions, block.walkers.positions, block.log_weights, block.status))
-        walkers = block.walkers.take(np.flatnonzero(block.status == 0))
-        if len(walkers) == 0:
-            break
-    return SegmentData.concatenate(parts)
+    return sample_segments(propagator, positions, 20, 100, seed).segments
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +86,7 @@ def learned():
     model = CommittorModel(system.descriptor_spec(), 1, (24, 24), 900.0)
     data = hot_segments(system)
     model.standardize(data.start)
-    trainer, rng = Trainer(model, batch=512), np.random.default_rng(1)
+    trainer, rng = Trainer(model, noise_of_one_step(system), batch=512), np.random.default_rng(1)
     before = {name: value.copy() for name, value in trainer.state().items()}
     reports = [trainer.fit(data, rng, 60, 3e-3) for _ in range(25)]
     return system, model, trainer, before, reports
@@ -86,15 +109,15 @@ def test_trainer_state_restores_the_model_and_the_optimizer(learned):
     system, model, trainer, before, _ = learned
     state = trainer.state()
     data = hot_segments(system, n=100)
-    twin = Trainer(model.copy(), batch=512)
+    twin = Trainer(model.copy(), noise_of_one_step(system), batch=512)
     twin.set_state(state)
-    trainer_again = Trainer(model.copy(), batch=512)
+    trainer_again = Trainer(model.copy(), noise_of_one_step(system), batch=512)
     trainer_again.set_state(state)
     for each in (twin, trainer_again):
         each.fit(data, np.random.default_rng(2), 10, 1e-3)
     assert all(np.array_equal(twin.state()[name], trainer_again.state()[name]) for name in state)
     assert any(not np.array_equal(before[name], state[name]) for name in before)
-    fresh = Trainer(model.copy(), batch=512)
+    fresh = Trainer(model.copy(), noise_of_one_step(system), batch=512)
     fresh.fit(data, np.random.default_rng(2), 10, 1e-3)  # negative control: without the moments the result differs
     assert any(not np.array_equal(fresh.state()[name], twin.state()[name]) for name in state)
 
@@ -102,6 +125,6 @@ def test_trainer_state_restores_the_model_and_the_optimizer(learned):
 def test_non_finite_weights_are_refused(learned):
     system, model, _, _, _ = learned
     data = hot_segments(system, n=50)
-    bad = SegmentData(data.start, data.end, np.full(len(data), np.nan), data.status)
+    bad = replace(data, log_weight=np.full(len(data), np.nan))
     with pytest.raises(ValueError, match="not finite"):
-        Trainer(model.copy()).fit(bad, np.random.default_rng(0), 3, 1e-3)
+        Trainer(model.copy(), noise_of_one_step(system)).fit(bad, np.random.default_rng(0), 3, 1e-3)
