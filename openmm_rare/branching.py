@@ -11,9 +11,9 @@ __all__ = ["WeightWindow"]
 
 @dataclass(frozen=True)
 class WeightWindow:
-    r"""Keeps the weight of every walker near :math:`C/I(x)`.
+    r"""Keeps the weight of every walker near :math:`C/I(x)^p`.
 
-    With :math:`m = w I(x)/C`, nothing happens while ``lower <= m <= upper``; otherwise the walker is replaced by
+    With :math:`m = w I(x)^p/C`, nothing happens while ``lower <= m <= upper``; otherwise the walker is replaced by
     :math:`\lfloor m + U\rfloor` copies of weight :math:`w/m`, with U uniform in [0, 1). The expected total weight is
     unchanged for every I, C and schedule, because the rule depends only on the past.
 
@@ -21,10 +21,14 @@ class WeightWindow:
     ----------
     lower, upper : float
         Bounds of the window, ``0 < lower <= 1 <= upper``.
+    power : float
+        p, positive: 1 keeps the number of walkers the same all the way to B if I is the committor, less makes it fall. Near
+        A walkers soon return, cost little and decide most of the variance; near B they cost much and decide little.
     """
 
     lower: float = 0.5
     upper: float = 2.0
+    power: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.lower <= 1.0 <= self.upper:
@@ -45,7 +49,7 @@ class WeightWindow:
         log_weights, log_importance : ndarray, shape (n,)
             ln w and ln I of the walkers.
         log_level : float
-            ln C, the wanted value of ln(w I).
+            ln C, the wanted value of ln(w I^p).
         max_population : int
             C is raised for this generation so that no more than about this many walkers are expected.
         rng : numpy.random.Generator
@@ -62,7 +66,7 @@ class WeightWindow:
         ValueError
             If a weight or importance is NaN.
         """
-        score = log_weights + log_importance
+        score = log_weights + self.power * log_importance
         if np.isnan(score).any():
             raise ValueError(f"walker {int(np.flatnonzero(np.isnan(score))[0])} has a NaN weight or importance")
         if len(score) == 0:

@@ -150,6 +150,7 @@ class BruteForceRate:
             n_roots=int(exits.sum()),
             n_exits=int(exits.sum()),
             strength=0.0,
+            window_power=1.0,
             walker_steps=spent,
             training_walker_steps=0,
             flux_walker_steps=spent,

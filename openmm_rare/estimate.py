@@ -32,6 +32,8 @@ class RateEstimate:
     n_roots, n_exits : int
     strength : float
         Bias strength chosen by the pilot.
+    window_power : float
+        Power of I in the weight windows chosen by the pilot.
     walker_steps : int
         Force evaluations in all; the next four are its parts.
     wall_seconds : float
@@ -65,6 +67,7 @@ class RateEstimate:
     n_roots: int
     n_exits: int
     strength: float
+    window_power: float
     walker_steps: int
     training_walker_steps: int
     flux_walker_steps: int

@@ -69,9 +69,10 @@ class PythonBias:
             return 0.0, np.zeros_like(flat)
         if self._age % self.interval == 0:
             self._evaluate(positions, active)
+            forces = self._forces
+        else:  # some may have arrived since
+            forces = self._of_all(active, self._forces[active])
         self._age += 1
-        forces = np.zeros_like(positions)
-        forces[active] = self._forces[active]
         return float(self._energies[active].sum()), forces.reshape(-1, 3)
 
     def _evaluate(self, positions: np.ndarray, active: np.ndarray) -> None:
@@ -80,9 +81,16 @@ class PythonBias:
         if not np.isfinite(gradient).all():  # some platforms would turn NaN into a finite number
             walker = int(active[np.argmax(~np.isfinite(gradient).all(axis=(1, 2)))])
             raise FloatingPointError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
-        self._energies, self._forces = np.zeros(self.n_walkers), np.zeros_like(positions)
-        self._energies[active] = -2.0 * self.kt * value
-        self._forces[active] = 2.0 * self.kt * gradient
+        self._energies = self._of_all(active, -2.0 * self.kt * value)
+        self._forces = self._of_all(active, 2.0 * self.kt * gradient)
+
+    def _of_all(self, active: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Rows of the active walkers, and zeros for the others."""
+        if len(active) == self.n_walkers:
+            return values
+        result = np.zeros((self.n_walkers, *values.shape[1:]))
+        result[active] = values
+        return result
 
     def __getstate__(self) -> dict:
         # the observer belongs to a running simulation and does not travel with a serialized System

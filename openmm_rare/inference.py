@@ -1,13 +1,15 @@
-"""Fast evaluation of a trained committor model: ln I and its gradient in NumPy, without autograd.
+"""Fast evaluation of a trained committor model: ln I and its gradient, without autograd.
 
 Torch trains; in a simulation the same network is evaluated at every step, for few or for thousands of walkers, and there the
 bookkeeping of autograd costs several times more than the arithmetic. Descriptors of pair distances and linear
-descriptors are evaluated here by hand-written forward and backward passes in float32; for any other descriptor the features
-come from torch, and only the network is evaluated here.
+descriptors are evaluated here by hand-written forward and backward passes in float32; any other descriptor goes through
+autograd, and only the network is evaluated here. Walkers are the last axis of all arrays inside, so that what is
+done to one feature of many walkers is done to contiguous memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -18,15 +20,18 @@ from .descriptors import Concatenate, Coordinates, Coordination, CoordinationMom
 
 __all__ = ["FastImportance"]
 
+_BLOCK = 1024  # walkers evaluated at a time: enough to hide the cost of a call, few enough to stay in the cache
+
 
 class _Features(Protocol):
     """Forward and backward pass of one descriptor."""
 
-    def forward(self, positions: np.ndarray) -> np.ndarray:
-        """Features ``(n, n_features)`` of positions ``(n, n_atoms, 3)``."""
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        """Write the features ``(n_features, n)`` of positions ``(n, n_atoms, 3)``."""
 
-    def backward(self, gradient: np.ndarray) -> np.ndarray:
-        """Gradient with respect to the positions of the last forward pass, given that of its features."""
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        """From the gradient with respect to the features, write that with respect to the positions of the last forward
+        pass into zeros ``(n, n_atoms, 3)``."""
 
 
 class _PairFeatures:
@@ -34,69 +39,137 @@ class _PairFeatures:
 
     def __init__(self, parts: list[Descriptor], num_dimensions: int) -> None:
         self.parts, self.num_dimensions = parts, num_dimensions
-        self.difference = parts[0].difference.numpy()
-        self.pairs_of_atoms = np.ascontiguousarray(self.difference.T)
-        self.incidence = np.abs(self.difference)
-        self.radii = sorted({part.radius for part in parts if isinstance(part, Coordination)})
+        coordination = [part for part in parts if isinstance(part, Coordination)]
+        ordered = {part.radius for part in coordination if part.sort}
+        self.radii = sorted(ordered) + sorted({part.radius for part in coordination} - ordered)
+        self.n_ordered = len(ordered)
+        # lengths are in units of one of the radii, so that their eighth powers stay far from the limits of float32
+        self.unit = np.float32(self.radii[0] if self.radii else 1.0)
+        self.steepness = [np.float32((self.unit / radius) ** 8) for radius in self.radii]
+        self.difference = parts[0].difference.numpy() / self.unit
+        self.incidence = parts[0].difference.abs().numpy()
+        n_atoms = self.difference.shape[1]
+        self.average = np.full(n_atoms, 1.0 / n_atoms, dtype=np.float32)
+        self.centering = np.eye(n_atoms, dtype=np.float32) - self.average
 
-    def forward(self, positions: np.ndarray) -> np.ndarray:
-        self.shape = positions.shape
-        columns = np.ascontiguousarray(positions[:, :, : self.num_dimensions].transpose(2, 0, 1))
-        self.delta = columns @ self.pairs_of_atoms  # (dimension, walker, pair)
-        self.r2 = np.einsum("dwp,dwp->wp", self.delta, self.delta)
-        self.switch = {radius: self._coordination(radius) for radius in self.radii}
-        self.saved: list = []
-        return np.concatenate([self._part(part) for part in self.parts], axis=1)
-
-    def _coordination(self, radius: float) -> tuple[np.ndarray, np.ndarray]:
-        """Coordination numbers, and the derivative of each pair's term with respect to its squared distance."""
-        scaled = self.r2 * np.float32(1.0 / radius**2)
-        square = scaled * scaled
-        term = np.float32(1.0) / (np.float32(1.0) + square * square)
-        return term @ self.incidence, np.float32(-4.0 / radius**2) * (term * term) * (square * scaled)
-
-    def _part(self, part: Descriptor) -> np.ndarray:
-        if isinstance(part, CoordinationMoments):
-            coordination = self.switch[part.radius][0]
-            deviation = coordination - coordination.mean(1, keepdims=True)
-            square = deviation * deviation
-            self.saved.append((deviation, square))
-            return np.stack([square.mean(1), (square * deviation).mean(1)], axis=1)
-        values = self.switch[part.radius][0] if isinstance(part, Coordination) else np.sqrt(self.r2)
-        order = np.argsort(values, axis=1) if part.sort else None
-        self.saved.append(order)
-        return values if order is None else np.take_along_axis(values, order, axis=1)
-
-    def backward(self, gradient: np.ndarray) -> np.ndarray:
-        by_radius = {radius: np.zeros_like(self.switch[radius][0]) for radius in self.radii}
-        r2_gradient, first = np.zeros_like(self.r2), 0
-        for part, saved in zip(self.parts, self.saved, strict=True):
-            piece = gradient[:, first : first + part.n_features]
-            first += part.n_features
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        columns = np.array(positions.transpose(2, 1, 0)[: self.num_dimensions], dtype=np.float32, order="C")
+        self.delta = self.difference @ columns  # (dimension, pair, walker)
+        self.r2 = (self.delta * self.delta).sum(0)
+        if self.radii:
+            self._count_neighbors()
+        for part, rows in self._rows(features):
             if isinstance(part, CoordinationMoments):
-                by_radius[part.radius] += _moments_gradient(*saved, piece)
-                continue
-            if saved is not None:
-                unsorted = np.empty_like(piece)
-                np.put_along_axis(unsorted, saved, piece, axis=1)
-                piece = unsorted
-            if isinstance(part, Coordination):
-                by_radius[part.radius] += piece
+                self._moments(self.coordination[self.radii.index(part.radius)], rows)
+            elif isinstance(part, Coordination):
+                radius = self.radii.index(part.radius)
+                rows[:] = self.ordered[:, radius] if part.sort else self.coordination[radius]
             else:
-                r2_gradient += piece * (np.float32(0.5) / np.sqrt(self.r2))
-        for radius, piece in by_radius.items():
-            r2_gradient += (piece @ self.incidence.T) * self.switch[radius][1]
-        r2_gradient *= 2.0
-        result = np.zeros(self.shape, dtype=np.float32)
-        result[:, :, : self.num_dimensions] = ((r2_gradient * self.delta) @ self.difference).transpose(1, 2, 0)
-        return result
+                np.sqrt(self.r2, out=rows)
+                rows *= self.unit
+                if part.sort:
+                    self.distance_order = _ascending(rows[None])[:, 0]
+                    rows[:] = rows.take(self.distance_order)
+
+    def _rows(self, features: np.ndarray) -> Iterator[tuple[Descriptor, np.ndarray]]:
+        """Every part with its rows of an array like the features."""
+        first = 0
+        for part in self.parts:
+            yield part, features[first : first + part.n_features]
+            first += part.n_features
+
+    def _count_neighbors(self) -> None:
+        """Coordination numbers (radius, atom, walker), and for the first ``n_ordered`` radii also in ascending order."""
+        eighth = self.r2 * self.r2
+        eighth *= eighth
+        self.term = np.empty((len(self.radii), *eighth.shape), dtype=np.float32)
+        for steepness, term in zip(self.steepness, self.term, strict=True):
+            np.multiply(eighth, steepness, out=term)
+        self.term += np.float32(1.0)
+        np.reciprocal(self.term, out=self.term)
+        self.coordination = self.incidence.T @ self.term
+        if self.n_ordered:
+            self.order = _ascending(self.coordination[: self.n_ordered])
+            self.ordered = self.coordination.take(self.order)  # (place, radius, walker)
+
+    def _moments(self, coordination: np.ndarray, rows: np.ndarray) -> None:
+        """Write the second and third central moments over the atoms."""
+        deviation = self.centering @ coordination
+        square = deviation * deviation
+        np.matmul(self.average, square, out=rows[0])
+        square *= deviation
+        np.matmul(self.average, square, out=rows[1])
+
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        # slope: the gradient with respect to half of each squared distance, whose own gradient is the pair vector
+        slope = self._coordination_slope(gradient) if self.radii else np.zeros_like(self.r2)
+        for part, piece in self._rows(gradient):
+            if isinstance(part, PairDistances):
+                unsorted = _scatter(piece, self.distance_order, piece.shape) if part.sort else piece
+                slope += unsorted * (self.unit / np.sqrt(self.r2))
+        along = self.difference.T @ (slope * self.delta)
+        for axis in range(self.num_dimensions):
+            result[:, :, axis] = along[axis].T
+
+    def _coordination_slope(self, gradient: np.ndarray) -> np.ndarray:
+        """What comes through the coordination numbers."""
+        by_atom = np.zeros_like(self.coordination)
+        if self.n_ordered:
+            by_place = np.zeros_like(self.ordered)
+            for part, piece in self._rows(gradient):
+                if isinstance(part, Coordination) and part.sort:
+                    by_place[:, self.radii.index(part.radius)] += piece
+            by_atom[: self.n_ordered] = _scatter(by_place, self.order, by_atom[: self.n_ordered].shape)
+        for part, piece in self._rows(gradient):
+            if isinstance(part, Coordination) and not part.sort:
+                radius = self.radii.index(part.radius)
+                moments = isinstance(part, CoordinationMoments)
+                by_atom[radius] += self._moments_gradient(self.coordination[radius], piece) if moments else piece
+        for steepness, numbers in zip(self.steepness, by_atom, strict=True):
+            numbers *= np.float32(-8.0) * steepness
+        by_pair = self.incidence @ by_atom
+        by_pair *= self.term
+        by_pair *= self.term
+        slope = by_pair.sum(0)
+        for _ in range(3):
+            slope *= self.r2
+        return slope
+
+    def _moments_gradient(self, coordination: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the coordination numbers, given that of the two moments."""
+        n = np.float32(len(coordination))
+        deviation = self.centering @ coordination
+        third = self.centering @ (deviation * deviation)
+        third *= gradient[1] * (np.float32(3.0) / n)
+        deviation *= gradient[0] * (np.float32(2.0) / n)
+        third += deviation
+        return third
 
 
-def _moments_gradient(deviation: np.ndarray, square: np.ndarray, piece: np.ndarray) -> np.ndarray:
-    """Gradient of the second and third central moments with respect to the coordination numbers."""
-    n = deviation.shape[1]
-    third = (square - square.mean(1, keepdims=True)) * piece[:, 1:]
-    return np.float32(2.0 / n) * deviation * piece[:, :1] + np.float32(3.0 / n) * third
+def _ascending(values: np.ndarray) -> np.ndarray:
+    """Sort non-negative float32 values (group, place, walker) over the places of each group.
+
+    Returns flat indices (place, group, walker) for ``values.take`` and :func:`_scatter`. The bits of such numbers, read as
+    integers, have the order of the numbers; with the place appended to them NumPy's sort of integers finds the order faster
+    than its argsort.
+    """
+    n_groups, n_places, n = values.shape
+    n_bits = (n_places - 1).bit_length()
+    keys = values.view(np.int32).transpose(1, 0, 2).astype(np.int64, order="C")
+    keys <<= n_bits
+    keys |= np.arange(n_places)[:, None, None]
+    keys.sort(axis=0)
+    keys &= (1 << n_bits) - 1
+    keys *= n
+    keys += np.arange(0, values.size, n_places * n)[:, None] + np.arange(n)
+    return keys
+
+
+def _scatter(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Put back what ``take(indices)`` has gathered from an array of this shape."""
+    result = np.empty(shape, dtype=np.float32)
+    result.reshape(-1)[indices] = values
+    return result
 
 
 class _LinearFeatures:
@@ -108,14 +181,12 @@ class _LinearFeatures:
         self.columns = part.columns.numpy()
         self.matrix = (matrix / part.scale).astype(np.float32)
 
-    def forward(self, positions: np.ndarray) -> np.ndarray:
-        self.shape = positions.shape
-        return positions.reshape(len(positions), -1)[:, self.columns] @ self.matrix.T
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        chosen = positions.reshape(len(positions), -1)[:, self.columns]
+        np.matmul(self.matrix, chosen.T.astype(np.float32, order="C"), out=features)
 
-    def backward(self, gradient: np.ndarray) -> np.ndarray:
-        result = np.zeros((self.shape[0], self.shape[1] * self.shape[2]), dtype=np.float32)
-        result[:, self.columns] = gradient @ self.matrix
-        return result.reshape(self.shape)
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        result.reshape(len(result), -1)[:, self.columns] = gradient.T @ self.matrix
 
 
 class _TorchFeatures:
@@ -124,13 +195,14 @@ class _TorchFeatures:
     def __init__(self, part: Descriptor) -> None:
         self.part = part
 
-    def forward(self, positions: np.ndarray) -> np.ndarray:
-        self.x = torch.tensor(positions, requires_grad=True)
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        self.x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
         self.value = self.part(self.x)
-        return self.value.detach().numpy()
+        features[:] = self.value.detach().numpy().T
 
-    def backward(self, gradient: np.ndarray) -> np.ndarray:
-        return torch.autograd.grad(self.value, self.x, torch.from_numpy(np.ascontiguousarray(gradient)))[0].numpy()
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        slope = torch.from_numpy(np.ascontiguousarray(gradient.T))
+        result[:] = torch.autograd.grad(self.value, self.x, slope)[0].numpy()
 
 
 def _features(descriptor: Descriptor, num_dimensions: int) -> _Features:
@@ -157,44 +229,43 @@ class FastImportance:
         frozen = model.copy()
         self.features = _features(frozen.descriptor, num_dimensions)
         linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
-        self.weights = [layer.weight.detach().numpy().T.copy() for layer in linear]
-        self.biases = [layer.bias.detach().numpy().copy() for layer in linear]
+        self.weights = [layer.weight.detach().clone() for layer in linear]
+        self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]
         # the scaling of the features is folded into the first layer
-        mean, scale = frozen.feature_mean.numpy(), frozen.feature_scale.numpy()
-        self.biases[0] -= (mean / scale) @ self.weights[0]
-        self.weights[0] /= scale[:, None]
+        self.weights[0] /= frozen.feature_scale
+        self.biases[0] -= self.weights[0] @ frozen.feature_mean[:, None]
 
     def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
-        if len(positions) == 0:
-            return np.zeros(0)
-        return _log_sigmoid(self._logit(positions)[0])
+        value = np.empty(len(positions))
+        for start in range(0, len(positions), _BLOCK):
+            logit, _ = self._logit(positions[start : start + _BLOCK])
+            value[start : start + _BLOCK] = _log_sigmoid(logit)
+        return value
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln I ``(n,)`` and its gradient ``(n, n_atoms, 3)`` in 1/nm."""
-        logit, slopes = self._logit(positions)
-        gradient = (np.exp(_log_sigmoid(-logit)).astype(np.float32))[:, None] * self.weights[-1].T
-        for weight, slope in zip(self.weights[-2::-1], slopes[::-1], strict=True):
-            gradient = (gradient * slope) @ weight.T
-        return _log_sigmoid(logit), self.features.backward(gradient).astype(np.float64)
+        value, gradient = np.empty(len(positions)), np.zeros(positions.shape)
+        for start in range(0, len(positions), _BLOCK):
+            logit, sums = self._logit(positions[start : start + _BLOCK])
+            value[start : start + _BLOCK] = _log_sigmoid(logit)
+            slope = self.weights[-1].T * torch.sigmoid(-logit)
+            for weight, total in zip(self.weights[-2::-1], sums[::-1], strict=True):
+                slope = weight.T @ torch.ops.aten.silu_backward(slope, total)
+            self.features.backward(slope.numpy(), gradient[start : start + _BLOCK])
+        return value, gradient
 
-    def _logit(self, positions: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The logit in float64, and the slope of every hidden unit's SiLU."""
-        value = self.features.forward(np.asarray(positions, dtype=np.float32))
-        slopes = []
+    def _logit(self, positions: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The logit ``(1, n)``, and the weighted sums ``(width, n)`` that enter the SiLU of every hidden layer."""
+        # Memory of torch is aligned: of other memory its products could differ from run to run in the last bit.
+        value = torch.empty(self.weights[0].shape[1], len(positions))
+        self.features.forward(positions, value.numpy())
+        sums = []
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            value = value @ weight
-            value += bias
-            # SiLU and its slope share the sigmoid; exp of large arguments may overflow to inf, which is the right limit
-            with np.errstate(over="ignore"):
-                sigmoid = np.exp(-value)
-            sigmoid += 1.0
-            np.reciprocal(sigmoid, out=sigmoid)
-            activated = value * sigmoid
-            slopes.append(sigmoid + activated * (1.0 - sigmoid))
-            value = activated
-        return (value @ self.weights[-1] + self.biases[-1])[:, 0].astype(np.float64), slopes
+            sums.append(torch.addmm(bias, weight, value))
+            value = torch.nn.functional.silu(sums[-1])
+        return self.weights[-1] @ value + self.biases[-1], sums
 
 
-def _log_sigmoid(logit: np.ndarray) -> np.ndarray:
-    return -np.logaddexp(0.0, -logit)
+def _log_sigmoid(logit: torch.Tensor) -> np.ndarray:
+    return torch.nn.functional.logsigmoid(logit)[0].numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from .annealing import anneal
+from .branching import WeightWindow
 from .committor import CommittorModel
 from .estimate import RateEstimate
 from .flux import FluxState, RootDensity, run_flux
@@ -25,7 +27,22 @@ from .weighted_paths import PathBatch, run_roots
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["ImportanceSamplingRate"]
+__all__ = ["ImportanceSamplingRate", "Steering"]
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How production steers its walkers: what the pilot chooses.
+
+    Attributes
+    ----------
+    strength : float
+        Bias strength.
+    window : WeightWindow
+    """
+
+    strength: float
+    window: WeightWindow
 
 
 class ImportanceSamplingRate:
@@ -114,11 +131,11 @@ class ImportanceSamplingRate:
             pool, state = self._equilibrate()
             state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)
             density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction)
-            strength = self._choose_strength(pool, density)
-            production = self._produce(pool, state, density, strength)
+            steering = self._choose_steering(pool, density)
+            production = self._produce(pool, state, density, steering)
         finally:
             torch.set_num_threads(threads)
-        return importance_estimate(self, pool, density, production, strength, time.monotonic() - started)
+        return importance_estimate(self, pool, density, production, steering, time.monotonic() - started)
 
     def _run_task(self, part: str, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
         """Run or replay a task and add its walker-steps to one part of the cost."""
@@ -202,13 +219,13 @@ class ImportanceSamplingRate:
         return root, -np.log(density(pool.log_importance[root]))
 
     def _follow(
-        self, pool: Pool, root: np.ndarray, log_weight: np.ndarray, strength: float, level: float, seed, rng, **options
+        self, pool: Pool, root: np.ndarray, log_weight: np.ndarray, steering: Steering, level: float, seed, rng, **options
     ) -> PathBatch:
         """Follow roots with the trained model; options go to :func:`run_roots`."""
         propagator = Propagator(
             self.system,
             self._importance,
-            strength,
+            steering.strength,
             self.settings.n_slots,
             self.platform,
             seed,
@@ -221,63 +238,77 @@ class ImportanceSamplingRate:
             level,
             rng,
             log_weights=log_weight,
+            window=steering.window,
             stride=self.settings.stride,
             max_population=self.settings.max_population,
             **options,
         )
 
-    def _choose_strength(self, pool: Pool, density: RootDensity) -> float:
-        """The bias strength of largest figure of merit, 1/(relative variance x walker-steps)."""
-        self.progress.stage("pilot", len(self.settings.strengths))
-        level = self._level(pool, density)
-        merits = {}
-        for strength in self.settings.strengths:
-
-            def compute(seed: np.random.SeedSequence, strength: float = strength) -> Mapping:
-                rng = np.random.default_rng(seed)
-                root, log_weight = self._draw(pool, density, self.settings.pilot_roots, rng)
-                batch = self._follow(
-                    pool, root, log_weight, strength, level, seed, rng, max_steps=self.settings.pilot_max_steps
-                )
-                return {
-                    "strength": strength,
-                    "contribution": batch.contribution,
-                    "root": root,
-                    "walker_steps": batch.walker_steps,
-                }
-
-            record = self._run_task("pilot", "pilot", compute)
-            contribution = np.asarray(record["contribution"])
-            ess = effective_sample_size(contribution)
-            # relative variance of one root is n/ess - 1; a pilot with a handful of effective roots proves nothing
-            relative_variance = len(contribution) / ess - 1.0 if ess > 0.0 else np.inf
-            merits[strength] = 1.0 / (max(relative_variance, 1e-3) * int(record["walker_steps"]) / len(contribution))
-            self.progress.update(strength=strength, figure_of_merit=f"{merits[strength]:.2e}")
+    def _choose_steering(self, pool: Pool, density: RootDensity) -> Steering:
+        """The bias strength, then the power of the weight windows, of largest figure of merit."""
+        strengths, powers = self.settings.strengths, self.settings.window_powers
+        self.progress.stage("pilot", len(strengths) + len(powers) - 1)
+        merits: dict[Steering, float] = {}
+        for strength in strengths:
+            steering = Steering(strength, WeightWindow(power=powers[0]))
+            merits[steering] = self._figure_of_merit(pool, density, steering)
+        best = max(merits, key=merits.get)
+        for power in powers[1:]:
+            steering = replace(best, window=WeightWindow(power=power))
+            merits[steering] = self._figure_of_merit(pool, density, steering)
         if max(merits.values()) == 0.0:
             raise RuntimeError(
                 f"no walker of the pilot reached B of {self.system.name}, with any bias strength: train longer "
-                "(last_stage_rounds, training_roots), or check whether B lies on the far side of another state"
+                "(last_stage_rounds, training_walkers), or check whether B lies on the far side of another state"
             )
         return max(merits, key=merits.get)
 
-    def _level(self, pool: Pool, density: RootDensity) -> float:
-        """ln C of the weight windows: the mean of ln(w I) over the drawn roots, so that they start in their windows."""
+    def _figure_of_merit(self, pool: Pool, density: RootDensity, steering: Steering) -> float:
+        """1/(relative variance of a root x walker-steps of a root), from one pilot run."""
+        level = self._level(pool, density, steering.window)
+
+        def compute(seed: np.random.SeedSequence) -> Mapping:
+            rng = np.random.default_rng(seed)
+            root, log_weight = self._draw(pool, density, self.settings.pilot_roots, rng)
+            batch = self._follow(
+                pool, root, log_weight, steering, level, seed, rng, max_steps=self.settings.pilot_max_steps
+            )
+            return {
+                "strength": steering.strength,
+                "power": steering.window.power,
+                "contribution": batch.contribution,
+                "root": root,
+                "walker_steps": batch.walker_steps,
+            }
+
+        record = self._run_task("pilot", "pilot", compute)
+        contribution = np.asarray(record["contribution"])
+        ess = effective_sample_size(contribution)
+        # relative variance of one root is n/ess - 1; a pilot with a handful of effective roots proves nothing
+        relative_variance = len(contribution) / ess - 1.0 if ess > 0.0 else np.inf
+        merit = 1.0 / (max(relative_variance, 1e-3) * int(record["walker_steps"]) / len(contribution))
+        tried = {"strength": steering.strength, "power": steering.window.power}
+        self.progress.update(**tried, figure_of_merit=f"{merit:.2e}")
+        return merit
+
+    def _level(self, pool: Pool, density: RootDensity, window: WeightWindow) -> float:
+        """ln C of the weight windows: the mean of ln(w I^p) over the drawn roots, so that they start in their windows."""
         probability = density(pool.log_importance)
+        scores = window.power * pool.log_importance - np.log(probability)
         probability = probability / probability.sum()
-        scores = pool.log_importance - np.log(density(pool.log_importance))
         return float(np.log((probability * np.exp(scores - scores.max())).sum()) + scores.max())
 
-    def _produce(self, pool: Pool, state: FluxState, density: RootDensity, strength: float) -> Production:
+    def _produce(self, pool: Pool, state: FluxState, density: RootDensity, steering: Steering) -> Production:
         """Rounds of roots until the whole error is at most the target."""
         self.progress.stage("production")
         channels = self.system.states.channels
         production = Production(1 if channels is None else len(channels.names))
-        level = self._level(pool, density)
+        level = self._level(pool, density, steering.window)
         n_new = self.settings.production_roots
         while True:
 
             def compute(seed: np.random.SeedSequence, n_new: int = n_new) -> Mapping:
-                return self._production_round(pool, density, production, strength, level, n_new, seed)
+                return self._production_round(pool, density, production, steering, level, n_new, seed)
 
             production.add(self._run_task("production", "production", compute))
             rate = production.clustered(pool, density)
@@ -301,7 +332,7 @@ class ImportanceSamplingRate:
         pool: Pool,
         density: RootDensity,
         production: Production,
-        strength: float,
+        steering: Steering,
         level: float,
         n_new: int,
         seed: np.random.SeedSequence,
@@ -313,7 +344,7 @@ class ImportanceSamplingRate:
             pool,
             root,
             log_weight,
-            strength,
+            steering,
             level,
             seed,
             rng,

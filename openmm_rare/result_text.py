@@ -127,6 +127,7 @@ def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
         ("exits in the pool", format_count(result["n_exits"])),
         ("bias strength", f"{result['strength']:g}"),
+        ("power of I in windows", f"{result['window_power']:g}"),
     ]
 
 

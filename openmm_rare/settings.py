@@ -32,6 +32,8 @@ class Settings:
         Bound on the walkers of one round.
     strengths : tuple of float
         Bias strengths that the pilot compares.
+    window_powers : tuple of float
+        Powers of I in the weight windows that it compares, the first one while it compares strengths.
     pilot_roots, production_roots : int
         Roots of each pilot run and of each production round.
     flux_walkers, flux_steps : int
@@ -86,8 +88,9 @@ class Settings:
     uniform_fraction: float = 0.1
     max_population: int = 4000
     strengths: tuple[float, ...] = (1.0, 0.7, 0.0)
-    pilot_roots: int = 200
-    production_roots: int = 1000
+    window_powers: tuple[float, ...] = (0.85, 1.0)
+    pilot_roots: int = 500
+    production_roots: int = 2000
     flux_walkers: int = 1000
     flux_steps: int = 500
     pool_share: float = 0.6
@@ -118,7 +121,7 @@ class Settings:
     batch: int = 1024
     updates: int = 100
     sweeps: int = 2
-    residual_batch: int = 256
+    residual_batch: int = 512
     residual_weight: float = 4.0
     residual_steps: float = 20.0
     learning_rate: float = 2e-3
@@ -140,3 +143,5 @@ class Settings:
             raise ValueError("ladder_ratio must lie between 0 and 1, and heating_factor above 1")
         if not self.strengths:
             raise ValueError("strengths must name at least one bias strength")
+        if not self.window_powers or min(self.window_powers) == 0.0:
+            raise ValueError("window_powers must name at least one power, above 0")

@@ -20,7 +20,7 @@ from .walkers import Walkers
 from .weighted_paths import PathBatch
 
 if TYPE_CHECKING:
-    from .rates import ImportanceSamplingRate
+    from .rates import ImportanceSamplingRate, Steering
     from .systems.base import RareEventSystem
 
 __all__ = ["Pool", "Production", "importance_estimate", "sample_paths", "versions"]
@@ -215,7 +215,7 @@ def _warnings(
 
 
 def importance_estimate(
-    run: ImportanceSamplingRate, pool: Pool, density: RootDensity, production: Production, strength: float, wall: float
+    run: ImportanceSamplingRate, pool: Pool, density: RootDensity, production: Production, steering: Steering, wall: float
 ) -> RateEstimate:
     """The estimate of a finished run.
 
@@ -224,7 +224,7 @@ def importance_estimate(
     run : ImportanceSamplingRate
         Gives system, seed, cost and options.
     pool, density, production : Pool, RootDensity, Production
-    strength : float
+    steering : Steering
     wall : float
         Seconds.
     """
@@ -265,7 +265,8 @@ def importance_estimate(
         pareto_k=tail,
         n_roots=len(contributions),
         n_exits=len(pool.exits),
-        strength=strength,
+        strength=steering.strength,
+        window_power=steering.window.power,
         walker_steps=sum(run.walker_steps.values()),
         training_walker_steps=run.walker_steps["training"],
         flux_walker_steps=run.walker_steps["flux"],

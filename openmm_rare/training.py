@@ -165,7 +165,7 @@ class Trainer:
         model: CommittorModel,
         spread: np.ndarray,
         batch: int = 1024,
-        residual_batch: int = 256,
+        residual_batch: int = 512,
         residual_weight: float = 4.0,
         residual_steps: float = 20.0,
     ) -> None:

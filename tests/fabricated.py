@@ -25,6 +25,7 @@ def result(**changes):
         "n_roots": 5000,
         "n_exits": 71234,
         "strength": 1.0,
+        "window_power": 0.85,
         "walker_steps": 48_200_000,
         "training_walker_steps": 31_000_000,
         "flux_walker_steps": 8_000_000,

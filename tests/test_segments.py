@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from stats import assert_within, mean_and_stderr
 
 from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d
 from openmm_rare.walkers import Propagator
+from stats import assert_within, mean_and_stderr
 
 T = 600.0
 STRIDE, LENGTH = 10, 50

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openmm_rare.flux import FluxState, run_flux
-from openmm_rare.forces import bias_force
+from openmm_rare.forces import PythonBias, bias_force
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d, two_channel_2d
 from openmm_rare.walkers import Propagator, SlotContext, Walkers, platform_by_name
@@ -61,6 +61,18 @@ def test_bias_force_is_minus_the_gradient_of_its_energy():
             slots.set_positions(shifted)
             energies.append(energy_and_force()[0])
         assert force[walker, 0] == pytest.approx(-(energies[0] - energies[1]) / 2e-4, rel=1e-6)
+
+
+def test_walkers_left_out_feel_no_bias():
+    slots = SlotContext(double_well_1d.build(temperature=HOT), 3, "Reference", 1)
+    state = slots.context.getState(positions=True)
+    selections = [[0, 1, 2], [0, 2], [2], [1, 2], [0, 1, 2]]
+    everyone = iter(selections)
+    bias = PythonBias(LinearBias(6.0), 1.0, 3, lambda positions: np.array(next(everyone)), interval=3)
+    for step, expected in enumerate(([0, 1, 2], [0, 2], [2], [1, 2], [1, 2])):  # evaluated anew at the fourth step
+        energy, forces = bias(state)
+        assert forces[:, 0].tolist() == [12.0 * (walker in expected) for walker in range(3)], step
+        assert energy == pytest.approx(-2.0 * 6.0 * state.getPositions(asNumpy=True)._value[expected, 0].sum())
 
 
 def test_weights_have_mean_one_and_undo_the_bias(platform):
