@@ -59,10 +59,11 @@ def anneal(
         Start from an easy temperature with random weights.
     """
     seen: list[SegmentData] = []
+    exits = None
     if settings.annealing:
         ladder = [*settings.annealing, target.temperature]
     elif fresh:
-        hot, seen = _easy_temperature(target, settings, platform, task)
+        hot, exits, seen = _easy_temperature(target, settings, platform, task)
         ladder = temperature_ladder(hot, target.temperature, settings.ladder_ratio)
     else:
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
@@ -75,19 +76,21 @@ def anneal(
             model.cool(temperature)
         if rounds == 0:  # a trained model, taken as it is
             continue
-        exits = _exits(stage, settings.training_exits, settings, platform, task)
+        if exits is None:
+            exits = _exits(stage, settings, platform, task)
         if first:
             # paths that got far show the features' whole range, exits alone only a corner of it
             model.standardize(np.concatenate([exits, *(part.end for part in seen)]))
             model.temperature = temperature
         seen = yield from _train_stage(stage, model, exits, seen, first, rounds, settings, platform, task)
+        exits = None
 
 
-def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: str, task: Task) -> np.ndarray:
-    """About ``wanted`` exits from a short flux run at the temperature of the stage."""
+def _exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task) -> np.ndarray:
+    """At most ``training_exits`` exits from a short flux run at the temperature of the stage."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
-        rng = np.random.default_rng(seed)
+        rng, wanted = np.random.default_rng(seed), settings.training_exits
         state, steps = FluxState.start(stage, settings.training_flux_walkers), 0
         found: list[np.ndarray] = []
         n_steps = settings.training_flux_steps
@@ -111,12 +114,12 @@ def _exits(stage: RareEventSystem, wanted: int, settings: Settings, platform: st
 
 def _easy_temperature(
     target: RareEventSystem, settings: Settings, platform: str, task: Task
-) -> tuple[float, list[SegmentData]]:
-    """The lowest of rising temperatures at which unaided exits reach B often enough, and the segments that showed it."""
+) -> tuple[float, np.ndarray, list[SegmentData]]:
+    """The lowest of rising temperatures at which unaided exits reach B often enough, its exits and their segments."""
     temperature = target.temperature
     for _ in range(settings.heating_tries):
         stage = target.with_temperature(temperature)
-        exits = _exits(stage, settings.heating_roots, settings, platform, task)
+        exits = _exits(stage, settings, platform, task)
 
         def compute(seed: np.random.SeedSequence, stage: RareEventSystem = stage, exits: np.ndarray = exits) -> Mapping:
             rng = np.random.default_rng(seed)
@@ -133,7 +136,7 @@ def _easy_temperature(
 
         record = task("training_heating", compute)
         if int(record["hits"]) >= _EASY * settings.heating_roots:
-            return temperature, [_segments(record)]
+            return temperature, exits, [_segments(record)]
         temperature *= settings.heating_factor
     raise RuntimeError(
         f"state B of {target.name} was never reached from A, not even at {temperature / settings.heating_factor:.0f} K: "

@@ -19,7 +19,7 @@ from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .settings import Settings
 from .statistics import effective_sample_size, ratio_of_sums
-from .summary import Pool, Production, importance_estimate, sample_paths
+from .summary import Pool, Production, bootstrap_stream, importance_estimate, sample_paths
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
 from .walkers import Propagator, platform_by_name
 from .weighted_paths import PathBatch, run_roots
@@ -312,8 +312,8 @@ class ImportanceSamplingRate:
 
             production.add(self._run_task("production", "production", compute))
             rate = production.clustered(pool, density)
-            pool_error, roots_error = rate.errors()
-            total = float(np.hypot(pool_error, roots_error))
+            pool_error, _ = rate.errors()
+            total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
             self.progress.update(
                 error=f"{100 * total:.1f} %", target=f"{100 * self.target_error:g} %", ess=f"{ess:.0f}"

@@ -107,14 +107,14 @@ class Settings:
     training_exits: int = 1000
     training_flux_limit: int = 4_000_000
     training_flux_walkers: int = 150
-    training_flux_steps: int = 500
+    training_flux_steps: int = 250
     training_roots: int = 200
     training_walkers: int = 1000
     training_stride: int = 40
     segment_length: int = 200
     training_path_length: int = 3000
     training_strength: float = 1.0
-    first_stage_rounds: int = 10
+    first_stage_rounds: int = 8
     stage_rounds: int = 5
     last_stage_rounds: int = 10
     patience: int = 3

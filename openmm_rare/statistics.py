@@ -117,6 +117,10 @@ class ClusteredRate:
         mean_root, root_error = ratio_of_sums(sums, counts)
         return surrogate_error / mean_surrogate, root_error / mean_root
 
+    def relative_error(self, replicas: np.ndarray) -> float:
+        """Relative standard error of the rate from its bootstrap replicas; inf before anything reached B."""
+        return float((replicas[:, 0] * replicas[:, 2]).std(ddof=1) / self.value) if self.value > 0.0 else float("inf")
+
     def bootstrap(self, rng: np.random.Generator, n_resamples: int = 2000) -> np.ndarray:
         """Bootstrap replicas over clusters.
 

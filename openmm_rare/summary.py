@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .rates import ImportanceSamplingRate, Steering
     from .systems.base import RareEventSystem
 
-__all__ = ["Pool", "Production", "importance_estimate", "sample_paths", "versions"]
+__all__ = ["Pool", "Production", "bootstrap_stream", "importance_estimate", "sample_paths", "versions"]
 
 _PATHS_SHOWN = 40
 
@@ -231,12 +231,11 @@ def importance_estimate(
     system = run.system
     rate = production.clustered(pool, density)
     pool_error, roots_error = rate.errors()
-    rng = np.random.default_rng(np.random.SeedSequence(run.seed, spawn_key=(0,)))
-    replicas = rate.bootstrap(rng)
+    replicas = rate.bootstrap(bootstrap_stream(run.seed))
     flux, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
     mean = rate.root_value.mean(0)
     k, k_replicas = rate.value, replicas[:, 0] * replicas[:, 2]
-    k_error = float(k_replicas.std(ddof=1))
+    k_error = k * rate.relative_error(replicas)
     log_error = float(np.std(np.log(np.maximum(k_replicas, 1e-300))))
     contributions = production.contribution
     ess, tail = effective_sample_size(contributions), pareto_k(contributions)
@@ -287,6 +286,11 @@ def importance_estimate(
         rate_reduced_stderr=None if time_unit is None else k_error * time_unit,
         no_reweighting=_without_weights(pool, flux, production, names) if run.no_reweighting else None,
     )
+
+
+def bootstrap_stream(seed: int) -> np.random.Generator:
+    """The random numbers of the bootstrap: always the same, so that the run stops at the error that it then reports."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
 
 
 def _without_weights(pool: Pool, flux: float, production: Production, names: tuple[str, ...]) -> dict:
