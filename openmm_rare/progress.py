@@ -74,9 +74,10 @@ class TerminalProgress:
     def update(self, n: float = 1.0, **postfix: object) -> None:
         """``n`` more of the work is done; the named values are shown."""
         with self._lock:
-            now = time.monotonic()
-            self._intervals.append((now - self._last_update) / max(n, 1e-9))
-            self._last_update, self._done = now, self._done + n
+            if n > 0.0:  # nothing done is news only
+                now = time.monotonic()
+                self._intervals.append((now - self._last_update) / n)
+                self._last_update, self._done = now, self._done + n
             self._values = dict(postfix)
             error, target = _number(postfix.get("error")), _number(postfix.get("target"))
             if error is not None and target:

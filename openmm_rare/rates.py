@@ -203,7 +203,7 @@ class ImportanceSamplingRate:
             record, state = self._flux_task("flux", state, n_steps)
             pool.extend(record, self.model, self.system.timestep)
             error = pool.relative_error(self.settings.uniform_fraction)
-            self.progress.update(pool_error=f"{100 * error:.1f} %", exits=len(pool.exits))
+            self.progress.update(int(record["walker_steps"]), **_reached(error, wanted), exits=len(pool.exits))
             if error <= wanted:
                 return state
             # enough for the error that is left, but never more than doubling what there is
@@ -261,7 +261,10 @@ class ImportanceSamplingRate:
                 f"no walker of the pilot reached B of {self.system.name}, with any bias strength: train longer "
                 "(last_stage_rounds, training_walkers), or check whether B lies on the far side of another state"
             )
-        return max(merits, key=merits.get)
+        best = max(merits, key=merits.get)
+        chosen = {"chosen_strength": best.strength, "chosen_power": best.window.power}
+        self.progress.update(0, **chosen, figure_of_merit=f"{merits[best]:.2e}")
+        return best
 
     def _figure_of_merit(self, pool: Pool, density: RootDensity, steering: Steering) -> float:
         """1/(relative variance of a root x walker-steps of a root), from one pilot run."""
@@ -315,9 +318,7 @@ class ImportanceSamplingRate:
             pool_error, _ = rate.errors()
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
-            self.progress.update(
-                error=f"{100 * total:.1f} %", target=f"{100 * self.target_error:g} %", ess=f"{ess:.0f}"
-            )
+            self.progress.update(**_reached(total, self.target_error), ess=f"{ess:.0f}")
             enough = total <= self.target_error and ess >= self.settings.min_ess
             if enough and len(production.pending) == 0:
                 return production
@@ -367,3 +368,9 @@ class ImportanceSamplingRate:
             **{f"pending_{name}": value for name, value in vars(batch.pending).items()},
             **sample_paths(batch, self.system),
         }
+
+
+def _reached(error: float, target: float) -> dict[str, str]:
+    """Relative errors as a progress display understands them."""
+    now = f"{100 * error:.1f} %" if np.isfinite(error) else "not known yet"
+    return {"error": now, "target": f"{100 * target:.2g} %"}
