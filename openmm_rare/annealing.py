@@ -25,6 +25,7 @@ __all__ = ["Task", "anneal", "temperature_ladder"]
 Task = Callable[[str, Callable[[np.random.SeedSequence], Mapping]], Mapping]
 """Runs a named unit of work once: ``task(kind, compute)`` returns what ``compute(seed)`` returned, now or in an earlier run."""
 
+_LAST_SWEEPS = 4  # of the final fit
 _EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
 
 
@@ -82,7 +83,7 @@ def anneal(
             # paths that got far show the features' whole range, exits alone only a corner of it
             model.standardize(np.concatenate([exits, *(part.end for part in seen)]))
             model.temperature = temperature
-        seen = yield from _train_stage(stage, model, exits, seen, first, rounds, settings, platform, task)
+        seen = yield from _train_stage(stage, model, exits, seen, first, last, rounds, settings, platform, task)
         exits = None
 
 
@@ -150,12 +151,16 @@ def _train_stage(
     exits: np.ndarray,
     seen: list[SegmentData],
     fresh: bool,
+    last: bool,
     rounds: int,
     settings: Settings,
     platform: str,
     task: Task,
 ) -> Generator[tuple[float, Mapping], None, list[SegmentData]]:
-    """Rounds of sampling and fitting; ``seen`` are the segments of the stage before, ``fresh`` the model is untrained."""
+    """Rounds of sampling and fitting, and in the last stage a final, longer fit to all of its segments.
+
+    ``seen`` are the segments of the stage before; ``fresh``: the model is untrained.
+    """
     residual = (settings.residual_batch, settings.residual_weight, settings.residual_steps)
     trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *residual)
     buffer, arrivals = [], []
@@ -186,6 +191,13 @@ def _train_stage(
             f"training at {stage.temperature:.0f} K brought no walker to B in its last rounds: give more rounds "
             "(stage_rounds), more walkers (training_walkers), a slower ladder (ladder_ratio), or a richer descriptor"
         )
+    if last and settings.last_updates:
+
+        def final(seed: np.random.SeedSequence) -> Mapping:
+            fit = _last_fit(trainer, buffer, settings, np.random.default_rng(seed))
+            return {"walker_steps": 0, **fit, **trainer.state()}
+
+        trainer.set_state(task("training_last_fit", final))
     return buffer
 
 
@@ -200,6 +212,15 @@ def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: S
     rate = settings.learning_rate * settings.learning_rate_decay**progress
     for _ in range(settings.sweeps):
         report = trainer.fit(segments, rng, settings.updates, rate)
+    return report
+
+
+def _last_fit(trainer: Trainer, data: list[SegmentData], settings: Settings, rng: np.random.Generator) -> dict:
+    """Sweeps of falling learning rate that are looked at only at their end: it costs no dynamics to get the most out of it."""
+    segments = SegmentData.concatenate(data, settings.buffer)
+    for sweep in range(_LAST_SWEEPS):
+        rate = 0.5 * settings.learning_rate * 0.3**sweep
+        report = trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates)
     return report
 
 

@@ -211,9 +211,7 @@ class ImportanceSamplingRate:
             needed = have * (min(error / wanted, 10.0) ** 2 - 1.0) if np.isfinite(error) else have
             n_steps = int(np.clip(1.1 * needed, self.settings.flux_steps, max(have, self.settings.flux_steps)))
 
-    def _draw(
-        self, pool: Pool, density: RootDensity, n_roots: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, pool: Pool, density: RootDensity, n_roots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Exits drawn as roots, and their starting ln w."""
         root = density.draw(pool.log_importance, n_roots, rng)
         return root, -np.log(density(pool.log_importance[root]))
@@ -273,9 +271,7 @@ class ImportanceSamplingRate:
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             root, log_weight = self._draw(pool, density, self.settings.pilot_roots, rng)
-            batch = self._follow(
-                pool, root, log_weight, steering, level, seed, rng, max_steps=self.settings.pilot_max_steps
-            )
+            batch = self._follow(pool, root, log_weight, steering, level, seed, rng, max_steps=self.settings.pilot_max_steps)
             return {
                 "strength": steering.strength,
                 "power": steering.window.power,

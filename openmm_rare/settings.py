@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 __all__ = ["Settings"]
 
-_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "sweeps", "updates"}
+_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "sweeps", "updates"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Settings:
         A stage whose latest rounds brought no walker to B goes on for up to so many times its rounds.
     buffer : int
         Newest segments that are trained on.
+    last_updates : int
+        Gradient steps of each sweep of the final fit to all segments of the last temperature; 0: none.
     batch, updates, sweeps : int
         Segments per gradient step, gradient steps per sweep, and sweeps per round; each sweep freezes the reference anew.
     residual_batch, residual_weight, residual_steps : int, float, float
@@ -92,7 +94,7 @@ class Settings:
     window_powers: tuple[float, ...] = (0.85, 1.0)
     pilot_roots: int = 500
     production_roots: int = 2000
-    flux_walkers: int = 1000
+    flux_walkers: int = 500
     flux_steps: int = 500
     pool_share: float = 0.6
     min_ess: float = 100.0
@@ -122,6 +124,7 @@ class Settings:
     batch: int = 1024
     updates: int = 100
     sweeps: int = 2
+    last_updates: int = 400
     residual_batch: int = 512
     residual_weight: float = 4.0
     residual_steps: float = 20.0

@@ -15,7 +15,6 @@ from .states import IN_A, IN_B
 __all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
-_CHECK = 50  # gradient steps between looks at the held-out loss
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
@@ -175,7 +174,13 @@ class Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def fit(
-        self, segments: SegmentData, rng: np.random.Generator, updates: int, learning_rate: float, held_out: float = 0.1
+        self,
+        segments: SegmentData,
+        rng: np.random.Generator,
+        updates: int,
+        learning_rate: float,
+        held_out: float = 0.1,
+        check: int = 50,
     ) -> dict[str, float]:
         """Train against the present model as reference.
 
@@ -193,6 +198,8 @@ class Trainer:
             Decays to a tenth over the updates.
         held_out : float
             Fraction of segments kept for early stopping.
+        check : int
+            Gradient steps between looks at the held-out loss.
 
         Returns
         -------
@@ -217,7 +224,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate * 0.1 ** (number / max(updates - 1, 1))
             losses.append(self._update(data, kept, rng))
-            if number % _CHECK == _CHECK - 1 or number == updates - 1:
+            if number % check == check - 1 or number == updates - 1:
                 now, _ = self._heldout(data, held, held_probes)
                 failures = 0 if now < best else failures + 1
                 if now < best:
@@ -226,7 +233,7 @@ class Trainer:
                     break
         self.model.set_tensors(best_tensors)
         return {
-            "loss": float(np.mean(losses[-_CHECK:])),
+            "loss": float(np.mean(losses[1:][-check:])),
             "heldout_loss": best,
             "heldout_gain": before - best,
             "residual": residual,
@@ -243,9 +250,7 @@ class Trainer:
         start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, segments.drift))
         with torch.no_grad():  # the descriptor has no parameters: one evaluation serves all updates
             features = torch.cat([self.model.features(block) for block in start.split(8192)])
-        return _Targets(
-            start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio))
-        )
+        return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
 
     def _probes(self, rng: np.random.Generator, n: int) -> Tensor:
         """Signs for two independent estimates of the residual, whose product has the mean of its square."""

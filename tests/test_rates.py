@@ -39,6 +39,7 @@ CHEAP = Settings(
     last_stage_rounds=3,
     updates=50,
     sweeps=2,
+    last_updates=40,
     ladder_ratio=0.6,
     pilot_roots=80,
     production_roots=250,
