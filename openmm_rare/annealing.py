@@ -141,7 +141,8 @@ def _easy_temperature(
         temperature *= settings.heating_factor
     raise RuntimeError(
         f"state B of {target.name} was never reached from A, not even at {temperature / settings.heating_factor:.0f} K: "
-        "check that B is where you think it is (the run tested it on every frame), or give annealing temperatures"
+        "check that B is where you think it is (the run tested it on every frame), raise training_path_length if paths "
+        "take longer than that, or give annealing temperatures"
     )
 
 
@@ -164,7 +165,7 @@ def _train_stage(
     residual = (settings.residual_batch, settings.residual_weight, settings.residual_steps)
     trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *residual)
     buffer, arrivals = [], []
-    if fresh:  # a random model may point away from B: first learn from the paths that got there unaided
+    if fresh and seen:  # a random model may point away from B: first learn from the paths that got there unaided
         buffer = list(seen)
 
         def first(seed: np.random.SeedSequence) -> Mapping:
@@ -189,7 +190,8 @@ def _train_stage(
     if max(arrivals[-3:]) == 0:
         raise RuntimeError(
             f"training at {stage.temperature:.0f} K brought no walker to B in its last rounds: give more rounds "
-            "(stage_rounds), more walkers (training_walkers), a slower ladder (ladder_ratio), or a richer descriptor"
+            "(first_stage_rounds, stage_rounds, last_stage_rounds), more walkers (training_walkers), a slower ladder "
+            "(ladder_ratio), or a richer descriptor"
         )
     if last and settings.last_updates:
 

@@ -22,8 +22,9 @@ class WeightWindow:
     lower, upper : float
         Bounds of the window, ``0 < lower <= 1 <= upper``.
     power : float
-        p, positive: 1 keeps the number of walkers the same all the way to B if I is the committor, less makes it fall. Near
-        A walkers soon return, cost little and decide most of the variance; near B they cost much and decide little.
+        p, above 0 and at most 1: 1 keeps the number of walkers the same all the way to B if I is the committor, less
+        makes it fall. Near A walkers soon return, cost little and decide most of the variance; near B they cost much
+        and decide little.
     """
 
     lower: float = 0.5
@@ -33,6 +34,8 @@ class WeightWindow:
     def __post_init__(self) -> None:
         if not 0.0 < self.lower <= 1.0 <= self.upper:
             raise ValueError(f"weight window ({self.lower}, {self.upper}): bounds must satisfy 0 < lower <= 1 <= upper")
+        if not 0.0 < self.power <= 1.0:
+            raise ValueError(f"power = {self.power} of the weight window must be above 0 and at most 1")
 
     def branch(
         self,

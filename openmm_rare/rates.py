@@ -115,7 +115,7 @@ class ImportanceSamplingRate:
                 self.model = CommittorModel(spec, n_atoms, self.settings.hidden, system.temperature, fingerprint)
 
     def run(self) -> RateEstimate:
-        """Train, choose the bias strength, and sample until the target error is reached.
+        """Train, choose how to steer, and sample until the target error is reached.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class ImportanceSamplingRate:
             self._train()
             pool, state = self._equilibrate()
             state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)
-            density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction)
+            density = self._root_density(pool)
             steering = self._choose_steering(pool, density)
             production = self._produce(pool, state, density, steering)
         finally:
@@ -211,6 +211,16 @@ class ImportanceSamplingRate:
             needed = have * (min(error / wanted, 10.0) ** 2 - 1.0) if np.isfinite(error) else have
             n_steps = int(np.clip(1.1 * needed, self.settings.flux_steps, max(have, self.settings.flux_steps)))
 
+    def _root_density(self, pool: Pool) -> RootDensity:
+        """The density of roots, set once: a run continued to a smaller error has a larger pool, but the same density."""
+
+        def compute(seed: np.random.SeedSequence) -> Mapping:
+            density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction)
+            return {"log_mean_importance": density.log_mean_importance, "walker_steps": 0}
+
+        record = self._run_task("pilot", "density", compute)
+        return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
+
     def _draw(self, pool: Pool, density: RootDensity, n_roots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Exits drawn as roots, and their starting ln w."""
         root = density.draw(pool.log_importance, n_roots, rng)
@@ -257,7 +267,8 @@ class ImportanceSamplingRate:
         if max(merits.values()) == 0.0:
             raise RuntimeError(
                 f"no walker of the pilot reached B of {self.system.name}, with any bias strength: train longer "
-                "(last_stage_rounds, training_walkers), or check whether B lies on the far side of another state"
+                "(last_stage_rounds, last_updates), raise pilot_max_steps if paths to B are slow, or check whether B lies "
+                "on the far side of another state"
             )
         best = max(merits, key=merits.get)
         chosen = {"chosen_strength": best.strength, "chosen_power": best.window.power}
@@ -291,7 +302,7 @@ class ImportanceSamplingRate:
         return merit
 
     def _level(self, pool: Pool, density: RootDensity, window: WeightWindow) -> float:
-        """ln C of the weight windows: the mean of ln(w I^p) over the drawn roots, so that they start in their windows."""
+        """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows."""
         probability = density(pool.log_importance)
         scores = window.power * pool.log_importance - np.log(probability)
         probability = probability / probability.sum()

@@ -27,6 +27,7 @@ class SegmentBatch:
     status : ndarray of int8, shape (n_walkers,)
         Where each walker ended: 0 between the states, 1 in A, 2 in B.
     walker_steps : int
+        Steps of the walkers, and one force evaluation for each segment.
     """
 
     segments: SegmentData
@@ -38,8 +39,9 @@ def _mobility(target: RareEventSystem) -> np.ndarray:
     """Displacement per force of one step, dt/(friction m), shape (n_atoms, 3), nm/(kJ/mol/nm); 0 where nothing moves."""
     system = target.system
     masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
+    per_mass = np.divide(1.0, masses, out=np.zeros_like(masses), where=masses > 0.0)
     moves = np.arange(3) < target.num_dimensions
-    return target.timestep / (target.friction * masses)[:, None] * moves
+    return target.timestep / target.friction * per_mass[:, None] * moves
 
 
 def noise_of_one_step(target: RareEventSystem) -> np.ndarray:
@@ -72,17 +74,26 @@ def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, len
     starts : ndarray, shape (n, n_atoms, 3), nm
         Those inside A or B are left out.
     stride, length : int
-        In steps; made multiples of the interval at which states are tested.
+        In steps; the stride is made a multiple of the interval at which states are tested, the length one of the stride.
     seed : int
         For the Context that evaluates forces: it draws no noise, but every new Context reseeds a platform's generator.
 
     Returns
     -------
     SegmentBatch
+
+    Raises
+    ------
+    RuntimeError
+        If all starts lie in A or B.
     """
     interval = propagator.target.check_interval
     stride = max(1, round(stride / interval)) * interval
     starts = starts[propagator.target.states.classify(starts) == 0]
+    if len(starts) == 0:
+        raise RuntimeError(
+            f"every walker that was to train {propagator.target.name} starts in A or B: the states leave nothing between them"
+        )
     waiting = Walkers.start(starts, np.arange(len(starts)))
     active, walker_steps = waiting.take(np.zeros(0, dtype=np.int64)), 0
     end, log_weight = starts.astype(np.float32), np.zeros(len(starts))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 __all__ = ["Settings"]
 
-_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "sweeps", "updates"}
+_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates"}
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,9 @@ class Settings:
     n_slots : int
         Walkers in the largest Context.
     stride : int
-        Steps between branchings; length of a training segment.
+        Steps between branchings.
     bias_interval : int
-        Steps for which a walker keeps the gradient of ln I that biases it; costs efficiency when long, never correctness
-        (on seven discs at 300 K the figure of merit was the same for 1, 3 and 5).
+        Steps for which a walker keeps the gradient of ln I that biases it; costs efficiency when long, never correctness.
     uniform_fraction : float
         Part of the roots that is drawn uniformly from the exits, not in proportion to I.
     max_population : int
@@ -48,7 +47,7 @@ class Settings:
     equilibration_tries : int
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int
-        The pilot drops walkers at this age: it only compares strengths.
+        The pilot drops walkers at this age: it only compares strengths and powers.
     ladder_ratio : float
         Ratio of neighboring temperatures while annealing.
     heating_factor, heating_tries, heating_roots : float, int, int
@@ -147,5 +146,5 @@ class Settings:
             raise ValueError("ladder_ratio must lie between 0 and 1, and heating_factor above 1")
         if not self.strengths:
             raise ValueError("strengths must name at least one bias strength")
-        if not self.window_powers or min(self.window_powers) == 0.0:
-            raise ValueError("window_powers must name at least one power, above 0")
+        if not self.window_powers or not all(0.0 < power <= 1.0 for power in self.window_powers):
+            raise ValueError("window_powers must name at least one power, each above 0 and at most 1")

@@ -16,7 +16,7 @@ from .files import write_bytes
 
 __all__ = ["RunFile"]
 
-_FORMAT = "openmm_rare run 1"
+_FORMAT = "openmm_rare run 2"
 _NUMERIC = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"}
 
 

@@ -15,6 +15,7 @@ from .states import IN_A, IN_B
 __all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
+_HELD_OUT = 0.1  # fraction of segments kept for early stopping
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
@@ -179,13 +180,12 @@ class Trainer:
         rng: np.random.Generator,
         updates: int,
         learning_rate: float,
-        held_out: float = 0.1,
         check: int = 50,
     ) -> dict[str, float]:
         """Train against the present model as reference.
 
-        The held-out loss is watched while training; the best model seen is kept, and training stops once it has failed to
-        improve twice in a row.
+        A tenth of the segments is held out. The model whose loss on them was least, of those looked at, is kept, and
+        training stops once the loss has failed to improve twice in a row.
 
         Parameters
         ----------
@@ -196,8 +196,6 @@ class Trainer:
             Gradient steps, at most.
         learning_rate : float
             Decays to a tenth over the updates.
-        held_out : float
-            Fraction of segments kept for early stopping.
         check : int
             Gradient steps between looks at the held-out loss.
 
@@ -214,7 +212,7 @@ class Trainer:
         """
         data = self._targets(segments)
         order = rng.permutation(len(segments))
-        n_held = int(held_out * len(order))
+        n_held = int(_HELD_OUT * len(order))
         held, kept = order[:n_held], order[n_held:]
         held_probes = self._probes(rng, min(n_held, _HELD_PLACES))
         before, residual = self._heldout(data, held, held_probes)
@@ -227,7 +225,7 @@ class Trainer:
             if number % check == check - 1 or number == updates - 1:
                 now, _ = self._heldout(data, held, held_probes)
                 failures = 0 if now < best else failures + 1
-                if now < best:
+                if now < best or n_held == 0:
                     best, best_tensors = now, self.model.tensors()
                 if failures == 2:
                     break
@@ -268,7 +266,9 @@ class Trainer:
             rows = rng.choice(kept, min(self.residual_batch, len(kept)))
             loss = loss + self.residual_weight * self._squared_residual(data, rows, self._probes(rng, len(rows)))
         if not torch.isfinite(loss):
-            raise ValueError("the training loss is not finite: check the segments for non-finite weights")
+            raise ValueError(
+                "the training loss is not finite: look for NaN in the weights of the segments and the forces at their starts"
+            )
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -73,3 +73,17 @@ def test_drift_and_noise_are_those_of_one_step():
     np.testing.assert_allclose(result.segments.drift[:, 0, 0], step * force, rtol=1e-4, atol=1e-8)
     assert (result.segments.drift[:, 0, 1:] == 0.0).all()
     np.testing.assert_allclose(noise_of_one_step(system), [[np.sqrt(2 * system.kt * step), 0.0, 0.0]])
+
+
+def test_fixed_atoms_neither_drift_nor_diffuse():
+    system = double_well_1d.build(temperature=T)
+    system.system.addParticle(0.0)
+    np.testing.assert_array_equal(noise_of_one_step(system)[1], 0.0)
+    assert noise_of_one_step(system)[0, 0] > 0.0
+
+
+def test_starts_in_the_states_are_refused():
+    system = double_well_1d.build(temperature=T)
+    propagator = Propagator(system, None, 0.0, 20, "Reference", np.random.SeedSequence(1))
+    with pytest.raises(RuntimeError, match="nothing between them"):
+        sample_segments(propagator, system.positions[None], STRIDE, LENGTH, 1)
