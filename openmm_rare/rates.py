@@ -322,7 +322,6 @@ class ImportanceSamplingRate:
 
             production.add(self._run_task("production", "production", compute))
             rate = production.clustered(pool, density)
-            pool_error, _ = rate.errors()
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
             self.progress.update(**_reached(total, self.target_error), ess=f"{ess:.0f}")
@@ -331,8 +330,11 @@ class ImportanceSamplingRate:
                 return production
             # the answer is looked at only when every descendant has arrived: a last call without new roots
             n_new = 0 if enough else self.settings.production_roots
-            if not enough and pool_error > self.settings.pool_share * self.target_error:
-                state = self._extend_pool(pool, state, 0.9 * self.settings.pool_share * self.target_error)
+            allowed, limit = self.settings.pool_share * self.target_error, rate.pool_limit(total, ess)
+            if not enough and limit > allowed:
+                # all of the limit falls as the pool grows; at most to a half at a time, since it is an estimate
+                surrogate_error, _ = rate.errors()
+                state = self._extend_pool(pool, state, surrogate_error * max(0.9 * allowed / limit, 0.5))
                 self.progress.stage("production")
 
     def _production_round(

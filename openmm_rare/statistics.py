@@ -1,4 +1,4 @@
-"""Error bars: effective sample size, Pareto k-hat, cluster bootstrap (NumPy and SciPy only; THEORY: section 6)."""
+"""Error bars: effective sample size, Pareto k-hat, cluster bootstrap (NumPy only; docs/theory.md: section 7)."""
 
 from __future__ import annotations
 
@@ -116,6 +116,23 @@ class ClusteredRate:
             return surrogate_error / mean_surrogate, float("inf")
         mean_root, root_error = ratio_of_sums(sums, counts)
         return surrogate_error / mean_surrogate, root_error / mean_root
+
+    def pool_limit(self, total: float, ess: float) -> float:
+        """The relative error that would remain with infinitely many roots from the same exits.
+
+        It is the error of S, and more: exits differ in q/I, and roots drawn again and again from the same ones do not
+        average that out. What more roots reduce is their independent part, 1/ess of the relative variance.
+
+        Parameters
+        ----------
+        total : float
+            Relative error of the rate.
+        ess : float
+            Effective sample size of the roots. Below 100 only the error of S is known well enough.
+        """
+        surrogate_error, _ = self.errors()
+        rest = total**2 - 1.0 / ess if ess >= 100.0 else 0.0
+        return float(np.sqrt(max(rest, surrogate_error**2)))
 
     def relative_error(self, replicas: np.ndarray) -> float:
         """Relative standard error of the rate from its bootstrap replicas; inf before anything reached B."""

@@ -80,3 +80,15 @@ def test_bootstrap_agrees_with_the_linearized_error():
 def test_no_arrival_has_an_infinite_error():
     rate = ClusteredRate(np.ones(30), np.ones(30), np.ones(30), np.arange(30), np.zeros((30, 1)))
     assert rate.errors()[1] == np.inf
+
+
+def test_pool_limit_is_the_error_that_more_roots_cannot_reduce():
+    few, many = fake_rate(np.random.default_rng(10), n_roots=800), fake_rate(np.random.default_rng(10), n_roots=100_000)
+    errors, limits = [], []
+    for rate in (few, many):
+        errors.append(rate.relative_error(rate.bootstrap(np.random.default_rng(11))))
+        limits.append(rate.pool_limit(errors[-1], effective_sample_size(rate.root_value[:, 0])))
+    assert limits[0] == pytest.approx(errors[1], rel=0.2)
+    assert limits[1] == pytest.approx(errors[1], rel=0.05)
+    assert errors[0] > 1.15 * errors[1]  # negative control: the error itself was no estimate of it
+    assert few.pool_limit(0.5, ess=20.0) == pytest.approx(few.errors()[0])
