@@ -105,7 +105,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     Returns
     -------
     list of dict
-        ``system``, ``platform``, ``backend``, ``walkers``, ``bias``, ``bias_interval``, ``states_tested``,
+        ``system``, ``platform``, ``backend``, ``walkers``, ``bias``, ``bias_interval`` (with bias only), ``states_tested``,
         ``walker_steps_per_cpu_second``, ``walker_steps_per_second`` and ``relative_to_brownian``: per CPU-second, as a
         fraction of what OpenMM's own BrownianIntegrator does with 1000 walkers on that platform.
     """
@@ -117,8 +117,9 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     rows, interval = [], Settings().bias_interval
     try:
         for platform in available:
-            yardstick = _speed(_Brownian(target, _YARDSTICK_WALKERS, platform))[0]
-            for walkers, bias, watched in _variants(platform):
+            variants = _variants(platform)
+            yardstick = _speed(_Brownian(target, _YARDSTICK_WALKERS, platform))[0] if variants else 0.0
+            for walkers, bias, watched in variants:
                 observer = _Watched(target, walkers) if watched else None
                 slots = SlotContext(target, walkers, platform, 1, importance if bias else None, 1.0, observer, interval)
                 per_cpu, per_wall = _speed(slots)
@@ -128,7 +129,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
                     "backend": "python" if bias else "none",
                     "walkers": walkers,
                     "bias": bias,
-                    "bias_interval": interval,
+                    **({"bias_interval": interval} if bias else {}),
                     "states_tested": watched,
                     "walker_steps_per_cpu_second": per_cpu,
                     "walker_steps_per_second": per_wall,

@@ -222,7 +222,8 @@ class FastImportance:
     model : CommittorModel
         Its present weights are copied: later training does not change this object.
     num_dimensions : int
-        Walkers move in the first so many dimensions; the others are left out of distances and gradient.
+        Walkers move in the first so many dimensions; descriptors made of pair distances leave the others out, in values and
+        gradient.
     """
 
     def __init__(self, model: CommittorModel, num_dimensions: int = 3) -> None:

@@ -284,22 +284,22 @@ def plot_convergence(
 def plot_training(
     axes: Sequence[Axes],
     temperatures: np.ndarray,
-    heldout_loss: np.ndarray,
-    sd_ln_importance: np.ndarray,
+    curves: Mapping[str, np.ndarray],
 ) -> Sequence[Axes]:
-    """Held-out loss and sd(ln I) round by round, with the temperature stages marked.
+    """What was recorded of training, round by round, with the temperature stages marked.
 
     Parameters
     ----------
-    axes : two Axes
+    axes : sequence of Axes
+        One for each curve.
     temperatures : ndarray, shape (n_rounds,), K
-    heldout_loss, sd_ln_importance : ndarray, shape (n_rounds,)
+    curves : mapping
+        Label to ndarray, shape (n_rounds,); three at most.
     """
     rounds = np.arange(1, len(temperatures) + 1)
     starts = np.flatnonzero(np.r_[True, np.diff(temperatures) != 0.0])
     ends = np.r_[starts[1:], len(temperatures)]
-    curves = ((heldout_loss, BLUE, "held-out loss"), (sd_ln_importance, ORANGE, "sd(ln I)"))
-    for ax, (values, color, label) in zip(axes, curves, strict=True):
+    for ax, (label, values), color in zip(axes, curves.items(), (BLUE, ORANGE, GREEN), strict=False):
         for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
             if number % 2:
                 ax.axvspan(start + 0.5, end + 0.5, color="#F3F4F6", lw=0, zorder=0)

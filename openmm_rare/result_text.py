@@ -120,15 +120,17 @@ def _part_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     pareto = result["pareto_k"]
-    return [
+    rows = [
         ("effective sample size", f"{result['ess']:.0f} of {result['n_roots']} roots  (100 at least)"),
         ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
         ("mean path weight E[w]", f"{format_value(result['mean_weight'], result['mean_weight_stderr'])}  (1 is right)"),
         ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
         ("exits in the pool", format_count(result["n_exits"])),
         ("bias strength", f"{result['strength']:g}"),
-        ("power of I in windows", f"{result['window_power']:g}"),
     ]
+    if "window_power" in result:  # not in the results of earlier versions
+        rows.append(("power of I in windows", f"{result['window_power']:g}"))
+    return rows
 
 
 def _cost_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from .storage import RunFile
 __all__ = ["FigureFile", "convergence", "make_figures", "root_contributions"]
 
 _POINTS = 40
+_TRAINING_CURVES = {"heldout_loss": "held-out loss", "sd_log_importance": "sd(ln I)", "residual": "residual"}
 _GREEK = {"mu": "μ", "phi": "φ", "psi": "ψ", "theta": "θ", "omega": "ω"}
 
 
@@ -172,13 +173,13 @@ def _draw_weights(run: RunFile, result: Mapping[str, Any]) -> Any:
 
 
 def _draw_training(run: RunFile, result: Mapping[str, Any]) -> Any:
-    records = run.load("training", ("temperature_k", "heldout_loss", "sd_log_importance"))
+    records = run.load("training", ("temperature_k", *_TRAINING_CURVES))
     if not records:
         return None
-    columns = (np.array([record[key] for record in records]) for key in records[0])
-    values = dict(zip(records[0], columns, strict=True))
-    figure, axes = plots.new_figure(2, 1, height=4.6)
-    plots.plot_training(axes, values["temperature_k"], values["heldout_loss"], values["sd_log_importance"])
+    values = {key: np.array([record[key] for record in records]) for key in records[0]}
+    curves = {label: values[key] for key, label in _TRAINING_CURVES.items() if key in values}
+    figure, axes = plots.new_figure(len(curves), 1, height=2.2 * len(curves))
+    plots.plot_training(axes, values["temperature_k"], curves)
     return figure
 
 
@@ -218,8 +219,11 @@ _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str
         "training",
         _draw_training,
         "Training",
-        "Held-out loss and spread of ln I over the training rounds, by temperature stage. The loss compares each model "
-        "with the one before it: 1 means that a round had nothing left to learn. The spread should grow as the "
-        "temperature falls and level off within each stage; a spread near zero means that nothing was learned.",
+        "Held-out loss, spread of ln I and residual over the training rounds, by temperature stage. The loss compares "
+        "each model with the one before it, and has the squared residual times its weight added: a round with nothing "
+        "left to learn ends at 1 plus that. The spread should grow as the temperature falls and level off within each "
+        "stage; a spread near zero means that nothing was learned. The residual is that of the backward equation over "
+        "residual_steps steps, its root mean square before the last sweep of the round; the smaller, the more even are "
+        "the weights of biased paths.",
     ),
 )

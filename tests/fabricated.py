@@ -84,6 +84,7 @@ def run_folder(folder, seed=0, finished=True, planes=True, **changes):
                     "temperature_k": temperature,
                     "heldout_loss": 0.4 + 0.6 * np.exp(-0.3 * i) + 0.02 * rng.normal(),
                     "sd_log_importance": depth * (1 - np.exp(-0.4 * (i + 1))) / 3,
+                    "residual": 0.05 + 0.2 * np.exp(-0.3 * i),
                     "walker_steps": 500_000,
                     "start": rng.normal(size=(50, 7, 3)).astype(np.float32),
                 },

@@ -3,17 +3,31 @@
 import json
 
 from openmm_rare import benchmark
+from openmm_rare.settings import Settings
 
 
 def test_rows_and_json(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "_SECONDS", 0.001)
     monkeypatch.setattr(benchmark, "_REPEATS", 1)
-    monkeypatch.setattr(benchmark, "_variants", lambda platform: [(3, True, True)] if platform == "Reference" else [])
+    monkeypatch.setattr(benchmark, "_YARDSTICK_WALKERS", 5)
+    variants = [(3, True, True), (2, False, False)]
+    monkeypatch.setattr(benchmark, "_variants", lambda platform: variants if platform == "Reference" else [])
+    yardsticks, brownian = [], benchmark._Brownian
+
+    def watched(target, n_slots, platform):
+        yardsticks.append(platform)
+        return brownian(target, n_slots, platform)
+
+    monkeypatch.setattr(benchmark, "_Brownian", watched)
     seen = []
     rows = benchmark.run_benchmark(tmp_path / "rows.json", seen.append)
-    assert rows == seen and len(rows) == 1
-    (row,) = rows
+    assert rows == seen and len(rows) == 2
+    assert yardsticks == ["Reference"]  # nothing is measured where there is nothing to compare
+    row, unbiased = rows
     assert (row["system"], row["platform"], row["backend"], row["walkers"]) == ("lj7", "Reference", "python", 3)
-    assert row["walker_steps_per_cpu_second"] > 0.0 and row["walker_steps_per_second"] > 0.0
+    assert row["bias_interval"] == Settings().bias_interval and "bias_interval" not in unbiased
+    for each in rows:
+        assert each["walker_steps_per_cpu_second"] > 0.0 and each["walker_steps_per_second"] > 0.0
+        assert each["relative_to_brownian"] > 0.0
+        assert len(benchmark.format_row(each).split()) == len(benchmark.HEADER.replace("k steps/", "").split())
     assert json.loads((tmp_path / "rows.json").read_text())["rows"] == rows
-    assert len(benchmark.format_row(row).split()) == len(benchmark.HEADER.replace("k steps/", "").split())

@@ -22,13 +22,24 @@ def population(seed=3, n=50):
     return rng.normal(-2.0, 1.5, n), rng.normal(-4.0, 2.0, n)
 
 
-def test_expected_total_weight_is_unchanged_for_any_importance():
+@pytest.mark.parametrize("power", [0.5, 0.85, 1.0])
+def test_expected_total_weight_is_unchanged_for_any_importance_and_power(power):
     log_w, log_i = population()
-    sums = total_weights(WeightWindow(), log_w, log_i, level=-6.0)
+    level = -2.0 - 4.0 * power  # ln(w I^p) of a typical walker
+    sums = total_weights(WeightWindow(power=power), log_w, log_i, level)
     mean, error = mean_and_stderr(sums)
     assert_within(mean, np.exp(log_w).sum(), error)
     with pytest.raises(AssertionError):  # negative control: dropping walkers instead of roulette
-        assert_within(mean, np.exp(log_w[log_w + log_i > -6.7]).sum(), error)
+        assert_within(mean, np.exp(log_w[log_w + power * log_i > level - 0.7]).sum(), error)
+
+
+def test_power_of_importance_sets_the_population_that_is_kept():
+    log_i = np.full(100, -4.0)
+    for power, expected in ((0.5, 100 * np.exp(-2.0)), (1.0, 100 * np.exp(-4.0))):
+        rng = np.random.default_rng(1)
+        sizes = [len(WeightWindow(power=power).branch(np.zeros(100), log_i, 0.0, 1000, rng)[0]) for _ in range(500)]
+        mean, error = mean_and_stderr(sizes)
+        assert_within(mean, expected, error)
 
 
 def test_inside_the_window_nothing_happens():
@@ -66,3 +77,6 @@ def test_empty_population_and_bad_input():
         WeightWindow().branch(np.array([0.0, np.nan]), np.zeros(2), 0.0, 10, np.random.default_rng(0))
     with pytest.raises(ValueError, match="0 < lower"):
         WeightWindow(lower=1.5)
+    for power in (0.0, 1.5):
+        with pytest.raises(ValueError, match=f"power = {power} .* above 0 and at most 1"):
+            WeightWindow(power=power)

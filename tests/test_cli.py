@@ -312,6 +312,38 @@ def test_progress_on_a_terminal_draws_bars():
     assert "100 %|" in text.splitlines()[-1] or "100 %|" in text
 
 
+def test_news_without_work_changes_what_is_shown_but_not_the_time_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with TerminalProgress(io.StringIO(), 3600.0) as progress:
+        progress.stage("pilot", 4)
+        for _ in range(2):
+            clock[0] += 30.0
+            progress.update(strength=1.0)
+        clock[0] += 10.0
+        before = progress._seconds_left()
+        assert before == pytest.approx(2 * 30.0 - 10.0)
+        progress.update(0, chosen_strength=0.7)
+        assert progress._seconds_left() == before
+        assert progress._text(False) == "chosen strength 0.7; 1 min 10 s, about 50 s left"
+        progress.update(1, chosen_strength=0.7)  # negative control: work done does change it
+        assert progress._seconds_left() != before
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_an_error_that_is_not_known_yet_is_shown_and_gives_no_time_left(stream):
+    with TerminalProgress(stream(), 0.01) as progress:
+        progress.stage("flux and exit pool")
+        progress.update(1000, error="not known yet", target="6 %")
+        assert progress._seconds_left() is None
+        time.sleep(0.05)
+        progress.update(1000, error="12 %", target="6 %")
+        assert progress._seconds_left() > 0.0
+        progress.update(1000, error="not known yet", target="6 %")
+    text = progress._stream.getvalue()
+    assert "error not known yet, target 6 %" in text and "took" in text
+
+
 def test_progress_that_breaks_off_does_not_claim_to_be_done():
     stream = io.StringIO()
     with pytest.raises(KeyError), TerminalProgress(stream) as progress:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fabricated
-from openmm_rare import plots
+from openmm_rare import plots, run_figures
 from openmm_rare.report import pretty, write_run_report
 from openmm_rare.result_text import format_columns, format_count, format_table, format_value, summary_groups
 from openmm_rare.run_figures import convergence, make_figures, root_contributions
@@ -196,6 +196,24 @@ def test_arrhenius_shows_all_series_with_units():
     assert labels == {"theory", "counted", "importance sampling"}
     assert "1/ps" in ax.get_ylabel() and "K" in ax.get_xlabel() and ax.get_yscale() == "log"
     figure.draw_without_rendering()
+
+
+def test_training_curves_show_loss_spread_and_residual(folder):
+    run = RunFile.open(folder / "run.nc")
+    figure = run_figures._draw_training(run, fabricated.result())
+    assert [ax.get_ylabel() for ax in figure.axes] == ["held-out loss", "sd(ln I)", "residual"]
+    for ax, name in zip(figure.axes, ("heldout_loss", "sd_log_importance", "residual"), strict=True):
+        drawn = np.concatenate([line.get_ydata() for line in ax.get_lines()])
+        assert drawn.tolist() == [record[name] for record in run.load("training")]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1012 K", "779 K", "600 K"]
+
+
+def test_results_of_earlier_versions_are_reported():
+    old = fabricated.result()
+    del old["window_power"]
+    assert "power of I" not in format_table(summary_groups(old))
+    new = dict(row for _, rows in summary_groups(fabricated.result()) for row in rows)
+    assert new["power of I in windows"] == "0.85"
 
 
 @pytest.mark.parametrize("values", [np.array([]), np.zeros(5), np.array([1e-300, 1.0])])

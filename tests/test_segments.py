@@ -1,5 +1,7 @@
 """Training segments: where they begin and end, what they weigh, and the physical drift at their starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,46 @@ def test_starts_in_the_states_are_refused():
     propagator = Propagator(system, None, 0.0, 20, "Reference", np.random.SeedSequence(1))
     with pytest.raises(RuntimeError, match="nothing between them"):
         sample_segments(propagator, system.positions[None], STRIDE, LENGTH, 1)
+
+
+class Noted(Propagator):
+    """Keeps the length of every block, and the ages at which walkers arrived in A or B."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.blocks, self.ages = [], []
+
+    def advance(self, walkers, n_steps):
+        block = super().advance(walkers, n_steps)
+        self.blocks.append(n_steps)
+        self.ages.extend(block.walkers.clocks[block.status > 0])
+        return block
+
+
+def noted(check_interval, stride, length, n=300):
+    system = replace(double_well_1d.build(temperature=T), check_interval=check_interval)
+    starts = np.zeros((n, 1, 3))
+    starts[:, 0, 0] = np.linspace(-0.39, 0.39, n)
+    propagator = Noted(system, None, 0.0, 200, "Reference", np.random.SeedSequence(3))
+    return system, propagator, sample_segments(propagator, starts, stride, length, 3)
+
+
+def test_states_are_tested_at_every_check_interval_only():
+    system, propagator, result = noted(4, 10, 48)
+    assert set(propagator.blocks) == {8}  # the stride, as a multiple of 4
+    ages = np.array(propagator.ages)
+    assert len(ages) > 20 and (ages % 4 == 0).all() and (ages % 8 == 4).any()
+    assert np.array_equal(system.states.classify(result.segments.end.astype(np.float64)), result.segments.status)
+    survivors = (result.status == 0).sum()
+    assert (result.segments.status == 0).sum() == survivors * 6
+    assert result.walker_steps == survivors * 48 + ages.sum() + len(result.segments)
+    _, every_step, _ = noted(1, 8, 48)
+    assert (np.array(every_step.ages) % 4 != 0).any()  # negative control
+
+
+def test_a_length_between_two_multiples_of_the_stride_is_made_the_next_one():
+    _, propagator, result = noted(1, 20, 50)
+    survivors = (result.status == 0).sum()
+    assert survivors > 20 and max(propagator.ages) <= 60
+    assert (result.segments.status == 0).sum() == survivors * 3
+    assert result.walker_steps == survivors * 60 + sum(propagator.ages) + len(result.segments)

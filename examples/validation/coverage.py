@@ -48,10 +48,9 @@ CHEAP = Settings(
     first_stage_rounds=6,
     stage_rounds=3,
     last_stage_rounds=5,
-    training_exits=1000,
-    updates=100,
 )
-"""Quick training: the model only has to be fair, since a worse one costs more and must not give a wrong answer."""
+"""A smaller network and fewer rounds and walkers than the defaults: the model only has to be fair, since a worse one costs
+more and must not give a wrong answer."""
 
 TRAINED = replace(CHEAP, stage_rounds=0, last_stage_rounds=0)  # takes a model as it is
 LJ7_KT = 0.2  # epsilon; hot enough for brute force
