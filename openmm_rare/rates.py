@@ -314,7 +314,7 @@ class ImportanceSamplingRate:
         channels = self.system.states.channels
         production = Production(1 if channels is None else len(channels.names))
         level = self._level(pool, density, steering.window)
-        n_new = self.settings.production_roots
+        n_new, drawn_before = self.settings.production_roots, 0
         while True:
 
             def compute(seed: np.random.SeedSequence, n_new: int = n_new) -> Mapping:
@@ -330,12 +330,14 @@ class ImportanceSamplingRate:
                 return production
             # the answer is looked at only when every descendant has arrived: a last call without new roots
             n_new = 0 if enough else self.settings.production_roots
-            allowed, limit = self.settings.pool_share * self.target_error, rate.pool_limit(total, ess)
-            if not enough and limit > allowed:
-                # all of the limit falls as the pool grows; at most to a half at a time, since it is an estimate
-                surrogate_error, _ = rate.errors()
-                state = self._extend_pool(pool, state, surrogate_error * max(0.9 * allowed / limit, 0.5))
-                self.progress.stage("production")
+            # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it
+            if not enough and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
+                allowed, limit = self.settings.pool_share * self.target_error, rate.pool_limit(total, ess)
+                if limit > allowed:
+                    surrogate_error, _ = rate.errors()
+                    state = self._extend_pool(pool, state, surrogate_error * max(allowed / limit, 0.7))
+                    self.progress.stage("production")
+                    drawn_before = production.n_roots
 
     def _production_round(
         self,

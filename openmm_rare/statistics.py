@@ -128,11 +128,10 @@ class ClusteredRate:
         total : float
             Relative error of the rate.
         ess : float
-            Effective sample size of the roots. Below 100 only the error of S is known well enough.
+            Effective sample size of the roots.
         """
         surrogate_error, _ = self.errors()
-        rest = total**2 - 1.0 / ess if ess >= 100.0 else 0.0
-        return float(np.sqrt(max(rest, surrogate_error**2)))
+        return float(np.sqrt(max(total**2 - 1.0 / ess, surrogate_error**2)))
 
     def relative_error(self, replicas: np.ndarray) -> float:
         """Relative standard error of the rate from its bootstrap replicas; inf before anything reached B."""
