@@ -1,5 +1,7 @@
 """LJ7: stationary points and Kramers rates against published numbers; states, handedness and channels."""
 
+from dataclasses import replace
+
 import numpy as np
 import openmm
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from openmm_rare.systems import build, lj7
 from openmm_rare.systems import lj7_landscape as landscape
 from openmm_rare.systems.lj7_potential import energy, gradient, hessian, vibrations
+from openmm_rare.yardsticks import known_rate
 
 MINIMA = dict(zip(landscape.MINIMUM_NAMES, landscape.minima(), strict=True))
 RNG = np.random.default_rng(3)
@@ -259,3 +262,10 @@ def test_hot_arrivals_are_left_and_right_alike():
     assert arrivals.sum() > 150 and (arrivals > 0).all()
     assert abs(left - arrivals.sum() / 2) < 4 * np.sqrt(arrivals.sum()) / 2
     assert arrivals[:2].sum() > arrivals[2:].sum()
+
+
+def test_kramers_stands_beside_runs_with_other_states_but_not_beside_other_physics():
+    label, rate = known_rate(lj7.build(temperature=300.0, radius_a=0.04))
+    assert label == "Kramers-Langer" and rate(300.0) < 1e-3 * rate(600.0)
+    slower = lj7.build()
+    assert known_rate(replace(slower, friction=2.0 * slower.friction)) is None  # negative control
