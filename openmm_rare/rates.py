@@ -362,7 +362,8 @@ class ImportanceSamplingRate:
             rng,
             pending=production.pending,
             first_root=production.n_roots,
-            stop_below=self.settings.n_slots // 2 if n_new else 0,
+            # the first round is followed to its end, so that whole paths can be shown
+            stop_below=self.settings.n_slots // 2 if n_new and production.n_roots else 0,
             record_paths=production.n_roots == 0,
         )
         touched = np.flatnonzero(batch.contribution + batch.returned)
