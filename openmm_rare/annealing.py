@@ -193,13 +193,15 @@ def _train_stage(
             "(first_stage_rounds, stage_rounds, last_stage_rounds), more walkers (training_walkers), a slower ladder "
             "(ladder_ratio), or a richer descriptor"
         )
-    if last and settings.last_updates:
+    for sweep in range(_LAST_SWEEPS if last and settings.last_updates else 0):
 
-        def final(seed: np.random.SeedSequence) -> Mapping:
-            fit = _last_fit(trainer, buffer, settings, np.random.default_rng(seed))
-            return {"walker_steps": 0, **fit, **trainer.state()}
+        def final(seed: np.random.SeedSequence, sweep: int = sweep) -> Mapping:
+            fit = _last_fit(trainer, buffer, sweep, settings, np.random.default_rng(seed))
+            return {"walker_steps": 0, "p_ab": float(np.exp(model.log_importance(exits)).mean()), **fit, **trainer.state()}
 
-        trainer.set_state(task("training_last_fit", final))
+        record = task("training_last_fit", final)
+        trainer.set_state(record)
+        yield stage.temperature, record
     return buffer
 
 
@@ -217,13 +219,13 @@ def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: S
     return report
 
 
-def _last_fit(trainer: Trainer, data: list[SegmentData], settings: Settings, rng: np.random.Generator) -> dict:
-    """Sweeps of falling learning rate that are looked at only at their end: it costs no dynamics to get the most out of it."""
+def _last_fit(
+    trainer: Trainer, data: list[SegmentData], sweep: int, settings: Settings, rng: np.random.Generator
+) -> dict[str, float]:
+    """One sweep of a falling learning rate that is looked at only at its end: to get the most out of what has been sampled."""
     segments = SegmentData.concatenate(data, settings.buffer)
-    for sweep in range(_LAST_SWEEPS):
-        rate = 0.5 * settings.learning_rate * 0.3**sweep
-        report = trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates)
-    return report
+    rate = 0.5 * settings.learning_rate * 0.3**sweep
+    return trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates)
 
 
 def _round(

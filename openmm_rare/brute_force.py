@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,19 @@ from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .settings import Settings
 from .statistics import pareto_k, ratio_of_sums
-from .summary import versions
+from .summary import common_fields
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
 from .walkers import platform_by_name
 
 if TYPE_CHECKING:
+    from .states import States
     from .systems.base import RareEventSystem
 
 __all__ = ["BruteForceRate"]
+
+_LEFT_OUT = 0.2
+"""Fraction of the run, from its start, that is not counted: walkers that start in A need a while before they are as likely
+to be on their way to B, or in a side basin, as those that came to A a long time ago."""
 
 
 class BruteForceRate:
@@ -69,27 +73,25 @@ class BruteForceRate:
         RuntimeError
             If ``max_walker_steps`` is passed first; the message says how many transitions there were.
         """
-        started = time.monotonic()
+        self._task.start_clock()
         self.progress.stage("brute force")
         n = self.settings.flux_walkers
-        state, spent, warmed = FluxState.start(self.system, n), 0, False
-        exits, frames, transitions = np.zeros(n), np.zeros(n), np.zeros(n)
-        labels: list[np.ndarray] = []
+        state, spent = FluxState.start(self.system, n), 0
+        sums, labels = [np.zeros((3, n))], []  # after every stretch: exits, frames and transitions of each walker
         while True:
             record, state = self._stretch(state)
             spent += int(record["walker_steps"])
-            if not warmed:  # the first stretch only equilibrates
-                warmed = True
-                continue
-            exits += np.asarray(record["exits_by_walker"])
-            frames += np.asarray(record["frames_last_a"])
-            transitions += np.asarray(record["transitions"])
+            counts = (np.asarray(record[name]) for name in ("exits_by_walker", "frames_last_a", "transitions"))
+            sums.append(sums[-1] + np.stack(list(counts)))
             labels.append(np.asarray(record["transition_label"]))
+            left_out = int(np.ceil(_LEFT_OUT * len(labels)))
+            exits, frames, transitions = sums[-1] - sums[left_out]
             total = int(transitions.sum())
             error = ratio_of_sums(transitions, frames)[1] / (total / frames.sum()) if total else np.inf
             self.progress.update(transitions=total, error=f"{100 * error:.1f} %")
             if total >= 20 and error <= self.target_error:
-                return self._estimate(exits, frames, transitions, labels, spent, time.monotonic() - started)
+                wall = self._task.wall_seconds()
+                return self._estimate(exits, frames, transitions, np.concatenate(labels[left_out:]), spent, wall)
             if spent > self.settings.max_walker_steps:
                 raise RuntimeError(
                     f"brute force saw {total} transitions of {self.system.name} in {spent:.3g} walker-steps, too few for "
@@ -97,80 +99,65 @@ class BruteForceRate:
                 )
 
     def _stretch(self, state: FluxState) -> tuple[Mapping, FluxState]:
+        """The record of one stretch, and the state at its end."""
+
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             steps = 4 * self.settings.flux_steps
             chunk = run_flux(self.system, state, steps, self.platform, int(rng.integers(2**31)), rng)
             return {
                 "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state.last_a)),
-                "frames_last_a": chunk.frames_last_a,
-                "transitions": chunk.transitions,
                 "transition_label": chunk.transition_label,
-                "walker_steps": chunk.walker_steps,
-                "positions": chunk.state.positions,
-                "in_a": chunk.state.in_a,
-                "last_a": chunk.state.last_a,
+                **chunk.record(),
             }
 
         record = self._task("brute_force", compute)
-        end = FluxState(np.asarray(record["positions"]), np.asarray(record["in_a"]), np.asarray(record["last_a"]))
-        return record, end
+        return record, FluxState.from_record(record)
 
     def _estimate(
         self,
         exits: np.ndarray,
         frames: np.ndarray,
         transitions: np.ndarray,
-        labels: list[np.ndarray],
+        labels: np.ndarray,
         spent: int,
         wall: float,
     ) -> RateEstimate:
+        """The estimate from counts and steps per walker, and the channel label of every transition."""
         time_ps = frames * self.system.timestep
         k, error = ratio_of_sums(transitions, time_ps)
         flux, flux_error = ratio_of_sums(exits, time_ps)
         p_ab, p_error = ratio_of_sums(transitions, exits)
-        names = ("all",) if self.system.states.channels is None else self.system.states.channels.names
-        counts = np.bincount(np.concatenate(labels), minlength=len(names))
-        share = counts / counts.sum()
-        total = float(transitions.sum())
-        time_unit = None if self.system.reduced is None else self.system.reduced.time
+        cost = {"training": 0, "flux": spent, "pilot": 0, "production": 0}
         return RateEstimate(
-            system=self.system.name,
+            **common_fields(self, k, error, error / k, cost, wall),
             method="brute_force",
-            temperature_k=self.system.temperature,
-            rate_per_ps=k,
-            rate_stderr=error,
-            rate_ci95=(float(k * np.exp(-1.96 * error / k)), float(k * np.exp(1.96 * error / k))),
             flux_per_ps=flux,
             flux_stderr=flux_error,
             p_ab=p_ab,
             p_ab_stderr=p_error,
-            ess=total,
+            ess=float(transitions.sum()),
             pareto_k=pareto_k(transitions),
             n_roots=int(exits.sum()),
             n_exits=int(exits.sum()),
             strength=0.0,
             window_power=1.0,
-            walker_steps=spent,
-            training_walker_steps=0,
-            flux_walker_steps=spent,
-            pilot_walker_steps=0,
-            production_walker_steps=0,
-            wall_seconds=wall,
-            channels={
-                name: {"fraction": float(p), "fraction_stderr": float(np.sqrt(p * (1.0 - p) / total))}
-                for name, p, count in zip(names, share, counts, strict=True)
-                if count or self.system.states.channels is None
-            },
+            channels=_channels(self.system.states, labels),
             mean_weight=1.0,
             mean_weight_stderr=0.0,
             pool_relative_error=flux_error / flux,
             roots_relative_error=error / k,
             reliable=True,
             warnings=(),
-            seed=self.seed,
-            platform=self.platform,
-            versions=versions(),
-            rate_reduced=None if time_unit is None else k * time_unit,
-            rate_reduced_stderr=None if time_unit is None else error * time_unit,
         )
+
+
+def _channels(states: States, labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Fractions of the transitions by channel, of those that were found, with binomial errors."""
+    names, total = states.channel_names, len(labels)
+    counts = np.bincount(labels, minlength=len(names))
+    return {
+        name: {"fraction": float(p), "fraction_stderr": float(np.sqrt(p * (1.0 - p) / total))}
+        for name, p in zip(names, counts / total, strict=True)
+        if p > 0.0 or states.channels is None
+    }

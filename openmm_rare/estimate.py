@@ -37,6 +37,7 @@ class RateEstimate:
     walker_steps : int
         Force evaluations in all; the next four are its parts.
     wall_seconds : float
+        Of all sessions of the run, each up to the last task that it recorded.
     channels : dict
         Name to {"fraction", "fraction_stderr"} of the rate.
     mean_weight, mean_weight_stderr : float

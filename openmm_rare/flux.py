@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,11 @@ class FluxState:
         everyone = np.ones(n_walkers, dtype=bool)
         return cls(np.repeat(target.positions[None], n_walkers, axis=0), everyone, everyone.copy())
 
+    @classmethod
+    def from_record(cls, record: Mapping) -> FluxState:
+        """The state at the end of a chunk, from :meth:`FluxChunk.record`."""
+        return cls(*(np.asarray(record[field.name]) for field in fields(cls)))
+
     def recycled(self, rng: np.random.Generator) -> FluxState:
         """Once most walkers have gone to B: those become copies of random walkers that last visited A."""
         lost, kept = np.flatnonzero(~self.last_a), np.flatnonzero(self.last_a)
@@ -111,6 +117,15 @@ class FluxChunk:
     transitions: np.ndarray
     transition_label: np.ndarray
     walker_steps: int
+
+    def record(self) -> dict:
+        """Times, counts and the state to go on from, for the recorder; exits and labels are left to those who need them."""
+        return {
+            "frames_last_a": self.frames_last_a,
+            "transitions": self.transitions,
+            "walker_steps": self.walker_steps,
+            **vars(self.state),
+        }
 
 
 class _Counter:

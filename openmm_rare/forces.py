@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import openmm
 
-__all__ = ["BACKENDS", "BIAS_GROUP", "ImportanceFunction", "PythonBias", "bias_force"]
+__all__ = ["BIAS_GROUP", "ImportanceFunction", "Observer", "PythonBias"]
 
 BIAS_GROUP = 1
 """Force group of the bias; the physical forces are group 0."""
@@ -43,6 +43,11 @@ class PythonBias:
     interval : int
         Steps for which a gradient is kept. The weight is exact for any bias that is known before the noise is drawn, and a
         walker moves little in a few steps: an old gradient costs a little efficiency and saves most of the network's work.
+
+    Raises
+    ------
+    ValueError
+        For an interval below 1.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class PythonBias:
         observer: Observer | None = None,
         interval: int = 1,
     ) -> None:
+        if interval < 1:
+            raise ValueError(f"interval = {interval} must be at least 1 step")
         self.importance, self.kt, self.n_walkers, self.observer = importance, kt, n_walkers, observer
         self.interval, self._age = interval, 0
 
@@ -95,57 +102,3 @@ class PythonBias:
     def __getstate__(self) -> dict:
         # the observer belongs to a running simulation and does not travel with a serialized System
         return {**self.__dict__, "observer": None, "_age": 0}
-
-
-def _python_backend(
-    importance: ImportanceFunction | None, kt: float, n_walkers: int, observer: Observer | None, interval: int
-) -> tuple[openmm.Force, Callable[[], None]]:
-    bias = PythonBias(importance, kt, n_walkers, observer, interval)
-    return openmm.PythonForce(bias), bias.refresh
-
-
-BACKENDS: dict[str, Callable[..., tuple[openmm.Force, Callable[[], None]]]] = {"python": _python_backend}
-"""Ways to turn an importance function into a force: name to factory(importance, kt, n_walkers, observer, interval)."""
-
-
-def bias_force(
-    importance: ImportanceFunction | None,
-    kt: float,
-    n_walkers: int,
-    observer: Observer | None = None,
-    interval: int = 1,
-    backend: str = "python",
-) -> tuple[openmm.Force, Callable[[], None]]:
-    """Make the bias force -2 kT ln I of ``n_walkers`` walkers, in its own force group.
-
-    Parameters
-    ----------
-    importance : ImportanceFunction or None
-    kt : float
-        kT in kJ/mol.
-    n_walkers : int
-        Copies in the System that the force is added to.
-    observer, interval : callable, int
-        See :class:`PythonBias`.
-    backend : str
-        A key of :data:`BACKENDS`.
-
-    Returns
-    -------
-    force : openmm.Force
-    refresh : callable
-        To be called whenever positions are set from outside the dynamics.
-
-    Raises
-    ------
-    ValueError
-        For an unknown backend, or an interval below 1.
-    """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
-    if interval < 1:
-        raise ValueError(f"interval = {interval} must be at least 1 step")
-    force, refresh = BACKENDS[backend](importance, kt, n_walkers, observer, interval)
-    force.setForceGroup(BIAS_GROUP)
-    force.setName("ImportanceBias")
-    return force, refresh

@@ -155,14 +155,13 @@ def _ascending(values: np.ndarray) -> np.ndarray:
     """
     n_groups, n_places, n = values.shape
     n_bits = (n_places - 1).bit_length()
-    keys = values.view(np.int32).transpose(1, 0, 2).astype(np.int64, order="C")
+    keys = values.view(np.int32).transpose(2, 0, 1).astype(np.int64, order="C")
     keys <<= n_bits
-    keys |= np.arange(n_places)[:, None, None]
-    keys.sort(axis=0)
-    keys &= (1 << n_bits) - 1
-    keys *= n
-    keys += np.arange(0, values.size, n_places * n)[:, None] + np.arange(n)
-    return keys
+    keys |= np.arange(n_places)
+    keys.sort(axis=-1)  # of contiguous rows: much faster than along the first axis
+    places = (keys & ((1 << n_bits) - 1)).transpose(2, 1, 0) * n
+    places += np.arange(0, values.size, n_places * n)[:, None] + np.arange(n)
+    return places
 
 
 def _scatter(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -40,6 +40,9 @@ _IGNORED_FORCES = (
     openmm.CMMotionRemover,
 )
 
+MAX_SHIFT = 0.5
+"""Default bound on the shift of the noise, in standard deviations."""
+
 _DRIFT = "dt/(friction*m)*f0"
 _SPREAD = "sqrt(2*kT*dt/(friction*m))"
 _SHIFT = "min(max_shift,max(-max_shift,strength*f{group}*sqrt(dt/(2*kT*friction*m))))"
@@ -114,7 +117,7 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         num_dimensions: int = 3,
         bias_group: int = 1,
         strength: float = 1.0,
-        max_shift: float = 0.5,
+        max_shift: float = MAX_SHIFT,
     ) -> None:
         super().__init__(_positive(timestep, unit.picosecond, "timestep"))
         active = _add_dynamics(self, temperature, friction, num_dimensions)
@@ -133,6 +136,33 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         self.addComputePerDof("y", f"u+gaussian;u={shift}")
         self.addComputePerDof("v", f"v-{active}u*(y-0.5*u);u={shift}")
         self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*y)")
+
+
+class DriftIntegrator(openmm.CustomIntegrator):
+    r"""Overdamped dynamics without noise: :math:`x' = x + \Delta t/(\gamma m)\,f` with the forces of all groups.
+
+    The noise is expected as one of the forces; see :class:`openmm_rare.biased_dynamics.HostNoiseDynamics`. Settable later:
+    ``friction`` (1/ps). Velocities are not used.
+
+    Parameters
+    ----------
+    friction : Quantity or float
+        In 1/ps, positive.
+    timestep : Quantity or float
+        In ps, positive.
+    num_dimensions : int
+        1, 2 or 3 (default): only the first so many coordinates of each particle move.
+
+    Raises
+    ------
+    ValueError
+        If an argument has the wrong unit, is not finite or is out of range.
+    """
+
+    def __init__(self, friction: Any, timestep: Any, num_dimensions: int = 3) -> None:
+        super().__init__(_positive(timestep, unit.picosecond, "timestep"))
+        active = _add_friction(self, friction, num_dimensions)
+        self.addComputePerDof("x", f"x+{active}dt/(friction*m)*f")
 
 
 def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
@@ -202,8 +232,13 @@ def check_system(system: openmm.System, bias_group: int | None = None) -> None:
 
 
 def _add_dynamics(integrator: openmm.CustomIntegrator, temperature: Any, friction: Any, num_dimensions: int) -> str:
-    """Add what both integrators share; returns the factor "active*" that keeps the other coordinates still, or ""."""
+    """Add what the integrators with noise share; returns the factor of :func:`_add_friction`."""
     integrator.addGlobalVariable("kT", KB * _positive(temperature, unit.kelvin, "temperature"))
+    return _add_friction(integrator, friction, num_dimensions)
+
+
+def _add_friction(integrator: openmm.CustomIntegrator, friction: Any, num_dimensions: int) -> str:
+    """Add the friction; returns the factor "active*" that keeps the other coordinates still, or ""."""
     integrator.addGlobalVariable("friction", _positive(friction, unit.picosecond**-1, "friction"))
     if num_dimensions not in (1, 2, 3):
         raise ValueError(f"num_dimensions = {num_dimensions!r}; allowed: 1, 2 or 3")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,37 +10,24 @@ import numpy as np
 import torch
 
 from .annealing import anneal
-from .branching import WeightWindow
 from .committor import CommittorModel
 from .estimate import RateEstimate
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
+from .pilot import choose_steering
+from .pool import Pool
+from .production import Production, production_round
+from .roots import RootSampler, Steering
 from .settings import Settings
 from .statistics import effective_sample_size, ratio_of_sums
-from .summary import Pool, Production, bootstrap_stream, importance_estimate, sample_paths
+from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
-from .walkers import Propagator, platform_by_name
-from .weighted_paths import PathBatch, run_roots
+from .walkers import platform_by_name
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["ImportanceSamplingRate", "Steering"]
-
-
-@dataclass(frozen=True)
-class Steering:
-    """How production steers its walkers: what the pilot chooses.
-
-    Attributes
-    ----------
-    strength : float
-        Bias strength.
-    window : WeightWindow
-    """
-
-    strength: float
-    window: WeightWindow
+__all__ = ["ImportanceSamplingRate"]
 
 
 class ImportanceSamplingRate:
@@ -124,18 +109,20 @@ class ImportanceSamplingRate:
         RuntimeError
             If no walker leaves A, or B is never reached at any temperature.
         """
-        started, threads = time.monotonic(), torch.get_num_threads()
+        self._task.start_clock()
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the batches are small: more threads only wait for each other
         try:
-            self._train()
+            importance = self._train()
             pool, state = self._equilibrate()
             state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)
             density = self._root_density(pool)
-            steering = self._choose_steering(pool, density)
-            production = self._produce(pool, state, density, steering)
+            sampler = RootSampler(self.system, importance, self.settings, self.platform, pool, density)
+            steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
+            production = self._produce(sampler, state, steering)
         finally:
             torch.set_num_threads(threads)
-        return importance_estimate(self, pool, density, production, steering, time.monotonic() - started)
+        return importance_estimate(self, pool, density, production, steering, self._task.wall_seconds())
 
     def _run_task(self, part: str, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
         """Run or replay a task and add its walker-steps to one part of the cost."""
@@ -149,7 +136,8 @@ class ImportanceSamplingRate:
             )
         return record
 
-    def _train(self) -> None:
+    def _train(self) -> FastImportance:
+        """Train the model down to the temperature of the system; gives what evaluates it from there on."""
         self.progress.stage("training")
         task = partial(self._run_task, "training")
         for temperature, record in anneal(self.system, self.model, self.settings, self.platform, task, self._fresh):
@@ -159,26 +147,22 @@ class ImportanceSamplingRate:
                 sd_ln_I=f"{float(record['sd_log_importance']):.1f}",
             )
         self.model.temperature = self.system.temperature
-        self._importance = FastImportance(self.model, self.system.num_dimensions)
+        return FastImportance(self.model, self.system.num_dimensions)
 
     def _flux_task(self, kind: str, state: FluxState, n_steps: int) -> tuple[Mapping, FluxState]:
+        """The record of one stretch of the flux run, and the state at its end."""
+
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             chunk = run_flux(self.system, state, n_steps, self.platform, int(rng.integers(2**31)), rng)
             return {
                 "exits": chunk.exits.astype(np.float32),
                 "exit_walker": chunk.exit_walker,
-                "frames_last_a": chunk.frames_last_a,
-                "transitions": chunk.transitions,
-                "walker_steps": chunk.walker_steps,
-                "positions": chunk.state.positions,
-                "in_a": chunk.state.in_a,
-                "last_a": chunk.state.last_a,
+                **chunk.record(),
             }
 
         record = self._run_task("flux", kind, compute)
-        end = FluxState(np.asarray(record["positions"]), np.asarray(record["in_a"]), np.asarray(record["last_a"]))
-        return record, end
+        return record, FluxState.from_record(record)
 
     def _equilibrate(self) -> tuple[Pool, FluxState]:
         """Run in A, in stretches of growing length, until the flux out of it no longer drifts."""
@@ -221,107 +205,16 @@ class ImportanceSamplingRate:
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _draw(self, pool: Pool, density: RootDensity, n_roots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Exits drawn as roots, and their starting ln w."""
-        root = density.draw(pool.log_importance, n_roots, rng)
-        return root, -np.log(density(pool.log_importance[root]))
-
-    def _follow(
-        self, pool: Pool, root: np.ndarray, log_weight: np.ndarray, steering: Steering, level: float, seed, rng, **options
-    ) -> PathBatch:
-        """Follow roots with the trained model; options go to :func:`run_roots`."""
-        propagator = Propagator(
-            self.system,
-            self._importance,
-            steering.strength,
-            self.settings.n_slots,
-            self.platform,
-            seed,
-            self.settings.bias_interval,
-        )
-        return run_roots(
-            propagator,
-            self._importance,
-            pool.exits[root].astype(np.float64),
-            level,
-            rng,
-            log_weights=log_weight,
-            window=steering.window,
-            stride=self.settings.stride,
-            max_population=self.settings.max_population,
-            **options,
-        )
-
-    def _choose_steering(self, pool: Pool, density: RootDensity) -> Steering:
-        """The bias strength, then the power of the weight windows, of largest figure of merit."""
-        strengths, powers = self.settings.strengths, self.settings.window_powers
-        self.progress.stage("pilot", len(strengths) + len(powers) - 1)
-        merits: dict[Steering, float] = {}
-        for strength in strengths:
-            steering = Steering(strength, WeightWindow(power=powers[0]))
-            merits[steering] = self._figure_of_merit(pool, density, steering)
-        best = max(merits, key=merits.get)
-        for power in powers[1:]:
-            steering = replace(best, window=WeightWindow(power=power))
-            merits[steering] = self._figure_of_merit(pool, density, steering)
-        if max(merits.values()) == 0.0:
-            raise RuntimeError(
-                f"no walker of the pilot reached B of {self.system.name}, with any bias strength: train longer "
-                "(last_stage_rounds, last_updates), raise pilot_max_steps if paths to B are slow, or check whether B lies "
-                "on the far side of another state"
-            )
-        best = max(merits, key=merits.get)
-        chosen = {"chosen_strength": best.strength, "chosen_power": best.window.power}
-        self.progress.update(0, **chosen, figure_of_merit=f"{merits[best]:.2e}")
-        return best
-
-    def _figure_of_merit(self, pool: Pool, density: RootDensity, steering: Steering) -> float:
-        """1/(relative variance of a root x walker-steps of a root), from one pilot run."""
-        level = self._level(pool, density, steering.window)
-
-        def compute(seed: np.random.SeedSequence) -> Mapping:
-            rng = np.random.default_rng(seed)
-            root, log_weight = self._draw(pool, density, self.settings.pilot_roots, rng)
-            batch = self._follow(pool, root, log_weight, steering, level, seed, rng, max_steps=self.settings.pilot_max_steps)
-            return {
-                "strength": steering.strength,
-                "power": steering.window.power,
-                "contribution": batch.contribution,
-                "root": root,
-                "walker_steps": batch.walker_steps,
-            }
-
-        record = self._run_task("pilot", "pilot", compute)
-        contribution = np.asarray(record["contribution"])
-        ess = effective_sample_size(contribution)
-        # relative variance of one root is n/ess - 1; a pilot with a handful of effective roots proves nothing
-        relative_variance = len(contribution) / ess - 1.0 if ess > 0.0 else np.inf
-        merit = 1.0 / (max(relative_variance, 1e-3) * int(record["walker_steps"]) / len(contribution))
-        tried = {"strength": steering.strength, "power": steering.window.power}
-        self.progress.update(**tried, figure_of_merit=f"{merit:.2e}")
-        return merit
-
-    def _level(self, pool: Pool, density: RootDensity, window: WeightWindow) -> float:
-        """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows."""
-        probability = density(pool.log_importance)
-        scores = window.power * pool.log_importance - np.log(probability)
-        probability = probability / probability.sum()
-        return float(np.log((probability * np.exp(scores - scores.max())).sum()) + scores.max())
-
-    def _produce(self, pool: Pool, state: FluxState, density: RootDensity, steering: Steering) -> Production:
+    def _produce(self, sampler: RootSampler, state: FluxState, steering: Steering) -> Production:
         """Rounds of roots until the whole error is at most the target."""
         self.progress.stage("production")
-        channels = self.system.states.channels
-        production = Production(1 if channels is None else len(channels.names))
-        level = self._level(pool, density, steering.window)
+        production = Production(len(self.system.states.channel_names))
+        level = sampler.level(steering.window)
         n_new, drawn_before = self.settings.production_roots, 0
         while True:
-
-            def compute(seed: np.random.SeedSequence, n_new: int = n_new) -> Mapping:
-                return self._production_round(pool, density, production, steering, level, n_new, seed)
-
+            compute = partial(production_round, sampler, production, steering, level, n_new)
             production.add(self._run_task("production", "production", compute))
-            rate = production.clustered(pool, density)
+            rate = production.clustered(sampler.pool, sampler.density)
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
             self.progress.update(**_reached(total, self.target_error), ess=f"{ess:.0f}")
@@ -335,51 +228,9 @@ class ImportanceSamplingRate:
                 allowed, limit = self.settings.pool_share * self.target_error, rate.pool_limit(total, ess)
                 if limit > allowed:
                     surrogate_error, _ = rate.errors()
-                    state = self._extend_pool(pool, state, surrogate_error * max(allowed / limit, 0.7))
+                    state = self._extend_pool(sampler.pool, state, surrogate_error * max(allowed / limit, 0.7))
                     self.progress.stage("production")
                     drawn_before = production.n_roots
-
-    def _production_round(
-        self,
-        pool: Pool,
-        density: RootDensity,
-        production: Production,
-        steering: Steering,
-        level: float,
-        n_new: int,
-        seed: np.random.SeedSequence,
-    ) -> dict:
-        """Start ``n_new`` roots and go on until few walkers are left; without new roots, until none is."""
-        rng = np.random.default_rng(seed)
-        root, log_weight = self._draw(pool, density, n_new, rng)
-        batch = self._follow(
-            pool,
-            root,
-            log_weight,
-            steering,
-            level,
-            seed,
-            rng,
-            pending=production.pending,
-            first_root=production.n_roots,
-            # the first round is followed to its end, so that whole paths can be shown
-            stop_below=self.settings.n_slots // 2 if n_new and production.n_roots else 0,
-            record_paths=production.n_roots == 0,
-        )
-        touched = np.flatnonzero(batch.contribution + batch.returned)
-        return {
-            "root": root,
-            "start_weight": np.exp(log_weight),
-            "touched": touched,
-            "contribution": batch.contribution[touched],
-            "channel_contribution": batch.channel_contribution[touched],
-            "returned": batch.returned[touched],
-            "arrivals": batch.arrivals,
-            "log_weights": batch.log_weights.astype(np.float32),
-            "walker_steps": batch.walker_steps,
-            **{f"pending_{name}": value for name, value in vars(batch.pending).items()},
-            **sample_paths(batch, self.system),
-        }
 
 
 def _reached(error: float, target: float) -> dict[str, str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from openmm import unit
 
+from .biased_dynamics import mobility
 from .training import SegmentData
 from .walkers import Propagator, SlotContext, Walkers
 
@@ -35,18 +35,9 @@ class SegmentBatch:
     walker_steps: int
 
 
-def _mobility(target: RareEventSystem) -> np.ndarray:
-    """Displacement per force of one step, dt/(friction m), shape (n_atoms, 3), nm/(kJ/mol/nm); 0 where nothing moves."""
-    system = target.system
-    masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
-    per_mass = np.divide(1.0, masses, out=np.zeros_like(masses), where=masses > 0.0)
-    moves = np.arange(3) < target.num_dimensions
-    return target.timestep / target.friction * per_mass[:, None] * moves
-
-
 def noise_of_one_step(target: RareEventSystem) -> np.ndarray:
     """Standard deviation of the noise of one step, shape (n_atoms, 3), nm; 0 where nothing moves."""
-    return np.sqrt(2.0 * target.kt * _mobility(target))
+    return np.sqrt(2.0 * target.kt * mobility(target))
 
 
 def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarray:
@@ -57,7 +48,7 @@ def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarr
         block = positions[first : first + slots.n_slots]
         slots.set_positions(block)
         parts.append(slots.forces()[: len(block)])
-    return np.concatenate(parts) * _mobility(propagator.target)
+    return np.concatenate(parts) * mobility(propagator.target)
 
 
 def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, length: int, seed: int) -> SegmentBatch:

@@ -41,7 +41,7 @@ class Settings:
     pool_share : float
         Largest part of the target error that the pool and the flux may have.
     min_ess : float
-        Effective sample size below which the run goes on, and the answer is called unreliable.
+        Effective sample size below which the run goes on.
     max_walker_steps : int
         Give up beyond this cost.
     equilibration_tries : int

@@ -138,6 +138,11 @@ class States:
                 f"{b.center}; make them smaller or move them apart"
             )
 
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels; "all" where there are none."""
+        return ("all",) if self.channels is None else self.channels.names
+
     def classify(self, positions: np.ndarray) -> np.ndarray:
         """State of every frame.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -70,8 +71,17 @@ class TaskLog:
 
     def __init__(self, recorder: Recorder, seed: int) -> None:
         self._recorder, self._seed = recorder, seed
+        self._recorded_seconds, self._lap = 0.0, time.monotonic()
         self._done: dict[str, list[Mapping]] = {}
         self._count: dict[str, int] = {}
+
+    def start_clock(self) -> None:
+        """A session begins: its wall time counts from here."""
+        self._lap = time.monotonic()
+
+    def wall_seconds(self) -> float:
+        """Wall time so far: of this session, and of earlier ones up to the last task that each recorded."""
+        return self._recorded_seconds + time.monotonic() - self._lap
 
     def __call__(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
         """The record of the next task of this kind: replayed, or computed and recorded."""
@@ -80,8 +90,11 @@ class TaskLog:
         number = self._count[kind] = self._count.get(kind, -1) + 1
         if number < len(self._done[kind]):
             record, self._done[kind][number] = self._done[kind][number], {}  # handed over: large arrays are not kept twice
+            self._recorded_seconds += record.get("wall_seconds", 0.0)  # older runs did not record it
             return record
         seed = np.random.SeedSequence(self._seed, spawn_key=(zlib.crc32(kind.encode()), number))
-        record = compute(seed)
+        result, lap = compute(seed), time.monotonic()
+        record = {**result, "wall_seconds": lap - self._lap}
+        self._recorded_seconds, self._lap = self._recorded_seconds + record["wall_seconds"], lap
         self._recorder.append(kind, record)
         return record

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from .forces import BIAS_GROUP, ImportanceFunction, Observer, bias_force
-from .integrators import BiasedOverdampedLangevinIntegrator, OverdampedLangevinIntegrator, check_system, log_weights
+from .biased_dynamics import biased_dynamics
+from .forces import ImportanceFunction, Observer, PythonBias
+from .integrators import OverdampedLangevinIntegrator, check_system
 from .replication import replicate
 
 if TYPE_CHECKING:
@@ -88,6 +89,23 @@ class Walkers:
         return Walkers(*(np.concatenate(pair) for pair in pairs))
 
 
+class _Watch:
+    """Calls an observer from inside OpenMM, which hands on nothing but the text of what it raises.
+
+    What OpenMM calls must not refer to the Context: Python cannot see, and so never frees, a circle through OpenMM.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer, self.failure = observer, None
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        try:
+            return self.observer(positions)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
 class SlotContext:
     """One Context that holds ``n_slots`` independent copies of a system, with an optional bias.
 
@@ -106,6 +124,8 @@ class SlotContext:
         Sees the positions ``(n_slots, n_atoms, 3)`` before every step; see :class:`openmm_rare.forces.PythonBias`.
     bias_interval : int
         Steps for which a gradient of ln I is kept.
+    backend : str
+        A key of :data:`openmm_rare.biased_dynamics.BACKENDS`.
     """
 
     def __init__(
@@ -118,28 +138,26 @@ class SlotContext:
         strength: float = 1.0,
         observer: Observer | None = None,
         bias_interval: int = 1,
+        backend: str = "python",
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         self.biased = importance is not None and strength > 0.0
         check_system(target.system)
         system = replicate(target.system, n_slots)
-        self._observer, self._failure, self._refresh = observer, None, None
-        if self.biased or observer is not None:
-            watch = None if observer is None else self._watch
-            force, self._refresh = bias_force(
-                importance if self.biased else None, target.kt, n_slots, watch, bias_interval
-            )
-            if not self.biased:  # unbiased dynamics evaluates group 0 only, and the observer must be called
-                force.setForceGroup(0)
-            system.addForce(force)
-        dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
+        self._watch = watch = None if observer is None else _Watch(observer)
         if self.biased:
-            self.integrator = BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=BIAS_GROUP, strength=strength)
+            self._dynamics = biased_dynamics(backend, target, n_slots, int(seed), importance, strength, watch, bias_interval)
+            self.integrator = self._dynamics.integrator
+            system.addForce(self._dynamics.force)
         else:
-            self.integrator = OverdampedLangevinIntegrator(*dynamics)
-        self.integrator.setRandomNumberSeed(int(seed))
+            self.integrator = OverdampedLangevinIntegrator(
+                target.temperature, target.friction, target.timestep, target.num_dimensions
+            )
+            self.integrator.setRandomNumberSeed(int(seed))
+            if watch is not None:
+                look = PythonBias(None, target.kt, n_slots, watch)
+                system.addForce(openmm.PythonForce(look))
         self.context = openmm.Context(system, self.integrator, platform_by_name(platform))
-        self._zeros = np.zeros((n_slots * self.n_atoms, 3))
         self._slots = np.repeat(target.positions[None], n_slots, axis=0)
         self.set_positions(self._slots)
 
@@ -147,25 +165,16 @@ class SlotContext:
         """Put positions ``(m, n_atoms, 3)``, m <= n_slots, into the first m slots, with weight 1."""
         self._slots[: len(positions)] = positions
         self.context.setPositions(self._slots.reshape(-1, 3))
-        if self._refresh is not None:
-            self._refresh()
         if self.biased:
-            self.context.setVelocities(self._zeros)
+            self._dynamics.restart(self.context)
 
     def step(self, n_steps: int) -> None:
         """Advance all slots; what the observer raises is raised here as it was."""
         try:
             self.integrator.step(n_steps)
         except openmm.OpenMMException:
-            if self._failure is not None:
-                raise self._failure from None
-            raise
-
-    def _watch(self, positions: np.ndarray) -> np.ndarray:
-        try:
-            return self._observer(positions)
-        except Exception as error:  # OpenMM would hand on its text only
-            self._failure = error
+            if self._watch is not None and self._watch.failure is not None:
+                raise self._watch.failure from None
             raise
 
     def positions(self) -> np.ndarray:
@@ -181,70 +190,76 @@ class SlotContext:
 
     def log_weights(self) -> np.ndarray:
         """ln w accumulated since :meth:`set_positions`, shape ``(n_slots,)``; zeros without a bias."""
-        return log_weights(self.context, self.n_slots) if self.biased else np.zeros(self.n_slots)
+        return self._dynamics.log_weights(self.context) if self.biased else np.zeros(self.n_slots)
 
 
-class _AbsorbingSlots:
-    """Slots whose walkers are tested for A and B at every tested frame and stop where they arrive.
+class _ArrivalTest:
+    """Tests walkers for A and B at every tested frame, and tells which of them still run.
 
-    The test sits in the callback of the bias force: it sees every frame before the walkers move on. An arrived walker
-    feels no bias from then on, so its weight is final although its slot moves on.
+    It is called back with every frame before the walkers move on. A walker that has arrived feels no bias from then on, so
+    its weight is final although its slot moves on.
+
+    Attributes
+    ----------
+    running : ndarray of bool, shape (n_slots,)
+    labels, status, steps : ndarray, shape (n_slots,)
+        Channel label, state (0 while running) and steps until the arrival.
+    arrivals : ndarray, shape (n_slots, n_atoms, 3), nm
+        Frames of arrival.
     """
 
-    def __init__(
-        self,
-        target: RareEventSystem,
-        n_slots: int,
-        platform: str,
-        seed: int,
-        importance: ImportanceFunction | None,
-        strength: float,
-        bias_interval: int,
-    ) -> None:
-        self.target = target
-        self.slots = SlotContext(
-            target, n_slots, platform, seed, importance, strength, self._observe, bias_interval
-        )
-        self._frame = 0
-        self._running = np.zeros(n_slots, dtype=bool)
+    def __init__(self, target: RareEventSystem, n_slots: int) -> None:
+        self._target, self._n_slots = target, n_slots
+        self.restart(np.zeros(0, dtype=np.int64), 0)
 
-    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
-        """Move walkers until they arrive, at most ``n_steps``; returns end, log_weight, status, labels, steps."""
-        n = len(positions)
-        self._running[:] = False
-        self._running[:n] = True
-        self._labels = np.zeros(len(self._running), dtype=np.int64)
-        self._labels[:n] = labels
-        self._status = np.zeros(len(self._running), dtype=np.int8)
-        self._steps = np.full(len(self._running), n_steps, dtype=np.int64)
-        self._arrivals = np.zeros((len(self._running), self.slots.n_atoms, 3))
-        self._frame = 0
-        self.slots.set_positions(positions)
-        self.slots.step(n_steps)
-        end = self.slots.positions()
-        self._frame = n_steps
-        self._test(end)
-        end = np.where(self._status[:n, None, None] > 0, self._arrivals[:n], end[:n])
-        return end, self.slots.log_weights()[:n], self._status[:n], self._labels[:n], self._steps[:n]
+    def restart(self, labels: np.ndarray, n_steps: int) -> None:
+        """Begin a stretch of ``n_steps`` with as many walkers as there are labels."""
+        n, self._frame = len(labels), 0
+        self.running = np.arange(self._n_slots) < n
+        self.labels = np.zeros(self._n_slots, dtype=np.int64)
+        self.labels[:n] = labels
+        self.status = np.zeros(self._n_slots, dtype=np.int8)
+        self.steps = np.full(self._n_slots, n_steps, dtype=np.int64)
+        self.arrivals = np.zeros((self._n_slots, *self._target.positions.shape))
 
-    def _observe(self, positions: np.ndarray) -> np.ndarray:
-        if self._frame > 0 and self._frame % self.target.check_interval == 0:
-            self._test(positions)
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        if self._frame > 0 and self._frame % self._target.check_interval == 0:
+            self.test(positions)
         self._frame += 1
-        return np.flatnonzero(self._running)
+        return np.flatnonzero(self.running)
 
-    def _test(self, positions: np.ndarray) -> None:
-        running = np.flatnonzero(self._running)
+    def test(self, positions: np.ndarray) -> None:
+        """Look at a frame of all slots."""
+        running = np.flatnonzero(self.running)
         frames = positions if len(running) == len(positions) else positions[running]
-        require_finite(frames, self.target)
-        status, self._labels[running] = self.target.states.observe(frames, self._labels[running])
+        require_finite(frames, self._target)
+        status, self.labels[running] = self._target.states.observe(frames, self.labels[running])
         arrived = status > 0
         if arrived.any():
             where = running[arrived]
-            self._status[where] = status[arrived]
-            self._steps[where] = self._frame
-            self._arrivals[where] = frames[arrived]
-            self._running[where] = False
+            self.status[where] = status[arrived]
+            self.steps[where] = self._frame
+            self.arrivals[where] = frames[arrived]
+            self.running[where] = False
+
+
+class _AbsorbingSlots:
+    """Slots whose walkers stop where they arrive in A or B."""
+
+    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, **bias) -> None:
+        self._test = _ArrivalTest(target, n_slots)
+        self._slots = SlotContext(target, n_slots, platform, seed, observer=self._test, **bias)
+
+    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+        """Move walkers until they arrive, at most ``n_steps``; returns end, log_weight, status, labels, steps."""
+        n, test = len(positions), self._test
+        test.restart(labels, n_steps)
+        self._slots.set_positions(positions)
+        self._slots.step(n_steps)
+        end = self._slots.positions()
+        test.test(end)
+        end = np.where(test.status[:n, None, None] > 0, test.arrivals[:n], end[:n])
+        return end, self._slots.log_weights()[:n], test.status[:n], test.labels[:n], test.steps[:n]
 
 
 @dataclass(frozen=True)
@@ -285,6 +300,8 @@ class Propagator:
         The same seed gives the same trajectories on the Reference platform.
     bias_interval : int
         Steps for which a gradient of ln I is kept.
+    backend : str
+        A key of :data:`openmm_rare.biased_dynamics.BACKENDS`.
     """
 
     def __init__(
@@ -296,8 +313,9 @@ class Propagator:
         platform: str,
         seed: np.random.SeedSequence,
         bias_interval: int = 1,
+        backend: str = "python",
     ) -> None:
-        self.bias_interval = bias_interval
+        self.bias_interval, self.backend = bias_interval, backend
         self.target, self.importance, self.strength = target, importance, strength
         self.n_slots, self.platform, self._seed = n_slots, platform, seed
         self._contexts: dict[int, _AbsorbingSlots] = {}
@@ -332,9 +350,10 @@ class Propagator:
                 size,
                 self.platform,
                 int(seed.generate_state(1)[0] >> 1),
-                self.importance,
-                self.strength,
+                importance=self.importance,
+                strength=self.strength,
                 # for a handful of walkers a step costs its Python calls alone: the last, slow ones keep gradients longer
-                self.bias_interval if size > _FEW else 5 * self.bias_interval,
+                bias_interval=self.bias_interval if size > _FEW else 5 * self.bias_interval,
+                backend=self.backend,
             )
         return self._contexts[size]

@@ -113,6 +113,39 @@ class _Tally:
         )
 
 
+class _Population:
+    """Walkers under way, their ancestry, and those that wait for a slot.
+
+    Attributes
+    ----------
+    active, waiting : Walkers
+    parents : ndarray of int, shape (n_active,)
+        Row of each active walker in the block before; -1 for a new root.
+    """
+
+    def __init__(self, waiting: Walkers, pending: Walkers | None) -> None:
+        self.waiting = waiting
+        self.active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
+        self.parents = np.full(len(self.active), -1, dtype=np.int64)
+
+    def goes_on(self, stop_below: int) -> bool:
+        """Whether a root waits, or at least ``stop_below`` walkers (or one) are under way."""
+        return len(self.waiting) > 0 or len(self.active) >= max(stop_below, 1)
+
+    def admit(self, n_slots: int) -> None:
+        """Start waiting walkers in the free slots once a fifth of the slots is free."""
+        room = max(0, n_slots - len(self.active)) if len(self.active) <= 0.8 * n_slots else 0
+        newcomers = min(room, len(self.waiting))
+        self.active = self.active.join(self.waiting.take(np.arange(newcomers)))
+        self.parents = np.concatenate([self.parents, np.full(newcomers, -1, dtype=np.int64)])
+        self.waiting = self.waiting.take(np.arange(newcomers, len(self.waiting)))
+
+    def replace(self, walkers: Walkers, parents: np.ndarray, log_weights: np.ndarray) -> None:
+        """Go on with copies of the rows ``parents`` of ``walkers``, with new ln w."""
+        self.parents, self.active = parents, walkers.take(parents)
+        self.active.log_weights[:] = log_weights
+
+
 def run_roots(
     propagator: Propagator,
     importance: ImportanceFunction,
@@ -167,37 +200,28 @@ def run_roots(
     -------
     PathBatch
     """
-    window = window or WeightWindow()
-    stride = max(1, round(stride / propagator.target.check_interval)) * propagator.target.check_interval
-    channels = propagator.target.states.channels
+    target, window = propagator.target, window or WeightWindow()
+    stride = max(1, round(stride / target.check_interval)) * target.check_interval
     history = PathHistory() if record_paths else None
-    waiting = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
-    tally = _Tally(first_root + len(roots), 1 if channels is None else len(channels.names))
-    at_start = propagator.target.states.classify(waiting.positions)
-    tally.arrive(waiting.take(at_start > 0), at_start[at_start > 0])
-    waiting = waiting.take(at_start == 0)
-    active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
-    parents = np.full(len(active), -1, dtype=np.int64)
-    while len(waiting) or len(active) >= max(stop_below, 1):
-        room = max(0, propagator.n_slots - len(active)) if len(active) <= 0.8 * propagator.n_slots else 0
-        newcomers = min(room, len(waiting))
-        active = active.join(waiting.take(np.arange(newcomers)))
-        parents = np.concatenate([parents, np.full(newcomers, -1, dtype=np.int64)])
-        waiting = waiting.take(np.arange(newcomers, len(waiting)))
-        block = propagator.advance(active, stride)
+    tally = _Tally(first_root + len(roots), len(target.states.channel_names))
+    started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
+    at_start = target.states.classify(started.positions)
+    tally.arrive(started, at_start)
+    population = _Population(started.take(at_start == 0), pending)
+    while population.goes_on(stop_below):
+        population.admit(propagator.n_slots)
+        block = propagator.advance(population.active, stride)
         tally.walker_steps += block.walker_steps
         tally.arrive(block.walkers, block.status)
         log_importance = importance.log_importance(block.walkers.positions)
         if history is not None:
-            values = propagator.target.states.variables(block.walkers.positions)
-            history.add(np.column_stack([values, log_importance]), parents, block.status == IN_B)
+            values = np.column_stack([target.states.variables(block.walkers.positions), log_importance])
+            history.add(values, population.parents, block.status == IN_B)
         going = np.flatnonzero(block.status == 0)
         if max_steps is not None:
             going = going[block.walkers.clocks[going] < max_steps]
         survivors, log_w = window.branch(
             block.walkers.log_weights[going], log_importance[going], log_level, max_population, rng
         )
-        parents = going[survivors]
-        active = block.walkers.take(parents)
-        active.log_weights[:] = log_w
-    return tally.batch(active, history)
+        population.replace(block.walkers, going[survivors], log_w)
+    return tally.batch(population.active, history)

@@ -155,6 +155,33 @@ def test_resumed_run_is_bit_for_bit_the_uninterrupted_one(finished, lives):
     assert {kind: len(v) for kind, v in second._records.items()} == {k: len(v) for k, v in complete._records.items()}
 
 
+def as_if_slow(recorder, seconds):
+    """A recorder with the same records, each of whose tasks took so many seconds."""
+    return {kind: [{**record, "wall_seconds": seconds} for record in records] for kind, records in recorder._records.items()}
+
+
+def test_wall_time_counts_every_session(finished):
+    run, estimate, recorder = finished
+    recorded = sum(record["wall_seconds"] for records in recorder._records.values() for record in records)
+    assert 0.5 * estimate.wall_seconds < recorded <= estimate.wall_seconds
+    records = as_if_slow(recorder, 1000.0)
+    before = 1000.0 * (sum(map(len, records.values())) - 1)
+    records["production"].pop()  # the last task is left to a second session
+    settings = {"settings": CHEAP, "recorder": Fragile(records, lives=1)}
+    continued = ImportanceSamplingRate(run.system, 0.1, 5, **settings).run()
+    assert before < continued.wall_seconds < before + 1000.0
+    again = ImportanceSamplingRate(run.system, 0.1, 5, **settings).run()
+    assert before < again.wall_seconds < before + 1000.0
+
+
+def test_wall_time_of_brute_force_counts_every_session():
+    system, recorder = double_well_1d.build(temperature=300.0, barrier=5.0), Memory()
+    BruteForceRate(system, 0.2, seed=3, settings=CHEAP, recorder=recorder).run()
+    slow = Fragile(as_if_slow(recorder, 1000.0), lives=0)
+    before = 1000.0 * len(slow.load("brute_force"))
+    assert before < BruteForceRate(system, 0.2, seed=3, settings=CHEAP, recorder=slow).run().wall_seconds < before + 1000.0
+
+
 def test_another_seed_gives_another_answer(finished):
     run, estimate, _ = finished
     other = ImportanceSamplingRate(run.system, 0.1, seed=6, settings=CHEAP, model=run.model).run()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from openmm_rare.biased_dynamics import BACKENDS
 from openmm_rare.flux import FluxState, run_flux
-from openmm_rare.forces import PythonBias, bias_force
+from openmm_rare.forces import PythonBias
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d, two_channel_2d
 from openmm_rare.walkers import Propagator, SlotContext, Walkers, platform_by_name
@@ -34,15 +35,15 @@ def walkers_at(x, n):
     return Walkers.start(positions, np.arange(n))
 
 
-def outcome(bias, n=4000, strength=1.0, platform="Reference", seed=2, x=-0.1, n_steps=60):
+def outcome(bias, n=4000, strength=1.0, platform="Reference", seed=2, x=-0.1, n_steps=60, backend="python"):
     system = double_well_1d.build(temperature=HOT)
-    propagator = Propagator(system, bias, strength, n, platform, np.random.SeedSequence(seed))
+    propagator = Propagator(system, bias, strength, n, platform, np.random.SeedSequence(seed), backend=backend)
     return propagator.advance(walkers_at(x, n), n_steps)
 
 
 def test_bias_force_is_minus_the_gradient_of_its_energy():
     system = double_well_1d.build(temperature=HOT)
-    slots = SlotContext(system, 3, "Reference", 1, LinearBias(7.0))
+    slots = SlotContext(system, 3, "Reference", 1, LinearBias(7.0), backend="custom_integrator")
     positions = np.zeros((3, 1, 3))
     positions[:, 0, 0] = [-0.2, 0.0, 0.3]
     slots.set_positions(positions)
@@ -75,8 +76,10 @@ def test_walkers_left_out_feel_no_bias():
         assert energy == pytest.approx(-2.0 * 6.0 * state.getPositions(asNumpy=True)._value[expected, 0].sum())
 
 
-def test_weights_have_mean_one_and_undo_the_bias(platform):
-    biased, plain = outcome(LinearBias(6.0), platform=platform), outcome(None, platform=platform, seed=3)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_have_mean_one_and_undo_the_bias(platform, backend):
+    biased = outcome(LinearBias(6.0), platform=platform, backend=backend)
+    plain = outcome(None, platform=platform, seed=3)
     weights = np.exp(biased.walkers.log_weights)
     mean, error = mean_and_stderr(weights)
     assert_within(mean, 1.0, error)
@@ -215,4 +218,4 @@ def test_unknown_platform_and_backend():
     with pytest.raises(ValueError, match="this machine has Reference"):
         platform_by_name("Quantum")
     with pytest.raises(ValueError, match="choose one of python"):
-        bias_force(None, 1.0, 1, backend="abacus")
+        SlotContext(double_well_1d.build(temperature=HOT), 1, "Reference", 1, LinearBias(1.0), backend="abacus")

@@ -2,12 +2,14 @@
 
     python examples/validation/coverage.py two_channel_2d --repeats 100
     python examples/validation/coverage.py lj7 --repeats 40
+    python examples/validation/coverage.py double_well_1d --temperature "900 K" --brute-force
 
 The truth is the exact rate where there is one, and otherwise a brute-force rate that is computed first; its error then
 widens the intervals. Unless told --train-each, all repeats share one model: what varies is everything that is random
 after training, which is what the error bar claims to cover. Everything is kept in a folder beside the result
 (coverage_SYSTEM/ for coverage_SYSTEM.json), so that the same command continues after an interruption, also with more
-repeats. The channel fractions of the repeats are tested too, where they are known.
+repeats. The channel fractions of the repeats are tested too, where they are known. With --brute-force it is the error bar
+of counted transitions that is tested.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 from truth import EXACT_SYSTEMS, Truth, exact
 
-from openmm_rare import CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings
+from openmm_rare import BruteForceRate, CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings
 from openmm_rare.files import write_json
 from openmm_rare.progress import TerminalProgress
 from openmm_rare.systems import BUILDERS, build, lj7
@@ -59,22 +61,31 @@ QUANTILE = 1.96
 
 @dataclass(frozen=True)
 class Job:
-    """One repeat, as a worker process receives it; without a model it trains its own."""
+    """One repeat, as a worker process receives it; without a model it trains its own, if it needs one."""
 
     name: str
     temperature_k: float
     target_error: float
     seed: int
+    brute_force: bool
     model: str | None
+
+
+def sampler(job: Job) -> ImportanceSamplingRate | BruteForceRate:
+    """What computes the rate of one repeat."""
+    system = build(job.name, temperature=job.temperature_k)
+    if job.brute_force:
+        return BruteForceRate(system, job.target_error, job.seed, settings=CHEAP)
+    model = None if job.model is None else CommittorModel.load(job.model, system.fingerprint())
+    return ImportanceSamplingRate(
+        system, job.target_error, job.seed, settings=CHEAP if model is None else TRAINED, model=model
+    )
 
 
 def repeat(job: Job) -> dict:
     """Compute the rate once; a failed run is an outcome as well."""
-    system = build(job.name, temperature=job.temperature_k)
-    model = None if job.model is None else CommittorModel.load(job.model, system.fingerprint())
-    settings = CHEAP if model is None else TRAINED
     try:
-        estimate = ImportanceSamplingRate(system, job.target_error, job.seed, settings=settings, model=model).run()
+        estimate = sampler(job).run()
     except (RuntimeError, FloatingPointError) as error:
         return {"seed": job.seed, "failure": str(error)}
     left_out = ("system", "method", "temperature_k", "versions", "no_reweighting", "platform")
@@ -107,7 +118,7 @@ def summarize(lines: list[dict], truth: Truth) -> dict:
     inside, z = covered(done, truth), np.array([score(line, truth) for line in done])
     rate = np.array([line["rate_per_ps"] for line in done])
     reliable = np.array([line["reliable"] for line in done])
-    weight_z = [(line["mean_weight"] - 1.0) / line["mean_weight_stderr"] for line in done]
+    weight_z = [(line["mean_weight"] - 1.0) / line["mean_weight_stderr"] for line in done if line["mean_weight_stderr"]]
     return outcome | {
         "contained": int(inside.sum()),
         "fraction": float(inside.mean()),
@@ -118,7 +129,7 @@ def summarize(lines: list[dict], truth: Truth) -> dict:
         "mean_relative_error": float(np.mean([line["rate_stderr"] / line["rate_per_ps"] for line in done])),
         "mean_z": float(z.mean()),
         "sd_z": float(z.std(ddof=1)) if len(z) > 1 else None,
-        "mean_weight_z": mean_and_stderr(np.array(weight_z)),
+        "mean_weight_z": mean_and_stderr(np.array(weight_z)) if weight_z else None,
         "channels_z": channel_scores(done, truth),
         "mean_walker_steps": float(np.mean([line["walker_steps"] for line in done])),
         "mean_wall_seconds": float(np.mean([line["wall_seconds"] for line in done])),
@@ -172,7 +183,9 @@ def parse_arguments() -> argparse.Namespace:
     heat.add_argument("--kt", type=float, help=f"lj7 only: kT in epsilon; default {LJ7_KT}")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1000, help="repeat i has SEED + i; training and reference have SEED")
-    parser.add_argument("--train-each", action="store_true", help="train anew in every repeat")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--train-each", action="store_true", help="train anew in every repeat")
+    kind.add_argument("--brute-force", action="store_true", help="count transitions in every repeat")
     parser.add_argument("--reference-error", type=float, default=0.02, help="of the brute-force rate, where none is exact")
     parser.add_argument("--out", type=Path, help="default: coverage_SYSTEM.json")
     arguments = parser.parse_args()
@@ -242,7 +255,7 @@ def main() -> None:
     system = problem(arguments)
     out = arguments.out or Path(f"coverage_{system.name}.json")
     folder = out.with_suffix("")
-    setup = {name: vars(arguments)[name] for name in ("target_error", "seed", "train_each", "reference_error")}
+    setup = {name: vars(arguments)[name] for name in ("target_error", "seed", "train_each", "brute_force", "reference_error")}
     fixed = {"temperature_k": system.temperature, "fingerprint": system.fingerprint(), "settings": asdict(CHEAP)}
     claim_folder(folder, setup | fixed)
     if system.name in EXACT_SYSTEMS:
@@ -253,12 +266,13 @@ def main() -> None:
         )
         truth = Truth("brute force", counted.rate_per_ps, counted.rate_stderr)
     model = None
-    if not arguments.train_each:
+    if not (arguments.train_each or arguments.brute_force):
         computed(folder / "model", system, target_error=0.3, seed=arguments.seed, settings=CHEAP)
         model = str(folder / "model" / "model.npz")
     lines = read_lines(folder / "repeats.jsonl")
     seeds = set(range(arguments.seed + 1, arguments.seed + 1 + arguments.repeats)) - {line["seed"] for line in lines}
-    jobs = [Job(system.name, system.temperature, arguments.target_error, seed, model) for seed in sorted(seeds)]
+    fixed_part = (system.name, system.temperature, arguments.target_error)
+    jobs = [Job(*fixed_part, seed, arguments.brute_force, model) for seed in sorted(seeds)]
     with open(folder / "repeats.jsonl", "a", encoding="utf8") as stream:
         for line in tqdm(run_jobs(jobs, arguments.processes), total=len(jobs), desc="repeats", smoothing=0):
             stream.write(json.dumps(line) + "\n")
