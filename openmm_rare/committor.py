@@ -80,7 +80,13 @@ class CommittorModel(nn.Module):
 
     def logit(self, positions: Tensor) -> Tensor:
         """Logit q of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
-        return self.network(self.features(positions))[:, 0]
+        return self._logit(self.features(positions))
+
+    def _logit(self, features: Tensor) -> Tensor:
+        logit = self.network(features)[:, 0]
+        for column in self.descriptor.in_logit:
+            logit = logit + self.feature_mean[column] + self.feature_scale[column] * features[:, column]
+        return logit
 
     def features(self, positions: Tensor) -> Tensor:
         """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
@@ -88,7 +94,7 @@ class CommittorModel(nn.Module):
 
     def from_features(self, features: Tensor) -> Tensor:
         """ln I, shape ``(n,)``, of standardized features."""
-        return nn.functional.logsigmoid(self.network(features)[:, 0])
+        return nn.functional.logsigmoid(self._logit(features))
 
     def forward(self, positions: Tensor) -> Tensor:
         """Return ln I of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""

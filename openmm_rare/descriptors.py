@@ -21,9 +21,12 @@ class Descriptor(nn.Module):
     ----------
     n_features : int
         Number of columns that :meth:`forward` returns.
+    in_logit : tuple of int
+        Columns that a model adds to its logit as they are, because they are known to be part of it.
     """
 
     n_features: int
+    in_logit: tuple[int, ...] = ()
 
     def forward(self, positions: Tensor) -> Tensor:
         """Return the features, shape ``(n_walkers, n_features)``, of positions ``(n_walkers, n_atoms, 3)`` in nm."""
@@ -102,6 +105,37 @@ class CoordinationMoments(Coordination):
         return torch.stack([(deviation**2).mean(1), (deviation**3).mean(1)], 1)
 
 
+class DiscGap(CoordinationMoments):
+    r"""How far the two moments of :class:`CoordinationMoments` lie outside a disc: :math:`\ln[\max(\rho - R, 0) + \delta]`.
+
+    For a disc that is state A. Next to A the committor grows like the distance from it (in discrete time like the distance
+    plus about 0.6 of a step), so that its logarithm is steeper there than a network makes it from smooth features. A model
+    adds this one to its logit: the rest that it has to learn is smooth.
+
+    Parameters
+    ----------
+    n_atoms : int
+    radius : float
+        Of the coordination numbers, nm.
+    center : sequence of two float
+    disc_radius, offset : float
+        R and :math:`\delta`, in the unit of the moments.
+    """
+
+    def __init__(self, n_atoms: int, radius: float, center: Sequence[float], disc_radius: float, offset: float) -> None:
+        super().__init__(n_atoms, radius)
+        self.center, self.disc_radius, self.offset = tuple(map(float, center)), float(disc_radius), float(offset)
+        if len(self.center) != 2 or self.offset <= 0.0:
+            raise ValueError(f"a disc gap needs a center of two numbers and a positive offset, not {center} and {offset}")
+        self.n_features, self.in_logit = 1, (0,)
+
+    def from_squared_distances(self, r2: Tensor) -> Tensor:
+        """Logarithm of the distance ``(n_walkers, 1)``."""
+        away = super().from_squared_distances(r2) - torch.tensor(self.center, dtype=r2.dtype)
+        gap = torch.linalg.vector_norm(away, dim=1, keepdim=True) - self.disc_radius
+        return torch.log(gap.clamp(min=0.0) + self.offset)
+
+
 class Coordinates(Descriptor):
     """Chosen Cartesian coordinates divided by a scale, optionally multiplied by a fixed matrix."""
 
@@ -144,7 +178,9 @@ class Concatenate(Descriptor):
     def __init__(self, parts: Sequence[Descriptor]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
-        self.n_features = sum(part.n_features for part in parts)
+        first = [sum(part.n_features for part in parts[:index]) for index in range(len(parts) + 1)]
+        self.n_features = first[-1]
+        self.in_logit = tuple(start + column for start, part in zip(first, parts, strict=False) for column in part.in_logit)
 
     def forward(self, positions: Tensor) -> Tensor:
         """Features of all parts, in their order."""
@@ -163,6 +199,10 @@ _KINDS = {
     "sorted_distances": (lambda n, spec: PairDistances(n, sort=True), set()),
     "coordination": (lambda n, spec: Coordination(n, spec["radius"], bool(spec.get("sorted", False))), {"radius", "sorted"}),
     "coordination_moments": (lambda n, spec: CoordinationMoments(n, spec["radius"]), {"radius"}),
+    "disc_gap": (
+        lambda n, spec: DiscGap(n, spec["radius"], spec["center"], spec["disc_radius"], spec["offset"]),
+        {"radius", "center", "disc_radius", "offset"},
+    ),
     "coordinates": (
         lambda n, spec: Coordinates(spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix")),
         {"columns", "scale", "matrix"},
@@ -182,7 +222,8 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
     ----------
     spec : dict
         ``{"kind": ...}`` and the keys of that kind: ``pair_distances``; ``sorted_distances``; ``coordination``
-        (``radius`` in nm, ``sorted``); ``coordination_moments`` (``radius``); ``coordinates`` (``columns`` of the
+        (``radius`` in nm, ``sorted``); ``coordination_moments`` (``radius``); ``disc_gap`` (``radius``, and
+        ``center``, ``disc_radius`` and ``offset`` in the plane of the moments); ``coordinates`` (``columns`` of the
         flattened positions, ``scale`` in nm, ``matrix``); ``dihedrals`` (``atoms``, lists of four indices);
         ``concatenate`` (``parts``, a list of specifications).
     n_atoms : int

@@ -16,7 +16,15 @@ import numpy as np
 import torch
 
 from .committor import CommittorModel
-from .descriptors import Concatenate, Coordinates, Coordination, CoordinationMoments, Descriptor, PairDistances
+from .descriptors import (
+    Concatenate,
+    Coordinates,
+    Coordination,
+    CoordinationMoments,
+    Descriptor,
+    DiscGap,
+    PairDistances,
+)
 
 __all__ = ["FastImportance"]
 
@@ -59,7 +67,9 @@ class _PairFeatures:
         if self.radii:
             self._count_neighbors()
         for part, rows in self._rows(features):
-            if isinstance(part, CoordinationMoments):
+            if isinstance(part, DiscGap):
+                self._gap(part, rows[0])
+            elif isinstance(part, CoordinationMoments):
                 self._moments(self.coordination[self.radii.index(part.radius)], rows)
             elif isinstance(part, Coordination):
                 radius = self.radii.index(part.radius)
@@ -100,6 +110,22 @@ class _PairFeatures:
         square *= deviation
         np.matmul(self.average, square, out=rows[1])
 
+    def _gap(self, part: DiscGap, row: np.ndarray) -> None:
+        """Write the logarithm of the distance from the disc."""
+        away, distance = self._away_from(part)
+        np.subtract(distance, np.float32(part.disc_radius), out=row)
+        np.maximum(row, np.float32(0.0), out=row)
+        row += np.float32(part.offset)
+        np.log(row, out=row)
+
+    def _away_from(self, part: DiscGap) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors (2, walker) from the center of the disc to the moments, and their lengths."""
+        coordination = self.coordination[self.radii.index(part.radius)]
+        away = np.empty((2, coordination.shape[1]), dtype=np.float32)
+        self._moments(coordination, away)
+        away -= np.array(part.center, dtype=np.float32)[:, None]
+        return away, np.hypot(*away)
+
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
         # slope: the gradient with respect to half of each squared distance, whose own gradient is the pair vector
         slope = self._coordination_slope(gradient) if self.radii else np.zeros_like(self.r2)
@@ -123,8 +149,11 @@ class _PairFeatures:
         for part, piece in self._rows(gradient):
             if isinstance(part, Coordination) and not part.sort:
                 radius = self.radii.index(part.radius)
-                moments = isinstance(part, CoordinationMoments)
-                by_atom[radius] += self._moments_gradient(self.coordination[radius], piece) if moments else piece
+                if isinstance(part, DiscGap):
+                    piece = self._gap_gradient(part, piece[0])
+                if isinstance(part, CoordinationMoments):
+                    piece = self._moments_gradient(self.coordination[radius], piece)
+                by_atom[radius] += piece
         for steepness, numbers in zip(self.steepness, by_atom, strict=True):
             numbers *= np.float32(-8.0) * steepness
         by_pair = self.incidence @ by_atom
@@ -134,6 +163,13 @@ class _PairFeatures:
         for _ in range(3):
             slope *= self.r2
         return slope
+
+    def _gap_gradient(self, part: DiscGap, gradient: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the moments (2, walker), given that of the logarithm; zero inside the disc."""
+        away, distance = self._away_from(part)
+        gap = distance - np.float32(part.disc_radius)
+        slope = np.where(gap > 0.0, gradient / ((gap + np.float32(part.offset)) * np.maximum(distance, 1e-30)), 0.0)
+        return away * slope.astype(np.float32)
 
     def _moments_gradient(self, coordination: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Gradient with respect to the coordination numbers, given that of the two moments."""
@@ -228,6 +264,7 @@ class FastImportance:
     def __init__(self, model: CommittorModel, num_dimensions: int = 3) -> None:
         frozen = model.copy()
         self.features = _features(frozen.descriptor, num_dimensions)
+        self.in_logit = list(frozen.descriptor.in_logit)
         linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
         self.weights = [layer.weight.detach().clone() for layer in linear]
         self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]
@@ -249,9 +286,11 @@ class FastImportance:
         for start in range(0, len(positions), _BLOCK):
             logit, sums = self._logit(positions[start : start + _BLOCK])
             value[start : start + _BLOCK] = _log_sigmoid(logit)
-            slope = self.weights[-1].T * torch.sigmoid(-logit)
+            outer = torch.sigmoid(-logit)
+            slope = self.weights[-1].T * outer
             for weight, total in zip(self.weights[-2::-1], sums[::-1], strict=True):
                 slope = weight.T @ torch.ops.aten.silu_backward(slope, total)
+            slope[self.in_logit] += outer
             self.features.backward(slope.numpy(), gradient[start : start + _BLOCK])
         return value, gradient
 
@@ -260,11 +299,11 @@ class FastImportance:
         # Memory of torch is aligned: of other memory its products could differ from run to run in the last bit.
         value = torch.empty(self.weights[0].shape[1], len(positions))
         self.features.forward(positions, value.numpy())
-        sums = []
+        known, sums = value[self.in_logit].sum(0), []
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             sums.append(torch.addmm(bias, weight, value))
             value = torch.nn.functional.silu(sums[-1])
-        return self.weights[-1] @ value + self.biases[-1], sums
+        return self.weights[-1] @ value + self.biases[-1] + known, sums
 
 
 def _log_sigmoid(logit: torch.Tensor) -> np.ndarray:

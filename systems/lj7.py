@@ -46,6 +46,8 @@ CENTERS: dict[str, tuple[float, float]] = {
 CHANNEL_NAMES: tuple[str, ...] = ("direct_left", "direct_right", "through_c1_left", "through_c1_right")
 RADIUS_C1: float = 0.10
 """Of the disc around C1 in (mu2, mu3) that a path must visit to count as "through C1"."""
+GAP_OFFSET: float = 0.004
+"""Of the descriptor's distance from A: 0.6 of how far (mu2, mu3) moves in one step between 300 and 600 K."""
 _NEAR_B = 0.2  # handedness is evaluated this close to C2, which spares it everywhere else
 
 
@@ -168,7 +170,14 @@ def build(
             "parts": [
                 {"kind": "sorted_distances"},
                 *({"kind": "coordination", "radius": radius * SIGMA, "sorted": True} for radius in (1.25, 1.5, 1.75)),
-                {"kind": "coordination_moments", "radius": 1.5 * SIGMA},
+                {"kind": "coordination_moments", "radius": RADIUS_MOMENTS},
+                {
+                    "kind": "disc_gap",
+                    "radius": RADIUS_MOMENTS,
+                    "center": list(CENTERS["hexagon"]),
+                    "disc_radius": radius_a,
+                    "offset": GAP_OFFSET,
+                },
             ],
         },
         reduced=ReducedUnits(EPSILON, SIGMA, TIME_UNIT),

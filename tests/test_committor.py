@@ -16,12 +16,13 @@ SPECS = {
     "coordination": {"kind": "coordination", "radius": 0.4},
     "sorted_coordination": {"kind": "coordination", "radius": 0.4, "sorted": True},
     "coordination_moments": {"kind": "coordination_moments", "radius": 0.4},
+    "disc_gap": {"kind": "disc_gap", "radius": 0.4, "center": [0.2, 0.1], "disc_radius": 0.15, "offset": 0.01},
     "coordinates": {"kind": "coordinates", "columns": [0, 4, 7], "scale": 0.2},
     "rotated": {"kind": "coordinates", "columns": [0, 1], "matrix": [[0.6, 0.8], [-0.8, 0.6]]},
     "dihedrals": {"kind": "dihedrals", "atoms": [[0, 1, 2, 3], [1, 2, 3, 4]]},
 }
 SPECS["pairs_together"] = {"kind": "concatenate", "parts": [SPECS["sorted_coordination"], SPECS["coordination_moments"],
-                                                             SPECS["sorted_distances"], SPECS["pair_distances"]]}
+                                                             SPECS["disc_gap"], SPECS["sorted_distances"], SPECS["pair_distances"]]}
 SPECS["mixed"] = {"kind": "concatenate", "parts": [SPECS["dihedrals"], SPECS["pair_distances"]]}
 
 
