@@ -21,8 +21,8 @@ SPECS = {
     "rotated": {"kind": "coordinates", "columns": [0, 1], "matrix": [[0.6, 0.8], [-0.8, 0.6]]},
     "dihedrals": {"kind": "dihedrals", "atoms": [[0, 1, 2, 3], [1, 2, 3, 4]]},
 }
-SPECS["pairs_together"] = {"kind": "concatenate", "parts": [SPECS["sorted_coordination"], SPECS["coordination_moments"],
-                                                             SPECS["disc_gap"], SPECS["sorted_distances"], SPECS["pair_distances"]]}
+TOGETHER = ("sorted_coordination", "coordination_moments", "disc_gap", "sorted_distances", "pair_distances")
+SPECS["pairs_together"] = {"kind": "concatenate", "parts": [SPECS[name] for name in TOGETHER]}
 SPECS["mixed"] = {"kind": "concatenate", "parts": [SPECS["dihedrals"], SPECS["pair_distances"]]}
 
 
@@ -168,8 +168,26 @@ def test_load_refuses_what_does_not_fit(tmp_path):
         ({"kind": "distances"}, "choose one of"),
         ({"kind": "coordination"}, "needs the key 'radius'"),
         ({"kind": "sorted_distances", "radius": 1.0}, "unknown keys"),
+        ({**SPECS["disc_gap"], "offset": 0.0}, "positive offset"),
+        ({**SPECS["disc_gap"], "center": [1.0]}, "two numbers"),
     ],
 )
 def test_bad_descriptor_specifications(spec, message):
     with pytest.raises(ValueError, match=message):
         build_descriptor(spec, 4)
+
+
+def test_the_distance_from_a_disc_enters_the_logit_as_it_is():
+    model, positions = model_of("pairs_together"), frames(200)
+    with torch.no_grad():
+        for parameter in model.network[-1].parameters():
+            parameter.zero_()
+        coordination = build_descriptor(SPECS["coordination"], 5)(torch.as_tensor(positions, dtype=torch.float32)).numpy()
+    deviation = coordination - coordination.mean(1, keepdims=True)
+    distance = np.hypot((deviation**2).mean(1) - 0.2, (deviation**3).mean(1) - 0.1)
+    expected = np.log(np.maximum(distance - 0.15, 0.0) + 0.01)
+    assert (distance < 0.15).any() and (distance > 0.15).any()
+    for log_importance in (model.log_importance(positions), FastImportance(model).log_importance(positions)):
+        np.testing.assert_allclose(log_importance, -np.log1p(np.exp(-expected)), atol=1e-3)
+    with pytest.raises(AssertionError):  # negative control: without the disc
+        np.testing.assert_allclose(log_importance, -np.log1p(np.exp(-np.log(distance + 0.01))), atol=1e-3)
