@@ -279,6 +279,17 @@ def test_brute_force_agrees_with_the_exact_rate():
         assert_within(estimate.rate_per_ps, 1.6 * exact, estimate.rate_stderr, nsigma=4)
 
 
+def test_brute_force_does_not_count_the_first_fifth():
+    system, recorder = double_well_1d.build(temperature=300.0, barrier=5.0), Memory()
+    estimate = BruteForceRate(system, 0.1, seed=4, settings=replace(CHEAP, flux_steps=40), recorder=recorder).run()
+    records = recorder.load("brute_force")
+    assert len(records) >= 10
+    counted = records[int(np.ceil(len(records) / 5)) :]
+    transitions, steps = (sum(record[name].sum() for record in counted) for name in ("transitions", "frames_last_a"))
+    assert estimate.ess == transitions < sum(record["transitions"].sum() for record in records)
+    assert estimate.rate_per_ps == pytest.approx(transitions / (steps * system.timestep))
+
+
 def test_ladder():
     assert temperature_ladder(300.0, 300.0, 0.7) == [300.0]
     ladder = temperature_ladder(1200.0, 300.0, 0.7)
