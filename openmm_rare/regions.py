@@ -78,11 +78,28 @@ class Range:
             if period is not None and not np.isfinite([lo, hi]).all():
                 raise ValueError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
 
+    def overlaps(self, other: "Range", variables: CollectiveVariables) -> bool:
+        """Whether two ranges of the same variables have more than a border in common; False for different variables."""
+        if self.bounds.keys() != other.bounds.keys():
+            return False
+        periods = {name: variables.variables[variables.index(name)].period for name in self.bounds}
+        return all(_intersect(self.bounds[name], other.bounds[name], period) for name, period in periods.items())
+
     def describe(self) -> dict[str, Any]:
         """As :meth:`Region.describe`."""
         # JSON knows no infinity.
         bounds = {name: [b if np.isfinite(b) else str(b) for b in pair] for name, pair in sorted(self.bounds.items())}
         return {"kind": "Range", "bounds": bounds}
+
+
+def _intersect(one: tuple[float, float], other: tuple[float, float], period: float | None) -> bool:
+    """Whether two intervals, of a periodic variable upwards from their first number, share more than an end."""
+    if period is None:
+        return max(one[0], other[0]) < min(one[1], other[1])
+    if max(one[1] - one[0], other[1] - other[0]) >= period:
+        return True
+    ahead = (other[0] - one[0]) % period  # from the start of one to that of the other
+    return ahead < (one[1] - one[0]) % period or period - ahead < (other[1] - other[0]) % period
 
 
 class Disc:
@@ -125,6 +142,15 @@ class Disc:
         """As :meth:`Region.check`."""
         for name in self.center:
             variables.index(name)
+
+    def overlaps(self, other: "Disc", variables: CollectiveVariables) -> bool:
+        """Whether two discs in the same variables have points in common; False for different variables."""
+        if self.center.keys() != other.center.keys():
+            return False
+        middle = np.zeros((1, len(variables.names)))
+        for name, value in other.center.items():
+            middle[0, variables.index(name)] = value
+        return bool(Disc(self.center, self.radius + other.radius).contains(np.zeros((1, 1, 3)), middle, variables)[0])
 
     def describe(self) -> dict[str, Any]:
         """As :meth:`Region.describe`."""

@@ -114,28 +114,17 @@ class States:
     Raises
     ------
     ValueError
-        If a region names an unknown variable or discs around two centers overlap.
+        If a region names an unknown variable, or two discs or two ranges of the same variables overlap.
     """
 
     def __init__(self, variables: CollectiveVariables, a: Region, b: Region, channels: Channels | None = None) -> None:
         self.variables, self.a, self.b, self.channels = variables, a, b, channels
         for region in (a, b):
             region.check(variables)
-        self._check_discs()
-
-    def _check_discs(self) -> None:
-        """Discs in the same variables can be compared before any dynamics runs; other regions frame by frame."""
-        a, b = self.a, self.b
-        if not (isinstance(a, Disc) and isinstance(b, Disc) and a.center.keys() == b.center.keys()):
-            return
-        middle = np.zeros((1, len(self.variables.names)))
-        for name, value in b.center.items():
-            middle[0, self.variables.index(name)] = value
-        reach = Disc(a.center, a.radius + b.radius)
-        if reach.contains(np.zeros((1, 1, 3)), middle, self.variables)[0]:
+        # discs and ranges of the same variables can be compared before any dynamics runs, other regions frame by frame only
+        if type(a) is type(b) and isinstance(a, (Disc, Range)) and a.overlaps(b, variables):
             raise ValueError(
-                f"states A and B overlap: discs of radius {a.radius} around {a.center} and {b.radius} around "
-                f"{b.center}; make them smaller or move them apart"
+                f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart"
             )
 
     @property

@@ -233,6 +233,32 @@ def test_regions_refuse_nonsense(make, message):
 # --- states and channels
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "refused"),
+    [
+        ({"x": (0.0, 1.0)}, {"x": (0.5, 2.0)}, True),
+        ({"x": (0.0, 1.0)}, {"x": (1.0, 2.0)}, False),  # a common border
+        ({"x": (-np.inf, 0.0)}, {"x": (-1.0, np.inf)}, True),
+        ({"x": (0.0, 1.0), "phi": (0.0, 1.0)}, {"x": (0.5, 2.0), "phi": (2.0, 3.0)}, False),
+        ({"x": (0.0, 1.0), "phi": (0.0, 2.5)}, {"x": (0.5, 2.0), "phi": (2.0, 3.0)}, True),
+        ({"x": (0.0, 1.0)}, {"phi": (0.0, 1.0)}, False),  # cannot be known before a frame is seen
+        ({"phi": (2.8, -2.8)}, {"phi": (-1.5, 1.5)}, False),
+        ({"phi": (2.8, -2.8)}, {"phi": (-3.0, 1.5)}, True),
+        ({"phi": (-1.5, 1.5)}, {"phi": (1.0, -2.0)}, True),
+        ({"phi": (-1.5, 1.5)}, {"phi": (2.0, -1.4)}, True),
+        ({"phi": (-1.0, -0.5)}, {"phi": (-4.0, 4.0)}, True),  # everywhere
+    ],
+)
+def test_overlapping_ranges_are_refused_before_any_dynamics(a, b, refused):
+    variables = CollectiveVariables([Coordinate("x", 0, 0), Dihedral("phi", (0, 1, 2, 3))])
+    for one, other in ((a, b), (b, a)):
+        if refused:
+            with pytest.raises(ValueError, match="states A and B overlap"):
+                States(variables, Range(one), Range(other))
+        else:
+            States(variables, Range(one), Range(other))
+
+
 def test_overlapping_discs_are_refused_before_any_dynamics():
     variables = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1)])
     a = Disc({"x": 0, "y": 0}, 0.6)
