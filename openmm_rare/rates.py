@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["ImportanceSamplingRate"]
 
 
+_POOL_STEP = 0.8
+"""Factor on the error of S when the pool grows during production."""
+
+
 class ImportanceSamplingRate:
     """Rate constant from A to B, with an error bar, from nothing or from a trained model.
 
@@ -225,10 +229,10 @@ class ImportanceSamplingRate:
             n_new = 0 if enough else self.settings.production_roots
             # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it
             if not enough and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
-                allowed, limit = self.settings.pool_share * self.target_error, rate.pool_limit(total, ess)
-                if limit > allowed:
-                    surrogate_error, _ = rate.errors()
-                    state = self._extend_pool(sampler.pool, state, surrogate_error * max(allowed / limit, 0.7))
+                pool_variance, roots_variance = rate.pool_limit(total, ess) ** 2, 1.0 / ess
+                # at the least total cost, both parts of the variance have cost alike per unit of variance
+                if pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]:
+                    state = self._extend_pool(sampler.pool, state, _POOL_STEP * rate.errors()[0])
                     self.progress.stage("production")
                     drawn_before = production.n_roots
 

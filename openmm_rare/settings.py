@@ -39,7 +39,7 @@ class Settings:
     flux_walkers, flux_steps : int
         Walkers of the flux run, and steps of its first stretch.
     pool_share : float
-        Largest part of the target error that the pool and the flux may have.
+        Part of the target error that the pool and the flux may have before production; see docs/theory.md for later.
     min_ess : float
         Effective sample size below which the run goes on.
     max_walker_steps : int
