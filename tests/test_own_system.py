@@ -61,7 +61,7 @@ def test_from_openmm_takes_quantities():
     [
         (dict(positions=((0, 0, 0), (0.7, 0, 0))), r"positions must lie in A, but are in B"),
         (dict(positions=((0, 0, 0), (0.5, 0, 0))), r"positions must lie in A, but are in neither state: \{'r': "),
-        (dict(edges=(0.5, 0.2)), "lies in both A and B"),
+        (dict(edges=(0.5, 0.2)), "states A and B overlap"),
         (dict(positions=((0, 0, 0),)), r"shape \(2, 3\), not of \(1, 3\)"),
         (dict(positions=((0, 0, 0), (np.nan, 0, 0))), "positions must be finite"),
         (dict(system=spring(group=1)), "HarmonicBondForce is in force group 1"),
