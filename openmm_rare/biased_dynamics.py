@@ -80,30 +80,43 @@ class HostNoiseDynamics:
         self.integrator = DriftIntegrator(target.friction, target.timestep, target.num_dimensions)
         self._bias = PythonBias(importance, target.kt, n_walkers, observer, interval)
         # a lambda cannot be pickled: of what can be, OpenMM keeps a pickled copy, and never frees it
-        self.force = openmm.PythonForce(lambda state: self._kick(state))
-        step = mobility(target)[:, : target.num_dimensions]
-        self._to_shift = strength * np.sqrt(step / (2.0 * target.kt))
-        self._to_force = np.sqrt(2.0 * target.kt * np.divide(1.0, step, out=np.zeros_like(step), where=step > 0.0))
-        self._noise = np.random.Generator(np.random.SFC64(seed))
+        self.force = openmm.PythonForce(lambda state: (0.0, self._kick(state)))
+        # axes first: what is done to one axis of all particles is then done to contiguous memory
+        self._shape = (target.num_dimensions, n_walkers, target.system.getNumParticles())
+        step = np.broadcast_to(mobility(target).T[: self._shape[0], None], self._shape)
+        self._to_shift = strength * np.sqrt(2.0 * target.kt * step)
+        self._to_force = np.sqrt(2.0 * target.kt * np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0))
+        self._shift, self._cost = np.zeros(self._shape), np.zeros(n_walkers)
+        self._noise, self._random = np.zeros(self._shape), np.random.Generator(np.random.SFC64(seed))
+        self._kicks = np.zeros((*self._shape[1:], 3))
         self._log_weights = np.zeros(n_walkers)
-        self._shape = (n_walkers, *step.shape)
-        self._kicks = np.zeros((n_walkers, len(step), 3))
 
-    def _kick(self, state: openmm.State) -> tuple[float, np.ndarray]:
+    def _kick(self, state: openmm.State) -> np.ndarray:
         """The force of the next step's noise; its weight is counted here."""
-        _, force = self._bias(state)
-        shift = force.reshape(self._kicks.shape)[..., : self._shape[2]] * self._to_shift
-        np.clip(shift, -MAX_SHIFT, MAX_SHIFT, out=shift)
-        noise = self._noise.standard_normal(self._shape)
-        self._log_weights -= np.einsum("wad,wad->w", shift, noise + 0.5 * shift)
-        noise += shift
-        np.multiply(noise, self._to_force, out=self._kicks[..., : self._shape[2]])
-        return 0.0, self._kicks.reshape(-1, 3)
+        changed = self._bias.update(state.getPositions(asNumpy=True)._value.reshape(self._kicks.shape))
+        if isinstance(changed, slice) or len(changed) > 0:
+            self._set_shift(changed)
+        noise = self._random.standard_normal(out=self._noise)
+        self._log_weights -= np.einsum("dwa,dwa->w", self._shift, noise)
+        self._log_weights -= self._cost
+        noise += self._shift
+        for axis, displacement in enumerate(noise):
+            np.multiply(displacement, self._to_force[axis], out=self._kicks[:, :, axis])
+        return self._kicks.reshape(-1, 3)
+
+    def _set_shift(self, rows: np.ndarray | slice) -> None:
+        """Follow a change of the gradient in these rows."""
+        for axis, shift in enumerate(self._shift):
+            wanted = self._bias.gradient[rows, :, axis] * self._to_shift[axis, rows]
+            shift[rows] = np.clip(wanted, -MAX_SHIFT, MAX_SHIFT)
+        shift = self._shift[:, rows]
+        self._cost[rows] = 0.5 * np.einsum("dwa,dwa->w", shift, shift)
 
     def restart(self, context: openmm.Context) -> None:
         """As :meth:`BiasedDynamics.restart`."""
         self._bias.refresh()
-        self._log_weights[:] = 0.0
+        for kept in (self._shift, self._cost, self._log_weights):
+            kept[:] = 0.0
 
     def log_weights(self, context: openmm.Context) -> np.ndarray:
         """As :meth:`BiasedDynamics.log_weights`."""

@@ -41,7 +41,7 @@ class RateEstimate:
     channels : dict
         Name to {"fraction", "fraction_stderr"} of the rate.
     mean_weight, mean_weight_stderr : float
-        Estimate of E[w] = 1 from all arrivals.
+        Estimate of E[w] = 1 from all walkers.
     pool_relative_error, roots_relative_error : float
         The two parts of the relative standard error.
     reliable : bool
@@ -51,6 +51,8 @@ class RateEstimate:
         In the system's reduced units, where it has some.
     no_reweighting : dict or None
         What the learned importance function alone would say, on request.
+    pending_fraction : float
+        By how much, relative to it, the rate would grow if every walker left between the states came to B.
     """
 
     system: str
@@ -88,6 +90,7 @@ class RateEstimate:
     rate_reduced: float | None = None
     rate_reduced_stderr: float | None = None
     no_reweighting: Mapping | None = None
+    pending_fraction: float = 0.0
 
     @property
     def relative_error(self) -> float:

@@ -39,7 +39,8 @@ class PythonBias:
         Copies in the System.
     observer : callable, optional
         Called with the positions ``(n_walkers, n_atoms, 3)`` of every step, before the walkers move; returns the indices
-        of the walkers that are to be biased. Walkers left out feel no bias, so their log weight does not change.
+        of the walkers that are to be biased. Walkers left out feel no bias, so their log weight does not change; they stay
+        out until :meth:`refresh`.
     interval : int
         Steps for which a gradient is kept. The weight is exact for any bias that is known before the noise is drawn, and a
         walker moves little in a few steps: an old gradient costs a little efficiency and saves most of the network's work.
@@ -61,26 +62,48 @@ class PythonBias:
         if interval < 1:
             raise ValueError(f"interval = {interval} must be at least 1 step")
         self.importance, self.kt, self.n_walkers, self.observer = importance, kt, n_walkers, observer
-        self.interval, self._age = interval, 0
+        self.interval = interval
+        self._everyone = np.arange(n_walkers)
+        self.refresh()
 
     def refresh(self) -> None:
         """Forget the kept gradient: positions were set from outside."""
-        self._age = 0
+        self._age, self._biased = 0, self._everyone[:0]
+
+    def update(self, positions: np.ndarray) -> np.ndarray | slice:
+        """Show all walkers to the observer, and evaluate the importance function if it is time.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n_walkers, n_atoms, 3), nm
+
+        Returns
+        -------
+        ndarray of int, or slice
+            The rows of ``value`` and ``gradient``, ln I and its gradient in 1/nm, that are others than before; both are zero
+            for walkers without a bias.
+        """
+        active = self._everyone if self.observer is None else self.observer(positions)
+        if self.importance is None:
+            return active[:0]
+        if self._age % self.interval == 0 and len(active) > 0:
+            self._evaluate(positions, active)
+            self._age, self._biased = self._age + 1, active
+            return slice(None)
+        self._age += 1
+        if len(active) == len(self._biased):
+            return active[:0]
+        stopped = np.setdiff1d(self._biased, active, assume_unique=True)
+        self.value[stopped], self.gradient[stopped], self._biased = 0.0, 0.0, active
+        return stopped
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Return the bias energy in kJ/mol and the forces ``(n_particles, 3)`` in kJ/mol/nm."""
         flat = state.getPositions(asNumpy=True)._value
-        positions = flat.reshape(self.n_walkers, -1, 3)
-        active = np.arange(self.n_walkers) if self.observer is None else self.observer(positions)
-        if self.importance is None or len(active) == 0:
+        self.update(flat.reshape(self.n_walkers, -1, 3))
+        if len(self._biased) == 0:
             return 0.0, np.zeros_like(flat)
-        if self._age % self.interval == 0:
-            self._evaluate(positions, active)
-            forces = self._forces
-        else:  # some may have arrived since
-            forces = self._of_all(active, self._forces[active])
-        self._age += 1
-        return float(self._energies[active].sum()), forces.reshape(-1, 3)
+        return float(-2.0 * self.kt * self.value.sum()), 2.0 * self.kt * self.gradient.reshape(-1, 3)
 
     def _evaluate(self, positions: np.ndarray, active: np.ndarray) -> None:
         everyone = len(active) == self.n_walkers
@@ -88,17 +111,12 @@ class PythonBias:
         if not np.isfinite(gradient).all():  # some platforms would turn NaN into a finite number
             walker = int(active[np.argmax(~np.isfinite(gradient).all(axis=(1, 2)))])
             raise FloatingPointError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
-        self._energies = self._of_all(active, -2.0 * self.kt * value)
-        self._forces = self._of_all(active, 2.0 * self.kt * gradient)
-
-    def _of_all(self, active: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Rows of the active walkers, and zeros for the others."""
-        if len(active) == self.n_walkers:
-            return values
-        result = np.zeros((self.n_walkers, *values.shape[1:]))
-        result[active] = values
-        return result
+        if everyone:
+            self.value, self.gradient = value, gradient
+        else:
+            self.value, self.gradient = np.zeros(self.n_walkers), np.zeros(positions.shape)
+            self.value[active], self.gradient[active] = value, gradient
 
     def __getstate__(self) -> dict:
         # the observer belongs to a running simulation and does not travel with a serialized System
-        return {**self.__dict__, "observer": None, "_age": 0}
+        return {**self.__dict__, "observer": None, "_age": 0, "_biased": self._everyone[:0]}

@@ -12,9 +12,12 @@ from .pool import Pool
 from .roots import RootSampler, Steering
 from .statistics import ClusteredRate, ratio_of_sums
 from .walkers import Walkers
-from .weighted_paths import PathBatch
+from .weighted_paths import PathBatch, Patience
 
-__all__ = ["Production", "production_round"]
+__all__ = ["NEGLIGIBLE", "Production", "production_round"]
+
+NEGLIGIBLE: float = 0.1
+"""Of the target error: what the walkers still between the states may add to the rate without being waited for."""
 
 _PATHS_SHOWN = 40
 
@@ -64,8 +67,16 @@ class Production:
         self.pending = Walkers(*(np.asarray(record[f"pending_{field.name}"]) for field in fields(Walkers)))
 
     def mean_weight(self) -> tuple[float, float]:
-        """Estimate of E[w] = 1 from all arrivals, and its standard error."""
-        return ratio_of_sums(self.contribution + self.returned, self.start_weight)
+        """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
+        weight = self.contribution + self.returned
+        if self.pending is not None:
+            weight += np.bincount(self.pending.roots, np.exp(self.pending.log_weights), minlength=self.n_roots)
+        return ratio_of_sums(weight, self.start_weight)
+
+    def pending_fraction(self) -> float:
+        """By how much, relative to it, the rate would grow if every walker still between the states came to B."""
+        pending = 0.0 if self.pending is None else self.pending.total_weight()
+        return pending / max(self.contribution.sum(), 1e-300) if pending > 0.0 else 0.0
 
     def clustered(self, pool: Pool, density: RootDensity) -> ClusteredRate:
         """Rate estimator, clustered by flux walker."""
@@ -79,9 +90,10 @@ def production_round(
     steering: Steering,
     level: float,
     n_new: int,
+    patience: Patience,
     seed: np.random.SeedSequence,
 ) -> dict:
-    """Start ``n_new`` roots and go on until few walkers are left; without new roots, until none is.
+    """Start ``n_new`` roots and follow them, with those that were left over.
 
     Parameters
     ----------
@@ -92,6 +104,7 @@ def production_round(
     level : float
         ln C of the weight windows, the same in all rounds.
     n_new : int
+    patience : Patience
     seed : numpy.random.SeedSequence
 
     Returns
@@ -106,8 +119,7 @@ def production_round(
         seed,
         pending=production.pending,
         first_root=production.n_roots,
-        # the first round is followed to its end, so that whole paths can be shown
-        stop_below=sampler.settings.n_slots // 2 if n_new and production.n_roots else 0,
+        patience=patience,
         record_paths=production.n_roots == 0,
     )
     touched = np.flatnonzero(batch.contribution + batch.returned)

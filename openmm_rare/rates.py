@@ -16,13 +16,14 @@ from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .pilot import choose_steering
 from .pool import Pool
-from .production import Production, production_round
+from .production import NEGLIGIBLE, Production, production_round
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .statistics import effective_sample_size, ratio_of_sums
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
 from .walkers import platform_by_name
+from .weighted_paths import Patience
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -216,16 +217,17 @@ class ImportanceSamplingRate:
         level = sampler.level(steering.window)
         n_new, drawn_before = self.settings.production_roots, 0
         while True:
-            compute = partial(production_round, sampler, production, steering, level, n_new)
+            patience = self._patience(production, n_new)
+            compute = partial(production_round, sampler, production, steering, level, n_new, patience)
             production.add(self._run_task("production", "production", compute))
             rate = production.clustered(sampler.pool, sampler.density)
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
             self.progress.update(**_reached(total, self.target_error), ess=f"{ess:.0f}")
             enough = total <= self.target_error and ess >= self.settings.min_ess
-            if enough and len(production.pending) == 0:
+            if enough and (n_new == 0 or len(production.pending) == 0):
                 return production
-            # the answer is looked at only when every descendant has arrived: a last call without new roots
+            # the answer is looked at only when the descendants have arrived: a last call without new roots
             n_new = 0 if enough else self.settings.production_roots
             # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it
             if not enough and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
@@ -235,6 +237,15 @@ class ImportanceSamplingRate:
                     state = self._extend_pool(sampler.pool, state, _POOL_STEP * rate.errors()[0])
                     self.progress.stage("production")
                     drawn_before = production.n_roots
+
+    def _patience(self, production: Production, n_new: int) -> Patience:
+        """How long the next round waits for its last walkers: with new roots to come, the slow ones go on with those."""
+        settings = self.settings
+        if n_new == 0:
+            negligible = NEGLIGIBLE * self.target_error * production.contribution.sum()
+            return Patience(weight=float(negligible), steps=settings.waiting_steps)
+        # the first round is followed to its end, so that whole paths can be shown
+        return Patience(walkers=settings.n_slots // 2 if production.n_roots else 1, steps=settings.waiting_steps)
 
 
 def _reached(error: float, target: float) -> dict[str, str]:

@@ -38,6 +38,8 @@ class Settings:
         Roots of each pilot run and of each production round.
     flux_walkers, flux_steps : int
         Walkers of the flux run, and steps of its first stretch.
+    waiting_steps : int
+        Steps that a round waits, once all its roots have started, for walkers that arrive neither in A nor in B.
     pool_share : float
         Part of the target error that the pool and the flux may have before production; see docs/theory.md for later.
     min_ess : float
@@ -95,6 +97,7 @@ class Settings:
     production_roots: int = 2000
     flux_walkers: int = 500
     flux_steps: int = 500
+    waiting_steps: int = 100_000
     pool_share: float = 0.6
     min_ess: float = 100.0
     max_walker_steps: int = 10**10

@@ -14,7 +14,7 @@ from . import __version__
 from .estimate import RateEstimate
 from .flux import RootDensity
 from .pool import Pool
-from .production import Production
+from .production import NEGLIGIBLE, Production
 from .roots import Steering
 from .statistics import effective_sample_size, pareto_k, ratio_of_sums
 
@@ -100,7 +100,14 @@ def importance_estimate(
     log_error = float(np.std(np.log(np.maximum(k_replicas, 1e-300))))
     flux, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
     tail, weight = pareto_k(production.contribution), production.mean_weight()
+    pending = production.pending_fraction()
     warnings = _warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift())
+    if pending > NEGLIGIBLE * run.target_error:
+        warnings.append(
+            f"Walkers that could raise the rate by up to {100 * pending:.2g} % were still between the states after "
+            f"{run.settings.waiting_steps} steps without a new root: they may sit in a trap. Raise waiting_steps, or make the "
+            "trap a part of A or B."
+        )
     return RateEstimate(
         **common_fields(run, k, k * rate.relative_error(replicas), log_error, run.walker_steps, wall),
         method="importance",
@@ -119,6 +126,7 @@ def importance_estimate(
         mean_weight_stderr=weight[1],
         pool_relative_error=pool_error,
         roots_relative_error=roots_error,
+        pending_fraction=pending,
         reliable=not warnings,
         warnings=tuple(warnings),
         no_reweighting=_without_weights(run.system.states, pool, flux, production) if run.no_reweighting else None,

@@ -71,6 +71,10 @@ class Walkers:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def total_weight(self) -> float:
+        """Sum of the path weights."""
+        return float(np.exp(self.log_weights).sum())
+
     @classmethod
     def start(cls, positions: np.ndarray, roots: np.ndarray, log_weights: np.ndarray | None = None) -> Walkers:
         """New walkers at the positions of their roots, with weight 1 unless given."""

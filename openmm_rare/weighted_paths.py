@@ -11,7 +11,31 @@ from .forces import ImportanceFunction
 from .states import IN_A, IN_B
 from .walkers import Propagator, Walkers
 
-__all__ = ["PathBatch", "PathHistory", "run_roots"]
+__all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for walkers between the states, once no root waits for a slot; by default for the last one.
+
+    Attributes
+    ----------
+    walkers : int
+        Return when fewer than this many are left.
+    weight : float
+        Return when their weights add up to no more than this.
+    steps : int, optional
+        Return after so many steps.
+    """
+
+    walkers: int = 1
+    weight: float = 0.0
+    steps: int | None = None
+
+    def is_over(self, walkers: Walkers, steps: int) -> bool:
+        """Whether to leave these walkers where they are after so many steps."""
+        few = len(walkers) < max(self.walkers, 1) or walkers.total_weight() <= self.weight
+        return few or (self.steps is not None and steps >= self.steps)
 
 
 @dataclass
@@ -65,7 +89,7 @@ class PathBatch:
         ln w of every arrival in B.
     walker_steps : int
     pending : Walkers
-        Walkers still between the states (none unless ``stop_below`` was given); pass them to the next call as ``pending``.
+        Walkers still between the states (none with the default patience); pass them to the next call as ``pending``.
     history : PathHistory or None
     """
 
@@ -128,10 +152,6 @@ class _Population:
         self.active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
         self.parents = np.full(len(self.active), -1, dtype=np.int64)
 
-    def goes_on(self, stop_below: int) -> bool:
-        """Whether a root waits, or at least ``stop_below`` walkers (or one) are under way."""
-        return len(self.waiting) > 0 or len(self.active) >= max(stop_below, 1)
-
     def admit(self, n_slots: int) -> None:
         """Start waiting walkers in the free slots once a fifth of the slots is free."""
         room = max(0, n_slots - len(self.active)) if len(self.active) <= 0.8 * n_slots else 0
@@ -156,7 +176,7 @@ def run_roots(
     log_weights: np.ndarray | None = None,
     pending: Walkers | None = None,
     first_root: int = 0,
-    stop_below: int = 0,
+    patience: Patience | None = None,
     window: WeightWindow | None = None,
     stride: int = 20,
     max_population: int = 4000,
@@ -183,9 +203,9 @@ def run_roots(
         Walkers left over by earlier calls.
     first_root : int
         Number of the first new root: how many earlier calls have started. Results are counted from root 0.
-    stop_below : int
-        Return once no root waits and fewer than this many walkers are left: the slow ones of one call then share their
-        Contexts with the fresh ones of the next. 0 waits for everyone.
+    patience : Patience, optional
+        When to leave walkers between the states: the slow ones of one call then share their Contexts with the fresh ones of
+        the next.
     window : WeightWindow, optional
     stride : int
         Steps between branchings.
@@ -200,7 +220,7 @@ def run_roots(
     -------
     PathBatch
     """
-    target, window = propagator.target, window or WeightWindow()
+    target, window, patience = propagator.target, window or WeightWindow(), patience or Patience()
     stride = max(1, round(stride / target.check_interval)) * target.check_interval
     history = PathHistory() if record_paths else None
     tally = _Tally(first_root + len(roots), len(target.states.channel_names))
@@ -208,8 +228,10 @@ def run_roots(
     at_start = target.states.classify(started.positions)
     tally.arrive(started, at_start)
     population = _Population(started.take(at_start == 0), pending)
-    while population.goes_on(stop_below):
+    waited = 0
+    while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
+        waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.walker_steps += block.walker_steps
         tally.arrive(block.walkers, block.status)

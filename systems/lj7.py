@@ -99,14 +99,18 @@ def path_channel(positions: np.ndarray, values: np.ndarray, labels: np.ndarray) 
     ndarray of int, shape (n,)
         Indices into ``CHANNEL_NAMES``.
     """
-    distance_c1, distance_c2 = (np.hypot(*(values - CENTERS[name]).T) for name in ("c1", "c2"))
-    visited, right = labels // 2, labels % 2
-    visited = np.where(distance_c1 < RADIUS_C1, 1, visited)
-    near = distance_c2 < _NEAR_B
-    if near.any():
-        right = right.copy()
+    visited = (labels >> 1) | _near(values, "c1", RADIUS_C1)
+    right = labels & 1
+    near = np.flatnonzero(_near(values, "c2", _NEAR_B))
+    if len(near) > 0:
         right[near] = handedness(positions[near]) < 0
     return 2 * visited + right
+
+
+def _near(values: np.ndarray, minimum: str, radius: float) -> np.ndarray:
+    """Whether (mu2, mu3) is closer than ``radius`` to that of a minimum."""
+    mu2, mu3 = (values[:, column] - center for column, center in enumerate(CENTERS[minimum]))
+    return mu2 * mu2 + mu3 * mu3 < radius**2
 
 
 def hexagon() -> np.ndarray:

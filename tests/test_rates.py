@@ -18,7 +18,7 @@ from openmm_rare.statistics import ClusteredRate, effective_sample_size
 from openmm_rare.systems import double_well_1d
 from openmm_rare.tasks import Memory
 from openmm_rare.walkers import Propagator
-from openmm_rare.weighted_paths import run_roots
+from openmm_rare.weighted_paths import Patience, run_roots
 from stats import assert_within, mean_and_stderr
 
 T = 600.0
@@ -244,7 +244,7 @@ def test_pending_walkers_are_carried_over_without_loss():
     roots[:, 0, 0] = -0.1
     propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(1))
     rng = np.random.default_rng(1)
-    first = run_roots(propagator, Flat(), roots[:500], -3.0, rng, stop_below=300)
+    first = run_roots(propagator, Flat(), roots[:500], -3.0, rng, patience=Patience(walkers=300))
     assert 0 < len(first.pending) < 300
     second = run_roots(propagator, Flat(), roots[500:], -3.0, rng, pending=first.pending, first_root=500)
     assert len(second.pending) == 0
@@ -254,6 +254,34 @@ def test_pending_walkers_are_carried_over_without_loss():
     assert (first.contribution + first.returned).sum() < 500  # negative control: the pending ones forgotten
     mean, error = mean_and_stderr(contribution)
     assert_within(mean, double_well_1d.committor(np.array([-0.1]), 900.0)[0], error)
+
+
+def test_patience_leaves_no_more_than_it_says():
+    system = double_well_1d.build(temperature=900.0)
+    roots = np.zeros((500, 1, 3))
+    roots[:, 0, 0] = -0.1
+
+    def follow(patience):
+        propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(1))
+        return run_roots(propagator, Flat(), roots, -3.0, np.random.default_rng(1), patience=patience)
+
+    light, short, whole = (follow(patience) for patience in (Patience(weight=5.5), Patience(steps=40), Patience()))
+    assert 0 < len(light.pending) <= 5 < 5.5 < len(short.pending)  # neither bias nor branching: every weight is 1
+    assert (short.pending.clocks == 40).all()  # nobody waited for a slot
+    assert len(whole.pending) == 0 and whole.walker_steps > light.walker_steps > short.walker_steps
+    for batch in (light, short, whole):
+        assert (batch.contribution + batch.returned).sum() + batch.pending.total_weight() == 500.0
+
+
+@pytest.mark.parametrize(("waiting_steps", "left"), [(20, True), (10_000, False)])
+def test_walkers_that_do_not_arrive_are_waited_for_and_then_reported(finished, waiting_steps, left):
+    run, _, _ = finished
+    settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, waiting_steps=waiting_steps, stride=10)
+    estimate = ImportanceSamplingRate(run.system, 0.15, 7, settings=settings, model=run.model).run()
+    assert (estimate.pending_fraction > 0.015) == left
+    assert any("still between the states after 20 steps" in warning for warning in estimate.warnings) == left
+    assert estimate.reliable != left
+    assert_within(estimate.mean_weight, 1.0, estimate.mean_weight_stderr, nsigma=4)  # those left over are counted
 
 
 def test_root_density_makes_the_draw_uniform_again():
