@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .biased_dynamics import Bias
 from .committor import CommittorModel
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .segments import noise_of_one_step, sample_segments
 from .settings import Settings
 from .states import IN_B
+from .tasks import Task
 from .training import SegmentData, Trainer
 from .walkers import Propagator
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["Task", "anneal", "temperature_ladder"]
-
-Task = Callable[[str, Callable[[np.random.SeedSequence], Mapping]], Mapping]
-"""Runs a named unit of work once: ``task(kind, compute)`` returns what ``compute(seed)`` returned, now or in an earlier run."""
+__all__ = ["anneal", "temperature_ladder"]
 
 _LAST_SWEEPS = 4  # of the final fit
 _EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
@@ -55,7 +54,7 @@ def anneal(
     settings : Settings
     platform : str
     task : callable
-        See :data:`Task`; every round is one task of kind "training".
+        See :data:`openmm_rare.tasks.Task`; every round is one task of kind "training".
     fresh : bool
         Start from an easy temperature with random weights.
     """
@@ -125,7 +124,7 @@ def _easy_temperature(
         def compute(seed: np.random.SeedSequence, stage: RareEventSystem = stage, exits: np.ndarray = exits) -> Mapping:
             rng = np.random.default_rng(seed)
             roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
-            plain = Propagator(stage, None, 0.0, settings.n_slots, platform, seed)
+            plain = Propagator(stage, None, settings.n_slots, platform, seed)
             length = settings.training_path_length
             batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
             return {
@@ -245,8 +244,8 @@ def _round(
     """
     rng = np.random.default_rng(seed)
     importance = FastImportance(trainer.model, stage.num_dimensions)
-    strength, slots = settings.training_strength, settings.n_slots
-    propagator = Propagator(stage, importance, strength, slots, platform, seed, settings.bias_interval)
+    bias = Bias(importance, settings.training_strength, settings.bias_interval)
+    propagator = Propagator(stage, bias, settings.n_slots, platform, seed)
     log_importance = importance.log_importance(exits)
     density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
     starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length

@@ -10,6 +10,7 @@ import numpy as np
 import openmm
 import torch
 
+from .biased_dynamics import Bias
 from .committor import CommittorModel
 from .files import write_json
 from .inference import FastImportance
@@ -110,26 +111,26 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
         fraction of what OpenMM's own BrownianIntegrator does with 1000 walkers on that platform.
     """
     target = lj7.build(kt_over_epsilon=0.1)
-    importance = FastImportance(_model(target), target.num_dimensions)
+    bias = Bias(FastImportance(_model(target), target.num_dimensions), interval=Settings().bias_interval)
     available = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rows, interval = [], Settings().bias_interval
+    rows = []
     try:
         for platform in available:
             variants = _variants(platform)
             yardstick = _speed(_Brownian(target, _YARDSTICK_WALKERS, platform))[0] if variants else 0.0
-            for walkers, bias, watched in variants:
+            for walkers, biased, watched in variants:
                 observer = _Watched(target, walkers) if watched else None
-                slots = SlotContext(target, walkers, platform, 1, importance if bias else None, 1.0, observer, interval)
+                slots = SlotContext(target, walkers, platform, 1, bias if biased else None, observer)
                 per_cpu, per_wall = _speed(slots)
                 row = {
                     "system": target.name,
                     "platform": platform,
-                    "backend": "python" if bias else "none",
+                    "backend": bias.backend if biased else "none",
                     "walkers": walkers,
-                    "bias": bias,
-                    **({"bias_interval": interval} if bias else {}),
+                    "bias": biased,
+                    **({"bias_interval": bias.interval} if biased else {}),
                     "states_tested": watched,
                     "walker_steps_per_cpu_second": per_cpu,
                     "walker_steps_per_second": per_wall,

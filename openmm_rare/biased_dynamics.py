@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,7 +16,15 @@ from .integrators import MAX_SHIFT, BiasedOverdampedLangevinIntegrator, DriftInt
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["BACKENDS", "BiasedDynamics", "CustomIntegratorDynamics", "HostNoiseDynamics", "biased_dynamics", "mobility"]
+__all__ = [
+    "BACKENDS",
+    "Bias",
+    "BiasedDynamics",
+    "CustomIntegratorDynamics",
+    "HostNoiseDynamics",
+    "biased_dynamics",
+    "mobility",
+]
 
 
 def mobility(target: RareEventSystem) -> np.ndarray:
@@ -25,6 +34,28 @@ def mobility(target: RareEventSystem) -> np.ndarray:
     per_mass = np.divide(1.0, masses, out=np.zeros_like(masses), where=masses > 0.0)
     moves = np.arange(3) < target.num_dimensions
     return target.timestep / target.friction * per_mass[:, None] * moves
+
+
+@dataclass(frozen=True)
+class Bias:
+    """How walkers are biased: dynamics along the gradient of ln I.
+
+    Attributes
+    ----------
+    importance : ImportanceFunction
+        I, which the walkers climb.
+    strength : float
+        Factor on the bias, 0 to 1; with 0 the dynamics is unbiased.
+    interval : int
+        Steps for which a gradient of ln I is kept, at least 1; see :class:`openmm_rare.forces.PythonBias`.
+    backend : str
+        A key of :data:`BACKENDS`.
+    """
+
+    importance: ImportanceFunction
+    strength: float = 1.0
+    interval: int = 1
+    backend: str = "python"
 
 
 class BiasedDynamics(Protocol):
@@ -60,31 +91,22 @@ class HostNoiseDynamics:
     n_walkers : int
     seed : int
         For the noise.
-    importance : ImportanceFunction
-    strength : float
-        Factor on the bias.
-    observer, interval : callable, int
+    bias : Bias
+    observer : callable, optional
         See :class:`openmm_rare.forces.PythonBias`.
     """
 
     def __init__(
-        self,
-        target: RareEventSystem,
-        n_walkers: int,
-        seed: int,
-        importance: ImportanceFunction,
-        strength: float = 1.0,
-        observer: Observer | None = None,
-        interval: int = 1,
+        self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
     ) -> None:
         self.integrator = DriftIntegrator(target.friction, target.timestep, target.num_dimensions)
-        self._bias = PythonBias(importance, target.kt, n_walkers, observer, interval)
+        self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
         # a lambda cannot be pickled: of what can be, OpenMM keeps a pickled copy, and never frees it
         self.force = openmm.PythonForce(lambda state: (0.0, self._kick(state)))
         # axes first: what is done to one axis of all particles is then done to contiguous memory
         self._shape = (target.num_dimensions, n_walkers, target.system.getNumParticles())
         step = np.broadcast_to(mobility(target).T[: self._shape[0], None], self._shape)
-        self._to_shift = strength * np.sqrt(2.0 * target.kt * step)
+        self._to_shift = bias.strength * np.sqrt(2.0 * target.kt * step)
         self._to_force = np.sqrt(2.0 * target.kt * np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0))
         self._shift, self._cost = np.zeros(self._shape), np.zeros(n_walkers)
         self._noise, self._random = np.zeros(self._shape), np.random.Generator(np.random.SFC64(seed))
@@ -93,7 +115,7 @@ class HostNoiseDynamics:
 
     def _kick(self, state: openmm.State) -> np.ndarray:
         """The force of the next step's noise; its weight is counted here."""
-        changed = self._bias.update(state.getPositions(asNumpy=True)._value.reshape(self._kicks.shape))
+        changed = self._python_bias.update(state.getPositions(asNumpy=True)._value.reshape(self._kicks.shape))
         if isinstance(changed, slice) or len(changed) > 0:
             self._set_shift(changed)
         noise = self._random.standard_normal(out=self._noise)
@@ -107,14 +129,14 @@ class HostNoiseDynamics:
     def _set_shift(self, rows: np.ndarray | slice) -> None:
         """Follow a change of the gradient in these rows."""
         for axis, shift in enumerate(self._shift):
-            wanted = self._bias.gradient[rows, :, axis] * self._to_shift[axis, rows]
+            wanted = self._python_bias.gradient[rows, :, axis] * self._to_shift[axis, rows]
             shift[rows] = np.clip(wanted, -MAX_SHIFT, MAX_SHIFT)
         shift = self._shift[:, rows]
         self._cost[rows] = 0.5 * np.einsum("dwa,dwa->w", shift, shift)
 
     def restart(self, context: openmm.Context) -> None:
         """As :meth:`BiasedDynamics.restart`."""
-        self._bias.refresh()
+        self._python_bias.refresh()
         for kept in (self._shift, self._cost, self._log_weights):
             kept[:] = 0.0
 
@@ -130,25 +152,18 @@ class CustomIntegratorDynamics:
     """
 
     def __init__(
-        self,
-        target: RareEventSystem,
-        n_walkers: int,
-        seed: int,
-        importance: ImportanceFunction,
-        strength: float = 1.0,
-        observer: Observer | None = None,
-        interval: int = 1,
+        self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
     ) -> None:
         dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
-        self.integrator = BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=BIAS_GROUP, strength=strength)
+        self.integrator = BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=BIAS_GROUP, strength=bias.strength)
         self.integrator.setRandomNumberSeed(seed)
-        self._bias = PythonBias(importance, target.kt, n_walkers, observer, interval)
-        self.force = openmm.PythonForce(lambda state: self._bias(state))  # not pickled, see above
+        self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
+        self.force = openmm.PythonForce(lambda state: self._python_bias(state))  # not pickled, see above
         self._n_walkers = n_walkers
 
     def restart(self, context: openmm.Context) -> None:
         """As :meth:`BiasedDynamics.restart`."""
-        self._bias.refresh()
+        self._python_bias.refresh()
         context.setVelocities(np.zeros((context.getSystem().getNumParticles(), 3)))
 
     def log_weights(self, context: openmm.Context) -> np.ndarray:
@@ -163,24 +178,21 @@ BACKENDS: dict[str, Callable[..., BiasedDynamics]] = {
 """Ways to run biased dynamics, fastest first; the arguments are those of :class:`HostNoiseDynamics`."""
 
 
-def biased_dynamics(backend: str, *arguments, **options) -> BiasedDynamics:
-    """Make the dynamics of a backend, its force in the group of the bias.
+def biased_dynamics(
+    target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
+) -> BiasedDynamics:
+    """Make the dynamics of the backend of a bias, its force in the group of the bias.
 
-    Parameters
-    ----------
-    backend : str
-        A key of :data:`BACKENDS`.
-    *arguments, **options
-        See :class:`HostNoiseDynamics`.
+    The parameters are those of :class:`HostNoiseDynamics`.
 
     Raises
     ------
     ValueError
         For an unknown backend, or an interval below 1.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
-    dynamics = BACKENDS[backend](*arguments, **options)
+    if bias.backend not in BACKENDS:
+        raise ValueError(f"backend {bias.backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
+    dynamics = BACKENDS[bias.backend](target, n_walkers, seed, bias, observer)
     dynamics.force.setForceGroup(BIAS_GROUP)
     dynamics.force.setName("ImportanceBias")
     return dynamics

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .branching import WeightWindow
 from .roots import RootSampler, Steering
 from .statistics import effective_sample_size
-from .tasks import Progress
-
-if TYPE_CHECKING:
-    from .annealing import Task
+from .tasks import Progress, Task
 
 __all__ = ["choose_steering"]
 
@@ -26,7 +22,7 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress) -> Ste
     ----------
     sampler : RootSampler
     task : callable
-        See :data:`openmm_rare.annealing.Task`; every pilot run is one task of kind "pilot".
+        See :data:`openmm_rare.tasks.Task`; every pilot run is one task of kind "pilot".
     progress : Progress
 
     Raises

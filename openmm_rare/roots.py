@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .biased_dynamics import Bias
 from .branching import WeightWindow
 from .flux import RootDensity
 from .forces import ImportanceFunction
@@ -93,9 +94,8 @@ class RootSampler:
         settings, rng = self.settings, np.random.default_rng(seed)
         root = self.density.draw(self.pool.log_importance, n_roots, rng)
         log_weight = -np.log(self.density(self.pool.log_importance[root]))
-        propagator = Propagator(
-            self.system, self.importance, steering.strength, settings.n_slots, self.platform, seed, settings.bias_interval
-        )
+        bias = Bias(self.importance, steering.strength, settings.bias_interval)
+        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed)
         batch = run_roots(
             propagator,
             self.importance,

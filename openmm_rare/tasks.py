@@ -9,7 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["Memory", "Progress", "Recorder", "Silent", "TaskLog"]
+__all__ = ["Memory", "Progress", "Recorder", "Silent", "Task", "TaskLog"]
+
+Task = Callable[[str, Callable[[np.random.SeedSequence], Mapping]], Mapping]
+"""Runs a named unit of work once: ``task(kind, compute)`` returns what ``compute(seed)`` returned, now or in an earlier run."""
 
 
 class Recorder(Protocol):

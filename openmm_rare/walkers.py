@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from .biased_dynamics import biased_dynamics
-from .forces import ImportanceFunction, Observer, PythonBias
+from .biased_dynamics import Bias, biased_dynamics
+from .forces import Observer, PythonBias
 from .integrators import OverdampedLangevinIntegrator, check_system
 from .replication import replicate
 
@@ -120,16 +120,10 @@ class SlotContext:
     platform : str
     seed : int
         For the noise; 31 bits.
-    importance : ImportanceFunction, optional
-        Biases the dynamics; without it the dynamics is unbiased.
-    strength : float
-        Factor on the bias, 0 to 1.
+    bias : Bias, optional
+        Without it the dynamics is unbiased.
     observer : callable, optional
         Sees the positions ``(n_slots, n_atoms, 3)`` before every step; see :class:`openmm_rare.forces.PythonBias`.
-    bias_interval : int
-        Steps for which a gradient of ln I is kept.
-    backend : str
-        A key of :data:`openmm_rare.biased_dynamics.BACKENDS`.
     """
 
     def __init__(
@@ -138,19 +132,16 @@ class SlotContext:
         n_slots: int,
         platform: str,
         seed: int,
-        importance: ImportanceFunction | None = None,
-        strength: float = 1.0,
+        bias: Bias | None = None,
         observer: Observer | None = None,
-        bias_interval: int = 1,
-        backend: str = "python",
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
-        self.biased = importance is not None and strength > 0.0
+        self.biased = bias is not None and bias.strength > 0.0
         check_system(target.system)
         system = replicate(target.system, n_slots)
         self._watch = watch = None if observer is None else _Watch(observer)
         if self.biased:
-            self._dynamics = biased_dynamics(backend, target, n_slots, int(seed), importance, strength, watch, bias_interval)
+            self._dynamics = biased_dynamics(target, n_slots, int(seed), bias, watch)
             self.integrator = self._dynamics.integrator
             system.addForce(self._dynamics.force)
         else:
@@ -250,9 +241,9 @@ class _ArrivalTest:
 class _AbsorbingSlots:
     """Slots whose walkers stop where they arrive in A or B."""
 
-    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, **bias) -> None:
+    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
         self._test = _ArrivalTest(target, n_slots)
-        self._slots = SlotContext(target, n_slots, platform, seed, observer=self._test, **bias)
+        self._slots = SlotContext(target, n_slots, platform, seed, bias, self._test)
 
     def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
         """Move walkers until they arrive, at most ``n_steps``; returns end, log_weight, status, labels, steps."""
@@ -276,15 +267,12 @@ class Block:
         The same walkers after the block (arrived ones at the frame of arrival).
     status : ndarray of int8
         0 still between the states, 1 in A, 2 in B.
-    log_weights : ndarray
-        ln w gained in this block.
     walker_steps : int
         Force evaluations spent, summed over walkers until arrival.
     """
 
     walkers: Walkers
     status: np.ndarray
-    log_weights: np.ndarray
     walker_steps: int
 
 
@@ -294,33 +282,19 @@ class Propagator:
     Parameters
     ----------
     target : RareEventSystem
-    importance : ImportanceFunction, optional
-        Biases the dynamics with strength ``strength``.
-    strength : float
+    bias : Bias, optional
+        Without it the dynamics is unbiased.
     n_slots : int
         Size of the largest Context.
     platform : str
     seed : numpy.random.SeedSequence
         The same seed gives the same trajectories on the Reference platform.
-    bias_interval : int
-        Steps for which a gradient of ln I is kept.
-    backend : str
-        A key of :data:`openmm_rare.biased_dynamics.BACKENDS`.
     """
 
     def __init__(
-        self,
-        target: RareEventSystem,
-        importance: ImportanceFunction | None,
-        strength: float,
-        n_slots: int,
-        platform: str,
-        seed: np.random.SeedSequence,
-        bias_interval: int = 1,
-        backend: str = "python",
+        self, target: RareEventSystem, bias: Bias | None, n_slots: int, platform: str, seed: np.random.SeedSequence
     ) -> None:
-        self.bias_interval, self.backend = bias_interval, backend
-        self.target, self.importance, self.strength = target, importance, strength
+        self.target, self.bias = target, bias
         self.n_slots, self.platform, self._seed = n_slots, platform, seed
         self._contexts: dict[int, _AbsorbingSlots] = {}
 
@@ -340,7 +314,7 @@ class Propagator:
             clocks=walkers.clocks + steps,
             labels=labels,
         )
-        return Block(moved, status, gained, int(steps.sum()))
+        return Block(moved, status, int(steps.sum()))
 
     def _fitting(self, n: int) -> _AbsorbingSlots:
         # making a Context takes as long as some hundred steps: few sizes, so that idle slots cost about as much as new ones
@@ -348,16 +322,11 @@ class Propagator:
         while size > 20 and 2 * size // 5 >= n:
             size = 2 * size // 5
         if size not in self._contexts:
-            (seed,) = self._seed.spawn(1)
-            self._contexts[size] = _AbsorbingSlots(
-                self.target,
-                size,
-                self.platform,
-                int(seed.generate_state(1)[0] >> 1),
-                importance=self.importance,
-                strength=self.strength,
+            bias = self.bias
+            if bias is not None and size <= _FEW:
                 # for a handful of walkers a step costs its Python calls alone: the last, slow ones keep gradients longer
-                bias_interval=self.bias_interval if size > _FEW else 5 * self.bias_interval,
-                backend=self.backend,
-            )
+                bias = replace(bias, interval=5 * bias.interval)
+            (seed,) = self._seed.spawn(1)
+            number = int(seed.generate_state(1)[0] >> 1)
+            self._contexts[size] = _AbsorbingSlots(self.target, size, self.platform, number, bias)
         return self._contexts[size]

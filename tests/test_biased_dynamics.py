@@ -7,7 +7,7 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.biased_dynamics import BACKENDS, mobility
+from openmm_rare.biased_dynamics import BACKENDS, Bias, mobility
 from openmm_rare.integrators import MAX_SHIFT
 from openmm_rare.states import CollectiveVariables, Coordinate, Range
 from openmm_rare.systems.base import RareEventSystem
@@ -52,7 +52,7 @@ def slope_for(target, strength):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_weights_belong_to_the_displacements(target, platform, backend):
     gradient, spread = slope_for(target, 0.7)
-    slots = SlotContext(target, N, platform, 3, ConstantSlope(gradient), 0.7, backend=backend)
+    slots = SlotContext(target, N, platform, 3, Bias(ConstantSlope(gradient), 0.7, backend=backend))
     before = slots.positions().copy()
     slots.step(1)
     moved = slots.positions() - before
@@ -74,7 +74,8 @@ def test_weights_belong_to_the_displacements(target, platform, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_noise_is_normal_and_independent(target, backend):
     gradient, spread = slope_for(target, 1.0)
-    slots, moves = SlotContext(target, 4000, "Reference", 3, ConstantSlope(gradient), backend=backend), spread > 0.0
+    slots = SlotContext(target, 4000, "Reference", 3, Bias(ConstantSlope(gradient), backend=backend))
+    moves = spread > 0.0
     noise, start = [], slots.positions().copy()
     for _ in range(2):
         slots.set_positions(start)
@@ -96,7 +97,7 @@ def test_the_force_is_called_once_a_step(target, platform, backend):
         seen.append(positions.copy())
         return np.arange(N)
 
-    slots = SlotContext(target, N, platform, 1, slope, 1.0, observer, 2, backend)
+    slots = SlotContext(target, N, platform, 1, Bias(slope, interval=2, backend=backend), observer)
     for n_steps in (1, 4):
         slots.step(n_steps)
     assert len(seen) == 5 and slope.calls == 3
@@ -105,7 +106,7 @@ def test_the_force_is_called_once_a_step(target, platform, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_context_is_freed(target, backend):
-    slots = SlotContext(target, N, "Reference", 1, ConstantSlope(np.zeros((3, 3))), backend=backend)
+    slots = SlotContext(target, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3))), backend=backend))
     slots.step(1)
     kept = weakref.ref(slots), weakref.ref(slots._dynamics), weakref.ref(slots.context)
     del slots
@@ -115,4 +116,4 @@ def test_a_context_is_freed(target, backend):
 
 def test_a_backend_refuses_an_interval_of_nothing(target):
     with pytest.raises(ValueError, match="at least 1 step"):
-        SlotContext(target, N, "Reference", 1, ConstantSlope(np.zeros((3, 3))), bias_interval=0)
+        SlotContext(target, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3))), interval=0))

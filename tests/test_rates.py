@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from openmm_rare.annealing import temperature_ladder
+from openmm_rare.biased_dynamics import Bias
 from openmm_rare.branching import WeightWindow
 from openmm_rare.brute_force import BruteForceRate
 from openmm_rare.committor import CommittorModel
@@ -213,7 +214,7 @@ def exit_committor(importance, strength, seed, n_roots=1500, power=1.0):
     system = double_well_1d.build(temperature=900.0)
     roots = np.zeros((n_roots, 1, 3))
     roots[:, 0, 0] = -0.3
-    propagator = Propagator(system, importance if strength else None, strength, 400, "Reference", np.random.SeedSequence(seed))
+    propagator = Propagator(system, Bias(importance, strength), 400, "Reference", np.random.SeedSequence(seed))
     level = power * float(importance.log_importance(roots[:1])[0])
     rng, window = np.random.default_rng(seed), WeightWindow(power=power)
     return run_roots(propagator, importance, roots, level, rng, window=window, stride=10)
@@ -242,7 +243,7 @@ def test_pending_walkers_are_carried_over_without_loss():
     system = double_well_1d.build(temperature=900.0)
     roots = np.zeros((1000, 1, 3))
     roots[:, 0, 0] = -0.1
-    propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(1))
+    propagator = Propagator(system, None, 500, "Reference", np.random.SeedSequence(1))
     rng = np.random.default_rng(1)
     first = run_roots(propagator, Flat(), roots[:500], -3.0, rng, patience=Patience(walkers=300))
     assert 0 < len(first.pending) < 300
@@ -262,7 +263,7 @@ def test_patience_leaves_no_more_than_it_says():
     roots[:, 0, 0] = -0.1
 
     def follow(patience):
-        propagator = Propagator(system, None, 0.0, 500, "Reference", np.random.SeedSequence(1))
+        propagator = Propagator(system, None, 500, "Reference", np.random.SeedSequence(1))
         return run_roots(propagator, Flat(), roots, -3.0, np.random.default_rng(1), patience=patience)
 
     light, short, whole = (follow(patience) for patience in (Patience(weight=5.5), Patience(steps=40), Patience()))

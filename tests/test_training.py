@@ -76,7 +76,7 @@ def hot_segments(system, n=600, seed=4):
     positions = np.zeros((n, 1, 3))
     positions[:, 0, 0] = rng.uniform(-1.0, 1.0, n) * abs(system.positions[0, 0])
     positions = positions[system.states.classify(positions) == 0]
-    propagator = Propagator(system, None, 0.0, n, "Reference", np.random.SeedSequence(seed))
+    propagator = Propagator(system, None, n, "Reference", np.random.SeedSequence(seed))
     return sample_segments(propagator, positions, 20, 100, seed).segments
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openmm_rare.biased_dynamics import BACKENDS
+from openmm_rare.biased_dynamics import BACKENDS, Bias
 from openmm_rare.flux import FluxState, run_flux
 from openmm_rare.forces import PythonBias
 from openmm_rare.states import IN_A, IN_B
@@ -14,7 +14,7 @@ from stats import assert_within, mean_and_stderr
 HOT = 900.0
 
 
-class LinearBias:
+class Linear:
     """ln I = slope * x: a crude importance function with a known gradient."""
 
     def __init__(self, slope):
@@ -35,15 +35,15 @@ def walkers_at(x, n):
     return Walkers.start(positions, np.arange(n))
 
 
-def outcome(bias, n=4000, strength=1.0, platform="Reference", seed=2, x=-0.1, n_steps=60, backend="python"):
+def outcome(bias, n=4000, platform="Reference", seed=2, x=-0.1, n_steps=60):
     system = double_well_1d.build(temperature=HOT)
-    propagator = Propagator(system, bias, strength, n, platform, np.random.SeedSequence(seed), backend=backend)
+    propagator = Propagator(system, bias, n, platform, np.random.SeedSequence(seed))
     return propagator.advance(walkers_at(x, n), n_steps)
 
 
 def test_bias_force_is_minus_the_gradient_of_its_energy():
     system = double_well_1d.build(temperature=HOT)
-    slots = SlotContext(system, 3, "Reference", 1, LinearBias(7.0), backend="custom_integrator")
+    slots = SlotContext(system, 3, "Reference", 1, Bias(Linear(7.0), backend="custom_integrator"))
     positions = np.zeros((3, 1, 3))
     positions[:, 0, 0] = [-0.2, 0.0, 0.3]
     slots.set_positions(positions)
@@ -69,7 +69,7 @@ def test_walkers_left_out_feel_no_bias():
     state = slots.context.getState(positions=True)
     selections = [[0, 1, 2], [0, 2], [2], [1, 2], [0, 1, 2]]
     everyone = iter(selections)
-    bias = PythonBias(LinearBias(6.0), 1.0, 3, lambda positions: np.array(next(everyone)), interval=3)
+    bias = PythonBias(Linear(6.0), 1.0, 3, lambda positions: np.array(next(everyone)), interval=3)
     for step, expected in enumerate(([0, 1, 2], [0, 2], [2], [1, 2], [1, 2])):  # evaluated anew at the fourth step
         energy, forces = bias(state)
         assert forces[:, 0].tolist() == [12.0 * (walker in expected) for walker in range(3)], step
@@ -78,7 +78,7 @@ def test_walkers_left_out_feel_no_bias():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_weights_have_mean_one_and_undo_the_bias(platform, backend):
-    biased = outcome(LinearBias(6.0), platform=platform, backend=backend)
+    biased = outcome(Bias(Linear(6.0), backend=backend), platform=platform)
     plain = outcome(None, platform=platform, seed=3)
     weights = np.exp(biased.walkers.log_weights)
     mean, error = mean_and_stderr(weights)
@@ -92,7 +92,7 @@ def test_weights_have_mean_one_and_undo_the_bias(platform, backend):
 
 
 def test_an_old_gradient_is_still_exact():
-    class Curved(LinearBias):
+    class Curved(Linear):
         def log_importance_gradient(self, positions):
             gradient = np.zeros_like(positions)
             gradient[:, 0, 0] = 6.0 + 40.0 * positions[:, 0, 0]
@@ -100,14 +100,15 @@ def test_an_old_gradient_is_still_exact():
 
     system, blocks = double_well_1d.build(temperature=HOT), []
     for interval in (1, 7):
-        propagator = Propagator(system, Curved(6.0), 1.0, 4000, "Reference", np.random.SeedSequence(5), interval)
+        propagator = Propagator(system, Bias(Curved(6.0), interval=interval), 4000, "Reference", np.random.SeedSequence(5))
         blocks.append(propagator.advance(walkers_at(-0.1, 4000), 60))
-    assert not np.array_equal(blocks[0].log_weights, blocks[1].log_weights)
+    assert not np.array_equal(blocks[0].walkers.log_weights, blocks[1].walkers.log_weights)
     plain, e_plain = mean_and_stderr(outcome(None, seed=3).status == IN_B)
     for block in blocks:
-        mean, error = mean_and_stderr(np.exp(block.log_weights))
+        weights = np.exp(block.walkers.log_weights)
+        mean, error = mean_and_stderr(weights)
         assert_within(mean, 1.0, error)
-        p, e = mean_and_stderr(np.exp(block.log_weights) * (block.status == IN_B))
+        p, e = mean_and_stderr(weights * (block.status == IN_B))
         assert_within(p, plain, np.hypot(e, e_plain))
     raw, e_raw = mean_and_stderr(blocks[1].status == IN_B)
     with pytest.raises(AssertionError):  # negative control
@@ -118,7 +119,7 @@ def test_arrival_is_tested_on_every_frame():
     # one long block and the same steps one by one must agree in distribution; a coarse test must not
     fine, system = outcome(None, n=4000, x=0.30), double_well_1d.build(temperature=HOT)
     walkers, arrived, steps = walkers_at(0.30, 4000), 0, 0
-    propagator = Propagator(system, None, 0.0, 4000, "Reference", np.random.SeedSequence(8))
+    propagator = Propagator(system, None, 4000, "Reference", np.random.SeedSequence(8))
     for _ in range(60):
         block = propagator.advance(walkers, 1)
         arrived, steps = arrived + int((block.status == IN_B).sum()), steps + block.walker_steps
@@ -135,7 +136,7 @@ def test_arrival_is_tested_on_every_frame():
 
 
 def test_arrived_walkers_keep_position_weight_and_clock():
-    block = outcome(LinearBias(6.0), n=500, x=0.3)
+    block = outcome(Bias(Linear(6.0)), n=500, x=0.3)
     system = double_well_1d.build(temperature=HOT)
     assert np.array_equal(system.states.classify(block.walkers.positions), block.status)
     arrived = block.status > 0
@@ -151,7 +152,7 @@ def test_arrived_walkers_keep_position_weight_and_clock():
 
 
 def test_same_seed_same_paths_on_reference():
-    first, second, other = (outcome(LinearBias(3.0), n=64, seed=seed) for seed in (2, 2, 9))
+    first, second, other = (outcome(Bias(Linear(3.0)), n=64, seed=seed) for seed in (2, 2, 9))
     assert np.array_equal(first.walkers.positions, second.walkers.positions)
     assert np.array_equal(first.walkers.log_weights, second.walkers.log_weights)
     assert not np.array_equal(first.walkers.positions, other.walkers.positions)
@@ -172,7 +173,7 @@ def test_clone_and_kill_touch_nobody_else():
 
 def test_populations_larger_than_the_slots_are_split():
     system = double_well_1d.build(temperature=HOT)
-    propagator = Propagator(system, LinearBias(3.0), 1.0, 40, "Reference", np.random.SeedSequence(1))
+    propagator = Propagator(system, Bias(Linear(3.0)), 40, "Reference", np.random.SeedSequence(1))
     block = propagator.advance(walkers_at(0.0, 101), 20)
     assert len(block.walkers) == 101 and np.isfinite(block.walkers.log_weights).all()
     assert len(np.unique(block.walkers.positions[:, 0, 0])) == 101  # no two walkers share their noise
@@ -195,7 +196,7 @@ def test_flux_and_transitions_of_the_discrete_chain():
 
 def test_channel_labels_are_inherited(platform):
     system = two_channel_2d.build(temperature=3000.0)
-    propagator = Propagator(system, None, 0.0, 50, platform, np.random.SeedSequence(1))
+    propagator = Propagator(system, None, 50, platform, np.random.SeedSequence(1))
     positions = np.repeat(system.positions[None], 50, axis=0)
     walkers = Walkers.start(positions + 0.25 * (two_channel_far(system) - system.positions), np.arange(50))
     block = propagator.advance(walkers, 30)
@@ -218,4 +219,4 @@ def test_unknown_platform_and_backend():
     with pytest.raises(ValueError, match="this machine has Reference"):
         platform_by_name("Quantum")
     with pytest.raises(ValueError, match="choose one of python"):
-        SlotContext(double_well_1d.build(temperature=HOT), 1, "Reference", 1, LinearBias(1.0), backend="abacus")
+        SlotContext(double_well_1d.build(temperature=HOT), 1, "Reference", 1, Bias(Linear(1.0), backend="abacus"))
