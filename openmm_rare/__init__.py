@@ -25,6 +25,7 @@ _HOME = {
     "Distance": "states",
     "FunctionRegion": "states",
     "FunctionVariable": "states",
+    "LabelRule": "states",
     "LinearCombination": "states",
     "Range": "states",
     "States": "states",

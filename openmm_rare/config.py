@@ -43,6 +43,7 @@ class SamplingConfig:
         own = [f.name for f in fields(cls) if f.name != "settings"]
         section.check((), (*own, *(f.name for f in fields(Settings))))
         readers: dict[str, Callable[[str], Any]] = {
+            "str": lambda key: section.text(key, ""),
             "int": lambda key: section.count(key, least=0),  # the settings know their own limits
             "float": lambda key: section.number(key, None),
             "tuple[int, ...]": section.counts,
@@ -96,8 +97,8 @@ class RunConfig:
         """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object."""
         data: dict[str, Any] = {"folder": self.folder, "system": self.system.to_dict()}
         data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
-        data["states"] = {name: {region.kind: region.parameters} for name, region in (self.states or {}).items()}
-        data["channels"] = {} if self.channels is None else vars(self.channels)
+        data["states"] = {name: region.to_dict() for name, region in (self.states or {}).items()}
+        data["channels"] = {} if self.channels is None else self.channels.to_dict()
         return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
 
     def with_options(self, temperature_k: float | None = None, **sampling: Any) -> RunConfig:
@@ -105,6 +106,8 @@ class RunConfig:
         given = {key: value for key, value in sampling.items() if value is not None}
         if "target_error" in given:
             check_target_error(given["target_error"], "target_error")
+        if "backend" in given:
+            given["settings"] = replace(self.sampling.settings, backend=given.pop("backend"))
         system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
         return replace(self, system=system, sampling=replace(self.sampling, **given))
 
@@ -169,12 +172,12 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
     system = SystemConfig.parse(top.section("system"), home)
     named = top.section("variables")
     variables = tuple(VariableConfig.parse(named.section(name), name) for name in named.raw)
+    units = {variable.name: variable.unit for variable in variables}
     states, section = None, top.section("states")
     if section.raw:
         section.check(("a", "b"))
-        units = {variable.name: variable.unit for variable in variables}
         states = {name: RegionConfig.parse(section.section(name), units) for name in ("a", "b")}
-    channels = ChannelsConfig.parse(top.section("channels")) if top.section("channels").raw else None
+    channels = ChannelsConfig.parse(top.section("channels"), units) if top.section("channels").raw else None
     if system.is_builtin and (states or variables or channels):
         raise ValueError(
             f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "

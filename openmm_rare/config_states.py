@@ -14,7 +14,7 @@ from openmm import unit as u
 from . import states as st
 from .toml_text import Section, nearest
 
-__all__ = ["ChannelsConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
+__all__ = ["ChannelsConfig", "LabelRuleConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
 
 _VARIABLES: dict[str, tuple[type[st.CollectiveVariable], tuple[str, ...], u.Unit | None]] = {
     "coordinate": (st.Coordinate, ("atom", "axis"), u.nanometer),
@@ -26,6 +26,9 @@ _VARIABLES: dict[str, tuple[type[st.CollectiveVariable], tuple[str, ...], u.Unit
     "function": (st.FunctionVariable, ("function",), None),
 }
 """Class, parameters, and unit of the values (None: plain numbers) of each type of variable."""
+
+
+_REGIONS = ("range", "disc", "function")
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,15 @@ class VariableConfig:
 
 @dataclass(frozen=True)
 class RegionConfig:
-    """A state: ``kind`` is "range", "disc" or "function"; parameters in nm, radians or plain numbers."""
+    """A region: ``kind`` is "range", "disc" or "function"; parameters in nm, radians or plain numbers."""
 
     kind: str
     parameters: Any
 
     @classmethod
     def parse(cls, section: Section, units: Mapping[str, u.Unit | None]) -> RegionConfig:
-        """From ``[states.a]``; `units` are those of the variables."""
-        section.check((), ("range", "disc", "function"))
+        """From ``[states.a]``, say; `units` are those of the variables."""
+        section.check((), _REGIONS)
         if len(section.raw) != 1:
             raise ValueError(
                 f'[{section.name}] must hold one of: range = {{ phi = ["-180 deg", "0 deg"] }}, '
@@ -111,23 +114,60 @@ class RegionConfig:
             return st.FunctionRegion(import_function(self.parameters, folder, f"{where}.function"))
         return st.Range(self.parameters) if self.kind == "range" else st.Disc(**self.parameters)
 
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML."""
+        return {self.kind: self.parameters}
+
+
+@dataclass(frozen=True)
+class LabelRuleConfig:
+    """A rule: a path in the region whose label is ``after`` (None: any) gets the label ``to``."""
+
+    region: RegionConfig
+    to: str
+    after: str | None = None
+
+    @classmethod
+    def parse(cls, section: Section, units: Mapping[str, u.Unit | None]) -> LabelRuleConfig:
+        """From ``[[channels.rules]]``; `units` are those of the variables."""
+        section.check(("to",), ("after", *_REGIONS))
+        where = {key: value for key, value in section.raw.items() if key in _REGIONS}
+        return cls(RegionConfig.parse(Section(where, section.name), units), section.text("to"), section.text("after"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML."""
+        after = {} if self.after is None else {"after": self.after}
+        return {"to": self.to, **after, **self.region.to_dict()}
+
 
 @dataclass(frozen=True)
 class ChannelsConfig:
-    """Names of the channels and the ``"module:function"`` that labels paths."""
+    """Names of the channels, the rules that label paths, and the ``"module:function"`` that refines labels in B."""
 
     names: tuple[str, ...]
-    function: str
+    rules: tuple[LabelRuleConfig, ...] = ()
+    arrival: str | None = None
 
     @classmethod
-    def parse(cls, section: Section) -> ChannelsConfig:
-        """From ``[channels]``."""
-        section.check(("names", "function"))
-        return cls(section.texts("names"), section.text("function"))
+    def parse(cls, section: Section, units: Mapping[str, u.Unit | None]) -> ChannelsConfig:
+        """From ``[channels]``; `units` are those of the variables."""
+        section.check(("names",), ("rules", "arrival"))
+        rules = tuple(LabelRuleConfig.parse(table, units) for table in section.tables("rules"))
+        return cls(section.texts("names"), rules, section.text("arrival"))
 
     def build(self, folder: str) -> st.Channels:
         """The channels."""
-        return st.Channels(self.names, import_function(self.function, folder, "channels.function"))
+        rules = [
+            st.LabelRule(rule.region.build(folder, f"channels.rules[{number}]"), rule.to, rule.after)
+            for number, rule in enumerate(self.rules)
+        ]
+        arrival = None if self.arrival is None else import_function(self.arrival, folder, "channels.arrival")
+        return st.Channels(self.names, rules, arrival)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML."""
+        arrival = {} if self.arrival is None else {"arrival": self.arrival}
+        return {"names": self.names, **arrival, "rules": [rule.to_dict() for rule in self.rules]}
 
 
 def build_states(

@@ -4,6 +4,7 @@ NumPy only. A trajectory is tested frame by frame: see ``THEORY.md`` section 3 f
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ __all__ = [
     "Distance",
     "FunctionRegion",
     "FunctionVariable",
+    "LabelRule",
     "LinearCombination",
     "Range",
     "Region",
@@ -51,53 +53,110 @@ IN_A: int = 1
 IN_B: int = 2
 
 
+@dataclass(frozen=True)
+class LabelRule:
+    """A path in ``region`` whose label is ``after`` (None: any) gets the label ``to``."""
+
+    region: Region
+    to: str
+    after: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able parameters, the same in every process."""
+        return {"region": self.region.describe(), "to": self.to, "after": self.after}
+
+
 class Channels:
     """Labels that follow each path from its exit of A and name the channel by which it arrives in B.
+
+    A label knows nothing of the past but itself: that is what makes channels exact under splitting.
 
     Parameters
     ----------
     names : sequence of str
-        ``names[label]`` is the channel of a path that arrives in B with that label. Every path starts with label 0.
-    function : callable
+        ``names[label]`` is the channel of a path that arrives in B with that label. Every path starts with label 0, and
+        gets it back in A.
+    rules : sequence of LabelRule
+        At every tested frame outside A, the one that arrives in B included, the first rule applies whose ``after`` is the
+        label of the path and whose region contains the frame: at most one rule at each frame.
+    arrival : callable, optional
         Module-level function (positions (n, n_atoms, 3) in nm, values (n, n_variables), labels (n,)) -> labels (n,).
-        It sees every tested frame outside A, the one that arrives in B included, and nothing else of the past
-        than the label: that is what makes channels exact under splitting.
+        It sees only frames in B, after the rules, and may refine their labels.
 
     Raises
     ------
     ValueError
-        If names are missing or repeated, or the function has no importable name.
+        If names are missing or repeated, a rule names another, or the function has no importable name.
     """
 
-    def __init__(self, names: Sequence[str], function: Function) -> None:
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str], rules: Sequence[LabelRule] = (), arrival: Function | None = None) -> None:
+        self.names, self.rules, self.arrival = tuple(names), tuple(rules), arrival
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f"names must be different strings, at least one, not {self.names}")
-        self._label = function_label(function, "function")
-        self.function = function
+        for rule in self.rules:
+            for name in (rule.to, rule.to if rule.after is None else rule.after):
+                if name not in self.names:
+                    raise ValueError(f"a rule names the channel {name!r}, which is none of {list(self.names)}")
+        self._arrival_label = None if arrival is None else function_label(arrival, "arrival")
 
-    def update(self, positions: np.ndarray, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """New labels, int64 of shape (n,), after these frames.
+    def label(self, name: str) -> int:
+        """Label of the channel of this name."""
+        return self.names.index(name)
+
+    def name(self, label: int) -> str:
+        """Name of the channel with this label."""
+        return self.names[label]
+
+    def update(
+        self,
+        status: np.ndarray,
+        positions: np.ndarray,
+        values: np.ndarray,
+        labels: np.ndarray,
+        variables: CollectiveVariables,
+    ) -> np.ndarray:
+        """Labels, int64 of shape (n,), after frames of this status: 0 in A, by the rules elsewhere, refined in B.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`arrive`.
+        """
+        free = status != IN_A
+        labels = np.where(free, labels, 0)
+        for rule in self.rules:
+            candidates = free if rule.after is None else free & (labels == self.label(rule.after))
+            if candidates.any():
+                applies = candidates & rule.region.contains(positions, values, variables)
+                labels[applies] = self.label(rule.to)
+                free &= ~applies
+        arrived = np.flatnonzero(status == IN_B)
+        if len(arrived) > 0:
+            labels[arrived] = self.arrive(positions[arrived], values[arrived], labels[arrived])
+        return labels
+
+    def arrive(self, positions: np.ndarray, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Labels of frames in B, refined by the arrival function if there is one.
 
         Raises
         ------
         ValueError
             If the function returns anything but one index into ``names`` for each frame.
         """
-        new = np.asarray(self.function(positions, values, labels))
+        if self.arrival is None:
+            return labels
+        new = np.asarray(self.arrival(positions, values, labels))
+        name = self._arrival_label
         if new.shape != (len(positions),) or new.dtype.kind not in "iu":
-            raise ValueError(f"{self._label} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}")
+            raise ValueError(f"{name} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}")
         if len(new) and not (new.min() >= 0 and new.max() < len(self.names)):
-            raise ValueError(f"{self._label} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
-        return new.astype(np.int64, copy=False)
-
-    def name(self, label: int) -> str:
-        """Name of the channel with this label."""
-        return self.names[label]
+            raise ValueError(f"{name} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
+        return new
 
     def describe(self) -> dict[str, Any]:
         """JSON-able parameters, the same in every process."""
-        return {"names": list(self.names), "function": self._label}
+        rules = [rule.describe() for rule in self.rules]
+        return {"names": list(self.names), "rules": rules, "arrival": self._arrival_label}
 
 
 class States:
@@ -119,7 +178,7 @@ class States:
 
     def __init__(self, variables: CollectiveVariables, a: Region, b: Region, channels: Channels | None = None) -> None:
         self.variables, self.a, self.b, self.channels = variables, a, b, channels
-        for region in (a, b):
+        for region in (a, b, *(rule.region for rule in (channels.rules if channels else ()))):
             region.check(variables)
         # discs and ranges of the same variables can be compared before any dynamics runs, other regions frame by frame only
         if type(a) is type(b) and isinstance(a, (Disc, Range)) and a.overlaps(b, variables):
@@ -183,18 +242,14 @@ class States:
         Raises
         ------
         ValueError
-            As in :meth:`classify`, and if the channels' function misbehaves.
+            As in :meth:`classify`, and if the channels' arrival function misbehaves.
         """
         positions = np.asarray(positions, dtype=np.float64)
         values = self.variables(positions)
         status = self._classify(positions, values)
         labels = np.array(labels, dtype=np.int64)
-        if self.channels is None:
-            return status, labels
-        outside = status != IN_A
-        labels[~outside] = 0
-        if outside.any():
-            labels[outside] = self.channels.update(positions[outside], values[outside], labels[outside])
+        if self.channels is not None:
+            labels = self.channels.update(status, positions, values, labels, self.variables)
         return status, labels
 
     def describe(self) -> dict[str, Any]:

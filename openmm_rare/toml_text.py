@@ -84,6 +84,13 @@ class Section:
             raise ValueError(f"{self.where(key)} = {value!r} must be a table")
         return Section(value, self.where(key))
 
+    def tables(self, key: str) -> tuple[Section, ...]:
+        """A list of tables, each named by its number; an empty one when the key is missing."""
+        values = self._list(key) if key in self.raw else []
+        if not all(isinstance(value, dict) for value in values):
+            raise ValueError(f"{self.where(key)} = {values!r} must be tables, each headed [[{self.where(key)}]]")
+        return tuple(Section(value, f"{self.where(key)}[{number}]") for number, value in enumerate(values))
+
     def count(self, key: str, default: int | None = None, least: int = 1) -> int | None:
         """A whole number."""
         return self._count(self.raw[key], key, least) if key in self.raw else default
@@ -142,7 +149,8 @@ class Section:
 def write_toml(data: Mapping[str, Any]) -> str:
     """TOML text of nested mappings of text, numbers, bool and lists.
 
-    Mappings in the top level become sections, those within them subsections, and those further down inline tables.
+    Mappings in the top level become sections, those within them subsections, lists of them there arrays of tables, and
+    those further down inline tables.
 
     Raises
     ------
@@ -153,15 +161,24 @@ def write_toml(data: Mapping[str, Any]) -> str:
     for name, section in data.items():
         if isinstance(section, Mapping):
             lines += _section(_key(name), section)
-            for child, table in section.items():
-                if isinstance(table, Mapping):
-                    lines += ["", f"[{_key(name)}.{_key(child)}]", *_entries(table)]
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def _section(name: str, table: Mapping[str, Any]) -> list[str]:
-    entries = _entries({key: value for key, value in table.items() if not isinstance(value, Mapping)})
-    return ["", f"[{name}]", *entries] if entries else []
+    tables = {key: value for key, value in table.items() if isinstance(value, Mapping) or _is_list_of_tables(value)}
+    entries = _entries({key: value for key, value in table.items() if key not in tables})
+    lines = ["", f"[{name}]", *entries] if entries else []
+    for key, value in tables.items():
+        child = f"{name}.{_key(key)}"
+        if isinstance(value, Mapping):
+            lines += ["", f"[{child}]", *_entries(value)]
+        else:
+            lines += [line for one in value for line in ("", f"[[{child}]]", *_entries(one))]
+    return lines
+
+
+def _is_list_of_tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(one, Mapping) for one in value)
 
 
 def _entries(table: Mapping[str, Any]) -> list[str]:

@@ -4,16 +4,26 @@ U = 4 epsilon sum over pairs of s^-2 - s^-1, s = alpha + (r/sigma)^6, alpha = 0.
 minimum C2 (B). Yardsticks: :func:`kramers_rate` and the stationary points of ``lj7_landscape``.
 """
 
+import math
+
 import numpy as np
 import openmm
 
-from openmm_rare.states import Channels, CollectiveVariables, CoordinationMoment, Disc, States, coordination_numbers
+from openmm_rare.states import (
+    Channels,
+    CollectiveVariables,
+    CoordinationMoment,
+    Disc,
+    LabelRule,
+    States,
+    coordination_numbers,
+)
 from openmm_rare.units import KB
 
 from .base import EV, RareEventSystem, ReducedUnits
 from .lj7_landscape import kramers_exit_rates, kramers_rate
 
-__all__ = ["CENTERS", "build", "handedness", "hexagon", "kramers_exit_rates", "kramers_rate", "path_channel"]
+__all__ = ["CENTERS", "arrival_channel", "build", "handedness", "hexagon", "kramers_exit_rates", "kramers_rate"]
 
 EPSILON: float = 0.3284 * EV
 """kJ/mol; makes the barrier from the hexagon, 1.4919 epsilon, 0.49 eV."""
@@ -48,7 +58,6 @@ RADIUS_C1: float = 0.10
 """Of the disc around C1 in (mu2, mu3) that a path must visit to count as "through C1"."""
 GAP_OFFSET: float = 0.004
 """Of the descriptor's distance from A: 0.6 of how far (mu2, mu3) moves in one step between 300 and 600 K."""
-_NEAR_B = 0.2  # handedness is evaluated this close to C2, which spares it everywhere else
 
 
 def handedness(positions: np.ndarray) -> np.ndarray:
@@ -83,8 +92,8 @@ def handedness(positions: np.ndarray) -> np.ndarray:
     return (square.sum(axis=1).conj() * (uneven * square).sum(axis=1)).imag
 
 
-def path_channel(positions: np.ndarray, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Label 2 x (C1's disc visited since A) + (right-handed where last seen near C2).
+def arrival_channel(positions: np.ndarray, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels with the handedness of these frames in B; whether C1 was visited stays as it was.
 
     Parameters
     ----------
@@ -93,24 +102,14 @@ def path_channel(positions: np.ndarray, values: np.ndarray, labels: np.ndarray) 
     values : ndarray of shape (n, 2)
         mu2 and mu3.
     labels : ndarray of int, shape (n,)
+        Indices into ``CHANNEL_NAMES``, where right follows left.
 
     Returns
     -------
     ndarray of int, shape (n,)
         Indices into ``CHANNEL_NAMES``.
     """
-    visited = (labels >> 1) | _near(values, "c1", RADIUS_C1)
-    right = labels & 1
-    near = np.flatnonzero(_near(values, "c2", _NEAR_B))
-    if len(near) > 0:
-        right[near] = handedness(positions[near]) < 0
-    return 2 * visited + right
-
-
-def _near(values: np.ndarray, minimum: str, radius: float) -> np.ndarray:
-    """Whether (mu2, mu3) is closer than ``radius`` to that of a minimum."""
-    mu2, mu3 = (values[:, column] - center for column, center in enumerate(CENTERS[minimum]))
-    return mu2 * mu2 + mu3 * mu3 < radius**2
+    return labels // 2 * 2 + (handedness(positions) < 0)
 
 
 def hexagon() -> np.ndarray:
@@ -151,20 +150,22 @@ def build(
     Raises
     ------
     ValueError
-        If both temperatures are given, or the states overlap, or radius_b exceeds 0.2.
+        If both temperatures are given, or the states overlap, or B reaches the minimum C1.
     """
-    if radius_b > _NEAR_B:
-        raise ValueError(f"radius_b = {radius_b} must be at most {_NEAR_B}: farther out B would reach into C1")
+    to_c1 = math.dist(CENTERS["c1"], CENTERS["c2"])
+    if radius_b >= to_c1:
+        raise ValueError(f"radius_b = {radius_b} must be below {to_c1:.3f}: the minimum C1 would lie in B")
     variables = CollectiveVariables([CoordinationMoment(f"mu{order}", order, RADIUS_MOMENTS) for order in (2, 3)])
-    a, b = (
+    a, b, c1 = (
         Disc(dict(zip(variables.names, CENTERS[name], strict=True)), radius)
-        for name, radius in (("hexagon", radius_a), ("c2", radius_b))
+        for name, radius in (("hexagon", radius_a), ("c2", radius_b), ("c1", RADIUS_C1))
     )
+    rules = [LabelRule(c1, "through_c1_left", after="direct_left")]  # arrivals are told left from right
     return RareEventSystem(
         name="lj7",
         system=_system(),
         positions=hexagon(),
-        states=States(variables, a, b, Channels(CHANNEL_NAMES, path_channel)),
+        states=States(variables, a, b, Channels(CHANNEL_NAMES, rules, arrival_channel)),
         temperature=_temperature(temperature, kt_over_epsilon),
         friction=FRICTION,
         timestep=timestep_reduced * TIME_UNIT,

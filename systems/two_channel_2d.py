@@ -9,7 +9,7 @@ import numpy as np
 import openmm
 from scipy.optimize import root
 
-from openmm_rare.states import Channels, CollectiveVariables, Coordinate, Disc, States
+from openmm_rare.states import Channels, CollectiveVariables, Coordinate, Disc, LabelRule, Range, States
 from openmm_rare.units import KB
 
 from .base import EV, RareEventSystem
@@ -123,17 +123,18 @@ def timestep_error(timestep: float = TIMESTEP) -> float:
     return timestep / (4 * MASS * FRICTION) * float(difference)
 
 
-def ridge_channel(positions: np.ndarray, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Label 0 on A's side (x <= 0); 1 (upper) or 2 (lower) by y at the last crossing of x = 0 towards B."""
-    on_b_side = values[:, 0] > 0
-    crossing = np.where(values[:, 1] > HILL_Y, 1, 2)
-    return np.where(on_b_side, np.where(labels == 0, crossing, labels), 0)
-
-
 def states(variables: CollectiveVariables) -> States:
-    """Discs around the minima, and the channels, for two variables named x and y."""
-    regions = [Disc({"x": x, "y": y}, RADIUS) for x, y in (CENTER_A, CENTER_B)]
-    return States(variables, *regions, Channels(("undecided", "upper", "lower"), ridge_channel))
+    """Discs around the minima, and the channels, for two variables named x and y.
+
+    The channel of a path is the side of the hill, upper or lower in y, on which it last crosses x = 0 towards B.
+    """
+    a, b = (Disc({"x": x, "y": y}, RADIUS) for x, y in (CENTER_A, CENTER_B))
+    rules = [
+        LabelRule(Range({"x": (-np.inf, 0.0)}), "undecided"),
+        LabelRule(Range({"x": (0.0, np.inf), "y": (HILL_Y, np.inf)}), "upper", after="undecided"),
+        LabelRule(Range({"x": (0.0, np.inf), "y": (-np.inf, HILL_Y)}), "lower", after="undecided"),
+    ]
+    return States(variables, a, b, Channels(("undecided", "upper", "lower"), rules))
 
 
 def build(temperature: float = 600.0, timestep: float = TIMESTEP) -> RareEventSystem:

@@ -46,7 +46,20 @@ function = "chain_functions:in_b"
 
 [channels]
 names = ["here", "there"]
-function = "chain_functions:channel"
+arrival = "chain_functions:channel"
+
+[[channels.rules]]
+to = "there"
+after = "here"
+range = { phi = ["-1 deg", "90 deg"], bond = [0.0, "2 angstrom"] }
+
+[[channels.rules]]
+to = "here"
+disc = { center = { bond = "0.5 nm" }, radius = "1 angstrom" }
+
+[[channels.rules]]
+to = "there"
+function = "chain_functions:in_b"
 
 [sampling]
 target_error = 0.05
@@ -122,7 +135,14 @@ def test_own_system_is_built_as_described(folder):
     assert isinstance(system.states.a, st.Range)
     assert system.states.a.bounds["phi"] == pytest.approx((2.0943951, -2.0943951))
     assert isinstance(system.states.b, st.FunctionRegion)
-    assert system.states.channels.names == ("here", "there")
+    channels = system.states.channels
+    assert channels.names == ("here", "there")
+    assert [(rule.to, rule.after) for rule in channels.rules] == [("there", "here"), ("here", None), ("there", None)]
+    assert channels.rules[0].region.bounds["phi"] == pytest.approx((-0.01745329, 1.57079633))
+    assert channels.rules[0].region.bounds["bond"] == pytest.approx((0.0, 0.2))
+    assert channels.rules[1].region.radius == pytest.approx(0.1)
+    assert channels.rules[2].region.label == "chain_functions:in_b"
+    assert channels.describe()["arrival"] == "chain_functions:channel"
     sampling = config.sampling
     assert (sampling.target_error, sampling.seed, sampling.platform) == (0.05, 7, "Reference")
     assert sampling.settings.annealing == (900.0, 500.0)
@@ -139,6 +159,13 @@ def test_toml_round_trip_gives_the_same_object_wherever_it_is_read(folder, tmp_p
     again = parse_config(expanded.to_toml(), tmp_path / "elsewhere")
     assert again == expanded
     assert build_system(again).fingerprint() == system.fingerprint()
+
+
+def test_channels_without_rules_or_arrival(folder, tmp_path):
+    start, end = OWN.index("arrival ="), OWN.index("[sampling]")
+    config = parse_config(OWN[:start] + OWN[end:], folder)
+    assert build_system(config).states.channels.describe() == {"names": ["here", "there"], "rules": [], "arrival": None}
+    assert parse_config(config.to_toml(), tmp_path / "elsewhere") == config
 
 
 def test_expanded_configuration_spells_out_everything():
@@ -209,6 +236,15 @@ MISTAKES = [
     ("chain_functions:in_b", "chain_function:in_b", "no module 'chain_function' in .* or installed"),
     ("chain_functions:in_b", "in_b", 'must be "module:function"'),
     ('names = ["here", "there"]', "names = [1, 2]", "channels.names = .* must be a list of texts"),
+    ('arrival = "chain', 'function = "chain', r"unknown key 'function' in section \[channels\].*names, rules, arrival"),
+    ("chain_functions:channel", "chain_functions:chanel", "channels.arrival = .* did you mean 'channel'"),
+    ('after = "here"', 'afer = "here"', r"unknown key 'afer' in section \[channels.rules\[0\]\]; did you mean 'after'"),
+    ('after = "here"', 'after = "hare"', r"a rule names the channel 'hare', which is none of \['here', 'there'\]"),
+    ('to = "there"', "", r"section \[channels.rules\[0\]\] lacks to"),
+    ('bond = [0.0, "2 ang', 'bend = [0.0, "2 ang', r"unknown variable 'bend' in section \[channels.rules\[0\].range\]"),
+    ('radius = "1 angstrom"', 'radius = "1 deg"', r"channels.rules\[1\].disc.radius = '1 deg' has a unit of another dimension"),
+    ('disc = { center = { bond = "0.5 nm" }, radius = "1 angstrom" }', "", r"\[channels.rules\[1\]\] must hold one of: range"),
+    ('"there"\nfunction = "chain', '"there"\nfunction = "chan', r"channels.rules\[2\].function = .*no module"),
     ("target_error = 0.05", "target_error = 5", "sampling.target_error = 5.0 must be .* between 0 and 1"),
     ("seed = 7", "seed = -1", "sampling.seed = -1 must be a whole number of at least 0"),
     ("seed = 7", 'seed = "7"', "sampling.seed = '7' must be a whole number"),
@@ -268,6 +304,10 @@ def test_errors_of_a_file_name_the_file(folder):
             r"'radius' in section \[system.parameters\].*'radius_",
         ),
         ('[system]\nname = "lj7"\n[states.a]\nrange = {}\n[states.b]\nrange = {}', "brings its own"),
+        (
+            '[system]\nbuilder = "chain_functions:pair"\n[channels]\nnames = ["a"]\nrules = ["a"]',
+            r"channels.rules = \['a'\] must be tables, each headed \[\[channels.rules\]\]",
+        ),
         ('[system]\nbuilder = "chain_functions:wrong"', "must return a RareEventSystem or .*, not int"),
         ('[system]\nbuilder = "chain_functions:pair"', "needs its states"),
         ('[system]\nbuilder = "a:b"\nxml = "system.xml"\npdb = "start.pdb"', "both builder and xml"),
@@ -301,6 +341,7 @@ def test_toml_text_of_awkward_values():
         "numbers": [1, -2.5, 1e-300, float("inf"), float("-inf")],
         "flag": True,
         "section": {"odd key": 1, "μ": {"deep": {"deeper": [1, [2.0]]}}, "empty": {}},
+        "lists": {"none": [], "tables": [{"a": 1}, {"b": {"c": [{"d": 2}]}}], "key": 1, "table": {"deep": [{"e": 3}]}},
     }
     assert tomllib.loads(write_toml(data)) == data
     with pytest.raises(TypeError, match="cannot be written"):

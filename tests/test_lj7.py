@@ -162,7 +162,7 @@ def test_reduced_units_and_temperatures():
     [
         (dict(temperature=300, kt_over_epsilon=0.1), "not both"),
         (dict(radius_a=0.9), "states A and B overlap"),
-        (dict(radius_b=0.25), "radius_b = 0.25 must be at most 0.2"),
+        (dict(radius_b=0.25), "radius_b = 0.25 must be below 0.209"),
         (dict(kt_over_epsilon=-0.1), "temperature = .* must be positive"),
     ],
 )
@@ -233,6 +233,16 @@ def test_channels_of_mirror_images_differ_and_c1_is_remembered():
             arrivals[name, mirror] = states.channels.name(labels[0])
     for name, expected in (("direct", "direct"), ("through_c1", "through_c1"), ("again", "direct")):
         assert {arrivals[name, 1], arrivals[name, -1]} == {f"{expected}_left", f"{expected}_right"}
+
+
+def test_staying_in_b_the_hand_is_told_anew_and_c1_kept():
+    states, c2 = build("lj7").states, in_nm(MINIMA["c2"].positions)
+    frames = np.concatenate([c2, c2 * [-1, 1, 1]])
+    _, one_way = states.observe(frames, np.zeros(2, dtype=np.int64))
+    _, other_way = states.observe(frames[::-1], one_way)
+    assert sorted(one_way) == [0, 1]
+    np.testing.assert_array_equal(other_way, one_way[::-1])
+    np.testing.assert_array_equal(states.observe(frames, other_way + 2)[1], one_way + 2)
 
 
 def test_hot_arrivals_are_left_and_right_alike():

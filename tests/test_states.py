@@ -1,6 +1,7 @@
 """Collective variables against textbook formulas; regions, channels and states on hand-made frames."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from openmm_rare.states import (
     Distance,
     FunctionRegion,
     FunctionVariable,
+    LabelRule,
     LinearCombination,
     Range,
     States,
@@ -36,16 +38,26 @@ def beyond_one(positions):
     return positions[:, 0, 0] > 1
 
 
+def anywhere(positions):
+    return np.ones(len(positions), dtype=bool)
+
+
 def not_boolean(positions):
     return positions[:, 0, 0]
 
 
-def upper_or_lower(positions, values, labels):
-    return np.where(labels == 0, np.where(positions[:, 0, 1] > 0, 1, 2), labels)
-
-
 def label_too_large(positions, values, labels):
     return labels + 3
+
+
+def label_of_another_kind(positions, values, labels):
+    return labels + 0.5
+
+
+def add_one(positions, values, labels):
+    """An arrival function that takes no frame outside B of line_states()."""
+    assert ((positions[:, 0, 0] >= 1) & (values[:, 0] == positions[:, 0, 0])).all()
+    return labels + 1
 
 
 def frames(*points):
@@ -60,6 +72,17 @@ def along_x(*xs):
 def line_states(channels=None):
     variables = CollectiveVariables([Coordinate("x", 0, 0)])
     return States(variables, Range({"x": (-2, -1)}), Range({"x": (1, 2)}), channels)
+
+
+def plane_states(channels=None):
+    variables = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1)])
+    return States(variables, Range({"x": (-2, -1)}), Range({"x": (1, 2)}), channels)
+
+
+UP_OR_DOWN = [
+    LabelRule(Range({"y": (0, np.inf)}), "up", after="none"),
+    LabelRule(Range({"y": (-np.inf, 0)}), "down", after="none"),
+]
 
 
 def rotation(angle):
@@ -275,10 +298,10 @@ def test_a_frame_in_both_states_is_an_error_that_names_it():
 
 
 def test_observe_labels_outside_a_only_and_up_to_the_arrival():
-    states = line_states(Channels(("none", "up", "down"), upper_or_lower))
+    states = plane_states(Channels(("none", "up", "down"), UP_OR_DOWN))
     labels = np.zeros(3, dtype=np.int64)
     path = [
-        frames((-1.5, 1, 0), (-1.5, 1, 0), (-1.5, 1, 0)),  # in A: nothing is seen
+        frames((-1.5, 1, 0), (-1.5, 1, 0), (-1.5, 1, 0)),  # in A: no rule applies
         frames((0, 1, 0), (0, -1, 0), (-1.5, -1, 0)),
         frames((0, -1, 0), (-1.5, 1, 0), (1.5, -1, 0)),  # 0 keeps its label, 1 returns to A, 2 jumps straight to B
     ]
@@ -289,27 +312,74 @@ def test_observe_labels_outside_a_only_and_up_to_the_arrival():
     assert seen == [([1, 1, 1], [0, 0, 0]), ([0, 0, 1], [1, 2, 0]), ([0, 1, 2], [1, 0, 2])]
     assert labels.dtype == np.int64 and status.dtype == np.int8
     assert [states.channels.name(label) for label in labels] == ["up", "none", "down"]
+    assert [states.channels.label(name) for name in states.channel_names] == [0, 1, 2]
+
+
+def after_one_frame(rules, positions, labels):
+    return plane_states(Channels(("none", "up", "down"), rules)).observe(positions, np.array(labels))[1].tolist()
+
+
+def test_the_first_rule_that_fits_applies_and_no_other():
+    above_0, above_1 = (Range({"y": (edge, np.inf)}) for edge in (0, 1))
+    positions, labels = frames((0, 2, 0), (0, 0.5, 0), (0, -1, 0)), [0, 0, 0]
+    rules = [LabelRule(above_1, "up"), LabelRule(above_0, "down")]
+    assert after_one_frame(rules, positions, labels) == [1, 2, 0]
+    assert after_one_frame(rules[::-1], positions, labels) == [2, 2, 0]
+    # a frame to which a rule has applied is not looked at again, although the next rule names its new label
+    chain = [LabelRule(above_1, "up", after="none"), LabelRule(above_0, "down", after="up")]
+    assert after_one_frame(chain, positions, labels) == [1, 0, 0]
+    assert after_one_frame(chain, positions, [1, 1, 1]) == [2, 2, 1]
+    # nor is one where the first rule that fits changes nothing
+    assert after_one_frame([LabelRule(above_1, "none"), *rules], positions, labels) == [0, 2, 0]
+
+
+def test_a_rule_applies_after_its_label_only_or_after_any():
+    everywhere, positions = FunctionRegion(anywhere), along_x(0, 0, 0)
+    assert after_one_frame([LabelRule(everywhere, "down", after="up")], positions, [0, 1, 2]) == [0, 2, 2]
+    assert after_one_frame([LabelRule(everywhere, "none", after=None)], positions, [0, 1, 2]) == [0, 0, 0]
+
+
+def test_labels_start_afresh_in_a():
+    everywhere = LabelRule(FunctionRegion(anywhere), "up")
+    assert after_one_frame([everywhere], along_x(-1.5, 0, 1.5), [2, 2, 2]) == [0, 1, 1]
+    assert after_one_frame([], along_x(-1.5, 0, 1.5), [2, 2, 2]) == [0, 2, 2]
+
+
+def test_the_arrival_function_sees_frames_in_b_after_the_rules():
+    half = LabelRule(Range({"x": (1.5, 9)}), "up", after="none")
+    states = line_states(Channels(("none", "up", "down"), [half], add_one))
+    status, labels = states.observe(along_x(-1.5, 0, 1.2, 1.8), np.zeros(4, int))
+    assert (status.tolist(), labels.tolist()) == ([1, 0, 2, 2], [0, 0, 1, 2])
+    _, labels = states.observe(along_x(-1.5, 0), np.zeros(2, int))  # add_one is not called for no frames
+    assert labels.tolist() == [0, 0]
 
 
 def test_observe_does_not_write_into_its_argument_and_passes_labels_without_channels():
     labels = np.array([5, 6])
-    states = line_states(Channels(("none", "up", "down"), upper_or_lower))
-    states.observe(along_x(-1.5, -1.5), labels)
+    states = plane_states(Channels(("none", "up", "down"), [LabelRule(FunctionRegion(anywhere), "up")]))
+    _, new = states.observe(along_x(-1.5, 0), labels)
     np.testing.assert_array_equal(labels, [5, 6])
+    np.testing.assert_array_equal(new, [0, 1])
     _, kept = line_states().observe(along_x(-1.5, 0), labels)
     np.testing.assert_array_equal(kept, [5, 6])
+
+
+def arrive_by(function):
+    return lambda: line_states(Channels(("a", "b"), arrival=function)).observe(along_x(1.5), np.zeros(1, int))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Channels((), upper_or_lower), "at least one"),
-        (lambda: Channels(("a", "a"), upper_or_lower), "different strings"),
-        (lambda: Channels(("a",), lambda p, v, n: n), "top level of a module"),
-        (
-            lambda: line_states(Channels(("a", "b"), label_too_large)).observe(along_x(0), np.zeros(1, int)),
-            "labels from 0 to 1",
-        ),
+        (lambda: Channels(()), "at least one"),
+        (lambda: Channels(("a", "a")), "different strings"),
+        (lambda: Channels(("a",), [], lambda p, v, n: n), "arrival must be a function defined at the top level"),
+        (lambda: Channels(("a", "b"), [LabelRule(Range({"x": (0, 1)}), "c")]), r"channel 'c', which is none of \['a', 'b'\]"),
+        (lambda: Channels(("a", "b"), [LabelRule(Range({"x": (0, 1)}), "a", after="d")]), "channel 'd', which is none of"),
+        (lambda: line_states(Channels(("a",), [LabelRule(Range({"y": (0, 1)}), "a")])), "no collective variable named 'y'"),
+        (lambda: line_states(Channels(("a",), [LabelRule(Range({"x": (1, 0)}), "a")])), "lo < hi"),
+        (arrive_by(label_too_large), f"{__name__}:label_too_large must return labels from 0 to 1"),
+        (arrive_by(label_of_another_kind), r"must return integers of shape \(1,\), not float64"),
     ],
 )
 def test_channels_refuse_nonsense(make, message):
@@ -326,6 +396,15 @@ def test_descriptions_are_plain_json_and_tell_definitions_apart():
         return json.dumps(States(CollectiveVariables(variables), a, b, channels).describe(), allow_nan=False)
 
     assert text(-1) == text(-1)
-    different = {text(-1), text(-1.5), text(-1, Channels(("none", "up", "down"), upper_or_lower))}
-    assert len(different) == 3
+    names, rule = ("none", "up"), LabelRule(Range({"x": (-np.inf, 0)}), "up")
+    channels = [
+        Channels(names),
+        Channels(("none", "down")),
+        Channels(names, [rule]),
+        Channels(names, [replace(rule, after="none")]),
+        Channels(names, [replace(rule, to="none")]),
+        Channels(names, [replace(rule, region=FunctionRegion(anywhere))]),
+        Channels(names, [rule], add_one),
+    ]
+    assert len({text(-1), text(-1.5), *(text(-1, one) for one in channels)}) == 9
     assert f"{__name__}:first_x" in text(-1)

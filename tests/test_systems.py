@@ -252,9 +252,10 @@ def test_last_crossing_equals_the_state_space_doubled_by_labels():
 
 
 def test_ridge_labels_are_those_of_the_last_crossing():
-    values = np.array([[-0.5, 1], [0.5, 1], [0.5, -1], [0.5, -1], [-0.1, 1]])
-    labels = two_channel_2d.ridge_channel(None, values, np.array([0, 0, 0, 1, 2]))
-    assert labels.tolist() == [0, 1, 2, 1, 0]
+    points = np.array([[-0.5, 1.1], [0.5, 1.0], [0.5, -1.0], [0.5, -1.0], [0.5, 1.0], [0.0, 1.0], [-0.1, 1.0]])
+    frames = np.concatenate([points, np.zeros((7, 1))], axis=1)[:, None]
+    _, labels = build("two_channel_2d").states.observe(frames, np.array([0, 0, 0, 1, 2, 1, 2]))
+    assert labels.tolist() == [0, 1, 2, 1, 2, 0, 0]
 
 
 def test_simulated_rate_and_channels_equal_the_exact_ones():
