@@ -24,7 +24,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 
 # torch goes first and pinned: a later package could otherwise pull another build of it
-$(VENV)/installed: setup.py pyproject.toml constraints.txt
+$(VENV)/installed: setup.py pyproject.toml constraints.txt $(shell find plugin_src -type f)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
@@ -32,4 +32,4 @@ $(VENV)/installed: setup.py pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build openmm_rare/lib *.egg-info

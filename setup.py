@@ -1,10 +1,91 @@
-"""Package definition: ``systems/`` is installed as ``openmm_rare.systems``, never as a top-level package."""
+"""Package definition.
 
+``systems/`` is installed as ``openmm_rare.systems``, never as a top-level package. The native plugin in ``plugin_src/`` is
+built by CMake into ``openmm_rare/lib/``; it is optional, see :class:`BuildPlugin`.
+"""
+
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
+LIB = Path("openmm_rare", "lib")
+
+
+class BuildPlugin(build_ext):
+    """Build the native plugin: into the wheel, or into the source tree for an editable install.
+
+    The environment variable OPENMM_RARE_NATIVE chooses: ``auto`` (the default: a failed build leaves a pure Python package
+    and says so), ``1`` (a failed build is an error) or ``0`` (no build).
+    """
+
+    def run(self):
+        mode = os.environ.get("OPENMM_RARE_NATIVE", "auto")
+        if mode not in ("auto", "0", "1"):
+            raise ValueError(f"OPENMM_RARE_NATIVE = {mode!r} must be auto, 0 or 1")
+        shutil.rmtree(self._package() / LIB, ignore_errors=True)  # of an earlier build, for whatever OpenMM
+        if mode == "0":
+            self._give_up("OPENMM_RARE_NATIVE=0 was set")
+            return
+        try:
+            self._build()
+        except (ImportError, OSError, RuntimeError) as error:
+            if mode == "1":
+                raise
+            self._give_up(str(error))
+
+    def get_outputs(self):
+        """The files of the plugin as they are installed."""
+        root = self._package()
+        return [str(Path(self.build_lib, path.relative_to(root))) for path in (root / LIB).rglob("*") if path.is_file()]
+
+    def get_output_mapping(self):
+        """Where they lie instead in the source tree, for an editable install."""
+        return {path: str(Path(path).relative_to(self.build_lib)) for path in self.get_outputs()} if self.inplace else {}
+
+    def _package(self):
+        return HERE if self.inplace else Path(self.build_lib).resolve()
+
+    def _build(self):
+        import openmm.version  # a requirement of the build: its wheel has the headers
+
+        build = Path(self.build_temp).resolve() / "plugin"
+        shutil.rmtree(build, ignore_errors=True)  # its cache may point at an isolated environment that is gone
+        configure = [
+            f"-DOPENMM_LIBRARY_DIR={openmm.version.openmm_library_path}",
+            f"-DOPENMM_VERSION={openmm.version.short_version}",
+            f"-DCMAKE_INSTALL_PREFIX={self._package() / LIB.parent}",
+            "-DCMAKE_BUILD_TYPE=Release",
+        ]
+        self._cmake("find a C++17 compiler or OpenMM", "-S", str(HERE / "plugin_src"), "-B", str(build), *configure)
+        self._cmake("compile it", "--build", str(build), "--config", "Release", "--parallel", str(os.cpu_count() or 1))
+        self._cmake("install it", "--install", str(build), "--config", "Release")
+
+    def _cmake(self, aim, *arguments):
+        if subprocess.run(["cmake", *arguments]).returncode:
+            raise RuntimeError(f"CMake could not {aim}")
+
+    def _give_up(self, reason):
+        """Leave the reason where openmm_rare.native finds it: pip shows nothing of a build that succeeds."""
+        folder = self._package() / LIB
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "not_built.txt").write_text(f"{reason}\n", encoding="utf8")
+        print(f"openmm_rare: the native plugin was not built ({reason}); this is the pure Python package")
+
+
+class PluginWheel(bdist_wheel):
+    """The libraries know nothing of Python: one wheel serves every version of it on this kind of machine."""
+
+    def get_tag(self):
+        built = Path(self.bdist_dir, LIB, "built_for.txt").is_file()
+        return ("py3", "none", super().get_tag()[2] if built else "any")
+
 
 setup(
     name="openmm-rare",
@@ -31,5 +112,7 @@ setup(
     ],
     extras_require={"test": ["pytest"]},
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli:main"]},
+    ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module
+    cmdclass={"build_ext": BuildPlugin, "bdist_wheel": PluginWheel},
     zip_safe=False,
 )

@@ -263,8 +263,9 @@ class FastImportance:
 
     def __init__(self, model: CommittorModel, num_dimensions: int = 3) -> None:
         frozen = model.copy()
-        self.features = _features(frozen.descriptor, num_dimensions)
-        self.in_logit = list(frozen.descriptor.in_logit)
+        self.descriptor, self.num_dimensions = frozen.descriptor, num_dimensions
+        self.features = _features(self.descriptor, num_dimensions)
+        self.in_logit = list(self.descriptor.in_logit)
         linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
         self.weights = [layer.weight.detach().clone() for layer in linear]
         self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]

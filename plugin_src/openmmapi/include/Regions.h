@@ -1,0 +1,62 @@
+#ifndef OPENMM_RARE_REGIONS_H_
+#define OPENMM_RARE_REGIONS_H_
+
+#include <vector>
+
+namespace OpenMMRare {
+
+/**
+ * A collective variable of one walker.  Particles are counted within the walker, lengths are in nm, angles in radians.
+ */
+struct Variable {
+    enum Kind { Coordinate = 0, Distance = 1, Angle = 2, Dihedral = 3, CoordinationMoment = 4, LinearCombination = 5 };
+    Kind kind;
+    /** Coordinate: the particle and the axis.  Distance, Angle, Dihedral: 2, 3 or 4 particles.  CoordinationMoment: the order, 1 to 3. */
+    std::vector<int> indices;
+    /** CoordinationMoment: the radius.  LinearCombination: three coefficients for every particle. */
+    std::vector<double> values;
+    /** The period, or 0. */
+    double period;
+};
+
+/**
+ * A set of configurations: those that lie inside all ranges and all discs.
+ */
+struct Region {
+    struct Range { int variable; double lower, upper; };
+    struct Disc { std::vector<int> variables; std::vector<double> center; double radius; };
+    std::vector<Range> ranges;
+    std::vector<Disc> discs;
+};
+
+/**
+ * Evaluates variables and regions on the host, for kernels without code of their own for this: several walkers at a time, the
+ * walker being the last index of all arrays.
+ */
+class RegionTest {
+public:
+    static constexpr int Lanes = 8;
+    RegionTest() : numParticles(0) {}
+    RegionTest(const std::vector<Variable>& variables, const std::vector<Region>& regions, int numParticles);
+    /**
+     * Values of all variables.
+     *
+     * @param positions   [3*numParticles][Lanes]: x, y and z of each particle
+     */
+    void evaluate(const double* positions);
+    /** Whether one of the walkers that were evaluated last lies inside a region. */
+    bool contains(int region, int lane) const;
+    /** Whether there is nothing to test. */
+    bool isEmpty() const { return regions.empty(); }
+private:
+    void coordinationMoment(const Variable& variable, const double* positions, double* result);
+    std::vector<Variable> variables;
+    std::vector<Region> regions;
+    int numParticles;
+    double numbersRadius;
+    std::vector<double> values, numbers;
+};
+
+} // namespace OpenMMRare
+
+#endif /*OPENMM_RARE_REGIONS_H_*/

@@ -1,0 +1,188 @@
+#include "ReferenceStepKernel.h"
+#include "openmm/OpenMMException.h"
+#include "openmm/internal/ContextImpl.h"
+#include "openmm/internal/OSRngSeed.h"
+#include "openmm/reference/ReferenceVirtualSites.h"
+#include "openmm/reference/SimTKOpenMMRealType.h"
+#include <algorithm>
+#include <cmath>
+#include <istream>
+#include <ostream>
+#include <type_traits>
+
+using namespace OpenMM;
+using namespace OpenMMRare;
+using namespace std;
+
+void ReferenceStepKernel::initialize(const System& system, const BiasedOverdampedLangevinIntegrator& integrator) {
+    numWalkers = integrator.getNumWalkers();
+    numParticles = system.getNumParticles()/numWalkers;
+    for (int i = 0; i < system.getNumParticles(); i++)
+        masses.push_back(system.getParticleMass(i));
+    vector<Region> regions = integrator.getAbsorbingRegions();
+    numAbsorbing = regions.size();
+    rules = integrator.getLabelRules();
+    for (auto& rule : rules)
+        regions.push_back(rule.region);
+    test = RegionTest(integrator.getVariables(), regions, numParticles);
+    logWeights.assign(numWalkers, 0.0);
+    corrections = costs = logWeights;
+    steps.assign(numWalkers, 0);
+    labels = steps;
+    shifts.assign(3*system.getNumParticles(), 0.0);
+    lanes.assign(3*numParticles*RegionTest::Lanes, 0.0);
+    setWalkerStates(vector<int>(numWalkers, 0));
+    int seed = integrator.getRandomNumberSeed();
+    normals = RandomNormals((uint32_t) (seed == 0 ? osrngseed() : seed));
+}
+
+void ReferenceStepKernel::setShifts(ContextImpl& context, const BiasedOverdampedLangevinIntegrator& integrator) {
+    const vector<Vec3>& force = *data.forces;
+    const double kT = BOLTZ*integrator.getTemperature(), bound = integrator.getMaxShift();
+    const double factor = integrator.getBiasStrength()*sqrt(integrator.getStepSize()/(2*kT*integrator.getFriction()));
+    for (int walker : moving) {
+        double cost = 0;
+        for (int i = walker*numParticles; i < (walker+1)*numParticles; i++) {
+            double perForce = masses[i] == 0.0 ? 0.0 : factor/sqrt(masses[i]);
+            for (int axis = 0; axis < integrator.getNumDimensions(); axis++) {
+                double shift = min(max(perForce*force[i][axis], -bound), bound);
+                shifts[3*i+axis] = shift;
+                cost += 0.5*shift*shift;
+                if (!isfinite(force[i][axis]))
+                    throw OpenMMException("the bias force on walker "+to_string(walker)+" is not finite");
+            }
+        }
+        costs[walker] = cost;
+    }
+}
+
+void ReferenceStepKernel::move(const BiasedOverdampedLangevinIntegrator& integrator, int walker, bool biased) {
+    vector<Vec3>& position = *data.positions;
+    const vector<Vec3>& force = *data.forces;
+    const double mobility = integrator.getStepSize()/integrator.getFriction();
+    const double noise = sqrt(2*BOLTZ*integrator.getTemperature()*mobility);
+    double gain = 0;
+    for (int i = walker*numParticles; i < (walker+1)*numParticles; i++) {
+        if (masses[i] == 0.0)
+            continue;
+        double perForce = mobility/masses[i], spread = noise/sqrt(masses[i]);
+        for (int axis = 0; axis < integrator.getNumDimensions(); axis++) {
+            double xi = normals(), shift = biased ? shifts[3*i+axis] : 0.0;
+            position[i][axis] += perForce*force[i][axis]+spread*(xi+shift);
+            gain -= shift*xi;
+        }
+    }
+    steps[walker]++;
+    if (biased) {
+        double wanted = gain-costs[walker]-corrections[walker], sum = logWeights[walker]+wanted;
+        corrections[walker] = (sum-logWeights[walker])-wanted;
+        logWeights[walker] = sum;
+    }
+}
+
+void ReferenceStepKernel::execute(ContextImpl& context, const BiasedOverdampedLangevinIntegrator& integrator, bool biased, bool check) {
+    for (int walker : moving)
+        move(integrator, walker, biased);
+    data.virtualSites->computePositions(context.getSystem(), *data.positions, data.periodicBoxVectors);
+    if (check && !test.isEmpty()) {
+        for (int first = 0; first < (int) moving.size(); first += RegionTest::Lanes)
+            lookUp(first, min(RegionTest::Lanes, (int) moving.size()-first));
+        forgetArrived();
+    }
+    data.time += integrator.getStepSize();
+    data.stepCount++;
+}
+
+/** Look up several of the moving walkers in the regions. */
+void ReferenceStepKernel::lookUp(int first, int count) {
+    const int width = RegionTest::Lanes;
+    for (int lane = 0; lane < width; lane++) {
+        const Vec3* position = data.positions->data()+moving[first+min(lane, count-1)]*numParticles;
+        for (int i = 0; i < numParticles; i++)
+            for (int axis = 0; axis < 3; axis++)
+                lanes[(3*i+axis)*width+lane] = position[i][axis];
+    }
+    test.evaluate(lanes.data());
+    for (int lane = 0; lane < count; lane++) {
+        int walker = moving[first+lane];
+        for (int k = 0; k < numAbsorbing && states[walker] == 0; k++)
+            if (test.contains(k, lane))
+                states[walker] = k+1;
+        for (size_t k = 0; k < rules.size(); k++) {
+            bool named = rules[k].from == BiasedOverdampedLangevinIntegrator::AnyLabel || rules[k].from == labels[walker];
+            if (named && test.contains(numAbsorbing+k, lane)) {
+                labels[walker] = rules[k].to;
+                break;
+            }
+        }
+    }
+}
+
+void ReferenceStepKernel::forgetArrived() {
+    moving.erase(remove_if(moving.begin(), moving.end(), [&](int walker) { return states[walker] != 0; }), moving.end());
+}
+
+void ReferenceStepKernel::setLogWeights(const vector<double>& values) {
+    logWeights = values;
+    corrections.assign(numWalkers, 0.0);
+}
+
+void ReferenceStepKernel::setWalkerStates(const vector<int>& values) {
+    states = values;
+    steps.assign(numWalkers, 0);
+    moving.resize(numWalkers);
+    for (int walker = 0; walker < numWalkers; walker++)
+        moving[walker] = walker;
+    forgetArrived();
+}
+
+void ReferenceStepKernel::holdWalkers(const vector<int>& walkers) {
+    for (int walker : walkers)
+        if (states[walker] == 0)
+            states[walker] = BiasedOverdampedLangevinIntegrator::Idle;
+    forgetArrived();
+}
+
+void ReferenceStepKernel::resample(ContextImpl& context, const vector<int>& parents) {
+    auto gather = [&](auto& values, int length) {
+        auto old = values;
+        for (int walker = 0; walker < numWalkers; walker++)
+            copy_n(old.begin()+parents[walker]*length, length, values.begin()+walker*length);
+    };
+    gather(*data.positions, numParticles);
+    gather(shifts, 3*numParticles);
+    gather(costs, 1);
+    gather(logWeights, 1);
+    gather(corrections, 1);
+    gather(labels, 1);
+    vector<int> newSteps = steps, newStates = states;
+    gather(newSteps, 1);
+    gather(newStates, 1);
+    setWalkerStates(newStates);
+    steps = newSteps;
+}
+
+/** Applies an operation to everything that a checkpoint holds: blocks of plain memory. */
+template <class Operation> static void forAll(Operation operation, vector<double>& logWeights, vector<double>& corrections,
+        vector<int>& states, vector<int>& steps, vector<int>& labels, RandomNormals& normals) {
+    static_assert(is_trivially_copyable<RandomNormals>::value, "a checkpoint holds its bytes");
+    operation(logWeights.data(), logWeights.size()*sizeof(double));
+    operation(corrections.data(), corrections.size()*sizeof(double));
+    operation(states.data(), states.size()*sizeof(int));
+    operation(steps.data(), steps.size()*sizeof(int));
+    operation(labels.data(), labels.size()*sizeof(int));
+    operation(&normals, sizeof(RandomNormals));
+}
+
+void ReferenceStepKernel::createCheckpoint(ostream& stream) {
+    auto write = [&](void* block, size_t size) { stream.write(static_cast<char*>(block), size); };
+    forAll(write, logWeights, corrections, states, steps, labels, normals);
+}
+
+void ReferenceStepKernel::loadCheckpoint(istream& stream) {
+    auto read = [&](void* block, size_t size) { stream.read(static_cast<char*>(block), size); };
+    forAll(read, logWeights, corrections, states, steps, labels, normals);
+    vector<int> kept = steps;
+    setWalkerStates(vector<int>(states));
+    steps = kept;
+}

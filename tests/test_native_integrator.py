@@ -1,0 +1,300 @@
+"""The native integrator: the same distribution as the readable one, exact weights, states that agree with Python's."""
+
+import numpy as np
+import openmm
+import pytest
+
+from openmm_rare import native
+from openmm_rare.native_integrator import IDLE, NativeOverdampedLangevinIntegrator, has_native_states
+from openmm_rare.states import (
+    IN_B,
+    Angle,
+    Channels,
+    CollectiveVariables,
+    Coordinate,
+    CoordinationMoment,
+    Dihedral,
+    Disc,
+    Distance,
+    FunctionRegion,
+    LabelRule,
+    LinearCombination,
+    Range,
+    States,
+)
+from openmm_rare.units import KB
+from stats import assert_within, mean_and_stderr
+
+pytestmark = pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems))
+
+TEMPERATURE, FRICTION, TIMESTEP, MASS = 300.0, 2.0, 0.01, 5.0
+KT = KB * TEMPERATURE
+MOBILITY = TIMESTEP / (FRICTION * MASS)
+SPREAD = np.sqrt(2 * KT * MOBILITY)
+N = 4000
+
+
+@pytest.fixture(params=["Reference", "CPU"])
+def cpu_platform(request):
+    return request.param
+
+
+def system_of(n_particles, masses=MASS, potential=None, bias=None):
+    """Independent particles, each in a potential of x, y, z (group 0) with a bias (group 1)."""
+    system = openmm.System()
+    for mass in np.broadcast_to(masses, n_particles):
+        system.addParticle(mass)
+    for group, energy in enumerate((potential, bias)):
+        if energy is not None:
+            force = openmm.CustomExternalForce(energy)
+            force.setForceGroup(group)
+            for particle in range(n_particles):
+                force.addParticle(particle, [])
+            system.addForce(force)
+    return system
+
+
+def integrator_of(n_walkers, **options):
+    return NativeOverdampedLangevinIntegrator(TEMPERATURE, FRICTION, TIMESTEP, n_walkers=n_walkers, **{"seed": 5, **options})
+
+
+def positions_of(context, n_walkers):
+    return context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(n_walkers, -1, 3).copy()
+
+
+def test_drift_noise_and_weight_of_one_step(cpu_platform, make_context):
+    masses = np.array([5.0, 0.0, 20.0])
+    shift = np.array([0.3, -0.2, 0.4])
+    wanted = shift / 0.7 * np.sqrt(2 * KT * FRICTION * MASS / TIMESTEP)  # force whose shift of the first particle this is
+    bias = "-({}*x+{}*y+{}*z)".format(*wanted)
+    system = system_of(3 * N, np.tile(masses, N), "-30*x+20*y-10*z", bias)
+    integrator = integrator_of(N, num_dimensions=2, bias_group=1, strength=0.7)
+    context = make_context(system, integrator, cpu_platform, np.zeros((3 * N, 3)))
+    integrator.step(1)
+    moved = positions_of(context, N)
+    assert (moved[:, 1] == 0.0).all() and (moved[:, :, 2] == 0.0).all()
+    drift = np.array([30.0, -20.0]) * TIMESTEP / FRICTION / masses[[0, 2], None]
+    spread = np.sqrt(2 * KT * TIMESTEP / FRICTION / masses[[0, 2]])[:, None]
+    shifts = np.clip(shift[:2] * np.sqrt(MASS / masses[[0, 2]])[:, None], -0.5, 0.5)
+    xi = (moved[:, [0, 2], :2] - drift) / spread - shifts
+    assert_within(*(lambda m, e: (m, 0.0, e))(*mean_and_stderr(xi)))
+    assert_within(*(lambda m, e: (m, 1.0, e))(*mean_and_stderr(xi**2)))
+    np.testing.assert_allclose(integrator.log_weights(), -(shifts * xi + 0.5 * shifts**2).sum((1, 2)), atol=1e-4)
+    with pytest.raises(AssertionError):  # negative control: the noise without its shift
+        assert_within(*(lambda m, e: (m, 0.0, e))(*mean_and_stderr(xi + shifts)))
+
+
+def test_variance_of_the_discrete_chain(cpu_platform, make_context):
+    a = 0.3  # fraction of the displacement that a step takes back
+    stiffness = a / MOBILITY
+    integrator = integrator_of(N)
+    context = make_context(system_of(N, potential=f"{stiffness / 2}*(x*x+y*y+z*z)"), integrator, cpu_platform, np.zeros((N, 3)))
+    integrator.step(100)
+    mean, error = mean_and_stderr((positions_of(context, N) ** 2).reshape(-1))
+    assert_within(mean, SPREAD**2 / (1 - (1 - a) ** 2), error)
+    with pytest.raises(AssertionError):  # negative control: the variance without the error of the time step
+        assert_within(mean, KT / stiffness, error)
+
+
+@pytest.mark.parametrize("bias_interval", [1, 7])
+def test_weights_are_exact(cpu_platform, make_context, bias_interval):
+    variables = CollectiveVariables([Coordinate("x", 0, 0)])
+    states = States(variables, Range({"x": (-9.0, -0.6)}), Range({"x": (0.6, 9.0)}))
+
+    def run(bias_group):
+        system = system_of(N, potential="4*(x*x-1)^2", bias="-6*x-3*x*x")
+        integrator = integrator_of(N, states=states, bias_group=bias_group, bias_interval=bias_interval)
+        if bias_group is None:
+            integrator.setIntegrationForceGroups({0})
+        _context = make_context(system, integrator, cpu_platform, np.zeros((N, 3)))
+        integrator.step(60)
+        return np.exp(integrator.log_weights()), integrator.states()
+
+    (weight, state), (one, plain) = run(1), run(None)
+    assert (one == 1.0).all()
+    mean, error = mean_and_stderr(weight)
+    assert_within(mean, 1.0, error)
+    p, e = mean_and_stderr(weight * (state == IN_B))
+    q, f = mean_and_stderr(plain == IN_B)
+    assert_within(p, q, np.hypot(e, f))
+    raw, g = mean_and_stderr(state == IN_B)
+    with pytest.raises(AssertionError):  # negative control: the bias without its weights
+        assert_within(raw, q, np.hypot(f, g))
+
+
+VARIABLES = [
+    Coordinate("z", 1, 2),
+    Distance("r", (0, 2)),
+    Angle("angle", (0, 1, 2)),
+    Dihedral("dihedral", (0, 1, 2, 3)),
+    CoordinationMoment("mu1", 1, 0.3),
+    CoordinationMoment("mu2", 2, 0.3),
+    CoordinationMoment("mu3", 3, 0.25),
+    LinearCombination("sum", np.linspace(-1.0, 1.0, 12).reshape(4, 3)),
+]
+REGIONS = [
+    Range({"z": (-0.1, float("inf"))}),
+    Range({"r": (0.2, 0.4)}),
+    Range({"angle": (0.5, 2.0)}),
+    Range({"dihedral": (2.5, -2.0)}),  # upwards through the end of the period
+    Disc({"dihedral": 3.0}, 0.6),
+    Disc({"mu2": 0.2, "mu3": 0.0}, 0.15),
+    Range({"mu1": (1.0, 2.0), "sum": (-0.1, 0.5)}),
+]
+
+
+@pytest.mark.parametrize("region", REGIONS, ids=lambda region: "-".join(region.describe().get("center") or region.bounds))
+def test_states_agree_with_python(region, cpu_platform, make_context):
+    n = 500
+    states = States(CollectiveVariables(VARIABLES), Disc({"sum": 50.0}, 1.0), region)
+    assert has_native_states(states)
+    start = np.random.default_rng(1).normal(scale=0.15, size=(n, 4, 3))
+    integrator = integrator_of(n, states=states)
+    context = make_context(system_of(4 * n, 400.0), integrator, cpu_platform, start.reshape(-1, 3))
+    running, arrived = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
+    for step in range(1, 6):
+        before = positions_of(context, n)
+        integrator.step(1)
+        after = positions_of(context, n)
+        assert np.array_equal(after[~running], before[~running])  # whoever has arrived is held
+        assert (after[running] != before[running]).all()
+        arrived[running] = step
+        running &= states.classify(after) == 0
+        assert np.array_equal(integrator.states() == 0, running)
+    assert np.array_equal(integrator.steps(), arrived)
+    assert 20 < running.sum() < n - 20  # otherwise the test would say little
+
+
+def test_labels_follow_the_rules_of_python(cpu_platform, make_context):
+    n, variables = 500, CollectiveVariables(VARIABLES)
+    rules = [
+        LabelRule(Range({"z": (0.1, float("inf"))}), to="high", after="start"),
+        LabelRule(Range({"angle": (0.0, 1.0)}), to="bent"),
+        LabelRule(Disc({"mu2": 0.2, "mu3": 0.0}, 0.15), to="start", after="bent"),
+    ]
+    channels = Channels(("start", "high", "bent"), rules)
+    states = States(variables, Disc({"sum": 50.0}, 1.0), Range({"sum": (0.5, 90.0)}), channels)
+    integrator = integrator_of(n, states=states)
+    context = make_context(
+        system_of(4 * n, 400.0), integrator, cpu_platform, np.random.default_rng(2).normal(scale=0.15, size=(4 * n, 3))
+    )
+    expected = np.arange(n) % 3
+    integrator.set_labels(expected)
+    for _ in range(5):
+        running = integrator.states() == 0
+        integrator.step(1)
+        frames = positions_of(context, n)[running]
+        _, expected[running] = states.observe(frames, expected[running])
+        assert np.array_equal(integrator.labels(), expected)
+    assert 20 < (integrator.states() == IN_B).sum() < n - 20 and (np.bincount(expected, minlength=3) > 20).all()
+    assert (expected != np.arange(n) % 3).sum() > 100  # negative control: labels that nobody changes would not do
+
+
+def test_a_force_may_hold_walkers_in_the_course_of_a_step(make_context):
+    n, system = 10, system_of(10)
+    integrator = integrator_of(n)
+
+    def look(state):
+        x = state.getPositions(asNumpy=True)._value
+        integrator.hold(np.flatnonzero(x[:, 0] > 0.0))
+        return 0.0, np.zeros_like(x)
+
+    system.addForce(openmm.PythonForce(look))
+    start = np.zeros((n, 3))
+    start[:3, 0] = 1.0
+    context = make_context(system, integrator, "Reference", start)
+    integrator.step(1)
+    after = positions_of(context, n)[:, 0]
+    assert np.array_equal(after[:3], start[:3]) and (after[3:] != start[3:]).all()
+    assert (integrator.states()[:3] == IDLE).all() and (integrator.states()[3:] == 0).all()
+    integrator.set_states(np.zeros(n))
+    assert (integrator.states() == 0).all()
+
+
+def test_resampled_walkers_go_on_from_their_parents(cpu_platform, make_context):
+    n = 6
+    integrator = integrator_of(n, bias_group=1)
+    context = make_context(system_of(2 * n, bias="-20*x"), integrator, cpu_platform, np.zeros((2 * n, 3)))
+    integrator.set_states(np.array([0, 0, 0, IDLE, 0, 0]))
+    integrator.step(3)
+    positions, weights, parents = positions_of(context, n), integrator.log_weights(), np.array([5, 1, 1, 3, 0, 0])
+    integrator.resample(parents)
+    assert np.array_equal(positions_of(context, n), positions[parents])
+    assert np.array_equal(integrator.log_weights(), weights[parents])
+    assert np.array_equal(integrator.states(), [0, 0, 0, IDLE, 0, 0]) and np.array_equal(integrator.steps(), [3, 3, 3, 0, 3, 3])
+    integrator.step(1)
+    moved = positions_of(context, n)
+    assert (moved[1] != moved[2]).all()  # clones do not share their noise
+
+
+def test_a_checkpoint_holds_everything(cpu_platform, make_context):
+    integrator = integrator_of(20, bias_group=1)
+    context = make_context(system_of(20, bias="-20*x"), integrator, cpu_platform, np.zeros((20, 3)))
+    integrator.step(5)
+    saved = context.createCheckpoint()
+    integrator.step(5)
+    expected = positions_of(context, 20), integrator.log_weights(), integrator.steps()
+    integrator.step(2)
+    context.loadCheckpoint(saved)
+    integrator.step(5)
+    for now, then in zip((positions_of(context, 20), integrator.log_weights(), integrator.steps()), expected, strict=True):
+        assert np.array_equal(now, then)
+
+
+def test_xml_round_trip():
+    states = States(CollectiveVariables(VARIABLES), Disc({"sum": 50.0}, 1.0), REGIONS[0])
+    text = openmm.XmlSerializer.serialize(integrator_of(7, states=states, bias_group=3, strength=0.7, num_dimensions=2))
+    assert openmm.XmlSerializer.serialize(openmm.XmlSerializer.deserialize(text)) == text
+    for expected in ('numWalkers="7"', 'biasForceGroups="8"', 'biasStrength=".7"', '<Disc radius="1">'):
+        assert expected in text
+
+
+def test_wrong_arguments(make_context):
+    for options, message in (
+        ({"num_dimensions": 4}, "1, 2 or 3"),
+        ({"bias_interval": 0}, "at least 1 step"),
+        ({"check_interval": 0}, "at least 1 step"),
+        ({"max_shift": 0.0}, "must be positive"),
+        ({"n_walkers": 0}, "at least one walker"),
+    ):
+        with pytest.raises(openmm.OpenMMException, match=message):
+            integrator_of(**{"n_walkers": 2, **options})
+    with pytest.raises(openmm.OpenMMException, match="the temperature must be positive"):
+        NativeOverdampedLangevinIntegrator(-1.0, FRICTION, TIMESTEP)
+    with pytest.raises(ValueError, match="friction"):
+        NativeOverdampedLangevinIntegrator(TEMPERATURE, 1.0 * openmm.unit.picosecond, TIMESTEP)
+    with pytest.raises(openmm.OpenMMException, match="3 walkers do not divide the 4 particles"):
+        make_context(system_of(4), integrator_of(3), "Reference", np.zeros((4, 3)))
+    far = States(CollectiveVariables([Coordinate("x", 2, 0)]), Range({"x": (-2.0, -1.0)}), Range({"x": (1.0, 2.0)}))
+    with pytest.raises(openmm.OpenMMException, match="refers to particle 2; a walker has 2"):
+        make_context(system_of(4), integrator_of(2, states=far), "Reference", np.zeros((4, 3)))
+    with pytest.raises(openmm.OpenMMException, match="not bound to a context"):
+        integrator_of(2).log_weights()
+    integrator = integrator_of(2)
+    _context = make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
+    for values, message in ((np.zeros(3), "2 numbers are needed"), (np.array([0.0, np.nan]), "NaN")):
+        with pytest.raises(openmm.OpenMMException, match=message):
+            integrator.set_log_weights(values)
+    with pytest.raises(openmm.OpenMMException, match="there is no walker 2"):
+        integrator.resample(np.array([0, 2]))
+    with pytest.raises(openmm.OpenMMException, match="is no state"):
+        integrator.set_states(np.array([0, 1]))  # no region absorbs
+
+
+def test_a_bias_that_is_not_finite_is_refused(make_context):
+    integrator = integrator_of(2, bias_group=1)
+    start = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    _context = make_context(system_of(2, bias="sqrt(x)"), integrator, "Reference", start)
+    with pytest.raises(openmm.OpenMMException, match="bias force on walker 1 is not finite"):
+        integrator.step(1)
+
+
+def left(positions):
+    return positions[:, 0, 0] < 0.0
+
+
+def test_python_functions_are_not_native():
+    states = States(CollectiveVariables([Coordinate("x", 0, 0)]), FunctionRegion(left), Range({"x": (0.0, 1.0)}))
+    assert not has_native_states(states)
+    with pytest.raises(ValueError, match="test such states from Python"):
+        integrator_of(2, states=states)
