@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .biased_dynamics import Bias
 from .committor import CommittorModel
+from .dynamics import Bias
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .segments import noise_of_one_step, sample_segments
@@ -95,7 +95,7 @@ def _exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task
         found: list[np.ndarray] = []
         n_steps = settings.training_flux_steps
         while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
-            chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng)
+            chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng, settings.backend)
             state, steps = chunk.state, steps + chunk.walker_steps
             found.append(chunk.exits)
             n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
@@ -124,7 +124,7 @@ def _easy_temperature(
         def compute(seed: np.random.SeedSequence, stage: RareEventSystem = stage, exits: np.ndarray = exits) -> Mapping:
             rng = np.random.default_rng(seed)
             roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
-            plain = Propagator(stage, None, settings.n_slots, platform, seed)
+            plain = Propagator(stage, None, settings.n_slots, platform, seed, settings.backend)
             length = settings.training_path_length
             batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
             return {
@@ -245,7 +245,7 @@ def _round(
     rng = np.random.default_rng(seed)
     importance = FastImportance(trainer.model, stage.num_dimensions)
     bias = Bias(importance, settings.training_strength, settings.bias_interval)
-    propagator = Propagator(stage, bias, settings.n_slots, platform, seed)
+    propagator = Propagator(stage, bias, settings.n_slots, platform, seed, settings.backend)
     log_importance = importance.log_importance(exits)
     density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
     starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length

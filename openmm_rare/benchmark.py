@@ -10,16 +10,18 @@ import numpy as np
 import openmm
 import torch
 
-from .biased_dynamics import Bias
+from . import native
 from .committor import CommittorModel
+from .dynamics import Bias, native_parts
 from .files import write_json
 from .inference import FastImportance
 from .replication import replicate
 from .settings import Settings
+from .slots import SlotContext, platform_by_name
+from .states import Disc, States
 from .summary import versions
 from .systems import lj7
 from .systems.base import RareEventSystem
-from .walkers import SlotContext, platform_by_name
 
 __all__ = ["HEADER", "format_row", "run_benchmark"]
 
@@ -70,14 +72,48 @@ class _Brownian:
         return self._context.getState(positions=True).getPositions(asNumpy=True)._value
 
 
-def _variants(platform: str) -> list[tuple[int, bool, bool]]:
-    """(walkers, bias, states tested) to measure; everything where small systems belong, the largest elsewhere."""
+class _Native:
+    """The same walkers moved by the native plugin, which tests them for A and B of the same form, out of reach."""
+
+    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> None:
+        self.n_slots, states = n_slots, None
+        if tested:
+            far = [Disc(dict.fromkeys(target.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
+            states = States(target.states.variables, *far, target.states.channels)
+        self._integrator, forces = native_parts(target, n_slots, 1, bias, states)
+        system, where = replicate(target.system, n_slots), platform_by_name(platform)
+        for force in forces:
+            system.addForce(force)
+        self._context = openmm.Context(system, self._integrator, where)
+        self._context.setPositions(np.tile(target.positions, (n_slots, 1)))
+
+    def step(self, n_steps: int) -> None:
+        """Advance all walkers."""
+        self._integrator.step(n_steps)
+
+    def positions(self) -> np.ndarray:
+        """Positions of all walkers, in one array."""
+        return self._context.getState(positions=True).getPositions(asNumpy=True)._value
+
+
+def _variants(platform: str) -> list[tuple[str, int, bool, bool]]:
+    """(backend, walkers, bias, states tested) to measure; all sizes where small systems belong, the largest elsewhere."""
     kinds = [(False, False), (False, True), (True, True)]
     sizes = (1, 100, 1000) if platform == "Reference" else (1000,)
-    return [(walkers, *kind) for walkers in sizes for kind in kinds]
+    backends = ("python", "native") if platform in native.plugin().platforms else ("python",)
+    return [(backend, walkers, *kind) for walkers in sizes for kind in kinds for backend in backends]
 
 
-def _speed(slots: SlotContext | _Brownian) -> tuple[float, float]:
+def _make(
+    target: RareEventSystem, platform: str, backend: str, walkers: int, bias: Bias | None, tested: bool
+) -> SlotContext | _Native:
+    """What to measure."""
+    if backend == "native":
+        return _Native(target, walkers, platform, bias, tested)
+    return SlotContext(target, walkers, platform, 1, bias, _Watched(target, walkers) if tested else None)
+
+
+def _speed(slots: SlotContext | _Brownian | _Native) -> tuple[float, float]:
     """Best of several: walker-steps per CPU-second and per second of wall time."""
     slots.step(5)
     start = time.perf_counter()
@@ -120,18 +156,16 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
         for platform in available:
             variants = _variants(platform)
             yardstick = _speed(_Brownian(target, _YARDSTICK_WALKERS, platform))[0] if variants else 0.0
-            for walkers, biased, watched in variants:
-                observer = _Watched(target, walkers) if watched else None
-                slots = SlotContext(target, walkers, platform, 1, bias if biased else None, observer)
-                per_cpu, per_wall = _speed(slots)
+            for backend, walkers, biased, tested in variants:
+                per_cpu, per_wall = _speed(_make(target, platform, backend, walkers, bias if biased else None, tested))
                 row = {
                     "system": target.name,
                     "platform": platform,
-                    "backend": bias.backend if biased else "none",
+                    "backend": backend,
                     "walkers": walkers,
                     "bias": biased,
                     **({"bias_interval": bias.interval} if biased else {}),
-                    "states_tested": watched,
+                    "states_tested": tested,
                     "walker_steps_per_cpu_second": per_cpu,
                     "walker_steps_per_second": per_wall,
                     "relative_to_brownian": per_cpu / yardstick,
@@ -146,14 +180,17 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     return rows
 
 
-HEADER = f"{'platform':<10} {'walkers':>7} {'bias':>5} {'tested':>6} {'k steps/CPU-s':>14} {'k steps/s':>10} {'/Brownian':>9}"
+HEADER = (
+    f"{'platform':<10} {'backend':<8} {'walkers':>7} {'bias':>5} {'tested':>6} "
+    f"{'k steps/CPU-s':>14} {'k steps/s':>10} {'/Brownian':>9}"
+)
 """Heads the lines of :func:`format_row`."""
 
 
 def format_row(row: dict) -> str:
     """One row as a line of a table."""
     return (
-        f"{row['platform']:<10} {row['walkers']:>7} {'yes' if row['bias'] else 'no':>5} "
+        f"{row['platform']:<10} {row['backend']:<8} {row['walkers']:>7} {'yes' if row['bias'] else 'no':>5} "
         f"{'yes' if row['states_tested'] else 'no':>6} {row['walker_steps_per_cpu_second'] / 1e3:>14.1f} "
         f"{row['walker_steps_per_second'] / 1e3:>10.1f} {row['relative_to_brownian']:>9.3f}"
     )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .dynamics import check_backend
 from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .settings import Settings
+from .slots import platform_by_name
 from .statistics import pareto_k, ratio_of_sums
 from .summary import common_fields
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
-from .walkers import platform_by_name
 
 if TYPE_CHECKING:
     from .states import States
@@ -60,6 +61,7 @@ class BruteForceRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
+        check_backend((settings or Settings()).backend, platform)
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
         self.settings = settings or Settings()
         self.progress: Progress = progress or Silent()
@@ -104,7 +106,7 @@ class BruteForceRate:
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             steps = 4 * self.settings.flux_steps
-            chunk = run_flux(self.system, state, steps, self.platform, int(rng.integers(2**31)), rng)
+            chunk = run_flux(self.system, state, steps, self.platform, int(rng.integers(2**31)), rng, self.settings.backend)
             return {
                 "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state.last_a)),
                 "transition_label": chunk.transition_label,

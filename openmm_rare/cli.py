@@ -85,6 +85,7 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--target-error", type=float, help="Relative standard error at which to stop, e.g. 0.1."),
         click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result."),
         click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA."),
+        click.option("--backend", help="What moves the walkers: python, native or custom_integrator."),
         click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written."),
         click.option("--resume", is_flag=True, help="Continue the run in the folder."),
         click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),
@@ -175,6 +176,16 @@ def benchmark(path: Path | None) -> None:
 
     click.echo(HEADER)
     run_benchmark(path, lambda row: click.echo(format_row(row)))
+
+
+@main.command()
+@command
+def doctor() -> None:
+    """Say what is installed on this machine, what works, and what to do about the rest."""
+    from .doctor import diagnose
+    from .result_text import format_table
+
+    click.echo(format_table(diagnose()))
 
 
 @main.command()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .slots import SlotContext, require_finite
 from .states import IN_A, IN_B
-from .walkers import SlotContext, require_finite
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -166,7 +166,13 @@ class _Counter:
 
 
 def run_flux(
-    target: RareEventSystem, state: FluxState, n_steps: int, platform: str, seed: int, rng: np.random.Generator
+    target: RareEventSystem,
+    state: FluxState,
+    n_steps: int,
+    platform: str,
+    seed: int,
+    rng: np.random.Generator,
+    backend: str = "python",
 ) -> FluxChunk:
     """Run unbiased dynamics from ``state`` and count.
 
@@ -183,6 +189,8 @@ def run_flux(
         For the noise.
     rng : numpy.random.Generator
         For recycling walkers, see :meth:`FluxState.recycled`.
+    backend : str
+        One of :data:`openmm_rare.dynamics.BACKENDS`.
 
     Raises
     ------
@@ -192,7 +200,7 @@ def run_flux(
     n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
     state = state.recycled(rng)
     counter = _Counter(target, state)
-    slots = SlotContext(target, len(state.positions), platform, seed, observer=counter)
+    slots = SlotContext(target, len(state.positions), platform, seed, observer=counter, backend=backend)
     slots.set_positions(state.positions)
     slots.step(n_steps)
     end = slots.positions().copy()

@@ -141,7 +141,7 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
 class DriftIntegrator(openmm.CustomIntegrator):
     r"""Overdamped dynamics without noise: :math:`x' = x + \Delta t/(\gamma m)\,f` with the forces of all groups.
 
-    The noise is expected as one of the forces; see :class:`openmm_rare.biased_dynamics.HostNoiseDynamics`. Settable later:
+    The noise is expected as one of the forces; see :class:`openmm_rare.dynamics.HostNoiseDynamics`. Settable later:
     ``friction`` (1/ps). Velocities are not used.
 
     Parameters

@@ -11,6 +11,7 @@ import torch
 
 from .annealing import anneal
 from .committor import CommittorModel
+from .dynamics import check_backend
 from .estimate import RateEstimate
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
@@ -19,10 +20,10 @@ from .pool import Pool
 from .production import NEGLIGIBLE, Production, production_round
 from .roots import RootSampler, Steering
 from .settings import Settings
+from .slots import platform_by_name
 from .statistics import effective_sample_size, ratio_of_sums
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
-from .walkers import platform_by_name
 from .weighted_paths import Patience
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class ImportanceSamplingRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
+        check_backend((settings or Settings()).backend, platform)
         fingerprint = system.fingerprint()
         if model is not None and model.fingerprint != fingerprint:
             raise ValueError(
@@ -159,7 +161,7 @@ class ImportanceSamplingRate:
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
-            chunk = run_flux(self.system, state, n_steps, self.platform, int(rng.integers(2**31)), rng)
+            chunk = run_flux(self.system, state, n_steps, self.platform, int(rng.integers(2**31)), rng, self.settings.backend)
             return {
                 "exits": chunk.exits.astype(np.float32),
                 "exit_walker": chunk.exit_walker,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .biased_dynamics import Bias
 from .branching import WeightWindow
+from .dynamics import Bias
 from .flux import RootDensity
 from .forces import ImportanceFunction
 from .pool import Pool
@@ -95,7 +95,7 @@ class RootSampler:
         root = self.density.draw(self.pool.log_importance, n_roots, rng)
         log_weight = -np.log(self.density(self.pool.log_importance[root]))
         bias = Bias(self.importance, steering.strength, settings.bias_interval)
-        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed)
+        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed, settings.backend)
         batch = run_roots(
             propagator,
             self.importance,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .biased_dynamics import mobility
+from .dynamics import mobility
+from .slots import SlotContext
 from .training import SegmentData
-from .walkers import Propagator, SlotContext, Walkers
+from .walkers import Propagator, Walkers
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem

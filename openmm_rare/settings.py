@@ -1,4 +1,4 @@
-"""Every number that a rate calculation uses and a user may change, with its default."""
+"""Everything that a rate calculation uses and a user may change, with its default."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Settings:
 
     Attributes
     ----------
+    backend : str
+        What moves the walkers: "python", "native" (faster, needs the compiled plugin) or "custom_integrator".
     annealing : tuple of float
         Temperatures in K to train at before the wanted one, falling; empty: found automatically.
     hidden : tuple of int
@@ -84,6 +86,7 @@ class Settings:
         Of Adam at the start of a stage, and the factor it falls by until the end.
     """
 
+    backend: str = "python"
     annealing: tuple[float, ...] = ()
     hidden: tuple[int, ...] = (64, 64, 64)
     n_slots: int = 1000
@@ -136,6 +139,8 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(field.default, str):
+                continue
             numbers = value if isinstance(value, tuple) else (value,)
             least = 0 if field.name in _MAY_BE_ZERO else 1 if isinstance(field.default, int) else None
             for number in numbers:

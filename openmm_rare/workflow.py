@@ -12,19 +12,20 @@ import numpy as np
 from .brute_force import BruteForceRate
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
+from .dynamics import check_backend
 from .estimate import RateEstimate
 from .files import write_json
 from .rates import ImportanceSamplingRate
 from .replication import replicate
 from .report import write_run_report
 from .run_folder import open_run
+from .slots import platform_by_name
 from .states import IN_A, IN_B, NEITHER
 from .storage import RunFile
 from .systems import BUILDERS
 from .systems.base import RareEventSystem
 from .tasks import Progress, Silent
 from .toml_text import nearest
-from .walkers import platform_by_name
 from .yardsticks import known_rate
 
 __all__ = ["configuration", "list_systems", "make_report", "run_rate"]
@@ -86,6 +87,7 @@ def run_rate(
     system = build_system(config)
     config = config.expanded(system)
     platform_by_name(config.sampling.platform)
+    check_backend(config.sampling.settings.backend, config.sampling.platform)
     replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)

@@ -10,6 +10,9 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare import native
+from openmm_rare.dynamics import BACKENDS
+
 _PROPERTIES = {"CPU": {"Threads": "1"}, "OpenCL": {"Precision": "mixed"}}
 
 
@@ -37,6 +40,16 @@ def platform(request: pytest.FixtureRequest) -> str:
     if reason and request.param == "OpenCL":
         pytest.skip(reason)
     assert not reason, reason
+    return request.param
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name of a backend; the native one is skipped with its reason where the plugin does not serve the platform."""
+    platform = request.getfixturevalue("platform") if "platform" in request.fixturenames else "Reference"
+    plugin = native.plugin()
+    if request.param == "native" and platform not in plugin.platforms:
+        pytest.skip("; ".join(plugin.problems) or f"the native plugin does not serve {platform}")
     return request.param
 
 

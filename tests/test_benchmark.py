@@ -2,7 +2,7 @@
 
 import json
 
-from openmm_rare import benchmark
+from openmm_rare import benchmark, native
 from openmm_rare.settings import Settings
 
 
@@ -10,7 +10,9 @@ def test_rows_and_json(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "_SECONDS", 0.001)
     monkeypatch.setattr(benchmark, "_REPEATS", 1)
     monkeypatch.setattr(benchmark, "_YARDSTICK_WALKERS", 5)
-    variants = [(3, True, True), (2, False, False)]
+    variants = [("python", 3, True, True), ("python", 2, False, False)]
+    if "Reference" in native.plugin().platforms:
+        variants.append(("native", 3, True, True))
     monkeypatch.setattr(benchmark, "_variants", lambda platform: variants if platform == "Reference" else [])
     yardsticks, brownian = [], benchmark._Brownian
 
@@ -21,9 +23,10 @@ def test_rows_and_json(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "_Brownian", watched)
     seen = []
     rows = benchmark.run_benchmark(tmp_path / "rows.json", seen.append)
-    assert rows == seen and len(rows) == 2
+    assert rows == seen and len(rows) == len(variants)
     assert yardsticks == ["Reference"]  # nothing is measured where there is nothing to compare
-    row, unbiased = rows
+    row, unbiased = rows[:2]
+    assert [each["backend"] for each in rows] == [variant[0] for variant in variants]
     assert (row["system"], row["platform"], row["backend"], row["walkers"]) == ("lj7", "Reference", "python", 3)
     assert row["bias_interval"] == Settings().bias_interval and "bias_interval" not in unbiased
     for each in rows:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from openmm_rare.annealing import temperature_ladder
-from openmm_rare.biased_dynamics import Bias
 from openmm_rare.branching import WeightWindow
 from openmm_rare.brute_force import BruteForceRate
 from openmm_rare.committor import CommittorModel
+from openmm_rare.dynamics import Bias
 from openmm_rare.estimate import RateEstimate
 from openmm_rare.flux import RootDensity
 from openmm_rare.rates import ImportanceSamplingRate
@@ -257,6 +257,17 @@ def test_pending_walkers_are_carried_over_without_loss():
     assert_within(mean, double_well_1d.committor(np.array([-0.1]), 900.0)[0], error)
 
 
+def test_every_backend_gives_the_rate(finished, backend):
+    run, _, _ = finished
+    settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, backend=backend)
+    estimate = ImportanceSamplingRate(run.system, 0.1, 8, settings=settings, model=run.model).run()
+    exact = double_well_1d.rate(T)
+    assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
+    assert_within(estimate.mean_weight, 1.0, estimate.mean_weight_stderr, nsigma=4)
+    with pytest.raises(AssertionError):  # negative control
+        assert_within(estimate.rate_per_ps, 1.8 * exact, estimate.rate_stderr, nsigma=4)
+
+
 def test_patience_leaves_no_more_than_it_says():
     system = double_well_1d.build(temperature=900.0)
     roots = np.zeros((500, 1, 3))
@@ -332,6 +343,8 @@ def test_bad_input():
         ImportanceSamplingRate(system, target_error=5)
     with pytest.raises(ValueError, match="not available here"):
         ImportanceSamplingRate(system, platform="Abacus")
+    with pytest.raises(ValueError, match="choose one of native, python"):
+        ImportanceSamplingRate(system, settings=Settings(backend="abacus"))
     with pytest.raises(ValueError, match="another system or other states"):
         ImportanceSamplingRate(system, model=CommittorModel(system.descriptor_spec(), 1, fingerprint="0" * 64))
     with pytest.raises(RuntimeError, match="too few for"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openmm_rare.biased_dynamics import Bias
+from openmm_rare.dynamics import Bias
 from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d

@@ -7,11 +7,11 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.biased_dynamics import BACKENDS, Bias, mobility
+from openmm_rare.dynamics import Bias, mobility
 from openmm_rare.integrators import MAX_SHIFT
+from openmm_rare.slots import SlotContext
 from openmm_rare.states import CollectiveVariables, Coordinate, Range
 from openmm_rare.systems.base import RareEventSystem
-from openmm_rare.walkers import SlotContext
 
 MASSES = np.array([5.0, 0.0, 20.0])
 N = 50
@@ -49,10 +49,9 @@ def slope_for(target, strength):
     return np.divide(SHIFTS, strength * spread, out=np.zeros_like(spread), where=spread > 0.0), spread
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_weights_belong_to_the_displacements(target, platform, backend):
     gradient, spread = slope_for(target, 0.7)
-    slots = SlotContext(target, N, platform, 3, Bias(ConstantSlope(gradient), 0.7, backend=backend))
+    slots = SlotContext(target, N, platform, 3, Bias(ConstantSlope(gradient), 0.7), backend=backend)
     before = slots.positions().copy()
     slots.step(1)
     moved = slots.positions() - before
@@ -71,10 +70,9 @@ def test_weights_belong_to_the_displacements(target, platform, backend):
     assert (slots.log_weights() == 0.0).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_noise_is_normal_and_independent(target, backend):
     gradient, spread = slope_for(target, 1.0)
-    slots = SlotContext(target, 4000, "Reference", 3, Bias(ConstantSlope(gradient), backend=backend))
+    slots = SlotContext(target, 4000, "Reference", 3, Bias(ConstantSlope(gradient)), backend=backend)
     moves = spread > 0.0
     noise, start = [], slots.positions().copy()
     for _ in range(2):
@@ -89,7 +87,6 @@ def test_noise_is_normal_and_independent(target, backend):
     assert np.abs((table**4).mean(0) - 3.0).max() < 5.0 * np.sqrt(96.0 / len(table))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_force_is_called_once_a_step(target, platform, backend):
     slope, seen = ConstantSlope(np.zeros((3, 3))), []
 
@@ -97,16 +94,15 @@ def test_the_force_is_called_once_a_step(target, platform, backend):
         seen.append(positions.copy())
         return np.arange(N)
 
-    slots = SlotContext(target, N, platform, 1, Bias(slope, interval=2, backend=backend), observer)
+    slots = SlotContext(target, N, platform, 1, Bias(slope, interval=2), observer, backend)
     for n_steps in (1, 4):
         slots.step(n_steps)
     assert len(seen) == 5 and slope.calls == 3
     assert all((a != b).any() for a, b in zip(seen, seen[1:], strict=False))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_context_is_freed(target, backend):
-    slots = SlotContext(target, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3))), backend=backend))
+    slots = SlotContext(target, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3)))), backend=backend)
     slots.step(1)
     kept = weakref.ref(slots), weakref.ref(slots._dynamics), weakref.ref(slots.context)
     del slots

@@ -1,0 +1,306 @@
+"""Dynamics of many walkers in one Context: what moves them, evaluates their bias, and keeps their path weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from . import native
+from .committor_force import CommittorForce, has_native_features
+from .forces import BIAS_GROUP, ImportanceFunction, Observer, PythonBias
+from .inference import FastImportance
+from .integrators import (
+    MAX_SHIFT,
+    BiasedOverdampedLangevinIntegrator,
+    DriftIntegrator,
+    OverdampedLangevinIntegrator,
+    log_weights,
+)
+from .native_integrator import NativeOverdampedLangevinIntegrator
+
+if TYPE_CHECKING:
+    from .states import States
+    from .systems.base import RareEventSystem
+
+__all__ = ["BACKENDS", "Bias", "Dynamics", "check_backend", "make_dynamics", "mobility", "native_parts"]
+
+
+def mobility(target: RareEventSystem) -> np.ndarray:
+    """Displacement per force of one step, dt/(friction m), shape (n_atoms, 3), nm/(kJ/mol/nm); 0 where nothing moves."""
+    system = target.system
+    masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
+    per_mass = np.divide(1.0, masses, out=np.zeros_like(masses), where=masses > 0.0)
+    moves = np.arange(3) < target.num_dimensions
+    return target.timestep / target.friction * per_mass[:, None] * moves
+
+
+@dataclass(frozen=True)
+class Bias:
+    """How walkers are biased: dynamics along the gradient of ln I.
+
+    Attributes
+    ----------
+    importance : ImportanceFunction
+        I, which the walkers climb.
+    strength : float
+        Factor on the bias, 0 to 1; with 0 the dynamics is unbiased.
+    interval : int
+        Steps for which a gradient of ln I is kept, at least 1; see :class:`openmm_rare.forces.PythonBias`.
+    """
+
+    importance: ImportanceFunction
+    strength: float = 1.0
+    interval: int = 1
+
+
+class Dynamics(Protocol):
+    """Dynamics of the walkers of one Context.
+
+    Attributes
+    ----------
+    integrator : openmm.Integrator
+    forces : sequence of openmm.Force
+        Belong into the System, beside the physical forces.
+    """
+
+    integrator: openmm.Integrator
+    forces: Sequence[openmm.Force]
+
+    def restart(self, context: openmm.Context) -> None:
+        """Positions were set from outside: all walkers run, all weights become 1, and kept gradients are forgotten."""
+
+    def log_weights(self, context: openmm.Context) -> np.ndarray:
+        """ln w of every walker since the last restart, shape (n_walkers,)."""
+
+
+def _python_force(function: Callable[[openmm.State], tuple[float, np.ndarray]], group: int) -> openmm.PythonForce:
+    """A force from a function, by way of a lambda: of what can be pickled OpenMM keeps a pickled copy, and never frees it."""
+    force = openmm.PythonForce(lambda state: function(state))
+    force.setForceGroup(group)
+    return force
+
+
+class UnbiasedDynamics:
+    """:class:`~openmm_rare.integrators.OverdampedLangevinIntegrator`.
+
+    The parameters are those of :class:`HostNoiseDynamics`.
+    """
+
+    def __init__(self, target: RareEventSystem, n_walkers: int, seed: int, observer: Observer | None = None) -> None:
+        dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
+        self.integrator = OverdampedLangevinIntegrator(*dynamics)
+        self.integrator.setRandomNumberSeed(seed)
+        look = PythonBias(None, target.kt, n_walkers, observer)
+        self.forces = () if observer is None else (_python_force(look, 0),)
+        self._n_walkers = n_walkers
+
+    def restart(self, context: openmm.Context) -> None:
+        """As :meth:`Dynamics.restart`."""
+
+    def log_weights(self, context: openmm.Context) -> np.ndarray:
+        """Zeros."""
+        return np.zeros(self._n_walkers)
+
+
+class HostNoiseDynamics:
+    r"""The shifted noise of every step is drawn by NumPy and enters as a force of an integrator that only drifts.
+
+    The displacement :math:`s\,(\xi + u)` of a step (see :mod:`openmm_rare.integrators`) is that of a force
+    :math:`s\,(\xi + u)\,\gamma m/\Delta t`. The integrator then needs one pass instead of three, each of which costs OpenMM
+    as much as the forces of a small system. OpenMM must call the force exactly once a step, which it does.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+    n_walkers : int
+    seed : int
+        For the noise.
+    bias : Bias
+    observer : callable, optional
+        See :class:`openmm_rare.forces.PythonBias`.
+    """
+
+    def __init__(
+        self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
+    ) -> None:
+        self.integrator = DriftIntegrator(target.friction, target.timestep, target.num_dimensions)
+        self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
+        self.forces = (_python_force(self._kick, BIAS_GROUP),)
+        # axes first: what is done to one axis of all particles is then done to contiguous memory
+        self._shape = (target.num_dimensions, n_walkers, target.system.getNumParticles())
+        step = np.broadcast_to(mobility(target).T[: self._shape[0], None], self._shape)
+        self._to_shift = bias.strength * np.sqrt(2.0 * target.kt * step)
+        self._to_force = np.sqrt(2.0 * target.kt * np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0))
+        self._shift, self._cost = np.zeros(self._shape), np.zeros(n_walkers)
+        self._noise, self._random = np.zeros(self._shape), np.random.Generator(np.random.SFC64(seed))
+        self._kicks = np.zeros((*self._shape[1:], 3))
+        self._log_weights = np.zeros(n_walkers)
+
+    def _kick(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        """The force of the next step's noise; its weight is counted here."""
+        changed = self._python_bias.update(state.getPositions(asNumpy=True)._value.reshape(self._kicks.shape))
+        if isinstance(changed, slice) or len(changed) > 0:
+            self._set_shift(changed)
+        noise = self._random.standard_normal(out=self._noise)
+        self._log_weights -= np.einsum("dwa,dwa->w", self._shift, noise)
+        self._log_weights -= self._cost
+        noise += self._shift
+        for axis, displacement in enumerate(noise):
+            np.multiply(displacement, self._to_force[axis], out=self._kicks[:, :, axis])
+        return 0.0, self._kicks.reshape(-1, 3)
+
+    def _set_shift(self, rows: np.ndarray | slice) -> None:
+        """Follow a change of the gradient in these rows."""
+        for axis, shift in enumerate(self._shift):
+            wanted = self._python_bias.gradient[rows, :, axis] * self._to_shift[axis, rows]
+            shift[rows] = np.clip(wanted, -MAX_SHIFT, MAX_SHIFT)
+        shift = self._shift[:, rows]
+        self._cost[rows] = 0.5 * np.einsum("dwa,dwa->w", shift, shift)
+
+    def restart(self, context: openmm.Context) -> None:
+        """As :meth:`Dynamics.restart`."""
+        self._python_bias.refresh()
+        for kept in (self._shift, self._cost, self._log_weights):
+            kept[:] = 0.0
+
+    def log_weights(self, context: openmm.Context) -> np.ndarray:
+        """As :meth:`Dynamics.log_weights`."""
+        return self._log_weights.copy()
+
+
+class CustomIntegratorDynamics:
+    """The bias is a force, and :class:`~openmm_rare.integrators.BiasedOverdampedLangevinIntegrator` does the rest.
+
+    The parameters are those of :class:`HostNoiseDynamics`.
+    """
+
+    def __init__(
+        self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
+    ) -> None:
+        dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
+        self.integrator = BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=BIAS_GROUP, strength=bias.strength)
+        self.integrator.setRandomNumberSeed(seed)
+        self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
+        self.forces = (_python_force(self._python_bias, BIAS_GROUP),)
+        self._n_walkers = n_walkers
+
+    def restart(self, context: openmm.Context) -> None:
+        """As :meth:`Dynamics.restart`."""
+        self._python_bias.refresh()
+        context.setVelocities(np.zeros((context.getSystem().getNumParticles(), 3)))
+
+    def log_weights(self, context: openmm.Context) -> np.ndarray:
+        """As :meth:`Dynamics.log_weights`."""
+        return log_weights(context, self._n_walkers)
+
+
+class NativeDynamics:
+    """The native integrator, with the native force where the plugin knows the importance function, and Python's elsewhere.
+
+    The parameters are those of :class:`HostNoiseDynamics`; without a bias the dynamics is unbiased.
+    """
+
+    def __init__(
+        self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias | None = None, observer: Observer | None = None
+    ) -> None:
+        self.integrator, self.forces = native_parts(target, n_walkers, seed, bias)
+        self._n_walkers, self._observer, self._biased = n_walkers, observer, bias is not None
+        if observer is not None:
+            self.forces += (_python_force(self._look, 0),)
+
+    def _look(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        """Show the walkers to the observer, and hold those that are to be biased no more."""
+        flat = state.getPositions(asNumpy=True)._value
+        running = self._observer(flat.reshape(self._n_walkers, -1, 3))
+        if self._biased and len(running) < self._n_running:
+            stopped = np.ones(self._n_walkers, dtype=bool)
+            stopped[running] = False
+            self.integrator.hold(np.flatnonzero(stopped))
+            self._n_running = len(running)
+        return 0.0, np.zeros_like(flat)
+
+    def restart(self, context: openmm.Context) -> None:
+        """As :meth:`Dynamics.restart`."""
+        self.integrator.set_states(np.zeros(self._n_walkers))
+        self.integrator.set_log_weights(np.zeros(self._n_walkers))
+        self._n_running = self._n_walkers
+
+    def log_weights(self, context: openmm.Context) -> np.ndarray:
+        """As :meth:`Dynamics.log_weights`."""
+        return self.integrator.log_weights()
+
+
+def native_parts(
+    target: RareEventSystem, n_walkers: int, seed: int, bias: Bias | None, states: States | None = None
+) -> tuple[NativeOverdampedLangevinIntegrator, tuple[openmm.Force, ...]]:
+    """The native integrator, which looks walkers up in ``states``, and the bias as a force for it, if there is a bias."""
+    dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
+    # as for OpenMM's integrators, a seed of 0 would be one that nobody knows
+    options = {"n_walkers": n_walkers, "seed": seed or 1, "states": states, "check_interval": target.check_interval}
+    if bias is None:
+        return NativeOverdampedLangevinIntegrator(*dynamics, **options), ()
+    options |= {"bias_group": BIAS_GROUP, "strength": bias.strength, "bias_interval": bias.interval}
+    if isinstance(bias.importance, FastImportance) and has_native_features(bias.importance):
+        force = CommittorForce(bias.importance, n_walkers, -2.0 * target.kt)
+        force.setForceGroup(BIAS_GROUP)
+    else:
+        force = _python_force(PythonBias(bias.importance, target.kt, n_walkers), BIAS_GROUP)
+    return NativeOverdampedLangevinIntegrator(*dynamics, **options), (force,)
+
+
+BACKENDS: tuple[str, ...] = ("native", "python", "custom_integrator")
+"""Ways to move walkers, fastest first."""
+
+
+def check_backend(backend: str, platform: str) -> None:
+    """Refuse a backend that does not exist, or cannot be used with this OpenMM platform here.
+
+    Raises
+    ------
+    ValueError
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
+    plugin = native.plugin()
+    if backend == "native" and platform not in plugin.platforms:
+        why = " ".join(plugin.problems) or f"the plugin serves {', '.join(plugin.platforms)} only."
+        raise ValueError(f"the native backend cannot be used on platform {platform}: {why} Or choose the backend python.")
+
+
+def make_dynamics(
+    target: RareEventSystem,
+    n_walkers: int,
+    seed: int,
+    bias: Bias | None = None,
+    observer: Observer | None = None,
+    backend: str = "python",
+) -> Dynamics:
+    """Make the dynamics of some walkers.
+
+    Parameters
+    ----------
+    target, n_walkers, seed, observer
+        See :class:`HostNoiseDynamics`.
+    bias : Bias, optional
+        Without it, or with strength 0, the dynamics is unbiased.
+    backend : str
+        One of :data:`BACKENDS`; see :func:`check_backend`.
+
+    Raises
+    ------
+    ValueError
+        For an interval below 1.
+    """
+    if bias is not None and bias.strength == 0.0:
+        bias = None
+    if backend == "native":
+        return NativeDynamics(target, n_walkers, seed, bias, observer)
+    if bias is None:
+        return UnbiasedDynamics(target, n_walkers, seed, observer)
+    kind = HostNoiseDynamics if backend == "python" else CustomIntegratorDynamics
+    return kind(target, n_walkers, seed, bias, observer)

@@ -1,0 +1,272 @@
+"""Slots: the places of a Context, each holding one independent copy of a small System, absorbed when it reaches A or B."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import openmm
+
+from .dynamics import Bias, check_backend, make_dynamics, native_parts
+from .forces import Observer
+from .integrators import check_system
+from .native_integrator import IDLE, has_native_states
+from .replication import replicate
+from .states import IN_A, IN_B
+
+if TYPE_CHECKING:
+    from .systems.base import RareEventSystem
+
+__all__ = ["AbsorbingSlots", "SlotContext", "absorbing_slots", "platform_by_name", "require_finite"]
+
+
+def platform_by_name(name: str) -> openmm.Platform:
+    """The OpenMM platform of that name.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown or not available on this machine; the message lists those that are.
+    """
+    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    if name not in names:
+        raise ValueError(f"platform {name!r} is not available here; this machine has {', '.join(names)}")
+    return openmm.Platform.getPlatformByName(name)
+
+
+def require_finite(positions: np.ndarray, target: RareEventSystem) -> None:
+    """Raise FloatingPointError if a position is not finite."""
+    if not np.isfinite(positions).all():
+        raise FloatingPointError(
+            f"positions became NaN in {target.name} at a time step of {target.timestep:g} ps: "
+            "use a smaller time step, or check the forces at the initial structure"
+        )
+
+
+class _Watch:
+    """Calls an observer from inside OpenMM, which hands on nothing but the text of what it raises.
+
+    What OpenMM calls must not refer to the Context: Python cannot see, and so never frees, a circle through OpenMM.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer, self.failure = observer, None
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        try:
+            return self.observer(positions)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+class SlotContext:
+    """One Context that holds ``n_slots`` independent copies of a system, with an optional bias.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+    n_slots : int
+    platform : str
+    seed : int
+        For the noise; 31 bits.
+    bias : Bias, optional
+        Without it the dynamics is unbiased.
+    observer : callable, optional
+        Sees the positions ``(n_slots, n_atoms, 3)`` before every step; see :class:`openmm_rare.forces.PythonBias`.
+    backend : str
+        One of :data:`openmm_rare.dynamics.BACKENDS`.
+    """
+
+    def __init__(
+        self,
+        target: RareEventSystem,
+        n_slots: int,
+        platform: str,
+        seed: int,
+        bias: Bias | None = None,
+        observer: Observer | None = None,
+        backend: str = "python",
+    ) -> None:
+        self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
+        check_backend(backend, platform)
+        check_system(target.system)
+        system = replicate(target.system, n_slots)
+        self._watch = None if observer is None else _Watch(observer)
+        self._dynamics = make_dynamics(target, n_slots, int(seed), bias, self._watch, backend)
+        self.integrator = self._dynamics.integrator
+        for force in self._dynamics.forces:
+            system.addForce(force)
+        self.context = openmm.Context(system, self.integrator, platform_by_name(platform))
+        self._slots = np.repeat(target.positions[None], n_slots, axis=0)
+        self.set_positions(self._slots)
+
+    def set_positions(self, positions: np.ndarray) -> None:
+        """Put positions ``(m, n_atoms, 3)``, m <= n_slots, into the first m slots, with weight 1."""
+        self._slots[: len(positions)] = positions
+        self.context.setPositions(self._slots.reshape(-1, 3))
+        self._dynamics.restart(self.context)
+
+    def step(self, n_steps: int) -> None:
+        """Advance all slots; what the observer raises is raised here as it was."""
+        try:
+            self.integrator.step(n_steps)
+        except openmm.OpenMMException:
+            if self._watch is not None and self._watch.failure is not None:
+                raise self._watch.failure from None
+            raise
+
+    def positions(self) -> np.ndarray:
+        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm."""
+        state = self.context.getState(positions=True)
+        self._slots = state.getPositions(asNumpy=True)._value.reshape(self.n_slots, self.n_atoms, 3)
+        return self._slots
+
+    def forces(self) -> np.ndarray:
+        """Physical forces on all slots, ``(n_slots, n_atoms, 3)`` in kJ/mol/nm."""
+        state = self.context.getState(forces=True, groups={0})
+        return state.getForces(asNumpy=True)._value.reshape(self.n_slots, self.n_atoms, 3)
+
+    def log_weights(self) -> np.ndarray:
+        """ln w accumulated since :meth:`set_positions`, shape ``(n_slots,)``; zeros without a bias."""
+        return self._dynamics.log_weights(self.context)
+
+
+class _ArrivalTest:
+    """Tests walkers for A and B at every tested frame, and tells which of them still run.
+
+    It is called back with every frame before the walkers move on. A walker that has arrived feels no bias from then on, so
+    its weight is final although its slot moves on.
+
+    Attributes
+    ----------
+    running : ndarray of bool, shape (n_slots,)
+    labels, status, steps : ndarray, shape (n_slots,)
+        Channel label, state (0 while running) and steps until the arrival.
+    arrivals : ndarray, shape (n_slots, n_atoms, 3), nm
+        Frames of arrival.
+    """
+
+    def __init__(self, target: RareEventSystem, n_slots: int) -> None:
+        self._target, self._n_slots = target, n_slots
+        self.restart(np.zeros(0, dtype=np.int64), 0)
+
+    def restart(self, labels: np.ndarray, n_steps: int) -> None:
+        """Begin a stretch of ``n_steps`` with as many walkers as there are labels."""
+        n, self._frame = len(labels), 0
+        self.running = np.arange(self._n_slots) < n
+        self.labels = np.zeros(self._n_slots, dtype=np.int64)
+        self.labels[:n] = labels
+        self.status = np.zeros(self._n_slots, dtype=np.int8)
+        self.steps = np.full(self._n_slots, n_steps, dtype=np.int64)
+        self.arrivals = np.zeros((self._n_slots, *self._target.positions.shape))
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        if self._frame > 0 and self._frame % self._target.check_interval == 0:
+            self.test(positions)
+        self._frame += 1
+        return np.flatnonzero(self.running)
+
+    def test(self, positions: np.ndarray) -> None:
+        """Look at a frame of all slots."""
+        running = np.flatnonzero(self.running)
+        frames = positions if len(running) == len(positions) else positions[running]
+        require_finite(frames, self._target)
+        status, self.labels[running] = self._target.states.observe(frames, self.labels[running])
+        arrived = status > 0
+        if arrived.any():
+            where = running[arrived]
+            self.status[where] = status[arrived]
+            self.steps[where] = self._frame
+            self.arrivals[where] = frames[arrived]
+            self.running[where] = False
+
+
+class AbsorbingSlots(Protocol):
+    """Slots whose walkers stop where they arrive in A or B."""
+
+    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+        """Move walkers until they arrive, at most ``n_steps``.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n, n_atoms, 3), nm
+        labels : ndarray of int64, shape (n,)
+            Channel labels.
+        n_steps : int
+
+        Returns
+        -------
+        end : ndarray, shape (n, n_atoms, 3), nm
+            Where they arrived, or are after the last step.
+        log_weight : ndarray, shape (n,)
+        status : ndarray of int8, shape (n,)
+            0 between the states, 1 in A, 2 in B.
+        labels, steps : ndarray of int64, shape (n,)
+        """
+
+
+class _ObservedSlots:
+    """:class:`AbsorbingSlots` whose states are tested from Python at every step; the parameters are those of
+    :class:`SlotContext`."""
+
+    def __init__(
+        self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None, backend: str
+    ) -> None:
+        self._test = _ArrivalTest(target, n_slots)
+        self._slots = SlotContext(target, n_slots, platform, seed, bias, self._test, backend)
+
+    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+        """As :meth:`AbsorbingSlots.advance`."""
+        n, test = len(positions), self._test
+        test.restart(labels, n_steps)
+        self._slots.set_positions(positions)
+        self._slots.step(n_steps)
+        end = self._slots.positions()
+        test.test(end)
+        end = np.where(test.status[:n, None, None] > 0, test.arrivals[:n], end[:n])
+        return end, self._slots.log_weights()[:n], test.status[:n], test.labels[:n], test.steps[:n]
+
+
+class _NativeSlots:
+    """:class:`AbsorbingSlots` without Python in a step: the native integrator tests the states and follows the labels."""
+
+    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
+        check_system(target.system)
+        system = replicate(target.system, n_slots)
+        self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
+        for force in forces:
+            system.addForce(force)
+        self._context = openmm.Context(system, self._integrator, platform_by_name(platform))
+        self._target, self._slots = target, np.repeat(target.positions[None], n_slots, axis=0)
+
+    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+        """As :meth:`AbsorbingSlots.advance`."""
+        n, integrator, states = len(positions), self._integrator, self._target.states
+        idle = np.arange(len(self._slots)) >= n
+        self._slots[:n] = positions
+        self._context.setPositions(self._slots.reshape(-1, 3))
+        integrator.set_states(np.where(idle, IDLE, 0))
+        integrator.set_log_weights(np.zeros(len(idle)))
+        integrator.set_labels(np.concatenate([labels, np.zeros(idle.sum())]))
+        integrator.step(n_steps)
+        end = self._context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(self._slots.shape)[:n]
+        require_finite(end, self._target)
+        status, labels = integrator.states()[:n].astype(np.int8), integrator.labels()[:n].astype(np.int64)
+        labels[status == IN_A] = 0
+        arrived = np.flatnonzero(status == IN_B)
+        if states.channels is not None and len(arrived) > 0:
+            frames = end[arrived]
+            labels[arrived] = states.channels.arrive(frames, states.variables(frames), labels[arrived])
+        return end, integrator.log_weights()[:n], status, labels, integrator.steps()[:n].astype(np.int64)
+
+
+def absorbing_slots(
+    target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None = None, backend: str = "python"
+) -> AbsorbingSlots:
+    """Slots of the fastest kind that a backend has for the states of a system; the parameters are those of
+    :class:`SlotContext`."""
+    check_backend(backend, platform)
+    if backend == "native" and has_native_states(target.states):
+        return _NativeSlots(target, n_slots, platform, seed, None if bias is None or bias.strength == 0.0 else bias)
+    return _ObservedSlots(target, n_slots, platform, seed, bias, backend)
