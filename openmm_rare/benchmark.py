@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,39 +52,22 @@ def _model(target: RareEventSystem) -> CommittorModel:
     return model
 
 
-class _Brownian:
-    """The same walkers moved by OpenMM's own BrownianIntegrator: the yardstick that tells machines apart."""
+class _Walkers:
+    """Copies of a System that an integrator moves, with nothing of Python in a step."""
 
-    def __init__(self, target: RareEventSystem, n_slots: int, platform: str) -> None:
-        self.n_slots = n_slots
-        self._integrator = openmm.BrownianIntegrator(target.temperature, target.friction, target.timestep)
-        self._integrator.setRandomNumberSeed(1)
-        system, where = replicate(target.system, n_slots), platform_by_name(platform)
-        self._context = openmm.Context(system, self._integrator, where)
-        self._context.setPositions(np.tile(target.positions, (n_slots, 1)))
-
-    def step(self, n_steps: int) -> None:
-        """Advance all walkers."""
-        self._integrator.step(n_steps)
-
-    def positions(self) -> np.ndarray:
-        """Positions of all walkers, in one array."""
-        return self._context.getState(positions=True).getPositions(asNumpy=True)._value
-
-
-class _Native:
-    """The same walkers moved by the native plugin, which tests them for A and B of the same form, out of reach."""
-
-    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> None:
-        self.n_slots, states = n_slots, None
-        if tested:
-            far = [Disc(dict.fromkeys(target.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
-            states = States(target.states.variables, *far, target.states.channels)
-        self._integrator, forces = native_parts(target, n_slots, 1, bias, states)
+    def __init__(
+        self,
+        target: RareEventSystem,
+        n_slots: int,
+        platform: str,
+        integrator: openmm.Integrator,
+        forces: Sequence[openmm.Force] = (),
+    ) -> None:
+        self.n_slots, self._integrator = n_slots, integrator
         system, where = replicate(target.system, n_slots), platform_by_name(platform)
         for force in forces:
             system.addForce(force)
-        self._context = openmm.Context(system, self._integrator, where)
+        self._context = openmm.Context(system, integrator, where)
         self._context.setPositions(np.tile(target.positions, (n_slots, 1)))
 
     def step(self, n_steps: int) -> None:
@@ -94,6 +77,22 @@ class _Native:
     def positions(self) -> np.ndarray:
         """Positions of all walkers, in one array."""
         return self._context.getState(positions=True).getPositions(asNumpy=True)._value
+
+
+def _brownian(target: RareEventSystem, n_slots: int, platform: str) -> _Walkers:
+    """The walkers moved by OpenMM's own BrownianIntegrator: the yardstick that tells machines apart."""
+    integrator = openmm.BrownianIntegrator(target.temperature, target.friction, target.timestep)
+    integrator.setRandomNumberSeed(1)
+    return _Walkers(target, n_slots, platform, integrator)
+
+
+def _native(target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> _Walkers:
+    """The walkers moved by the native plugin, which looks for them in states like A and B, but out of reach."""
+    states = None
+    if tested:
+        far = [Disc(dict.fromkeys(target.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
+        states = States(target.states.variables, *far, target.states.channels)
+    return _Walkers(target, n_slots, platform, *native_parts(target, n_slots, 1, bias, states))
 
 
 def _variants(platform: str) -> list[tuple[str, int, bool, bool]]:
@@ -106,14 +105,14 @@ def _variants(platform: str) -> list[tuple[str, int, bool, bool]]:
 
 def _make(
     target: RareEventSystem, platform: str, backend: str, walkers: int, bias: Bias | None, tested: bool
-) -> SlotContext | _Native:
+) -> SlotContext | _Walkers:
     """What to measure."""
     if backend == "native":
-        return _Native(target, walkers, platform, bias, tested)
+        return _native(target, walkers, platform, bias, tested)
     return SlotContext(target, walkers, platform, 1, bias, _Watched(target, walkers) if tested else None)
 
 
-def _speed(slots: SlotContext | _Brownian | _Native) -> tuple[float, float]:
+def _speed(slots: SlotContext | _Walkers) -> tuple[float, float]:
     """Best of several: walker-steps per CPU-second and per second of wall time."""
     slots.step(5)
     start = time.perf_counter()
@@ -155,7 +154,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     try:
         for platform in available:
             variants = _variants(platform)
-            yardstick = _speed(_Brownian(target, _YARDSTICK_WALKERS, platform))[0] if variants else 0.0
+            yardstick = _speed(_brownian(target, _YARDSTICK_WALKERS, platform))[0] if variants else 0.0
             for backend, walkers, biased, tested in variants:
                 per_cpu, per_wall = _speed(_make(target, platform, backend, walkers, bias if biased else None, tested))
                 row = {

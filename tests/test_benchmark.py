@@ -14,13 +14,13 @@ def test_rows_and_json(monkeypatch, tmp_path):
     if "Reference" in native.plugin().platforms:
         variants.append(("native", 3, True, True))
     monkeypatch.setattr(benchmark, "_variants", lambda platform: variants if platform == "Reference" else [])
-    yardsticks, brownian = [], benchmark._Brownian
+    yardsticks, brownian = [], benchmark._brownian
 
     def watched(target, n_slots, platform):
         yardsticks.append(platform)
         return brownian(target, n_slots, platform)
 
-    monkeypatch.setattr(benchmark, "_Brownian", watched)
+    monkeypatch.setattr(benchmark, "_brownian", watched)
     seen = []
     rows = benchmark.run_benchmark(tmp_path / "rows.json", seen.append)
     assert rows == seen and len(rows) == len(variants)

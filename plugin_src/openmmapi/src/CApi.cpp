@@ -34,58 +34,53 @@ RARE_API const char* rare_built_for() {
     return RARE_OPENMM_VERSION;
 }
 
-RARE_API int rare_integrator_set_seed(void* pointer, int seed) {
-    return rareGuard([=] { integrator(pointer).setRandomNumberSeed(seed); });
+/** Copy one number for each walker out of an integrator. */
+template <class T> static int get(void* pointer, void (BiasedOverdampedLangevinIntegrator::*method)(vector<T>&) const, T* out, int length) {
+    return rareGuard([=] {
+        vector<T> values;
+        (integrator(pointer).*method)(values);
+        rareCopy(values, out, length);
+    });
+}
+
+/** Hand an array to an integrator. */
+template <class T> static int set(void* pointer, void (BiasedOverdampedLangevinIntegrator::*method)(const vector<T>&), const T* values,
+        int length) {
+    return rareGuard([=] { (integrator(pointer).*method)(vector<T>(values, values+length)); });
 }
 
 RARE_API int rare_integrator_get_log_weights(void* pointer, double* out, int length) {
-    return rareGuard([=] {
-        vector<double> values;
-        integrator(pointer).getLogWeights(values);
-        rareCopy(values, out, length);
-    });
+    return get(pointer, &BiasedOverdampedLangevinIntegrator::getLogWeights, out, length);
 }
 
 RARE_API int rare_integrator_set_log_weights(void* pointer, const double* values, int length) {
-    return rareGuard([=] { integrator(pointer).setLogWeights(vector<double>(values, values+length)); });
+    return set(pointer, &BiasedOverdampedLangevinIntegrator::setLogWeights, values, length);
 }
 
 RARE_API int rare_integrator_get_states(void* pointer, int* out, int length) {
-    return rareGuard([=] {
-        vector<int> values;
-        integrator(pointer).getWalkerStates(values);
-        rareCopy(values, out, length);
-    });
+    return get(pointer, &BiasedOverdampedLangevinIntegrator::getWalkerStates, out, length);
 }
 
 RARE_API int rare_integrator_set_states(void* pointer, const int* values, int length) {
-    return rareGuard([=] { integrator(pointer).setWalkerStates(vector<int>(values, values+length)); });
-}
-
-RARE_API int rare_integrator_hold(void* pointer, const int* walkers, int length) {
-    return rareGuard([=] { integrator(pointer).holdWalkers(vector<int>(walkers, walkers+length)); });
-}
-
-RARE_API int rare_integrator_get_steps(void* pointer, int* out, int length) {
-    return rareGuard([=] {
-        vector<int> values;
-        integrator(pointer).getWalkerSteps(values);
-        rareCopy(values, out, length);
-    });
+    return set(pointer, &BiasedOverdampedLangevinIntegrator::setWalkerStates, values, length);
 }
 
 RARE_API int rare_integrator_get_labels(void* pointer, int* out, int length) {
-    return rareGuard([=] {
-        vector<int> values;
-        integrator(pointer).getWalkerLabels(values);
-        rareCopy(values, out, length);
-    });
+    return get(pointer, &BiasedOverdampedLangevinIntegrator::getWalkerLabels, out, length);
 }
 
 RARE_API int rare_integrator_set_labels(void* pointer, const int* values, int length) {
-    return rareGuard([=] { integrator(pointer).setWalkerLabels(vector<int>(values, values+length)); });
+    return set(pointer, &BiasedOverdampedLangevinIntegrator::setWalkerLabels, values, length);
+}
+
+RARE_API int rare_integrator_get_steps(void* pointer, int* out, int length) {
+    return get(pointer, &BiasedOverdampedLangevinIntegrator::getWalkerSteps, out, length);
+}
+
+RARE_API int rare_integrator_hold(void* pointer, const int* walkers, int length) {
+    return set(pointer, &BiasedOverdampedLangevinIntegrator::holdWalkers, walkers, length);
 }
 
 RARE_API int rare_integrator_resample(void* pointer, const int* parents, int length) {
-    return rareGuard([=] { integrator(pointer).resampleWalkers(vector<int>(parents, parents+length)); });
+    return set(pointer, &BiasedOverdampedLangevinIntegrator::resampleWalkers, parents, length);
 }
