@@ -98,7 +98,7 @@ def _native(target: RareEventSystem, n_slots: int, platform: str, bias: Bias | N
 def _variants(platform: str) -> list[tuple[str, int, bool, bool]]:
     """(backend, walkers, bias, states tested) to measure; all sizes where small systems belong, the largest elsewhere."""
     kinds = [(False, False), (False, True), (True, True)]
-    sizes = (1, 100, 1000) if platform == "Reference" else (1000,)
+    sizes = (1, 100, 1000, 4000) if platform == "Reference" else (1000,)
     backends = ("python", "native") if platform in native.plugin().platforms else ("python",)
     return [(backend, walkers, *kind) for walkers in sizes for kind in kinds for backend in backends]
 

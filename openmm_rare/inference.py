@@ -28,7 +28,7 @@ from .descriptors import (
 
 __all__ = ["FastImportance"]
 
-_BLOCK = 1024  # walkers evaluated at a time: enough to hide the cost of a call, few enough to stay in the cache
+_BLOCK = 4096  # walkers evaluated at a time: enough to hide the cost of the calls
 
 
 class _Features(Protocol):
