@@ -68,6 +68,7 @@ class Job:
     target_error: float
     seed: int
     brute_force: bool
+    backend: str
     model: str | None
 
 
@@ -75,11 +76,10 @@ def sampler(job: Job) -> ImportanceSamplingRate | BruteForceRate:
     """What computes the rate of one repeat."""
     system = build(job.name, temperature=job.temperature_k)
     if job.brute_force:
-        return BruteForceRate(system, job.target_error, job.seed, settings=CHEAP)
+        return BruteForceRate(system, job.target_error, job.seed, settings=replace(CHEAP, backend=job.backend))
     model = None if job.model is None else CommittorModel.load(job.model, system.fingerprint())
-    return ImportanceSamplingRate(
-        system, job.target_error, job.seed, settings=CHEAP if model is None else TRAINED, model=model
-    )
+    settings = replace(CHEAP if model is None else TRAINED, backend=job.backend)
+    return ImportanceSamplingRate(system, job.target_error, job.seed, settings=settings, model=model)
 
 
 def repeat(job: Job) -> dict:
@@ -181,6 +181,7 @@ def parse_arguments() -> argparse.Namespace:
     heat = parser.add_mutually_exclusive_group()
     heat.add_argument("--temperature", help='e.g. "600 K"; default: that of the system')
     heat.add_argument("--kt", type=float, help=f"lj7 only: kT in epsilon; default {LJ7_KT}")
+    parser.add_argument("--backend", default=CHEAP.backend, help="what moves the walkers; default: %(default)s")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1000, help="repeat i has SEED + i; training and reference have SEED")
     kind = parser.add_mutually_exclusive_group()
@@ -255,24 +256,25 @@ def main() -> None:
     system = problem(arguments)
     out = arguments.out or Path(f"coverage_{system.name}.json")
     folder = out.with_suffix("")
-    setup = {name: vars(arguments)[name] for name in ("target_error", "seed", "train_each", "brute_force", "reference_error")}
+    kept = ("target_error", "seed", "train_each", "brute_force", "reference_error", "backend")
+    setup = {name: vars(arguments)[name] for name in kept}
     fixed = {"temperature_k": system.temperature, "fingerprint": system.fingerprint(), "settings": asdict(CHEAP)}
     claim_folder(folder, setup | fixed)
     if system.name in EXACT_SYSTEMS:
         truth = exact(system.name, system.temperature)
     else:
-        counted = computed(
-            folder / "reference", system, method="brute_force", target_error=arguments.reference_error, seed=arguments.seed
-        )
+        counting = {"method": "brute_force", "target_error": arguments.reference_error}
+        counted = computed(folder / "reference", system, seed=arguments.seed, backend=arguments.backend, **counting)
         truth = Truth("brute force", counted.rate_per_ps, counted.rate_stderr)
     model = None
     if not (arguments.train_each or arguments.brute_force):
-        computed(folder / "model", system, target_error=0.3, seed=arguments.seed, settings=CHEAP)
+        settings = replace(CHEAP, backend=arguments.backend)
+        computed(folder / "model", system, target_error=0.3, seed=arguments.seed, settings=settings)
         model = str(folder / "model" / "model.npz")
     lines = read_lines(folder / "repeats.jsonl")
     seeds = set(range(arguments.seed + 1, arguments.seed + 1 + arguments.repeats)) - {line["seed"] for line in lines}
     fixed_part = (system.name, system.temperature, arguments.target_error)
-    jobs = [Job(*fixed_part, seed, arguments.brute_force, model) for seed in sorted(seeds)]
+    jobs = [Job(*fixed_part, seed, arguments.brute_force, arguments.backend, model) for seed in sorted(seeds)]
     with open(folder / "repeats.jsonl", "a", encoding="utf8") as stream:
         for line in tqdm(run_jobs(jobs, arguments.processes), total=len(jobs), desc="repeats", smoothing=0):
             stream.write(json.dumps(line) + "\n")
