@@ -53,6 +53,8 @@ class RateEstimate:
         What the learned importance function alone would say, on request.
     pending_fraction : float
         By how much, relative to it, the rate would grow if every walker left between the states came to B.
+    backend : str
+        What moved the walkers.
     """
 
     system: str
@@ -91,6 +93,7 @@ class RateEstimate:
     rate_reduced_stderr: float | None = None
     no_reweighting: Mapping | None = None
     pending_fraction: float = 0.0
+    backend: str = "python"
 
     @property
     def relative_error(self) -> float:

@@ -141,7 +141,8 @@ def _cost_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         if steps:
             rows.append((f"  {part}", f"{format_count(steps)}  ({100 * steps / total:.0f} %)"))
     rows.append(("wall time", duration(result["wall_seconds"])))
-    rows.append(("seed, platform", f"{result['seed']}, {result['platform']}"))
+    backend = result.get("backend", "python")  # not in the results of earlier versions
+    rows.append(("seed, platform, backend", f"{result['seed']}, {result['platform']}, {backend}"))
     return rows
 
 

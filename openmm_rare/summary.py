@@ -50,7 +50,7 @@ def common_fields(
     Parameters
     ----------
     run : ImportanceSamplingRate or BruteForceRate
-        Gives system, seed and platform.
+        Gives system, seed, platform and backend.
     rate, stderr : float
         k and its standard error, 1/ps.
     log_error : float
@@ -75,6 +75,7 @@ def common_fields(
         "wall_seconds": wall,
         "seed": run.seed,
         "platform": run.platform,
+        "backend": run.settings.backend,
         "versions": versions(),
     }
 

@@ -261,6 +261,7 @@ def test_every_backend_gives_the_rate(finished, backend):
     run, _, _ = finished
     settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, backend=backend)
     estimate = ImportanceSamplingRate(run.system, 0.1, 8, settings=settings, model=run.model).run()
+    assert estimate.backend == backend
     exact = double_well_1d.rate(T)
     assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
     assert_within(estimate.mean_weight, 1.0, estimate.mean_weight_stderr, nsigma=4)
