@@ -17,7 +17,6 @@ from .inference import FastImportance
 from .integrators import (
     MAX_SHIFT,
     BiasedOverdampedLangevinIntegrator,
-    DriftIntegrator,
     OverdampedLangevinIntegrator,
     log_weights,
 )
@@ -27,7 +26,16 @@ if TYPE_CHECKING:
     from .states import States
     from .systems.base import RareEventSystem
 
-__all__ = ["BACKENDS", "Bias", "Dynamics", "check_backend", "make_dynamics", "mobility", "native_parts"]
+__all__ = [
+    "BACKENDS",
+    "Bias",
+    "Dynamics",
+    "check_backend",
+    "has_forces_on_held_axes",
+    "make_dynamics",
+    "mobility",
+    "native_parts",
+]
 
 
 def mobility(target: RareEventSystem) -> np.ndarray:
@@ -85,6 +93,20 @@ def _python_force(function: Callable[[openmm.State], tuple[float, np.ndarray]], 
     return force
 
 
+def has_forces_on_held_axes(target: RareEventSystem) -> bool:
+    """Whether physical forces act along the axes on which nothing moves, at a few places near the initial positions."""
+    if target.num_dimensions == 3:
+        return False
+    context = openmm.Context(target.system, openmm.VerletIntegrator(1.0), openmm.Platform.getPlatformByName("Reference"))
+    spread, random = np.sqrt(2.0 * target.kt * mobility(target)), np.random.default_rng(0)
+    for steps in (0.0, 3.0, 10.0, 30.0):
+        context.setPositions(target.positions + steps * spread * random.standard_normal(spread.shape))
+        forces = context.getState(forces=True).getForces(asNumpy=True)._value
+        if forces[:, target.num_dimensions :].any():
+            return True
+    return False
+
+
 class UnbiasedDynamics:
     """:class:`~openmm_rare.integrators.OverdampedLangevinIntegrator`.
 
@@ -108,15 +130,17 @@ class UnbiasedDynamics:
 
 
 class HostNoiseDynamics:
-    r"""The shifted noise of every step is drawn by NumPy and enters as a force of an integrator that only drifts.
+    r"""The shifted noise of every step is drawn by NumPy and enters as a force of an integrator that costs next to nothing.
 
-    The displacement :math:`s\,(\xi + u)` of a step (see :mod:`openmm_rare.integrators`) is that of a force
-    :math:`s\,(\xi + u)\,\gamma m/\Delta t`. The integrator then needs one pass instead of three, each of which costs OpenMM
-    as much as the forces of a small system. OpenMM must call the force exactly once a step, which it does.
+    OpenMM's VerletIntegrator with the step :math:`h = \sqrt{\Delta t/\gamma}` moves by :math:`h^2 f_0/m`, the drift, and by
+    :math:`x_n - x_{n-1}`, what it moved before. The force :math:`m\,[s\,(\xi + u) - (x_n - x_{n-1})]/h^2` takes that back and
+    adds the displacement of the noise (see :mod:`openmm_rare.integrators`). OpenMM must call the force exactly once a step,
+    which it does.
 
     Parameters
     ----------
     target : RareEventSystem
+        Without forces along the axes on which nothing moves; see :func:`has_forces_on_held_axes`.
     n_walkers : int
     seed : int
         For the noise.
@@ -128,30 +152,43 @@ class HostNoiseDynamics:
     def __init__(
         self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
     ) -> None:
-        self.integrator = DriftIntegrator(target.friction, target.timestep, target.num_dimensions)
+        self.integrator = openmm.VerletIntegrator(np.sqrt(target.timestep / target.friction))
         self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
         self.forces = (_python_force(self._kick, BIAS_GROUP),)
         # axes first: what is done to one axis of all particles is then done to contiguous memory
         self._shape = (target.num_dimensions, n_walkers, target.system.getNumParticles())
         step = np.broadcast_to(mobility(target).T[: self._shape[0], None], self._shape)
-        self._to_shift = bias.strength * np.sqrt(2.0 * target.kt * step)
-        self._to_force = np.sqrt(2.0 * target.kt * np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0))
+        self._spread = np.sqrt(2.0 * target.kt * step)
+        self._to_shift = bias.strength * self._spread
+        self._to_force = np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0)
         self._shift, self._cost = np.zeros(self._shape), np.zeros(n_walkers)
         self._noise, self._random = np.zeros(self._shape), np.random.Generator(np.random.SFC64(seed))
-        self._kicks = np.zeros((*self._shape[1:], 3))
+        self._kicks, self._last = np.zeros((*self._shape[1:], 3)), None
         self._log_weights = np.zeros(n_walkers)
 
     def _kick(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """The force of the next step's noise; its weight is counted here."""
-        changed = self._python_bias.update(state.getPositions(asNumpy=True)._value.reshape(self._kicks.shape))
+        positions = state.getPositions(asNumpy=True)._value.reshape(self._kicks.shape)
+        changed = self._python_bias.update(positions)
         if isinstance(changed, slice) or len(changed) > 0:
             self._set_shift(changed)
         noise = self._random.standard_normal(out=self._noise)
         self._log_weights -= np.einsum("dwa,dwa->w", self._shift, noise)
         self._log_weights -= self._cost
         noise += self._shift
+        noise *= self._spread
+        last = positions if self._last is None else self._last
+        held = np.s_[:, :, len(noise) :]
+        if not np.array_equal(positions[held], last[held]):
+            raise RuntimeError(
+                f"a force pushes walkers out of the {len(noise)} dimensions in which they move: "
+                "remove it, or choose the backend custom_integrator"
+            )
         for axis, displacement in enumerate(noise):
+            displacement -= positions[:, :, axis]
+            displacement += last[:, :, axis]
             np.multiply(displacement, self._to_force[axis], out=self._kicks[:, :, axis])
+        self._last = positions
         return 0.0, self._kicks.reshape(-1, 3)
 
     def _set_shift(self, rows: np.ndarray | slice) -> None:
@@ -165,6 +202,8 @@ class HostNoiseDynamics:
     def restart(self, context: openmm.Context) -> None:
         """As :meth:`Dynamics.restart`."""
         self._python_bias.refresh()
+        context.setVelocities(np.zeros((context.getSystem().getNumParticles(), 3)))
+        self._last = None
         for kept in (self._shift, self._cost, self._log_weights):
             kept[:] = 0.0
 
@@ -254,7 +293,7 @@ def native_parts(
 
 
 BACKENDS: tuple[str, ...] = ("native", "python", "custom_integrator")
-"""Ways to move walkers, fastest first."""
+"""Ways to move walkers, fastest first; "python" is "custom_integrator" where :func:`has_forces_on_held_axes`."""
 
 
 def check_backend(backend: str, platform: str) -> None:
@@ -302,5 +341,7 @@ def make_dynamics(
         return NativeDynamics(target, n_walkers, seed, bias, observer)
     if bias is None:
         return UnbiasedDynamics(target, n_walkers, seed, observer)
-    kind = HostNoiseDynamics if backend == "python" else CustomIntegratorDynamics
+    kind = CustomIntegratorDynamics
+    if backend == "python" and not has_forces_on_held_axes(target):
+        kind = HostNoiseDynamics
     return kind(target, n_walkers, seed, bias, observer)

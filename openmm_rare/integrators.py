@@ -138,33 +138,6 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*y)")
 
 
-class DriftIntegrator(openmm.CustomIntegrator):
-    r"""Overdamped dynamics without noise: :math:`x' = x + \Delta t/(\gamma m)\,f` with the forces of all groups.
-
-    The noise is expected as one of the forces; see :class:`openmm_rare.dynamics.HostNoiseDynamics`. Settable later:
-    ``friction`` (1/ps). Velocities are not used.
-
-    Parameters
-    ----------
-    friction : Quantity or float
-        In 1/ps, positive.
-    timestep : Quantity or float
-        In ps, positive.
-    num_dimensions : int
-        1, 2 or 3 (default): only the first so many coordinates of each particle move.
-
-    Raises
-    ------
-    ValueError
-        If an argument has the wrong unit, is not finite or is out of range.
-    """
-
-    def __init__(self, friction: Any, timestep: Any, num_dimensions: int = 3) -> None:
-        super().__init__(_positive(timestep, unit.picosecond, "timestep"))
-        active = _add_friction(self, friction, num_dimensions)
-        self.addComputePerDof("x", f"x+{active}dt/(friction*m)*f")
-
-
 def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
     """Log path weights accumulated by a `BiasedOverdampedLangevinIntegrator` since the velocities were last set to zero.
 
@@ -232,13 +205,8 @@ def check_system(system: openmm.System, bias_group: int | None = None) -> None:
 
 
 def _add_dynamics(integrator: openmm.CustomIntegrator, temperature: Any, friction: Any, num_dimensions: int) -> str:
-    """Add what the integrators with noise share; returns the factor of :func:`_add_friction`."""
+    """Add what both integrators share; returns the factor "active*" that keeps the other coordinates still, or ""."""
     integrator.addGlobalVariable("kT", KB * _positive(temperature, unit.kelvin, "temperature"))
-    return _add_friction(integrator, friction, num_dimensions)
-
-
-def _add_friction(integrator: openmm.CustomIntegrator, friction: Any, num_dimensions: int) -> str:
-    """Add the friction; returns the factor "active*" that keeps the other coordinates still, or ""."""
     integrator.addGlobalVariable("friction", _positive(friction, unit.picosecond**-1, "friction"))
     if num_dimensions not in (1, 2, 3):
         raise ValueError(f"num_dimensions = {num_dimensions!r}; allowed: 1, 2 or 3")

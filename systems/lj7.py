@@ -194,7 +194,7 @@ def _system() -> openmm.System:
     system = openmm.System()
     for _ in range(7):
         system.addParticle(MASS)
-    force = openmm.CustomBondForce(f"{4 * EPSILON!r}*(i*i-i); i=1/({ALPHA!r}+{SIGMA**-6!r}*r^6)")
+    force = openmm.CustomBondForce(f"{4 * EPSILON!r}*i*(i-1); i=1/({ALPHA!r}+{SIGMA**-6!r}*r^6)")
     for i in range(7):
         for j in range(i + 1, 7):
             force.addBond(i, j, [])

@@ -7,7 +7,7 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.dynamics import Bias, mobility
+from openmm_rare.dynamics import Bias, has_forces_on_held_axes, mobility
 from openmm_rare.integrators import MAX_SHIFT
 from openmm_rare.slots import SlotContext
 from openmm_rare.states import CollectiveVariables, Coordinate, Range
@@ -18,11 +18,10 @@ N = 50
 SHIFTS = np.array([[0.3, -0.2, 0.1], [0.4, 0.4, 0.4], [2.0, -2.0, 0.3]])  # wanted, in standard deviations, before the bound
 
 
-@pytest.fixture
-def target():
-    """Three particles of different masses, one fixed, under constant forces, that move in the xy plane."""
+def make_target(energy):
+    """Three particles of different masses, one fixed, in an external potential, that move in the xy plane."""
     system = openmm.System()
-    force = openmm.CustomExternalForce("-30*x+20*y-10*z")
+    force = openmm.CustomExternalForce(energy)
     for index, mass in enumerate(MASSES):
         system.addParticle(mass)
         force.addParticle(index, [])
@@ -31,6 +30,12 @@ def target():
     a, b = Range({"x": (-1.0, 1.0)}), Range({"x": (50.0, 51.0)})
     start = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]])
     return RareEventSystem.from_openmm(system, start, a, b, variables, 300.0, 2.0, 0.01, num_dimensions=2)
+
+
+@pytest.fixture(params=["-30*x+20*y", "-30*x+20*y-10*z"], ids=["in plane", "off plane"])
+def target(request):
+    """Constant forces, with or without one along the axis on which nothing moves."""
+    return make_target(request.param)
 
 
 class ConstantSlope:
@@ -52,21 +57,22 @@ def slope_for(target, strength):
 def test_weights_belong_to_the_displacements(target, platform, backend):
     gradient, spread = slope_for(target, 0.7)
     slots = SlotContext(target, N, platform, 3, Bias(ConstantSlope(gradient), 0.7), backend=backend)
-    before = slots.positions().copy()
-    slots.step(1)
-    moved = slots.positions() - before
-    assert (moved[:, 1] == 0.0).all() and (moved[:, :, 2] == 0.0).all() and (moved[:, [0, 2], :2] != 0.0).all()
-    drift = mobility(target) * [30.0, -20.0, 10.0]
-    moves = spread > 0.0
-    shifted_noise = (moved - drift)[:, moves] / spread[moves]
-    shift = np.clip(SHIFTS, -MAX_SHIFT, MAX_SHIFT)[moves]
-    expected = (-shift * (shifted_noise - shift) - shift**2 / 2.0).sum(1)
-    np.testing.assert_allclose(slots.log_weights(), expected, atol=2e-4)
+    start = slots.positions().copy()
+    moves, drift = spread > 0.0, mobility(target) * [30.0, -20.0, 0.0]
+    shift, unbounded = np.clip(SHIFTS, -MAX_SHIFT, MAX_SHIFT)[moves], SHIFTS[moves]
+    expected, wrong, before = np.zeros(N), np.zeros(N), start
+    for _ in range(3):  # one step could not tell whether a step remembers the one before
+        slots.step(1)
+        after = slots.positions().copy()
+        moved, before = after - before, after
+        assert (moved[:, 1] == 0.0).all() and (moved[:, :, 2] == 0.0).all() and (moved[:, [0, 2], :2] != 0.0).all()
+        shifted_noise = (moved - drift)[:, moves] / spread[moves]
+        expected += (-shift * (shifted_noise - shift) - shift**2 / 2.0).sum(1)
+        wrong += (-unbounded * (shifted_noise - unbounded) - unbounded**2 / 2.0).sum(1)
+    np.testing.assert_allclose(slots.log_weights(), expected, atol=4e-4)
     with pytest.raises(AssertionError):  # negative control: the shifts before the bound
-        unbounded = SHIFTS[moves]
-        wrong = (-unbounded * (shifted_noise - unbounded) - unbounded**2 / 2.0).sum(1)
-        np.testing.assert_allclose(slots.log_weights(), wrong, atol=2e-4)
-    slots.set_positions(before)
+        np.testing.assert_allclose(slots.log_weights(), wrong, atol=4e-4)
+    slots.set_positions(start)
     assert (slots.log_weights() == 0.0).all()
 
 
@@ -75,10 +81,13 @@ def test_noise_is_normal_and_independent(target, backend):
     slots = SlotContext(target, 4000, "Reference", 3, Bias(ConstantSlope(gradient)), backend=backend)
     moves = spread > 0.0
     noise, start = [], slots.positions().copy()
-    for _ in range(2):
+    for n_steps in (1, 2):  # from the start, and as the second step after it
         slots.set_positions(start)
-        slots.step(1)
-        moved = slots.positions() - start - mobility(target) * [30.0, -20.0, 10.0]
+        before = start
+        for _ in range(n_steps):
+            slots.step(1)
+            after = slots.positions().copy()
+            moved, before = after - before - mobility(target) * [30.0, -20.0, 0.0], after
         noise.append(moved[:, moves] / spread[moves] - np.clip(SHIFTS, -MAX_SHIFT, MAX_SHIFT)[moves])
     table = np.concatenate(noise, axis=1)
     covariance = table.T @ table / len(table)
@@ -99,6 +108,20 @@ def test_the_force_is_called_once_a_step(target, platform, backend):
         slots.step(n_steps)
     assert len(seen) == 5 and slope.calls == 3
     assert all((a != b).any() for a, b in zip(seen, seen[1:], strict=False))
+
+
+def test_a_force_that_pushes_off_the_plane_is_noticed(target):
+    assert has_forces_on_held_axes(target) == ("z" in target.system.getForce(0).getEnergyFunction())
+    assert has_forces_on_held_axes(make_target("-30*x-10*x*(z-0.3)"))
+
+
+def test_a_force_that_pushes_off_the_plane_only_later_is_an_error():
+    late = make_target("-30*x-10*z*step(x-30)")
+    slots = SlotContext(late, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3)))))
+    slots.step(3)
+    slots.set_positions(np.repeat(late.positions[None] + [31.0, 0.0, 0.0], N, axis=0))
+    with pytest.raises(openmm.OpenMMException, match="out of the 2 dimensions .* custom_integrator"):
+        slots.step(3)
 
 
 def test_a_context_is_freed(target, backend):
