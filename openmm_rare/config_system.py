@@ -151,9 +151,7 @@ class SystemConfig:
             Section(self.parameters, "system.parameters").check((), known)
         return builder(**self.parameters, **{key: value for key, value in options.items() if key in known})
 
-    def _own(
-        self, system: openmm.System, topology: app.Topology, positions: Any, states: States | None
-    ) -> RareEventSystem:
+    def _own(self, system: openmm.System, topology: app.Topology, positions: Any, states: States | None) -> RareEventSystem:
         if states is None:
             raise ValueError("the system needs its states: add [variables.NAME], [states.a] and [states.b]")
         missing = [key for key, (name, _, _) in _QUANTITIES.items() if getattr(self, name) is None]

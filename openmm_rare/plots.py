@@ -122,9 +122,7 @@ def plot_importance_planes(
     return axes
 
 
-def plot_paths(
-    ax: Axes, values: np.ndarray, ln_importance: np.ndarray, path_id: np.ndarray, names: tuple[str, str]
-) -> Axes:
+def plot_paths(ax: Axes, values: np.ndarray, ln_importance: np.ndarray, path_id: np.ndarray, names: tuple[str, str]) -> Axes:
     """Transition paths over two collective variables, colored by ln I.
 
     Parameters
@@ -269,9 +267,7 @@ def plot_convergence(
         ax.fill_between(walker_steps, low, high, color=BLUE, alpha=0.18, lw=0, label="95 % interval")
         ax.plot(walker_steps, rate, color=BLUE, label="estimate")
     else:
-        ax.errorbar(
-            walker_steps, rate, np.array([rate - low, high - rate]), fmt="o", color=BLUE, capsize=3, label="estimate"
-        )
+        ax.errorbar(walker_steps, rate, np.array([rate - low, high - rate]), fmt="o", color=BLUE, capsize=3, label="estimate")
     ax.axhline(rate[-1], color=BLUE, lw=0.8, ls=":")
     if reference is not None:
         ax.axhline(reference[1], color=RED, lw=1.2, ls="--", label=reference[0])

@@ -155,9 +155,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}); continue the run with --resume to write it again"
-        ) from error
+        raise ValueError(f"{path} cannot be read ({error}); continue the run with --resume to write it again") from error
 
 
 def page(path: Path, title: str, body: Sequence[str]) -> Path:
@@ -210,9 +208,7 @@ def figure_block(figure: FigureFile) -> str:
 def pretty(text: str) -> str:
     """HTML of a value: powers of ten and units as they are printed in books."""
     escaped = _escape(text)
-    escaped = re.sub(
-        r"(?<=[\d)])e([+-])0*(\d+)", lambda m: f" × 10<sup>{'−' if m[1] == '-' else ''}{m[2]}</sup>", escaped
-    )
+    escaped = re.sub(r"(?<=[\d)])e([+-])0*(\d+)", lambda m: f" × 10<sup>{'−' if m[1] == '-' else ''}{m[2]}</sup>", escaped)
     return re.sub(r"\b1/ps\b", "ps<sup>−1</sup>", escaped)
 
 

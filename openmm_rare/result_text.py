@@ -67,9 +67,7 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
 def format_table(groups: Sequence[Group]) -> str:
     """The groups as aligned text."""
     width = max(len(label) for _, rows in groups for label, _ in rows) + 2
-    blocks = [
-        "\n".join([heading, *(f"  {label:<{width}}{value}" for label, value in rows)]) for heading, rows in groups
-    ]
+    blocks = ["\n".join([heading, *(f"  {label:<{width}}{value}" for label, value in rows)]) for heading, rows in groups]
     return "\n\n".join(blocks)
 
 
@@ -150,6 +148,4 @@ def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = (header, ["-" * width for width in widths], *rows)
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -115,9 +115,7 @@ def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: Comm
 def _check_same(folder: Path, run: RunFile, config: RunConfig, system: RareEventSystem) -> None:
     """Refuse to mix two calculations in one folder."""
     if run.attributes["fingerprint"] != system.fingerprint():
-        raise ValueError(
-            f"the run in {folder} is of another system, other states or other dynamics; choose another --out"
-        )
+        raise ValueError(f"the run in {folder} is of another system, other states or other dynamics; choose another --out")
     stored = load_config(folder / "config.toml")
     old, new = _identity(stored), _identity(config)
     for name, value in new.items():

@@ -99,9 +99,7 @@ def scan_table(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     columns: dict[str, Callable[[float], str]] = {
         "T (K)": lambda t: f"{t:g}",
         "k (1/ps)": lambda t: _rate(computed.get(t)),
-        "error": lambda t: (
-            f"{100 * computed[t]['rate_stderr'] / computed[t]['rate_per_ps']:.1f} %" if t in computed else ""
-        ),
+        "error": lambda t: f"{100 * computed[t]['rate_stderr'] / computed[t]['rate_per_ps']:.1f} %" if t in computed else "",
     }
     if known is not None:
         columns[known["label"]] = lambda t: format_value(rates[t])
@@ -139,9 +137,7 @@ def write_scan_report(folder: str | Path) -> Path:
     folder = Path(folder)
     scan = read_json(folder / "scan.json")
     title = f"{scan['system']}: rate constants and temperature"
-    warnings = [
-        f"{result['temperature_k']:g} K: {sentence}" for result in scan["estimates"] for sentence in result["warnings"]
-    ]
+    warnings = [f"{result['temperature_k']:g} K: {sentence}" for result in scan["estimates"] for sentence in result["warnings"]]
     caption = (
         "Rate constants against the inverse temperature, with 95 % intervals. A straight line is Arrhenius' law. "
         "Kramers-Langer theory, where it is drawn, is harmonic and counts arrivals in the minimum of B, not in its region."

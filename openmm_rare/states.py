@@ -182,9 +182,7 @@ class States:
             region.check(variables)
         # discs and ranges of the same variables can be compared before any dynamics runs, other regions frame by frame only
         if type(a) is type(b) and isinstance(a, (Disc, Range)) and a.overlaps(b, variables):
-            raise ValueError(
-                f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart"
-            )
+            raise ValueError(f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart")
 
     @property
     def channel_names(self) -> tuple[str, ...]:

@@ -99,9 +99,7 @@ class Section:
         """A list of whole numbers."""
         return tuple(self._count(v, key, least) for v in self._list(key)) if key in self.raw else default
 
-    def number(
-        self, key: str, unit: u.Unit | None, default: float | None = None, positive: bool = True
-    ) -> float | None:
+    def number(self, key: str, unit: u.Unit | None, default: float | None = None, positive: bool = True) -> float | None:
         """A number in `unit`, from a quantity such as "2 fs"; `unit` None: a plain number."""
         return self._number(self.raw[key], unit, key, positive) if key in self.raw else default
 

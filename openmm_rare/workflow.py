@@ -49,8 +49,7 @@ def configuration(source: str) -> RunConfig:
     if path.suffix == ".toml":
         raise ValueError(f"{source} does not exist (looked for {path.resolve()})")
     raise ValueError(
-        f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? "
-        f"Systems: {', '.join(BUILDERS)}"
+        f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? Systems: {', '.join(BUILDERS)}"
     )
 
 

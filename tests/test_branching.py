@@ -10,10 +10,7 @@ from stats import assert_within, mean_and_stderr
 def total_weights(window, log_weights, log_importance, level, n_repeats=4000, max_population=10**6):
     rng = np.random.default_rng(12)
     return np.array(
-        [
-            np.exp(window.branch(log_weights, log_importance, level, max_population, rng)[1]).sum()
-            for _ in range(n_repeats)
-        ]
+        [np.exp(window.branch(log_weights, log_importance, level, max_population, rng)[1]).sum() for _ in range(n_repeats)]
     )
 
 

@@ -299,9 +299,7 @@ def test_progress_without_terminal_is_plain_lines():
     lines = drive(io.StringIO()).splitlines()
     assert lines[0] == "pilot ..." and "production ..." in lines
     running = [line for line in lines if line.startswith("production:") and "left" in line]
-    assert running and re.search(
-        r"production: \d+ %, error 20.0 %, target 10 %, ess 50; \d+ s, about \d+ s left", running[-1]
-    )
+    assert running and re.search(r"production: \d+ %, error 20.0 %, target 10 %, ess 50; \d+ s, about \d+ s left", running[-1])
     assert lines[-1].startswith("production: error 20.0 %") and "took" in lines[-1]
     assert "\r" not in "".join(lines)
 
@@ -353,8 +351,6 @@ def test_progress_that_breaks_off_does_not_claim_to_be_done():
     assert "took" not in stream.getvalue() and "10 %" in stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
 def test_duration(seconds, text):
     assert duration(seconds) == text

@@ -74,8 +74,10 @@ def test_fast_inference_agrees_with_torch(name, plane):
 
 
 def test_fast_inference_in_blocks_with_several_radii():
-    parts = [{"kind": "coordination", "radius": radius, "sorted": in_order}
-             for radius, in_order in ((0.5, True), (0.4, False), (0.3, True))]
+    parts = [
+        {"kind": "coordination", "radius": radius, "sorted": in_order}
+        for radius, in_order in ((0.5, True), (0.4, False), (0.3, True))
+    ]
     parts += [{"kind": "coordination_moments", "radius": radius} for radius in (0.4, 0.5)]
     torch.manual_seed(0)
     model, positions = CommittorModel({"kind": "concatenate", "parts": parts}, 5, hidden=(16,)), frames(1500)

@@ -258,9 +258,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"), MISTAKES, ids=[new[:24] or f"no {old[:20]}" for old, new, _ in MISTAKES]
-)
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES, ids=[new[:24] or f"no {old[:20]}" for old, new, _ in MISTAKES])
 def test_mistakes_are_named(folder, old, new, message):
     assert old in OWN
     with pytest.raises(ValueError, match=message):
@@ -268,9 +266,7 @@ def test_mistakes_are_named(folder, old, new, message):
 
 
 def test_missing_file_is_named_with_its_place(folder):
-    with pytest.raises(
-        ValueError, match=f"system.pdb = 'sub/none.pdb' does not exist; looked for {folder}/sub/none.pdb"
-    ):
+    with pytest.raises(ValueError, match=f"system.pdb = 'sub/none.pdb' does not exist; looked for {folder}/sub/none.pdb"):
         parse_config(OWN.replace("start.pdb", "sub/none.pdb"), folder)
 
 

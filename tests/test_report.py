@@ -148,9 +148,7 @@ def test_format_count(number, text):
 
 def test_table_is_aligned_and_complete():
     without = {"rate_per_ps": 0.26, "p_ab": 3e-4, "channels": {"through C1": 0.5}}
-    text = format_table(
-        summary_groups(fabricated.result(no_reweighting=without), [{"label": "exact", "rate_per_ps": 0.4}])
-    )
+    text = format_table(summary_groups(fabricated.result(no_reweighting=without), [{"label": "exact", "rate_per_ps": 0.4}]))
     rows = [line for line in text.splitlines() if line.startswith("  ")]
     column = next(row.index("0.441") for row in rows if "0.441" in row)
     assert all(row[column - 1] == " " and row[column] != " " for row in rows)
