@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dynamics import check_backend
+from .dynamics import choose_backend
 from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .settings import Settings
@@ -61,9 +62,10 @@ class BruteForceRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        check_backend((settings or Settings()).backend, platform)
+        settings = settings or Settings()
+        settings = replace(settings, backend=choose_backend(settings.backend, platform))
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
-        self.settings = settings or Settings()
+        self.settings = settings
         self.progress: Progress = progress or Silent()
         self._task = TaskLog(recorder or Memory(), seed)
 

@@ -85,7 +85,7 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--target-error", type=float, help="Relative standard error at which to stop, e.g. 0.1."),
         click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result."),
         click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA."),
-        click.option("--backend", help="What moves the walkers: python, native or custom_integrator."),
+        click.option("--backend", help="What moves the walkers: auto, native, python or custom_integrator."),
         click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written."),
         click.option("--resume", is_flag=True, help="Continue the run in the folder."),
         click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,11 +31,12 @@ __all__ = [
     "BACKENDS",
     "Bias",
     "Dynamics",
-    "check_backend",
+    "choose_backend",
     "has_forces_on_held_axes",
     "make_dynamics",
     "mobility",
     "native_parts",
+    "native_problem",
 ]
 
 
@@ -296,19 +298,47 @@ BACKENDS: tuple[str, ...] = ("native", "python", "custom_integrator")
 """Ways to move walkers, fastest first; "python" is "custom_integrator" where :func:`has_forces_on_held_axes`."""
 
 
-def check_backend(backend: str, platform: str) -> None:
-    """Refuse a backend that does not exist, or cannot be used with this OpenMM platform here.
+def choose_backend(backend: str, platform: str) -> str:
+    """The backend to use: the given one if it can be used on this OpenMM platform here; for "auto" the fastest that can.
 
     Raises
     ------
     ValueError
+        If the backend does not exist or cannot be used.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
+    if backend not in ("auto", *BACKENDS):
+        raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}, or auto")
+    if backend not in ("auto", "native"):
+        return backend
+    problem = native_problem(platform)
+    if problem is None:
+        return "native"
+    if backend == "native":
+        raise ValueError(f"the native backend cannot be used on platform {platform}: {problem} Or choose the backend python.")
+    return "python"
+
+
+def native_problem(platform: str) -> str | None:
+    """Why the native backend cannot be used on a platform, in a sentence; None if it can."""
     plugin = native.plugin()
-    if backend == "native" and platform not in plugin.platforms:
-        why = " ".join(plugin.problems) or f"the plugin serves {', '.join(plugin.platforms)} only."
-        raise ValueError(f"the native backend cannot be used on platform {platform}: {why} Or choose the backend python.")
+    if platform not in plugin.platforms:
+        return " ".join(plugin.problems) or f"the plugin serves {', '.join(plugin.platforms)} only."
+    return _trial_step(platform)
+
+
+@cache
+def _trial_step(platform: str) -> str | None:
+    """What goes wrong in a native step of a free particle, if anything does: kernels may be there and not run."""
+    system = openmm.System()
+    system.addParticle(1.0)
+    integrator = NativeOverdampedLangevinIntegrator(300.0, 1.0, 0.001, n_walkers=1, seed=1)
+    try:
+        context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+        context.setPositions(np.zeros((1, 3)))
+        integrator.step(1)
+    except openmm.OpenMMException as error:
+        return f"a step of one particle failed ({error})."
+    return None
 
 
 def make_dynamics(
@@ -328,7 +358,7 @@ def make_dynamics(
     bias : Bias, optional
         Without it, or with strength 0, the dynamics is unbiased.
     backend : str
-        One of :data:`BACKENDS`; see :func:`check_backend`.
+        One of :data:`BACKENDS`; see :func:`choose_backend`.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch
 
 from .annealing import anneal
 from .committor import CommittorModel
-from .dynamics import check_backend
+from .dynamics import choose_backend
 from .estimate import RateEstimate
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
@@ -84,7 +85,8 @@ class ImportanceSamplingRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        check_backend((settings or Settings()).backend, platform)
+        settings = settings or Settings()
+        settings = replace(settings, backend=choose_backend(settings.backend, platform))
         fingerprint = system.fingerprint()
         if model is not None and model.fingerprint != fingerprint:
             raise ValueError(
@@ -92,7 +94,7 @@ class ImportanceSamplingRate:
                 f"{system.name} has {fingerprint[:12]}); leave it out to train a new one"
             )
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
-        self.settings = settings or Settings()
+        self.settings = settings
         self.no_reweighting = no_reweighting
         self.progress: Progress = progress or Silent()
         self._task = TaskLog(recorder or Memory(), seed)

@@ -17,7 +17,8 @@ class Settings:
     Attributes
     ----------
     backend : str
-        What moves the walkers: "python", "native" (faster, needs the compiled plugin) or "custom_integrator".
+        What moves the walkers: "native" (the compiled plugin), "python", "custom_integrator", or "auto", which is the first of
+        them that the machine has.
     annealing : tuple of float
         Temperatures in K to train at before the wanted one, falling; empty: found automatically.
     hidden : tuple of int
@@ -86,7 +87,7 @@ class Settings:
         Of Adam at the start of a stage, and the factor it falls by until the end.
     """
 
-    backend: str = "python"
+    backend: str = "auto"
     annealing: tuple[float, ...] = ()
     hidden: tuple[int, ...] = (64, 64, 64)
     n_slots: int = 1000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import openmm
 
-from .dynamics import Bias, check_backend, make_dynamics, native_parts
+from .dynamics import Bias, choose_backend, make_dynamics, native_parts
 from .forces import Observer
 from .integrators import check_system
 from .native_integrator import IDLE, has_native_states
@@ -89,7 +89,7 @@ class SlotContext:
         backend: str = "python",
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
-        check_backend(backend, platform)
+        backend = choose_backend(backend, platform)
         check_system(target.system)
         system = replicate(target.system, n_slots)
         self._watch = None if observer is None else _Watch(observer)
@@ -266,7 +266,7 @@ def absorbing_slots(
 ) -> AbsorbingSlots:
     """Slots of the fastest kind that a backend has for the states of a system; the parameters are those of
     :class:`SlotContext`."""
-    check_backend(backend, platform)
+    backend = choose_backend(backend, platform)
     if backend == "native" and has_native_states(target.states):
         return _NativeSlots(target, n_slots, platform, seed, None if bias is None or bias.strength == 0.0 else bias)
     return _ObservedSlots(target, n_slots, platform, seed, bias, backend)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dynamics import Bias
+from .dynamics import Bias, choose_backend
 from .slots import AbsorbingSlots, absorbing_slots
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Propagator:
         seed: np.random.SeedSequence,
         backend: str = "python",
     ) -> None:
-        self.target, self.bias, self.backend = target, bias, backend
+        self.target, self.bias, self.backend = target, bias, choose_backend(backend, platform)
         self.n_slots, self.platform, self._seed = n_slots, platform, seed
         self._contexts: dict[int, AbsorbingSlots] = {}
 
@@ -140,8 +140,8 @@ class Propagator:
             size = 2 * size // 5
         if size not in self._contexts:
             bias = self.bias
-            if bias is not None and size <= _FEW:
-                # for a handful of walkers a step costs its Python calls alone: the last, slow ones keep gradients longer
+            if bias is not None and size <= _FEW and self.backend != "native":
+                # a step of a handful of walkers costs its Python calls alone: the last, slow ones keep gradients longer
                 bias = replace(bias, interval=5 * bias.interval)
             (seed,) = self._seed.spawn(1)
             number = int(seed.generate_state(1)[0] >> 1)

@@ -12,7 +12,7 @@ import numpy as np
 from .brute_force import BruteForceRate
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
-from .dynamics import check_backend
+from .dynamics import choose_backend
 from .estimate import RateEstimate
 from .files import write_json
 from .rates import ImportanceSamplingRate
@@ -84,9 +84,10 @@ def run_rate(
     """
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
-    config = config.expanded(system)
     platform_by_name(config.sampling.platform)
-    check_backend(config.sampling.settings.backend, config.sampling.platform)
+    backend = choose_backend(config.sampling.settings.backend, config.sampling.platform)
+    config = config.expanded(system).with_options(backend=backend)
+    progress.stage(f"{backend} backend on {config.sampling.platform}")
     replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)
