@@ -262,16 +262,19 @@ class FastImportance:
     """
 
     def __init__(self, model: CommittorModel, num_dimensions: int = 3) -> None:
-        frozen = model.copy()
-        self.descriptor, self.num_dimensions = frozen.descriptor, num_dimensions
+        self.descriptor, self.num_dimensions = model.copy().descriptor, num_dimensions
         self.features = _features(self.descriptor, num_dimensions)
         self.in_logit = list(self.descriptor.in_logit)
-        linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
+        self.take_weights(model)
+
+    def take_weights(self, model: CommittorModel) -> None:
+        """Go on with the present weights of a model of the same descriptor."""
+        linear = [layer for layer in model.network if isinstance(layer, torch.nn.Linear)]
         self.weights = [layer.weight.detach().clone() for layer in linear]
         self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]
         # the scaling of the features is folded into the first layer
-        self.weights[0] /= frozen.feature_scale
-        self.biases[0] -= self.weights[0] @ frozen.feature_mean[:, None]
+        self.weights[0] /= model.feature_scale
+        self.biases[0] -= self.weights[0] @ model.feature_mean[:, None]
 
     def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""

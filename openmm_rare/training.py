@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .committor import CommittorModel
+from .inference import FastImportance
 from .states import IN_A, IN_B
 
 __all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
@@ -52,7 +53,15 @@ def stopped_operator_loss(log_importance: Tensor, reference: Tensor, ratio: Tens
     return (torch.exp(bounded) * (1.0 + change - bounded) - ratio * change).mean()
 
 
-def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, spread: Tensor, probes: Tensor) -> Tensor:
+def backward_residual(
+    model: CommittorModel,
+    value: Tensor,
+    gradient: Tensor,
+    positions: Tensor,
+    drift: Tensor,
+    spread: Tensor,
+    probes: Tensor,
+) -> Tensor:
     r"""Residual of the backward equation for :math:`u = \ln I`, per step: what a biased path's :math:`\ln(w I)` gains there.
 
     .. math::
@@ -61,9 +70,17 @@ def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, s
     with b the drift and s the noise of one Euler-Maruyama step. It vanishes everywhere for the exact committor in the limit
     of small steps. Unlike the outcome of a segment it has no noise of the dynamics in it, only that of the probes.
 
+    It is evaluated as :math:`\langle u(x + c \pm s z)\rangle - u(x) - |s \nabla u|^2/2` over both signs of a probe z, with
+    :math:`c = b + s^2 \nabla u` held fixed when it is differentiated with respect to the parameters. In the limit of small
+    steps that is R, and its derivative that of R, without second derivatives by autograd.
+
     Parameters
     ----------
     model : CommittorModel
+    value : Tensor, shape (n,)
+        u at the positions, with its graph.
+    gradient : Tensor, shape (n, n_atoms, 3), 1/nm
+        That of u at the positions, without a graph.
     positions, drift : Tensor, shape (n, n_atoms, 3), nm
         Places, and the displacement by the physical forces in one step from there.
     spread : Tensor, shape (n_atoms, 3), nm
@@ -75,13 +92,12 @@ def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, s
     -------
     Tensor, shape (n_probes, n)
     """
-    x = positions.detach().requires_grad_(True)
-    value = model(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
-    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
-    around = torch.stack([positions + spread * probes, positions - spread * probes])
-    there, back = model(around.flatten(0, 2)).reshape(2, *probes.shape[:2])
-    return known + 0.5 * (there + back - 2.0 * value)
+    slope = spread * gradient
+    middle, step = positions + drift + spread * slope, spread * probes
+    with torch.no_grad():  # descriptors have no parameters
+        features = model.features(torch.stack([middle + step, middle - step]).flatten(0, 2))
+    around = model.from_features(features).reshape(2, *probes.shape[:2]).mean(0)
+    return around - value - 0.5 * slope.square().sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -172,6 +188,7 @@ class Trainer:
         self.model, self.batch, self.residual_batch = model, batch, residual_batch
         self.spread = torch.as_tensor(np.asarray(spread), dtype=torch.float32)
         self.residual_weight, self.residual_steps = residual_weight, residual_steps
+        self._fast = FastImportance(model)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def fit(
@@ -255,7 +272,10 @@ class Trainer:
         return torch.as_tensor(2.0 * rng.integers(0, 2, (2, n, *self.spread.shape)) - 1.0, dtype=torch.float32)
 
     def _squared_residual(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> Tensor:
-        residual = backward_residual(self.model, data.start[rows], data.drift[rows], self.spread, probes)
+        value, start = self.model.from_features(data.features[rows]), data.start[rows]
+        self._fast.take_weights(self.model)
+        gradient = torch.as_tensor(self._fast.log_importance_gradient(start.numpy())[1], dtype=torch.float32)
+        residual = backward_residual(self.model, value, gradient, start, data.drift[rows], self.spread, probes)
         bounded = _RESIDUAL_BOUND * torch.tanh(self.residual_steps * residual / _RESIDUAL_BOUND)
         return bounded.prod(0).mean()
 
