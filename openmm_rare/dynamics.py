@@ -33,6 +33,7 @@ __all__ = [
     "Dynamics",
     "choose_backend",
     "has_forces_on_held_axes",
+    "has_native_force",
     "make_dynamics",
     "mobility",
     "native_parts",
@@ -276,6 +277,11 @@ class NativeDynamics:
         return self.integrator.log_weights()
 
 
+def has_native_force(importance: ImportanceFunction) -> bool:
+    """Whether the plugin can evaluate an importance function."""
+    return isinstance(importance, FastImportance) and has_native_features(importance)
+
+
 def native_parts(
     target: RareEventSystem, n_walkers: int, seed: int, bias: Bias | None, states: States | None = None
 ) -> tuple[NativeOverdampedLangevinIntegrator, tuple[openmm.Force, ...]]:
@@ -286,7 +292,7 @@ def native_parts(
     if bias is None:
         return NativeOverdampedLangevinIntegrator(*dynamics, **options), ()
     options |= {"bias_group": BIAS_GROUP, "strength": bias.strength, "bias_interval": bias.interval}
-    if isinstance(bias.importance, FastImportance) and has_native_features(bias.importance):
+    if has_native_force(bias.importance):
         force = CommittorForce(bias.importance, n_walkers, -2.0 * target.kt)
         force.setForceGroup(BIAS_GROUP)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import openmm
 
-from .dynamics import Bias, choose_backend, make_dynamics, native_parts
+from .dynamics import Bias, choose_backend, has_native_force, make_dynamics, native_parts
 from .forces import Observer
 from .integrators import check_system
 from .native_integrator import IDLE, has_native_states
@@ -17,7 +17,14 @@ from .states import IN_A, IN_B
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["AbsorbingSlots", "SlotContext", "absorbing_slots", "platform_by_name", "require_finite"]
+__all__ = [
+    "AbsorbingSlots",
+    "SlotContext",
+    "absorbing_slots",
+    "platform_by_name",
+    "require_finite",
+    "run_without_python",
+]
 
 
 def platform_by_name(name: str) -> openmm.Platform:
@@ -259,6 +266,12 @@ class _NativeSlots:
             frames = end[arrived]
             labels[arrived] = states.channels.arrive(frames, states.variables(frames), labels[arrived])
         return end, integrator.log_weights()[:n], status, labels, integrator.steps()[:n].astype(np.int64)
+
+
+def run_without_python(target: RareEventSystem, platform: str, bias: Bias | None, backend: str) -> bool:
+    """Whether several :class:`AbsorbingSlots` can run in threads on the processor: compiled code does all of a step."""
+    compiled = bias is None or has_native_force(bias.importance)
+    return backend == "native" and platform in ("Reference", "CPU") and compiled and has_native_states(target.states)
 
 
 def absorbing_slots(

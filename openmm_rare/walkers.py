@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .dynamics import Bias, choose_backend
-from .slots import AbsorbingSlots, absorbing_slots
+from .slots import AbsorbingSlots, absorbing_slots, run_without_python
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Propagator", "Walkers"]
 
 _FEW = 64  # walkers
+_TEAM = 250  # walkers: enough for the steps to outweigh the calls, few enough for several cores to have work
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,21 @@ class Block:
 class Propagator:
     """Advances populations of any size in Contexts of the fitting size.
 
+    Where nothing of a step is left to Python, a population is divided among teams, each with Contexts of its own, that
+    move at the same time, as many as there are cores.
+
     Parameters
     ----------
     target : RareEventSystem
     bias : Bias, optional
         Without it the dynamics is unbiased.
     n_slots : int
-        Size of the largest Context.
+        Walkers that have a slot at the same time.
     platform : str
     seed : numpy.random.SeedSequence
-        The same seed gives the same trajectories on the Reference platform.
+        The same seed gives the same trajectories on the Reference platform, on any number of cores.
     backend : str
-        One of :data:`openmm_rare.dynamics.BACKENDS`.
+        One of :data:`openmm_rare.dynamics.BACKENDS`, or "auto".
     """
 
     def __init__(
@@ -111,18 +118,17 @@ class Propagator:
         seed: np.random.SeedSequence,
         backend: str = "python",
     ) -> None:
-        self.target, self.bias, self.backend = target, bias, choose_backend(backend, platform)
-        self.n_slots, self.platform, self._seed = n_slots, platform, seed
-        self._contexts: dict[int, AbsorbingSlots] = {}
+        self.target, self.bias, self.n_slots = target, bias, n_slots
+        self.platform, self.backend = platform, choose_backend(backend, platform)
+        n_teams = -(-n_slots // _TEAM) if run_without_python(target, platform, bias, self.backend) else 1
+        self._teams = [_Team(self, -(-n_slots // n_teams), team_seed) for team_seed in seed.spawn(n_teams)]
 
     def advance(self, walkers: Walkers, n_steps: int) -> Block:
         """Move all walkers ``n_steps`` steps, or to the frame where they arrive in A or B."""
-        parts = [
-            self._fitting(min(self.n_slots, len(walkers) - first)).advance(
-                walkers.positions[first : first + self.n_slots], walkers.labels[first : first + self.n_slots], n_steps
-            )
-            for first in range(0, len(walkers), self.n_slots)
-        ]
+        teams = self._teams[: max(1, len(walkers) // _FEW)]
+        shares = np.array_split(np.arange(len(walkers)), len(teams))
+        apply = map if len(teams) == 1 else _threads().map
+        parts = apply(lambda team, rows: team.advance(walkers.positions[rows], walkers.labels[rows], n_steps), teams, shares)
         end, gained, status, labels, steps = (np.concatenate(column) for column in zip(*parts, strict=True))
         moved = replace(
             walkers,
@@ -133,17 +139,41 @@ class Propagator:
         )
         return Block(moved, status, int(steps.sum()))
 
+
+class _Team:
+    """Moves its share of a population, at most ``n_slots`` walkers at a time."""
+
+    def __init__(self, propagator: Propagator, n_slots: int, seed: np.random.SeedSequence) -> None:
+        self._propagator, self.n_slots, self._seed = propagator, n_slots, seed
+        self._contexts: dict[int, AbsorbingSlots] = {}
+
+    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+        """As :meth:`openmm_rare.slots.AbsorbingSlots.advance`, for any number of walkers."""
+        n, most = len(positions), self.n_slots
+        parts = [
+            self._fitting(min(most, n - first)).advance(positions[first : first + most], labels[first : first + most], n_steps)
+            for first in range(0, n, most)
+        ]
+        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
     def _fitting(self, n: int) -> AbsorbingSlots:
         # making a Context takes as long as some hundred steps: few sizes, so that idle slots cost about as much as new ones
-        size = self.n_slots
+        size, of = self.n_slots, self._propagator
         while size > 20 and 2 * size // 5 >= n:
             size = 2 * size // 5
         if size not in self._contexts:
-            bias = self.bias
-            if bias is not None and size <= _FEW and self.backend != "native":
+            bias = of.bias
+            if bias is not None and size <= _FEW and of.backend != "native":
                 # a step of a handful of walkers costs its Python calls alone: the last, slow ones keep gradients longer
                 bias = replace(bias, interval=5 * bias.interval)
             (seed,) = self._seed.spawn(1)
             number = int(seed.generate_state(1)[0] >> 1)
-            self._contexts[size] = absorbing_slots(self.target, size, self.platform, number, bias, self.backend)
+            self._contexts[size] = absorbing_slots(of.target, size, of.platform, number, bias, of.backend)
         return self._contexts[size]
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """One thread for each core that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ThreadPoolExecutor(cores)

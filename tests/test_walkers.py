@@ -1,11 +1,16 @@
 """Walkers in one Context: exact weights, arrival tested on every frame, clones and kills that touch nobody else."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+from openmm_rare import walkers as walkers_module
+from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias
 from openmm_rare.flux import FluxState, run_flux
 from openmm_rare.forces import PythonBias
+from openmm_rare.inference import FastImportance
 from openmm_rare.slots import SlotContext, platform_by_name
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d, two_channel_2d
@@ -220,3 +225,19 @@ def test_unknown_platform_and_backend():
         platform_by_name("Quantum")
     with pytest.raises(ValueError, match="choose one of native, python"):
         SlotContext(double_well_1d.build(temperature=HOT), 1, "Reference", 1, Bias(Linear(1.0)), backend="abacus")
+
+
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
+def test_the_number_of_threads_changes_nothing(backend, monkeypatch):
+    system = double_well_1d.build(temperature=HOT)
+    model = CommittorModel(system.descriptor_spec(), 1, (8,), HOT)
+    bias = Bias(FastImportance(model, system.num_dimensions))
+    ends = []
+    for n_threads in (1, 3):
+        with ThreadPoolExecutor(n_threads) as threads:
+            monkeypatch.setattr(walkers_module, "_threads", lambda threads=threads: threads)
+            propagator = Propagator(system, bias, 800, "Reference", np.random.SeedSequence(4), backend)
+            block = propagator.advance(walkers_at(-0.1, 1500), 20)
+            ends.append(propagator.advance(block.walkers.take(np.flatnonzero(block.status == 0)[:900]), 20).walkers)
+    assert (ends[0].positions == ends[1].positions).all() and (ends[0].log_weights == ends[1].log_weights).all()
+    assert len(np.unique(ends[0].positions[:, 0, 0])) == len(ends[0])  # no two teams have drawn the same noise
