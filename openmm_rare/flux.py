@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .slots import SlotContext, require_finite
-from .states import IN_A, IN_B
+from .slots import SlotContext, WatchedSlots, require_finite, run_without_python
+from .states import IN_A, IN_B, NEITHER
+from .teams import TEAM, together
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -164,6 +165,18 @@ class _Counter:
         self.in_a = now_a
         self.last_a = (self.last_a | now_a) & ~now_b
 
+    def chunk(self, end: np.ndarray, n_steps: int) -> FluxChunk:
+        """What was counted until the positions at the end."""
+        return FluxChunk(
+            FluxState(end, self.in_a, self.last_a),
+            np.concatenate([np.zeros((0, *end.shape[1:])), *self.exits]),
+            np.concatenate([np.zeros(0, dtype=np.int64), *self.exit_walker]),
+            self.frames_last_a,
+            self.transitions,
+            np.concatenate([np.zeros(0, dtype=np.int64), *self.transition_label]),
+            n_steps * len(end),
+        )
+
 
 def run_flux(
     target: RareEventSystem,
@@ -199,19 +212,56 @@ def run_flux(
     """
     n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
     state = state.recycled(rng)
+    if run_without_python(target, platform, None, backend):
+        return _watch(target, state, n_steps, platform, seed)
     counter = _Counter(target, state)
     slots = SlotContext(target, len(state.positions), platform, seed, observer=counter, backend=backend)
     slots.set_positions(state.positions)
     slots.step(n_steps)
     end = slots.positions().copy()
     counter.count(end)
-    n_atoms = end.shape[1]
+    return counter.chunk(end, n_steps)
+
+
+def _watch(target: RareEventSystem, state: FluxState, n_steps: int, platform: str, seed: int) -> FluxChunk:
+    """As :func:`run_flux`, by teams of walkers with nothing of Python in a step."""
+    n_walkers = len(state.positions)
+    shares = np.array_split(np.arange(n_walkers), -(-n_walkers // TEAM))
+    seeds = np.random.SeedSequence(seed).generate_state(len(shares)) >> 1
+    regions = target.states.classify(state.positions)
+
+    def run(rows: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+        slots = WatchedSlots(target, state.positions[rows], regions[rows], platform, int(seed))
+        changes, positions = slots.step(n_steps)
+        changes[:, 0] = rows[changes[:, 0]]
+        return slots.positions(), changes, positions
+
+    end, changes, positions = (np.concatenate(column) for column in zip(*together(run, shares, seeds), strict=True))
+    walker, step, before, after, label = changes.astype(np.int64).T
+    exits = before == IN_A
+    turn, last_a = _turns(walker, after, state.last_a)
+    frames_last_a = state.last_a * n_steps
+    np.add.at(frames_last_a, walker[turn], np.where(after[turn] == IN_A, 1, -1) * (n_steps - step[turn]))
+    arrival = turn[after[turn] == IN_B]
     return FluxChunk(
-        FluxState(end, counter.in_a, counter.last_a),
-        np.concatenate(counter.exits) if counter.exits else np.zeros((0, n_atoms, 3)),
-        np.concatenate(counter.exit_walker) if counter.exit_walker else np.zeros(0, dtype=np.int64),
-        counter.frames_last_a,
-        counter.transitions,
-        np.concatenate(counter.transition_label) if counter.transition_label else np.zeros(0, dtype=np.int64),
-        n_steps * len(end),
+        FluxState(end, target.states.classify(end) == IN_A, last_a),
+        positions[exits],
+        walker[exits],
+        frames_last_a,
+        np.bincount(walker[arrival], minlength=n_walkers),
+        target.states.arrival_labels(positions[arrival], label[arrival]),
+        n_steps * n_walkers,
     )
+
+
+def _turns(walker: np.ndarray, after: np.ndarray, last_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which changes are arrivals in another state than the one visited last, and whether A is the last one in the end."""
+    rows = np.flatnonzero(after != NEITHER)
+    rows = rows[np.argsort(walker[rows], kind="stable")]
+    came_from = np.where(last_a, IN_A, IN_B)[walker[rows]]
+    same = walker[rows[1:]] == walker[rows[:-1]]
+    came_from[1:][same] = after[rows[:-1]][same]
+    turns = rows[after[rows] != came_from]
+    last_a = last_a.copy()
+    last_a[walker[turns]] = after[turns] == IN_A  # of several turns of a walker, the last one stays
+    return turns, last_a

@@ -32,6 +32,7 @@ IDLE: int = -1
 """State of a walker that is held where it is."""
 
 _ANY_LABEL = -1
+_RECEIVE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_double), ctypes.c_int)
 _KINDS = {Coordinate: 0, Distance: 1, Angle: 2, Dihedral: 3, CoordinationMoment: 4, LinearCombination: 5}
 
 
@@ -154,6 +155,36 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
     def resample(self, parents: np.ndarray) -> None:
         """Make walker w a copy of walker ``parents[w]``, in everything but its noise to come."""
         self._set("resample", parents, ctypes.c_int)
+
+    def watch(self, regions: np.ndarray) -> None:
+        """Hold no walker in A or B, but note where it goes, until :meth:`set_states`; Reference and CPU only.
+
+        Parameters
+        ----------
+        regions : ndarray of int, shape (n_walkers,)
+            Where each walker is: 1 in A, 2 in B, 0 elsewhere.
+        """
+        self._set("watch", regions, ctypes.c_int)
+
+    def take_changes(self, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`watch` has noted since the last call.
+
+        Returns
+        -------
+        changes : ndarray of int32, shape (n, 5)
+            In order of time: walker, steps since :meth:`watch`, regions before and after, and channel label on arrival.
+        positions : ndarray, shape (n, n_atoms, 3), nm
+            Of the walker at the change.
+        """
+        taken = []
+
+        def receive(changes: Any, positions: Any, number: int) -> None:
+            if number:
+                taken.append(np.ctypeslib.as_array(changes, (number, 5)).copy())
+                taken.append(np.ctypeslib.as_array(positions, (number, n_atoms, 3)).copy())
+
+        native.call("rare_integrator_take_changes", self, _RECEIVE(receive))
+        return tuple(taken) or (np.zeros((0, 5), dtype=np.int32), np.zeros((0, n_atoms, 3)))
 
     def _get(self, name: str, kind: type) -> np.ndarray:
         values = np.empty(self._n, dtype=kind)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AbsorbingSlots",
     "SlotContext",
+    "WatchedSlots",
     "absorbing_slots",
     "platform_by_name",
     "require_finite",
@@ -235,8 +236,8 @@ class _ObservedSlots:
         return end, self._slots.log_weights()[:n], test.status[:n], test.labels[:n], test.steps[:n]
 
 
-class _NativeSlots:
-    """:class:`AbsorbingSlots` without Python in a step: the native integrator tests the states and follows the labels."""
+class _NativeContext:
+    """Slots that the native integrator moves, and looks up in A and B, without Python in a step."""
 
     def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
         check_system(target.system)
@@ -245,7 +246,21 @@ class _NativeSlots:
         for force in forces:
             system.addForce(force)
         self._context = openmm.Context(system, self._integrator, platform_by_name(platform))
-        self._target, self._slots = target, np.repeat(target.positions[None], n_slots, axis=0)
+        self._target, self._shape = target, (n_slots, *target.positions.shape)
+
+    def positions(self) -> np.ndarray:
+        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm; FloatingPointError if one is NaN."""
+        positions = self._context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(self._shape)
+        require_finite(positions, self._target)
+        return positions
+
+
+class _NativeSlots(_NativeContext):
+    """:class:`AbsorbingSlots` of the native integrator, which holds walkers where they arrive and follows their labels."""
+
+    def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
+        super().__init__(target, n_slots, platform, seed, bias)
+        self._slots = np.repeat(target.positions[None], n_slots, axis=0)
 
     def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
         """As :meth:`AbsorbingSlots.advance`."""
@@ -257,15 +272,37 @@ class _NativeSlots:
         integrator.set_log_weights(np.zeros(len(idle)))
         integrator.set_labels(np.concatenate([labels, np.zeros(idle.sum())]))
         integrator.step(n_steps)
-        end = self._context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(self._slots.shape)[:n]
-        require_finite(end, self._target)
+        end = self.positions()[:n]
         status, labels = integrator.states()[:n].astype(np.int8), integrator.labels()[:n].astype(np.int64)
         labels[status == IN_A] = 0
         arrived = np.flatnonzero(status == IN_B)
-        if states.channels is not None and len(arrived) > 0:
-            frames = end[arrived]
-            labels[arrived] = states.channels.arrive(frames, states.variables(frames), labels[arrived])
+        labels[arrived] = states.arrival_labels(end[arrived], labels[arrived])
         return end, integrator.log_weights()[:n], status, labels, integrator.steps()[:n].astype(np.int64)
+
+
+class WatchedSlots(_NativeContext):
+    """Slots of unbiased walkers that go on through A and B, while the native integrator notes where they go.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+    positions : ndarray, shape (n, n_atoms, 3), nm
+    regions : ndarray of int, shape (n,)
+        The states of these positions, 0 for none.
+    platform : str
+    seed : int
+    """
+
+    def __init__(self, target: RareEventSystem, positions: np.ndarray, regions: np.ndarray, platform: str, seed: int) -> None:
+        super().__init__(target, len(positions), platform, seed, None)
+        self._context.setPositions(positions.reshape(-1, 3))
+        self._integrator.watch(regions)
+
+    def step(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Advance all walkers; returns what changed, as
+        :meth:`openmm_rare.native_integrator.NativeOverdampedLangevinIntegrator.take_changes`."""
+        self._integrator.step(n_steps)
+        return self._integrator.take_changes(self._shape[1])
 
 
 def run_without_python(target: RareEventSystem, platform: str, bias: Bias | None, backend: str) -> bool:

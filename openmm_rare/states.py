@@ -250,6 +250,12 @@ class States:
             labels = self.channels.update(status, positions, values, labels, self.variables)
         return status, labels
 
+    def arrival_labels(self, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Labels ``(n,)`` of paths that arrived in B at these positions with these labels, refined by the channels."""
+        if self.channels is None or len(labels) == 0:
+            return labels
+        return self.channels.arrive(positions, self.variables(positions), labels)
+
     def describe(self) -> dict[str, Any]:
         """JSON-able definition of the states, the same in every process."""
         return {

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .dynamics import Bias, choose_backend
 from .slots import AbsorbingSlots, absorbing_slots, run_without_python
+from .teams import TEAM, together
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Propagator", "Walkers"]
 
 _FEW = 64  # walkers
-_TEAM = 250  # walkers: enough for the steps to outweigh the calls, few enough for several cores to have work
 
 
 @dataclass(frozen=True)
@@ -120,15 +117,14 @@ class Propagator:
     ) -> None:
         self.target, self.bias, self.n_slots = target, bias, n_slots
         self.platform, self.backend = platform, choose_backend(backend, platform)
-        n_teams = -(-n_slots // _TEAM) if run_without_python(target, platform, bias, self.backend) else 1
+        n_teams = -(-n_slots // TEAM) if run_without_python(target, platform, bias, self.backend) else 1
         self._teams = [_Team(self, -(-n_slots // n_teams), team_seed) for team_seed in seed.spawn(n_teams)]
 
     def advance(self, walkers: Walkers, n_steps: int) -> Block:
         """Move all walkers ``n_steps`` steps, or to the frame where they arrive in A or B."""
         teams = self._teams[: max(1, len(walkers) // _FEW)]
         shares = np.array_split(np.arange(len(walkers)), len(teams))
-        apply = map if len(teams) == 1 else _threads().map
-        parts = apply(lambda team, rows: team.advance(walkers.positions[rows], walkers.labels[rows], n_steps), teams, shares)
+        parts = together(lambda team, rows: team.advance(walkers.positions[rows], walkers.labels[rows], n_steps), teams, shares)
         end, gained, status, labels, steps = (np.concatenate(column) for column in zip(*parts, strict=True))
         moved = replace(
             walkers,
@@ -170,10 +166,3 @@ class _Team:
             number = int(seed.generate_state(1)[0] >> 1)
             self._contexts[size] = absorbing_slots(of.target, size, of.platform, number, bias, of.backend)
         return self._contexts[size]
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    """One thread for each core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ThreadPoolExecutor(cores)

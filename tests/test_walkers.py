@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from openmm_rare import walkers as walkers_module
+from openmm_rare import teams
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias
-from openmm_rare.flux import FluxState, run_flux
+from openmm_rare.flux import FluxState, _Counter, run_flux
 from openmm_rare.forces import PythonBias
 from openmm_rare.inference import FastImportance
-from openmm_rare.slots import SlotContext, platform_by_name
+from openmm_rare.slots import SlotContext, WatchedSlots, platform_by_name
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d, two_channel_2d
 from openmm_rare.walkers import Propagator, Walkers
@@ -184,11 +184,12 @@ def test_populations_larger_than_the_slots_are_split():
     assert len(np.unique(block.walkers.positions[:, 0, 0])) == 101  # no two walkers share their noise
 
 
-def test_flux_and_transitions_of_the_discrete_chain():
+@pytest.mark.parametrize("backend", ["python", "native"], indirect=True)
+def test_flux_and_transitions_of_the_discrete_chain(backend):
     system = double_well_1d.build(temperature=300.0, barrier=5.0)
     rng = np.random.default_rng(6)
-    state = run_flux(system, FluxState.start(system, 500), 300, "Reference", 5, rng).state
-    chunk = run_flux(system, state, 15000, "Reference", 6, rng)
+    state = run_flux(system, FluxState.start(system, 500), 300, "Reference", 5, rng, backend).state
+    chunk = run_flux(system, state, 15000, "Reference", 6, rng, backend)
     time_ps = chunk.frames_last_a.sum() * system.timestep
     rate, error = chunk.transitions.sum() / time_ps, np.sqrt(chunk.transitions.sum()) / time_ps
     exact = double_well_1d.rate(300.0, barrier=5.0)
@@ -197,6 +198,31 @@ def test_flux_and_transitions_of_the_discrete_chain():
         assert_within(rate, double_well_1d.rate(300.0, barrier=10.0), error)
     assert (system.states.classify(chunk.exits) != IN_A).all()
     assert len(chunk.exits) >= chunk.transitions.sum()
+
+
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
+def test_the_native_flux_counts_as_the_observer_does(backend):
+    system = two_channel_2d.build(temperature=4000.0)
+    rng = np.random.default_rng(7)
+    state = run_flux(system, FluxState.start(system, 200), 3000, "Reference", 8, rng).state
+    regions = system.states.classify(state.positions)
+    assert set(regions) == {0, IN_A, IN_B} and 0.2 < state.last_a.mean() < 0.8
+    native = run_flux(system, state, 1500, "Reference", 9, np.random.default_rng(1), backend)
+    seed = int(np.random.SeedSequence(9).generate_state(1)[0] >> 1)
+    slots = WatchedSlots(system, state.positions, regions, "Reference", seed)
+    counter = _Counter(system, state)
+    for _ in range(1500):  # the same noise, a step at a time
+        slots.step(1)
+        counter.count(slots.positions())
+    observed = counter.chunk(slots.positions(), 1500)
+    assert native.transitions.sum() > 10 and len(set(native.transition_label)) > 1 and len(native.exits) > 100
+    for name, value in vars(observed).items():
+        if name in ("exits", "exit_walker", "transition_label"):  # by team and in time, and in time: the same ones
+            assert np.array_equal(np.sort(value, axis=0), np.sort(getattr(native, name), axis=0)), name
+        elif name != "state":
+            assert np.array_equal(value, getattr(native, name)), name
+    for name, value in vars(observed.state).items():
+        assert np.array_equal(value, getattr(native.state, name)), name
 
 
 def test_channel_labels_are_inherited(platform):
@@ -235,7 +261,7 @@ def test_the_number_of_threads_changes_nothing(backend, monkeypatch):
     ends = []
     for n_threads in (1, 3):
         with ThreadPoolExecutor(n_threads) as threads:
-            monkeypatch.setattr(walkers_module, "_threads", lambda threads=threads: threads)
+            monkeypatch.setattr(teams, "_threads", lambda threads=threads: threads)
             propagator = Propagator(system, bias, 800, "Reference", np.random.SeedSequence(4), backend)
             block = propagator.advance(walkers_at(-0.1, 1500), 20)
             ends.append(propagator.advance(block.walkers.take(np.flatnonzero(block.status == 0)[:900]), 20).walkers)

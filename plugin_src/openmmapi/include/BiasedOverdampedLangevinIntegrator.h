@@ -92,6 +92,22 @@ public:
     /** Make walker w a copy of walker parents[w], in positions, log weight, state, steps and label. */
     void resampleWalkers(const std::vector<int>& parents);
 
+    /** A walker has gone from one region to another; 0 is none, 1 + the index of an absorbing region is that one. */
+    struct Change { int walker, step, from, to, label; };
+    /**
+     * Release all walkers; until setWalkerStates() is called no region holds one, and takeChanges() tells where each has gone.
+     * Labels become 0 in every region.  Checkpoints know nothing of this.  For the platforms Reference and CPU.
+     *
+     * @param regions   where each walker is now
+     */
+    void watchWalkers(const std::vector<int>& regions);
+    /**
+     * What has changed since the last call, in order.
+     *
+     * @param positions   x, y and z of each particle of the walker, for each change
+     */
+    void takeChanges(std::vector<Change>& changes, std::vector<double>& positions);
+
     void createCheckpoint(std::ostream& stream) const;
     void loadCheckpoint(std::istream& stream);
 protected:

@@ -4,6 +4,7 @@
 #include "BiasedOverdampedLangevinIntegrator.h"
 #include "CommittorForce.h"
 #include "openmm/KernelImpl.h"
+#include "openmm/OpenMMException.h"
 #include "openmm/Platform.h"
 #include "openmm/System.h"
 #include <iosfwd>
@@ -33,6 +34,13 @@ public:
     virtual void getWalkerLabels(std::vector<int>& values) = 0;
     virtual void setWalkerLabels(const std::vector<int>& values) = 0;
     virtual void resample(OpenMM::ContextImpl& context, const std::vector<int>& parents) = 0;
+    virtual void watchWalkers(const std::vector<int>& regions) {
+        throw OpenMM::OpenMMException("watchWalkers: this platform cannot do it");
+    }
+    virtual void takeChanges(std::vector<BiasedOverdampedLangevinIntegrator::Change>& changes, std::vector<double>& positions) {
+        changes.clear();
+        positions.clear();
+    }
     virtual void createCheckpoint(std::ostream& stream) = 0;
     virtual void loadCheckpoint(std::istream& stream) = 0;
 };

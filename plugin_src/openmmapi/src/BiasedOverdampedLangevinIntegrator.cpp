@@ -176,6 +176,18 @@ void BiasedOverdampedLangevinIntegrator::resampleWalkers(const vector<int>& pare
     kernel.getAs<StepKernel>().resample(*context, parents);
 }
 
+void BiasedOverdampedLangevinIntegrator::watchWalkers(const vector<int>& regions) {
+    checkLength("watchWalkers", regions.size());
+    for (int region : regions)
+        check(region >= 0 && region <= (int) absorbingRegions.size(), "watchWalkers: "+to_string(region)+" is no region");
+    kernel.getAs<StepKernel>().watchWalkers(regions);
+}
+
+void BiasedOverdampedLangevinIntegrator::takeChanges(vector<Change>& changes, vector<double>& positions) {
+    checkBound();
+    kernel.getAs<StepKernel>().takeChanges(changes, positions);
+}
+
 void BiasedOverdampedLangevinIntegrator::createCheckpoint(ostream& stream) const {
     kernel.getAs<StepKernel>().createCheckpoint(stream);
 }

@@ -84,3 +84,21 @@ RARE_API int rare_integrator_hold(void* pointer, const int* walkers, int length)
 RARE_API int rare_integrator_resample(void* pointer, const int* parents, int length) {
     return set(pointer, &BiasedOverdampedLangevinIntegrator::resampleWalkers, parents, length);
 }
+
+RARE_API int rare_integrator_watch(void* pointer, const int* regions, int length) {
+    return set(pointer, &BiasedOverdampedLangevinIntegrator::watchWalkers, regions, length);
+}
+
+/**
+ * Hand over the changes since the last call: for each its walker, step, regions before and after, and label, five numbers;
+ * then the positions.  The callback receives both and copies what it wants.
+ */
+RARE_API int rare_integrator_take_changes(void* pointer, void (*receive)(const int* changes, const double* positions, int number)) {
+    return rareGuard([=] {
+        vector<BiasedOverdampedLangevinIntegrator::Change> changes;
+        vector<double> positions;
+        integrator(pointer).takeChanges(changes, positions);
+        static_assert(sizeof(changes[0]) == 5*sizeof(int), "Python reads rows of five numbers");
+        receive(reinterpret_cast<const int*>(changes.data()), positions.data(), changes.size());
+    });
+}

@@ -104,18 +104,57 @@ void ReferenceStepKernel::lookUp(int first, int count) {
     }
     test.evaluate(lanes.data());
     for (int lane = 0; lane < count; lane++) {
-        int walker = moving[first+lane];
-        for (int k = 0; k < numAbsorbing && states[walker] == 0; k++)
-            if (test.contains(k, lane))
-                states[walker] = k+1;
-        for (size_t k = 0; k < rules.size(); k++) {
-            bool named = rules[k].from == BiasedOverdampedLangevinIntegrator::AnyLabel || rules[k].from == labels[walker];
-            if (named && test.contains(numAbsorbing+k, lane)) {
-                labels[walker] = rules[k].to;
-                break;
-            }
+        int walker = moving[first+lane], region = regionOf(lane);
+        applyRules(walker, lane);
+        if (watched.empty())
+            states[walker] = region;
+        else
+            noteChange(walker, region);
+    }
+}
+
+/** 1 + the index of the first absorbing region that contains a walker, or 0. */
+int ReferenceStepKernel::regionOf(int lane) const {
+    for (int k = 0; k < numAbsorbing; k++)
+        if (test.contains(k, lane))
+            return k+1;
+    return 0;
+}
+
+void ReferenceStepKernel::applyRules(int walker, int lane) {
+    for (size_t k = 0; k < rules.size(); k++) {
+        bool named = rules[k].from == BiasedOverdampedLangevinIntegrator::AnyLabel || rules[k].from == labels[walker];
+        if (named && test.contains(numAbsorbing+k, lane)) {
+            labels[walker] = rules[k].to;
+            return;
         }
     }
+}
+
+void ReferenceStepKernel::noteChange(int walker, int region) {
+    if (region != watched[walker]) {
+        changes.push_back({walker, steps[walker], watched[walker], region, labels[walker]});
+        for (int i = walker*numParticles; i < (walker+1)*numParticles; i++)
+            for (int axis = 0; axis < 3; axis++)
+                changedPositions.push_back((*data.positions)[i][axis]);
+        watched[walker] = region;
+    }
+    if (region != 0)
+        labels[walker] = 0;
+}
+
+void ReferenceStepKernel::watchWalkers(const vector<int>& regions) {
+    setWalkerStates(vector<int>(numWalkers, 0));
+    watched = regions;
+    changes.clear();
+    changedPositions.clear();
+}
+
+void ReferenceStepKernel::takeChanges(vector<BiasedOverdampedLangevinIntegrator::Change>& taken, vector<double>& positions) {
+    taken.clear();
+    positions.clear();
+    taken.swap(changes);
+    positions.swap(changedPositions);
 }
 
 void ReferenceStepKernel::forgetArrived() {
@@ -134,6 +173,7 @@ void ReferenceStepKernel::setWalkerStates(const vector<int>& values) {
     for (int walker = 0; walker < numWalkers; walker++)
         moving[walker] = walker;
     forgetArrived();
+    watched.clear();
 }
 
 void ReferenceStepKernel::holdWalkers(const vector<int>& walkers) {
@@ -155,11 +195,14 @@ void ReferenceStepKernel::resample(ContextImpl& context, const vector<int>& pare
     gather(logWeights, 1);
     gather(corrections, 1);
     gather(labels, 1);
-    vector<int> newSteps = steps, newStates = states;
+    vector<int> newSteps = steps, newStates = states, newWatched = watched;
     gather(newSteps, 1);
     gather(newStates, 1);
+    if (!watched.empty())
+        gather(newWatched, 1);
     setWalkerStates(newStates);
     steps = newSteps;
+    watched = newWatched;
 }
 
 /** Applies an operation to everything that a checkpoint holds: blocks of plain memory. */

@@ -26,11 +26,16 @@ public:
     void getWalkerLabels(std::vector<int>& values) { values = labels; }
     void setWalkerLabels(const std::vector<int>& values) { labels = values; }
     void resample(OpenMM::ContextImpl& context, const std::vector<int>& parents);
+    void watchWalkers(const std::vector<int>& regions);
+    void takeChanges(std::vector<BiasedOverdampedLangevinIntegrator::Change>& changes, std::vector<double>& positions);
     void createCheckpoint(std::ostream& stream);
     void loadCheckpoint(std::istream& stream);
 private:
     void move(const BiasedOverdampedLangevinIntegrator& integrator, int walker, bool biased);
     void lookUp(int first, int count);
+    int regionOf(int lane) const;
+    void applyRules(int walker, int lane);
+    void noteChange(int walker, int region);
     void forgetArrived();
     OpenMM::ReferencePlatform::PlatformData& data;
     int numWalkers, numParticles, numAbsorbing;
@@ -46,6 +51,10 @@ private:
     /** Shift of the noise by walker, particle and axis. */
     std::vector<double> shifts;
     std::vector<double> lanes;
+    /** The region where each walker is, if they are watched, and what has changed, with positions. */
+    std::vector<int> watched;
+    std::vector<BiasedOverdampedLangevinIntegrator::Change> changes;
+    std::vector<double> changedPositions;
 };
 
 } // namespace OpenMMRare
