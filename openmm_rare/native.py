@@ -25,7 +25,9 @@ import openmm
 __all__ = ["KERNELS", "LIBRARY_FOLDER", "Plugin", "call", "load", "make", "plugin", "reinstall_command"]
 
 KERNELS = ("IntegrateBiasedOverdampedLangevinStep", "CalcCommittorForce")
-LIBRARY_FOLDER = Path(__file__).resolve().parent / "lib"
+LIBRARY_FOLDER = Path(os.environ.get("OPENMM_RARE_LIBRARY") or Path(__file__).with_name("lib")).resolve()
+"""Of the plugin; the environment variable OPENMM_RARE_LIBRARY names another one, as ``make sanitize`` does."""
+
 _LIBRARY_NAME = {"win32": "OpenMMRare.dll", "darwin": "libOpenMMRare.dylib"}.get(sys.platform, "libOpenMMRare.so")
 _LOCK = threading.Lock()
 
