@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test validate lint clean
+.PHONY: demo test validate sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
@@ -18,6 +18,20 @@ validate: $(VENV)/installed  ## long statistical validation: accuracy and covera
 	$(BIN)/python examples/validation/coverage.py two_channel_2d --repeats 100
 	$(BIN)/python examples/validation/coverage.py double_well_1d --temperature "900 K" --brute-force
 	$(BIN)/python examples/validation/coverage.py lj7 --repeats 40
+
+# ASan has to come before all other libraries, and needs libstdc++ there; what Python itself leaks does not count. Pytest must
+# not swallow the reports of errors.
+SANITIZED = build/sanitized
+CONFIGURE = import openmm.version as v; print(f"-DOPENMM_LIBRARY_DIR={v.openmm_library_path} -DOPENMM_VERSION={v.short_version}")
+sanitize: $(VENV)/installed  ## the tests of the native plugin, built with sanitizers of GCC that stop at the first error
+	$(BIN)/python -m pip install --quiet cmake
+	$(BIN)/cmake -S plugin_src -B $(SANITIZED) -DRARE_SANITIZE=ON -DCMAKE_CXX_COMPILER=g++ \
+		-DCMAKE_INSTALL_PREFIX=$(SANITIZED)/installed $$($(BIN)/python -c '$(CONFIGURE)')
+	$(BIN)/cmake --build $(SANITIZED) --parallel 2
+	$(BIN)/cmake --install $(SANITIZED)
+	LD_PRELOAD="$$(echo $$(for name in asan ubsan stdc++; do g++ -print-file-name=lib$$name.so; done))" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OPENMM_RARE_LIBRARY=$(CURDIR)/$(SANITIZED)/installed/lib \
+		$(BIN)/python -m pytest --capture=sys -p no:faulthandler tests/test_native_*.py tests/test_committor_force.py tests/test_benchmark.py
 
 lint: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet ruff

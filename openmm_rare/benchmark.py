@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ __all__ = ["HEADER", "format_row", "run_benchmark"]
 _SECONDS = 0.4  # of each measurement
 _REPEATS = 3
 _YARDSTICK_WALKERS = 1000
+_PLAIN = "plain C++"
 
 
 class _Watched:
@@ -86,33 +89,89 @@ def _brownian(target: RareEventSystem, n_slots: int, platform: str) -> _Walkers:
     return _Walkers(target, n_slots, platform, integrator)
 
 
+def _out_of_reach(target: RareEventSystem) -> States:
+    """States like A and B where no walker comes."""
+    far = [Disc(dict.fromkeys(target.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
+    return States(target.states.variables, *far, target.states.channels)
+
+
 def _native(target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> _Walkers:
-    """The walkers moved by the native plugin, which looks for them in states like A and B, but out of reach."""
-    states = None
-    if tested:
-        far = [Disc(dict.fromkeys(target.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
-        states = States(target.states.variables, *far, target.states.channels)
+    """The walkers moved by the native plugin, which looks for them in states out of reach."""
+    states = _out_of_reach(target) if tested else None
     return _Walkers(target, n_slots, platform, *native_parts(target, n_slots, 1, bias, states))
 
 
-def _variants(platform: str) -> list[tuple[str, int, bool, bool]]:
-    """(backend, walkers, bias, states tested) to measure; all sizes where small systems belong, the largest elsewhere."""
+class _Discs(ctypes.Structure):
+    """PlainDiscs of the plugin."""
+
+    _fields_ = [("n_atoms", ctypes.c_int), *((name, ctypes.c_double) for name in ("mass", "epsilon", "sigma", "alpha"))]
+
+
+class _Plain:
+    """The walkers moved by a plain loop in C++, without OpenMM: the same biased dynamics, weights and tests of states."""
+
+    def __init__(self, target: RareEventSystem, n_slots: int, bias: Bias, states: States) -> None:
+        (path,) = (native.LIBRARY_FOLDER / "plugins").glob("*OpenMMRareReference*")
+        self._take = ctypes.CDLL(str(path)).rare_plain_steps
+        self.n_slots, self._seed = n_slots, 0
+        self._integrator, (self._force,) = native_parts(target, n_slots, 1, bias, states)
+        self._discs = _Discs(len(target.positions), lj7.MASS, lj7.EPSILON, lj7.SIGMA, lj7.ALPHA)
+        self._positions, self.log_weights = np.tile(target.positions, (n_slots, 1)), np.zeros(n_slots)
+
+    def step(self, n_steps: int) -> None:
+        """Advance all walkers."""
+        self._seed += 1
+        objects = (ctypes.c_void_p(int(obj.this)) for obj in (self._integrator, self._force))
+        arrays = (ctypes.c_void_p(array.ctypes.data) for array in (self._positions, self.log_weights))
+        if self._take(*objects, ctypes.byref(self._discs), self._seed, n_steps, *arrays) < 0:
+            raise RuntimeError("the plain loop refused its arguments")
+
+    def positions(self) -> np.ndarray:
+        """Positions of all walkers, in one array."""
+        return self._positions
+
+
+class _Threads:
+    """Several sets of walkers, each moved by a Python thread of its own."""
+
+    def __init__(self, sets: Sequence[_Walkers]) -> None:
+        self._sets, self.n_slots = sets, sum(each.n_slots for each in sets)
+        self._pool = ThreadPoolExecutor(len(sets))
+
+    def step(self, n_steps: int) -> None:
+        """Advance all walkers."""
+        list(self._pool.map(lambda each: each.step(n_steps), self._sets))
+
+    def positions(self) -> np.ndarray:
+        """Positions of all walkers, in one array."""
+        return np.concatenate([each.positions() for each in self._sets])
+
+
+def _variants(platform: str) -> list[tuple[str, int, bool, bool, int]]:
+    """(backend, walkers, bias, states tested, threads) to measure; all sizes where small systems belong, one elsewhere."""
     kinds = [(False, False), (False, True), (True, True)]
     sizes = (1, 100, 1000, 4000) if platform == "Reference" else (1000,)
     backends = ("python", "native") if platform in native.plugin().platforms else ("python",)
-    return [(backend, walkers, *kind) for walkers in sizes for kind in kinds for backend in backends]
+    rows = [(backend, walkers, *kind, 1) for walkers in sizes for kind in kinds for backend in backends]
+    if platform == "Reference" and "native" in backends:
+        rows += [("native", 1000, True, True, 2), (_PLAIN, 1000, True, True, 1)]
+    return rows
 
 
 def _make(
-    target: RareEventSystem, platform: str, backend: str, walkers: int, bias: Bias | None, tested: bool
-) -> SlotContext | _Walkers:
+    target: RareEventSystem, platform: str, backend: str, walkers: int, bias: Bias | None, tested: bool, threads: int
+) -> SlotContext | _Walkers | _Plain | _Threads:
     """What to measure."""
+    if backend == _PLAIN:
+        return _Plain(target, walkers, bias, _out_of_reach(target))
+    if threads > 1:
+        return _Threads([_native(target, walkers, platform, bias, tested) for _ in range(threads)])
     if backend == "native":
         return _native(target, walkers, platform, bias, tested)
     return SlotContext(target, walkers, platform, 1, bias, _Watched(target, walkers) if tested else None)
 
 
-def _speed(slots: SlotContext | _Walkers) -> tuple[float, float]:
+def _speed(slots: SlotContext | _Walkers | _Plain | _Threads) -> tuple[float, float]:
     """Best of several: walker-steps per CPU-second and per second of wall time."""
     slots.step(5)
     start = time.perf_counter()
@@ -141,7 +200,8 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
     Returns
     -------
     list of dict
-        ``system``, ``platform``, ``backend``, ``walkers``, ``bias``, ``bias_interval`` (with bias only), ``states_tested``,
+        ``system``, ``platform``, ``backend`` ("plain C++": a loop without OpenMM), ``threads`` of Python, each with a Context
+        of its own, ``walkers`` of each, ``bias``, ``bias_interval`` (with bias only), ``states_tested``,
         ``walker_steps_per_cpu_second``, ``walker_steps_per_second`` and ``relative_to_brownian``: per CPU-second, as a
         fraction of what OpenMM's own BrownianIntegrator does with 1000 walkers on that platform.
     """
@@ -155,12 +215,14 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
         for platform in available:
             variants = _variants(platform)
             yardstick = _speed(_brownian(target, _YARDSTICK_WALKERS, platform))[0] if variants else 0.0
-            for backend, walkers, biased, tested in variants:
-                per_cpu, per_wall = _speed(_make(target, platform, backend, walkers, bias if biased else None, tested))
+            for backend, walkers, biased, tested, n_threads in variants:
+                slots = _make(target, platform, backend, walkers, bias if biased else None, tested, n_threads)
+                per_cpu, per_wall = _speed(slots)
                 row = {
                     "system": target.name,
                     "platform": platform,
                     "backend": backend,
+                    "threads": n_threads,
                     "walkers": walkers,
                     "bias": biased,
                     **({"bias_interval": bias.interval} if biased else {}),
@@ -180,7 +242,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
 
 
 HEADER = (
-    f"{'platform':<10} {'backend':<8} {'walkers':>7} {'bias':>5} {'tested':>6} "
+    f"{'platform':<10} {'backend':<9} {'threads':>7} {'walkers':>7} {'bias':>5} {'tested':>6} "
     f"{'k steps/CPU-s':>14} {'k steps/s':>10} {'/Brownian':>9}"
 )
 """Heads the lines of :func:`format_row`."""
@@ -188,8 +250,9 @@ HEADER = (
 
 def format_row(row: dict) -> str:
     """One row as a line of a table."""
+    bias, tested = ("yes" if row[key] else "no" for key in ("bias", "states_tested"))
     return (
-        f"{row['platform']:<10} {row['backend']:<8} {row['walkers']:>7} {'yes' if row['bias'] else 'no':>5} "
-        f"{'yes' if row['states_tested'] else 'no':>6} {row['walker_steps_per_cpu_second'] / 1e3:>14.1f} "
-        f"{row['walker_steps_per_second'] / 1e3:>10.1f} {row['relative_to_brownian']:>9.3f}"
+        f"{row['platform']:<10} {row['backend']:<9} {row['threads']:>7} {row['walkers']:>7} {bias:>5} {tested:>6} "
+        f"{row['walker_steps_per_cpu_second'] / 1e3:>14.1f} {row['walker_steps_per_second'] / 1e3:>10.1f} "
+        f"{row['relative_to_brownian']:>9.3f}"
     )

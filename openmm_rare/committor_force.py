@@ -42,7 +42,7 @@ class CommittorForce(openmm.Force):
     Raises
     ------
     ValueError
-        For a unit that does not fit, or a descriptor that the plugin does not know; see :func:`has_native_features`.
+        For a unit or a type that does not fit, or a descriptor that the plugin does not know; see :func:`has_native_features`.
     openmm.OpenMMException
         If a number is out of range.
     RuntimeError
@@ -53,7 +53,7 @@ class CommittorForce(openmm.Force):
         self._shape = _shape(importance)
         root = xml.Element("Force", type="CommittorForce", version="1", name="CommittorForce", forceGroup="0")
         root.attrib.update(
-            numWalkers=str(n_walkers),
+            numWalkers=str(native.whole_number(n_walkers, "n_walkers")),
             numDimensions=str(importance.num_dimensions),
             scale=repr(float(in_md_units(scale, unit.kilojoule_per_mole, "scale"))),
             activation="0",
@@ -76,10 +76,12 @@ class CommittorForce(openmm.Force):
         Raises
         ------
         ValueError
-            If its features or the widths of its network are others.
+            If its features or the widths of its network are others, or an argument is of another type.
         openmm.OpenMMException
             If the Context does not hold this force, or a weight is not finite.
         """
+        if not isinstance(context, openmm.Context):
+            raise ValueError(f"context must be an openmm.Context, not {type(context).__name__}")
         if _shape(importance) != self._shape:
             raise ValueError("the importance function has other features or another network than this force: make a new force")
         values = _parameters(importance)
@@ -101,6 +103,8 @@ def _parameters(importance: FastImportance) -> np.ndarray:
 
 def _shape(importance: FastImportance) -> tuple:
     """What cannot change in a Context; the first item is the XML of the features."""
+    if not isinstance(importance, FastImportance):
+        raise ValueError(f"importance must be a FastImportance, as FastImportance(model) is, not {type(importance).__name__}")
     node = xml.Element("Features")
     for part in _parts(importance.descriptor):
         _add_feature(node, part)

@@ -110,6 +110,11 @@ class PythonBias:
         value, gradient = self.importance.log_importance_gradient(positions if everyone else positions[active])
         if not np.isfinite(gradient).all():  # some platforms would turn NaN into a finite number
             walker = int(active[np.argmax(~np.isfinite(gradient).all(axis=(1, 2)))])
+            if not np.isfinite(positions[walker]).all():
+                raise FloatingPointError(
+                    f"the positions of walker {walker} are not finite: use a smaller time step, or check the forces at the "
+                    "initial structure"
+                )
             raise FloatingPointError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
         if everyone:
             self.value, self.gradient = value, gradient

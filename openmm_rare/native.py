@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import operator
 import os
 import shlex
 import struct
@@ -22,10 +23,12 @@ from urllib.request import url2pathname
 
 import openmm
 
-__all__ = ["KERNELS", "LIBRARY_FOLDER", "Plugin", "call", "load", "make", "plugin", "reinstall_command"]
+__all__ = ["KERNELS", "LIBRARY_FOLDER", "Plugin", "call", "load", "make", "plugin", "reinstall_command", "whole_number"]
 
 KERNELS = ("IntegrateBiasedOverdampedLangevinStep", "CalcCommittorForce")
-LIBRARY_FOLDER = Path(__file__).resolve().parent / "lib"
+LIBRARY_FOLDER = Path(os.environ.get("OPENMM_RARE_LIBRARY") or Path(__file__).with_name("lib")).resolve()
+"""Of the plugin; the environment variable OPENMM_RARE_LIBRARY names another one, as ``make sanitize`` does."""
+
 _LIBRARY_NAME = {"win32": "OpenMMRare.dll", "darwin": "libOpenMMRare.dylib"}.get(sys.platform, "libOpenMMRare.so")
 _LOCK = threading.Lock()
 
@@ -137,6 +140,23 @@ def call(name: str, obj: openmm.Integrator | openmm.Force, *arguments: Any) -> N
     library = _require_library(name)
     if getattr(library, name)(ctypes.c_void_p(int(obj.this)), *arguments):
         raise openmm.OpenMMException(library.rare_error().decode())
+
+
+def whole_number(value: Any, name: str) -> int:
+    """An integer as the plugin takes it, of 32 bits.
+
+    Raises
+    ------
+    ValueError
+        If it is something else; the message names the argument.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} = {value!r} must be a whole number") from None
+    if not -(2**31) <= number < 2**31:
+        raise ValueError(f"{name} = {number} must be between -2^31 and 2^31 - 1")
+    return number
 
 
 def _require_library(what: str) -> ctypes.CDLL:

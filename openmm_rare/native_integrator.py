@@ -79,7 +79,7 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
     Raises
     ------
     ValueError
-        For a unit that does not fit, or states that are Python functions.
+        For a unit that does not fit, a number that is not whole, or states that are Python functions.
     openmm.OpenMMException
         If a number is out of range, or the plugin is not there.
     """
@@ -99,18 +99,23 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
         states: States | None = None,
         check_interval: int = 1,
     ) -> None:
+        if bias_group is not None and bias_group not in range(32):
+            raise ValueError(f"bias_group = {bias_group!r} must be a force group, 0 to 31, or None")
+        whole = {
+            "numDimensions": (num_dimensions, "num_dimensions"),
+            "numWalkers": (n_walkers, "n_walkers"),
+            "randomSeed": (seed, "seed"),
+            "biasInterval": (bias_interval, "bias_interval"),
+            "checkInterval": (check_interval, "check_interval"),
+        }
         numbers = {
             "temperature": in_md_units(temperature, unit.kelvin, "temperature"),
             "friction": in_md_units(friction, unit.picosecond**-1, "friction"),
             "stepSize": in_md_units(timestep, unit.picosecond, "timestep"),
-            "numDimensions": num_dimensions,
-            "numWalkers": n_walkers,
-            "randomSeed": seed,
-            "biasForceGroups": 0 if bias_group is None else 1 << bias_group,
-            "biasStrength": strength,
-            "maxShift": max_shift,
-            "biasInterval": bias_interval,
-            "checkInterval": check_interval,
+            "biasForceGroups": 0 if bias_group is None else int(np.int32(np.uint32(1 << bias_group))),
+            "biasStrength": float(strength),
+            "maxShift": float(max_shift),
+            **{key: native.whole_number(*argument) for key, argument in whole.items()},
         }
         root = xml.Element("Integrator", type="BiasedOverdampedLangevinIntegrator", version="1")
         root.attrib.update({key: repr(value) for key, value in numbers.items()})
@@ -192,8 +197,21 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
         return values
 
     def _set(self, name: str, values: np.ndarray, kind: type) -> None:
-        array = np.ascontiguousarray(values, dtype=kind)
+        array = _array(values, kind, name)
         native.call(f"rare_integrator_{name}", self, array.ctypes.data_as(ctypes.POINTER(kind)), len(array))
+
+
+def _array(values: np.ndarray, kind: type, method: str) -> np.ndarray:
+    """The same numbers as the plugin takes them: none is cut off or rounded."""
+    given = np.asarray(values)
+    if given.ndim != 1 or given.dtype.kind not in "iuf":
+        raise ValueError(f"{method} needs one list of numbers, not an array of {given.dtype} of shape {given.shape}")
+    with np.errstate(invalid="ignore"):
+        array = np.ascontiguousarray(given, dtype=kind)
+    wrong = given[array != given] if kind is ctypes.c_int else ()
+    if len(wrong) > 0:
+        raise ValueError(f"{method} needs whole numbers of 32 bits, not {wrong[0]}")
+    return array
 
 
 def _add_states(root: xml.Element, states: States) -> None:

@@ -321,6 +321,7 @@ def parameters(importance):
         ('scale="-2"', 'scale="nan"', "the scale must be finite"),
         ('activation="0"', 'activation="3"', "there is no activation 3"),
         ('widths="45 64', 'widths="44 64', "has 11265 parameters, not 11329"),
+        ('widths="45 64 64 64 1"', 'widths="2147483647 64 64 64 1"', "has 137438961857 parameters, not 11329"),
         ('widths="45 64 64 64 1"', 'widths="45"', "at least two widths"),
         ('widths="45 64 64 64 1"', 'widths="45 64 64 64 2"', "must be 1 wide, not 2"),
         ('widths="45 64 64 64 1"', 'widths="45 0 64 64 1"', "must be positive, not 0"),
@@ -362,6 +363,21 @@ def test_columns_that_do_not_fit_are_refused(pattern, replacement, complaint):
     force = CommittorForce(FastImportance(model, num_dimensions), N, SCALE)
     with pytest.raises(openmm.OpenMMException, match=re.escape(complaint)):
         context_of(edited(force, pattern, replacement), positions)
+
+
+def test_arguments_of_another_type_are_refused():
+    model, positions, num_dimensions = case("lj7")
+    importance = FastImportance(model, num_dimensions)
+    force = CommittorForce(importance, N, SCALE)
+    context = context_of(force, positions)
+    for stranger in (None, force, context.getIntegrator(), context.getSystem()):
+        with pytest.raises(ValueError, match="context must be an openmm.Context, not"):
+            force.update(stranger, importance)
+    for call in (lambda: CommittorForce(model, N, SCALE), lambda: force.update(context, model)):
+        with pytest.raises(ValueError, match="importance must be a FastImportance.*not CommittorModel"):
+            call()
+    with pytest.raises(ValueError, match="n_walkers = 50.5 must be a whole number"):
+        CommittorForce(importance, 50.5, SCALE)
 
 
 def test_unknown_descriptors_and_units_are_refused():

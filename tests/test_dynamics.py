@@ -54,6 +54,32 @@ def slope_for(target, strength):
     return np.divide(SHIFTS, strength * spread, out=np.zeros_like(spread), where=spread > 0.0), spread
 
 
+class Unfinite:
+    """ln I whose gradient is NaN for walker 2, as that of a network is where positions are NaN."""
+
+    def log_importance_gradient(self, positions):
+        gradient = np.zeros(positions.shape)
+        gradient[2] = np.nan
+        return np.zeros(len(positions)), gradient
+
+
+@pytest.mark.parametrize(
+    "x, complaint",
+    [
+        (0.0, "the gradient of ln I is not finite for walker 2: train the model again"),
+        (np.nan, "the positions of walker 2 are not finite: use a smaller time step, or check the forces at the initial"),
+        (np.inf, "the positions of walker 2 are not finite"),
+    ],
+)
+def test_what_is_not_finite_is_named(x, complaint, target, backend):
+    slots = SlotContext(target, N, "Reference", 3, Bias(Unfinite()), backend=backend)
+    positions = slots.positions().copy()
+    positions[2, 0, 1] += x
+    slots.set_positions(positions)
+    with pytest.raises(openmm.OpenMMException, match=complaint):
+        slots.step(1)
+
+
 def test_weights_belong_to_the_displacements(target, platform, backend):
     gradient, spread = slope_for(target, 0.7)
     slots = SlotContext(target, N, platform, 3, Bias(ConstantSlope(gradient), 0.7), backend=backend)

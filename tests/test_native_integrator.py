@@ -1,5 +1,8 @@
 """The native integrator: the same distribution as the readable one, exact weights, states that agree with Python's."""
 
+import gc
+import re
+
 import numpy as np
 import openmm
 import pytest
@@ -272,20 +275,185 @@ def test_wrong_arguments(make_context):
         integrator_of(2).log_weights()
     integrator = integrator_of(2)
     _context = make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
-    for values, message in ((np.zeros(3), "2 numbers are needed"), (np.array([0.0, np.nan]), "NaN")):
-        with pytest.raises(openmm.OpenMMException, match=message):
-            integrator.set_log_weights(values)
-    with pytest.raises(openmm.OpenMMException, match="there is no walker 2"):
-        integrator.resample(np.array([0, 2]))
-    with pytest.raises(openmm.OpenMMException, match="is no state"):
-        integrator.set_states(np.array([0, 1]))  # no region absorbs
+    system = system_of(2)
+    system.setParticleMass(1, -1.0)
+    with pytest.raises(openmm.OpenMMException, match="the mass of particle 1 is negative"):
+        make_context(system, integrator_of(2), "Reference", np.zeros((2, 3)))
+    integrator.setStepSize(float("nan"))
+    with pytest.raises(openmm.OpenMMException, match="the step size is not finite"):
+        integrator.step(1)
 
 
-def test_a_bias_that_is_not_finite_is_refused(make_context):
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        ({"n_walkers": 2.5}, "n_walkers = 2.5 must be a whole number"),
+        ({"n_walkers": "2"}, "n_walkers = '2' must be a whole number"),
+        ({"n_walkers": -1}, "at least one walker"),
+        ({"seed": 2**31}, "seed = 2147483648 must be between"),
+        ({"num_dimensions": None}, "num_dimensions = None must be a whole number"),
+        ({"bias_group": 32}, "bias_group = 32 must be a force group"),
+        ({"bias_group": -1}, "bias_group = -1 must be a force group"),
+        ({"strength": float("nan")}, "the strength of the bias must be finite"),
+        ({"max_shift": float("nan")}, "the largest shift must be positive"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options, complaint):
+    with pytest.raises((ValueError, openmm.OpenMMException), match=complaint):
+        integrator_of(**{"n_walkers": 2, **options})
+
+
+@pytest.mark.parametrize("group", [0, 31])
+def test_every_force_group_may_be_the_bias(group):
+    (bits,) = re.findall('biasForceGroups="([^"]*)"', openmm.XmlSerializer.serialize(integrator_of(2, bias_group=group)))
+    assert int(bits) % 2**32 == 1 << group
+
+
+@pytest.mark.parametrize(
+    "method, values, complaint",
+    [
+        ("set_log_weights", np.zeros(3), "2 numbers are needed, one for each walker, not 3"),
+        ("set_log_weights", [], "2 numbers are needed"),
+        ("set_log_weights", [0.0, np.nan], "a log weight is nan, which is not finite"),
+        ("set_log_weights", [-np.inf, 0.0], "a log weight is -inf, which is not finite"),
+        ("set_log_weights", np.zeros((2, 1)), r"one list of numbers, not an array of float64 of shape \(2, 1\)"),
+        ("set_log_weights", 0.0, "one list of numbers"),
+        ("set_log_weights", None, "one list of numbers"),
+        ("set_log_weights", np.zeros(2, dtype=complex), "not an array of complex128"),
+        ("set_log_weights", ["a", "b"], "one list of numbers"),
+        ("set_states", [0, 1], "1 is no state"),  # no region absorbs
+        ("set_states", [0, -2], "-2 is no state"),
+        ("set_states", [0.0, np.nan], "whole numbers of 32 bits, not nan"),
+        ("set_states", [2**40, 0], "whole numbers of 32 bits, not 1099511627776"),
+        ("set_labels", [0, -1], "-1 is no label"),
+        ("set_labels", [0], "2 numbers are needed"),
+        ("resample", [0, 2], "there is no walker 2"),
+        ("resample", [-1, 0], "there is no walker -1"),
+        ("resample", [0.5, 1.0], "whole numbers of 32 bits, not 0.5"),
+        ("resample", [1], "2 numbers are needed"),
+        ("hold", [2], "there is no walker 2"),
+        ("hold", [-1], "there is no walker -1"),
+        ("hold", [True, False], "not an array of bool"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(method, values, complaint, make_context):
+    integrator = integrator_of(2)
+    _context = make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
+    with pytest.raises((ValueError, openmm.OpenMMException), match=complaint):
+        getattr(integrator, method)(values)
+    assert (integrator.states() == 0).all() and (integrator.log_weights() == 0.0).all()
+
+
+def test_arrays_need_not_be_contiguous(make_context):
+    integrator = integrator_of(2)
+    _context = make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
+    integrator.set_log_weights(np.arange(4.0)[::-2])
+    integrator.set_labels(np.arange(4, dtype=np.int8)[::-2])
+    integrator.hold([])
+    assert integrator.log_weights().tolist() == [3.0, 1.0] and integrator.labels().tolist() == [3, 1]
+
+
+CALLS = [
+    ("step", 1),
+    ("set_states", [0, 0]),
+    ("set_log_weights", [0, 0]),
+    ("set_labels", [0, 0]),
+    ("resample", [0, 0]),
+    ("hold", [0]),
+    ("states",),
+    ("log_weights",),
+    ("labels",),
+    ("steps",),
+]
+
+
+@pytest.mark.parametrize("moment", ["before a Context", "after the Context", "after a failed Context"])
+def test_without_a_context_every_method_refuses(moment, make_context):
+    integrator = integrator_of(2)
+    if moment == "after the Context":
+        context = make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
+        integrator.step(1)
+        del context
+    elif moment == "after a failed Context":
+        with pytest.raises(openmm.OpenMMException, match="do not divide"):
+            make_context(system_of(5), integrator, "Reference", np.zeros((5, 3)))
+    gc.collect()
+    for name, *arguments in CALLS:
+        with pytest.raises(openmm.OpenMMException, match="not bound to a context"):
+            getattr(integrator, name)(*arguments)
+
+
+def test_a_second_context_is_refused_and_does_no_harm(make_context):
+    integrator = integrator_of(2)
+    _context = make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
+    with pytest.raises(openmm.OpenMMException, match="already bound to a context"):
+        make_context(system_of(4), integrator, "Reference", np.zeros((4, 3)))
+    gc.collect()
+    integrator.step(2)
+    assert (integrator.steps() == 2).all()
+
+
+@pytest.mark.parametrize(
+    "pattern, replacement, complaint",
+    [
+        ('numWalkers="2"', 'numWalkers="x"', "at least one walker"),
+        ('temperature="300"', "", "Unknown property 'temperature'"),
+        ('temperature="300"', 'temperature="warm"', "the temperature must be positive"),
+        ('stepSize="[^"]*"', 'stepSize="nan"', "the step size must be positive"),
+        ('biasStrength="1"', 'biasStrength="nan"', "the strength of the bias must be finite"),
+        ('version="1"', 'version="2"', "Unsupported version number"),
+        ('kind="0"', 'kind="9"', "this kind of variable does not exist"),
+        ('kind="0"', 'kind="-1"', "this kind of variable does not exist"),
+        ('kind="0"', "", "Unknown property 'kind'"),
+        ('kind="0"', 'kind="1"', "refers to particle 2; a walker has 2"),
+        ('<Index i="0"/>', "", "a coordinate needs a particle and an axis"),
+        ('<Index i="0"/>', '<Index i="-1"/>', "refers to particle -1"),
+        ('<Index i="2"/>', '<Index i="3"/>', "a coordinate needs a particle and an axis"),
+        ('period="0"', 'period="-1"', "the period of a variable must be positive"),
+        ('period="0"', 'period="nan"', "the period of a variable must be positive"),
+        ('<Range[^>]*variable="0"/>', "", "a region needs at least one range or disc"),
+        ('lower="-2"', 'lower="nan"', "the bounds of a range must be numbers"),
+        ('(<Range[^>]*)variable="0"', r'\1variable="1"', "a range refers to a variable that does not exist"),
+        ('radius="1"', 'radius="-1"', "a disc needs a positive radius"),
+        ('value="5"', 'value="nan"', "the center of a disc must be finite"),
+        ('(<Center[^>]*)variable="0"', r'\1variable="-1"', "a disc refers to a variable that does not exist"),
+        ("<Center[^>]*>", "", "a disc needs a center"),
+    ],
+)
+def test_xml_that_does_not_fit_is_refused(pattern, replacement, complaint, make_context):
+    states = States(CollectiveVariables([Coordinate("x", 0, 2)]), Range({"x": (-2.0, -1.0)}), Disc({"x": 5.0}, 1.0))
+    text = openmm.XmlSerializer.serialize(integrator_of(2, states=states))
+    changed = re.sub(pattern, replacement, text, count=1)
+    assert changed != text
+    with pytest.raises(openmm.OpenMMException, match=complaint):
+        make_context(system_of(4), openmm.XmlSerializer.deserialize(changed), "Reference", np.zeros((4, 3)))
+
+
+def test_checkpoints_that_do_not_fit_are_refused(cpu_platform, make_context):
+    contexts = [
+        make_context(system_of(4), integrator_of(n), cpu_platform, np.zeros((4, 3)))
+        for n in (2, 4)  # walkers
+    ]
+    saved = contexts[0].createCheckpoint()
+    for context, checkpoint in ((contexts[1], saved), (contexts[0], saved[:-1]), (contexts[0], saved[:-100])):
+        with pytest.raises(openmm.OpenMMException, match="the checkpoint is cut off"):
+            context.loadCheckpoint(checkpoint)
+    contexts[0].loadCheckpoint(saved)
+    contexts[0].getIntegrator().step(1)
+
+
+@pytest.mark.parametrize(
+    "x, complaint",
+    [
+        (-1.0, "the bias force on walker 1 is not finite"),
+        (np.nan, "the positions of walker 1 are not finite: use a smaller|Particle coordinate is NaN"),  # the CPU platform's
+    ],
+)
+def test_a_bias_that_is_not_finite_is_refused(x, complaint, cpu_platform, make_context):
     integrator = integrator_of(2, bias_group=1)
-    start = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
-    _context = make_context(system_of(2, bias="sqrt(x)"), integrator, "Reference", start)
-    with pytest.raises(openmm.OpenMMException, match="bias force on walker 1 is not finite"):
+    start = np.array([[1.0, 0.0, 0.0], [x, 0.0, 0.0]])
+    _context = make_context(system_of(2, bias="sqrt(x)"), integrator, cpu_platform, start)
+    with pytest.raises(openmm.OpenMMException, match=complaint):
         integrator.step(1)
 
 

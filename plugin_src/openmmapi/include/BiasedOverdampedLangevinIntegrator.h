@@ -49,7 +49,7 @@ public:
     void setNumDimensions(int value);
     /** Factor alpha on the bias. */
     double getBiasStrength() const { return biasStrength; }
-    void setBiasStrength(double value) { biasStrength = value; }
+    void setBiasStrength(double value);
     /** Bound on |u|. */
     double getMaxShift() const { return maxShift; }
     void setMaxShift(double value);

@@ -15,10 +15,10 @@ namespace OpenMMRare {
  */
 class OPENMM_EXPORT_RARE CommittorForce : public OpenMM::Force {
 public:
-    enum Activation { SiLU = 0, Tanh = 1, SELU = 2 };
+    enum Activation : int { SiLU = 0, Tanh = 1, SELU = 2 };
     /** Features of all pairs of a walker's particles; coordination numbers are sum_j 1/(1+(r/radius)^8). */
     struct Feature {
-        enum Kind { Distances = 0, Coordination = 1, CoordinationMoments = 2, DiscGap = 3, Coordinates = 4 };
+        enum Kind : int { Distances = 0, Coordination = 1, CoordinationMoments = 2, DiscGap = 3, Coordinates = 4 };
         Kind kind;
         /** Distances and Coordination: in ascending order. */
         bool sorted;

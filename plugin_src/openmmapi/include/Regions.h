@@ -9,7 +9,7 @@ namespace OpenMMRare {
  * A collective variable of one walker.  Particles are counted within the walker, lengths are in nm, angles in radians.
  */
 struct Variable {
-    enum Kind { Coordinate = 0, Distance = 1, Angle = 2, Dihedral = 3, CoordinationMoment = 4, LinearCombination = 5 };
+    enum Kind : int { Coordinate = 0, Distance = 1, Angle = 2, Dihedral = 3, CoordinationMoment = 4, LinearCombination = 5 };
     Kind kind;
     /** Coordinate: the particle and the axis.  Distance, Angle, Dihedral: 2, 3 or 4 particles.  CoordinationMoment: the order, 1 to 3. */
     std::vector<int> indices;

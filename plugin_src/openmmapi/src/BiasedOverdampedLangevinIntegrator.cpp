@@ -37,6 +37,11 @@ void BiasedOverdampedLangevinIntegrator::setFriction(double value) {
     friction = value;
 }
 
+void BiasedOverdampedLangevinIntegrator::setBiasStrength(double value) {
+    check(isfinite(value), "the strength of the bias must be finite");
+    biasStrength = value;
+}
+
 void BiasedOverdampedLangevinIntegrator::setMaxShift(double value) {
     check(value > 0, "the largest shift must be positive");
     maxShift = value;
@@ -80,6 +85,8 @@ void BiasedOverdampedLangevinIntegrator::initialize(ContextImpl& contextRef) {
     check(system.getNumParticles()%numWalkers == 0, to_string(numWalkers)+" walkers do not divide the "
           +to_string(system.getNumParticles())+" particles of the System");
     check(system.getNumConstraints() == 0, "constraints are not supported; build the System without them");
+    for (int i = 0; i < system.getNumParticles(); i++)
+        check(system.getParticleMass(i) >= 0, "the mass of particle "+to_string(i)+" is negative");
     context = &contextRef;
     owner = &contextRef.getOwner();
     kernel = context->getPlatform().createKernel(StepKernel::Name(), contextRef);
@@ -105,6 +112,7 @@ void BiasedOverdampedLangevinIntegrator::checkBound() const {
 
 void BiasedOverdampedLangevinIntegrator::step(int steps) {
     checkBound();
+    check(isfinite(getStepSize()), "the step size is not finite");
     StepKernel& stepKernel = kernel.getAs<StepKernel>();
     int groups = getIntegrationForceGroups(), bias = groups & biasForceGroups;
     for (int i = 0; i < steps && stepKernel.getNumMoving() > 0; i++) {
@@ -131,7 +139,7 @@ void BiasedOverdampedLangevinIntegrator::getLogWeights(vector<double>& values) c
 void BiasedOverdampedLangevinIntegrator::setLogWeights(const vector<double>& values) {
     checkLength("setLogWeights", values.size());
     for (double value : values)
-        check(!std::isnan(value), "setLogWeights: a log weight is NaN");
+        check(isfinite(value), "setLogWeights: a log weight is "+to_string(value)+", which is not finite");
     kernel.getAs<StepKernel>().setLogWeights(values);
 }
 
@@ -166,6 +174,8 @@ void BiasedOverdampedLangevinIntegrator::getWalkerLabels(vector<int>& values) co
 
 void BiasedOverdampedLangevinIntegrator::setWalkerLabels(const vector<int>& values) {
     checkLength("setWalkerLabels", values.size());
+    for (int value : values)
+        check(value >= 0, "setWalkerLabels: "+to_string(value)+" is no label");
     kernel.getAs<StepKernel>().setWalkerLabels(values);
 }
 

@@ -91,7 +91,7 @@ void CommittorForce::setNetwork(const vector<int>& widths, const vector<double>&
     for (size_t i = 0; i < widths.size(); i++) {
         check(widths[i] >= 1, "the widths of the network must be positive, not "+to_string(widths[i]));
         if (i > 0)
-            needed += (size_t) widths[i]*(widths[i-1]+1);
+            needed += (size_t) widths[i]*((size_t) widths[i-1]+1);
     }
     check(parameters.size() == needed, "the network of these widths has "+to_string(needed)+" parameters, not "
           +to_string(parameters.size()));

@@ -1,6 +1,7 @@
 #include "Regions.h"
 #include "RareExport.h"
 #include "openmm/OpenMMException.h"
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -14,6 +15,7 @@ static void check(bool holds, const string& complaint) {
 }
 
 static void checkVariable(const Variable& variable, int numParticles) {
+    check(isfinite(variable.period) && variable.period >= 0, "the period of a variable must be positive, or 0 for none");
     size_t length = variable.indices.size();
     switch (variable.kind) {
         case Variable::Coordinate:
@@ -48,11 +50,15 @@ RegionTest::RegionTest(const vector<Variable>& variables, const vector<Region>& 
     auto known = [&](int index) { return index >= 0 && index < (int) variables.size(); };
     for (auto& region : regions) {
         check(!region.ranges.empty() || !region.discs.empty(), "a region needs at least one range or disc");
-        for (auto& range : region.ranges)
+        for (auto& range : region.ranges) {
             check(known(range.variable), "a range refers to a variable that does not exist");
+            check(!isnan(range.lower) && !isnan(range.upper), "the bounds of a range must be numbers, not NaN");
+        }
         for (auto& disc : region.discs) {
             check(!disc.variables.empty() && disc.variables.size() == disc.center.size(), "a disc needs a center for each of its variables");
             check(disc.radius > 0, "a disc needs a positive radius");
+            check(all_of(disc.center.begin(), disc.center.end(), [](double value) { return isfinite(value); }),
+                  "the center of a disc must be finite");
             for (int index : disc.variables)
                 check(known(index), "a disc refers to a variable that does not exist");
         }

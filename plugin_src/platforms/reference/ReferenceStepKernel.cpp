@@ -36,6 +36,17 @@ void ReferenceStepKernel::initialize(const System& system, const BiasedOverdampe
     normals = RandomNormals((uint32_t) (seed == 0 ? osrngseed() : seed));
 }
 
+/** Say why a walker cannot be biased. */
+void ReferenceStepKernel::refuse(int walker) {
+    const string number = to_string(walker);
+    for (int i = walker*numParticles; i < (walker+1)*numParticles; i++)
+        for (int axis = 0; axis < 3; axis++)
+            if (!isfinite((*data.positions)[i][axis]))
+                throw OpenMMException("the positions of walker "+number+" are not finite: use a smaller time step, or check the "
+                                      "forces at the initial structure");
+    throw OpenMMException("the bias force on walker "+number+" is not finite");
+}
+
 void ReferenceStepKernel::setShifts(ContextImpl& context, const BiasedOverdampedLangevinIntegrator& integrator) {
     const vector<Vec3>& force = *data.forces;
     const double kT = BOLTZ*integrator.getTemperature(), bound = integrator.getMaxShift();
@@ -49,7 +60,7 @@ void ReferenceStepKernel::setShifts(ContextImpl& context, const BiasedOverdamped
                 shifts[3*i+axis] = shift;
                 cost += 0.5*shift*shift;
                 if (!isfinite(force[i][axis]))
-                    throw OpenMMException("the bias force on walker "+to_string(walker)+" is not finite");
+                    refuse(walker);
             }
         }
         costs[walker] = cost;
@@ -219,12 +230,22 @@ template <class Operation> static void forAll(Operation operation, vector<double
 
 void ReferenceStepKernel::createCheckpoint(ostream& stream) {
     auto write = [&](void* block, size_t size) { stream.write(static_cast<char*>(block), size); };
+    for (int number : {numWalkers, numAbsorbing})
+        write(&number, sizeof(number));
     forAll(write, logWeights, corrections, states, steps, labels, normals);
 }
 
 void ReferenceStepKernel::loadCheckpoint(istream& stream) {
     auto read = [&](void* block, size_t size) { stream.read(static_cast<char*>(block), size); };
+    for (int expected : {numWalkers, numAbsorbing}) {
+        int number = -1;
+        read(&number, sizeof(number));
+        if (number != expected)
+            throw OpenMMException("loadCheckpoint: the checkpoint is cut off, or of an integrator with other walkers or regions");
+    }
     forAll(read, logWeights, corrections, states, steps, labels, normals);
+    if (!stream)
+        throw OpenMMException("loadCheckpoint: the checkpoint is cut off");
     vector<int> kept = steps;
     setWalkerStates(vector<int>(states));
     steps = kept;

@@ -31,6 +31,7 @@ public:
     void createCheckpoint(std::ostream& stream);
     void loadCheckpoint(std::istream& stream);
 private:
+    void refuse(int walker);
     void move(const BiasedOverdampedLangevinIntegrator& integrator, int walker, bool biased);
     void lookUp(int first, int count);
     int regionOf(int lane) const;
