@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import openmm
 
+from .bias_force import check_force
 from .dynamics import Bias, check_backend, make_dynamics, native_parts
 from .forces import Observer
 from .integrators import check_system
@@ -90,6 +91,7 @@ class SlotContext:
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         check_backend(backend, platform)
+        check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system)
         system = replicate(target.system, n_slots)
         self._watch = None if observer is None else _Watch(observer)
@@ -232,6 +234,7 @@ class _NativeSlots:
     """:class:`AbsorbingSlots` without Python in a step: the native integrator tests the states and follows the labels."""
 
     def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
+        check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system)
         system = replicate(target.system, n_slots)
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
