@@ -12,7 +12,7 @@ from openmm import unit
 
 from . import native
 from .bias_force import make_bias_force, require_known
-from .forces import BIAS_GROUP, ImportanceFunction, Observer, PythonBias, python_force
+from .forces import BIAS_GROUP, MASK_GROUP, ImportanceFunction, Observer, PythonBias, python_force
 from .integrators import (
     MAX_SHIFT,
     BiasedOverdampedLangevinIntegrator,
@@ -228,32 +228,35 @@ class HostNoiseDynamics:
 class CustomIntegratorDynamics:
     """The bias is a force, and :class:`~openmm_rare.integrators.BiasedOverdampedLangevinIntegrator` does the rest.
 
-    The parameters are those of :class:`HostNoiseDynamics`. A bias force other than Python's is evaluated at every step, and
-    cannot leave out single walkers for an observer.
-
-    Raises
-    ------
-    ValueError
-        For an observer and such a force.
+    The parameters are those of :class:`HostNoiseDynamics`. A bias force other than Python's is evaluated at every step.
     """
 
     def __init__(
         self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
     ) -> None:
-        dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
-        self.integrator = BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=BIAS_GROUP, strength=bias.strength)
-        self.integrator.setRandomNumberSeed(seed)
-        self._python_bias, self._n_walkers = None, n_walkers
+        self._n_walkers, self._observer, self._python_bias = n_walkers, observer, None
+        masked = observer is not None and not bias.in_python
         if bias.in_python:
             self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
             self.forces = (python_force(self._python_bias, BIAS_GROUP),)
-        elif observer is None:
-            self.forces = (make_bias_force(bias.force, bias.importance, target.positions, n_walkers, target.kt),)
         else:
-            raise ValueError(
-                f"the bias force {bias.force} cannot leave out walkers that have arrived, unless the native integrator does: "
-                "choose the backend native, or the force python"
-            )
+            self.forces = (make_bias_force(bias.force, bias.importance, target.positions, n_walkers, target.kt),)
+        if masked:
+            self.forces += (python_force(self._mask, MASK_GROUP),)
+        self.integrator = BiasedOverdampedLangevinIntegrator(
+            *(target.temperature, target.friction, target.timestep, target.num_dimensions),
+            bias_group=BIAS_GROUP,
+            strength=bias.strength,
+            mask_group=MASK_GROUP if masked else None,
+        )
+        self.integrator.setRandomNumberSeed(seed)
+
+    def _mask(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        """Show the walkers to the observer; ones for those that it wants biased."""
+        walkers = state.getPositions(asNumpy=True)._value.reshape(self._n_walkers, -1, 3)
+        mask = np.zeros_like(walkers)
+        mask[self._observer(walkers)] = 1.0
+        return 0.0, mask.reshape(-1, 3)
 
     def restart(self, context: openmm.Context) -> None:
         """As :meth:`Dynamics.restart`."""

@@ -8,10 +8,13 @@ from typing import Protocol
 import numpy as np
 import openmm
 
-__all__ = ["BIAS_GROUP", "ImportanceFunction", "Observer", "PythonBias", "python_force"]
+__all__ = ["BIAS_GROUP", "MASK_GROUP", "ImportanceFunction", "Observer", "PythonBias", "python_force"]
 
 BIAS_GROUP = 1
 """Force group of the bias; the physical forces are group 0."""
+
+MASK_GROUP = 2
+"""Force group of the ones and zeros that switch the bias on and off, where it cannot do that itself."""
 
 Observer = Callable[[np.ndarray], np.ndarray]
 

@@ -16,7 +16,7 @@ from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias, make_dynamics
 from openmm_rare.forces import BIAS_GROUP
 from openmm_rare.inference import FastImportance
-from openmm_rare.slots import SlotContext
+from openmm_rare.slots import SlotContext, absorbing_slots
 from openmm_rare.systems import lj7
 from openmm_rare.torch_force import TorchImportance, python_torch_force, torch_force
 from stats import assert_within, mean_and_stderr
@@ -139,12 +139,12 @@ def lj7_bias(kind):
     return target, Bias(FastImportance(model, target.num_dimensions), 0.5, force=kind)
 
 
-def moved_slots(kind, backend, platform, n_slots, n_steps):
+def moved_slots(kind, backend, platform, n_slots, n_steps, observer=None):
     """Slots after some steps from scattered positions: where distances are alike, their order is a matter of rounding."""
     if backend == "native" and (reason := why_not("native", platform)):
         pytest.skip(f"the native integrator on {platform}: {reason}")
     target, bias = lj7_bias(kind)
-    slots = SlotContext(target, n_slots, platform, 7, bias, backend=backend)
+    slots = SlotContext(target, n_slots, platform, 7, bias, observer, backend)
     noise = np.random.default_rng(2).normal(scale=0.01, size=(n_slots, 7, 3)) * [1.0, 1.0, 0.0]
     slots.set_positions(target.positions + noise)
     slots.step(n_steps)
@@ -168,6 +168,37 @@ def test_walkers_go_the_same_way_with_every_force(kind, backend):
     np.testing.assert_allclose(slots.positions(), reference.positions(), atol=1e-6)
     np.testing.assert_allclose(slots.log_weights(), reference.log_weights(), atol=1e-4)
     assert np.abs(reference.log_weights()).max() > 0.3
+
+
+@pytest.mark.parametrize("backend", ["native", "custom_integrator"])
+def test_walkers_left_out_keep_their_weights(kind, backend, platform):
+    seen = []
+
+    def observer(positions):
+        seen.append(positions)
+        return np.arange(20) if len(seen) <= 3 else np.arange(0, 20, 2)
+
+    slots = moved_slots(kind, backend, platform, 20, 3, observer)
+    before = slots.log_weights().copy()
+    slots.step(3)
+    unchanged = slots.log_weights() == before
+    assert len(seen) == 6 and unchanged[1::2].all() and not unchanged[::2].any()
+
+
+def test_slots_absorb_walkers_alike_with_every_force(kind):
+    if reason := why_not("native", "Reference"):
+        pytest.skip(f"the native integrator: {reason}")
+    start = lj7.build().positions + np.random.default_rng(2).normal(scale=0.04, size=(40, 7, 3)) * [1.0, 1.0, 0.0]
+    ends = []
+    for force in (kind, "python"):
+        target, bias = lj7_bias(force)
+        slots = absorbing_slots(target, 40, "Reference", 7, bias, "native")
+        ends.append(slots.advance(start, np.zeros(40, dtype=np.int64), 20))
+    (_, log_weight, status, _, steps), reference = ends
+    assert 5 < (status > 0).sum() < 35
+    np.testing.assert_array_equal(status, reference[2])
+    np.testing.assert_array_equal(steps, reference[4])
+    np.testing.assert_allclose(log_weight, reference[1], atol=1e-3)
 
 
 def test_python_is_what_runs_the_backend_python():
@@ -244,12 +275,6 @@ def test_unknown_forces_and_importance_functions_are_refused():
         Bias(Plane())
     with pytest.raises(ValueError, match="native needs a FastImportance, not TorchImportance; choose the force python"):
         make_bias_force("native", TorchImportance(Plane()), np.zeros((3, 3)), 4, KT)
-
-
-def test_a_custom_integrator_cannot_leave_out_walkers(imitation):
-    target, bias = lj7_bias("torch")
-    with pytest.raises(ValueError, match="torch cannot leave out walkers .*: choose the backend native, or the force python"):
-        make_dynamics(target, 2, 1, bias, lambda positions: np.arange(2), "custom_integrator")
 
 
 @pytest.mark.parametrize("make", [torch_force, python_torch_force])
