@@ -13,8 +13,10 @@ demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from not
 test: $(VENV)/installed  ## the quick tests
 	$(BIN)/python -m pytest
 
+test-torchforce: export CUDA_VISIBLE_DEVICES =
 test-torchforce: $(TORCHFORCE)/installed  ## the tests of bias forces with openmmtorch, on the CPU
 	$(TORCHFORCE)/bin/openmm-rare doctor
+	$(TORCHFORCE)/bin/python -c "from openmm_rare.bias_force import check_force as c; c('torch', 'Reference'); c('torch', 'CPU')"
 	$(TORCHFORCE)/bin/python -m pytest tests/test_torch_force.py tests/test_committor_force.py
 
 validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)

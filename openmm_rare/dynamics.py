@@ -64,7 +64,7 @@ class Bias:
     Raises
     ------
     ValueError
-        For an unknown force, or an importance function that has no gradient.
+        For an unknown force, or a bias along an importance function that has no gradient.
     """
 
     importance: ImportanceFunction
@@ -74,7 +74,7 @@ class Bias:
 
     def __post_init__(self) -> None:
         require_known(self.force)
-        if not hasattr(self.importance, "log_importance_gradient"):
+        if self.strength != 0.0 and not hasattr(self.importance, "log_importance_gradient"):
             raise ValueError(
                 f"importance is a {type(self.importance).__name__}, which has no log_importance_gradient; "
                 "a torch module gets it as openmm_rare.torch_force.TorchImportance(module)"

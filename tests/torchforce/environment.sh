@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make an environment with openmmtorch that works without a GPU: environment.sh FOLDER [PYTHON]
 #
-# openmmtorch works with the CUDA build of one version of torch only, and that needs 5 GB of NVIDIA's libraries. On a CPU it
+# openmmtorch works with the CUDA build of one version of torch only, and that needs 4 GB of NVIDIA's libraries. On a CPU it
 # calls next to none of them: here libraries stand for most of them whose functions stop the program. Needs a C compiler.
 set -euo pipefail
 folder=$1
