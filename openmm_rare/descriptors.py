@@ -131,7 +131,8 @@ class DiscGap(CoordinationMoments):
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Logarithm of the distance ``(n_walkers, 1)``."""
-        away = super().from_squared_distances(r2) - torch.tensor(self.center, dtype=r2.dtype)
+        moments = super().from_squared_distances(r2).unbind(1)
+        away = torch.stack([moment - value for moment, value in zip(moments, self.center, strict=True)], 1)
         gap = torch.linalg.vector_norm(away, dim=1, keepdim=True) - self.disc_radius
         return torch.log(gap.clamp(min=0.0) + self.offset)
 

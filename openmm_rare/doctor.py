@@ -8,15 +8,19 @@ from importlib.metadata import PackageNotFoundError, version
 import openmm
 
 from . import __version__, native
+from .bias_force import FORCES, why_not
 from .result_text import Group
 
 __all__ = ["diagnose"]
 
+_WORKS = "works"
+
 
 def diagnose() -> list[Group]:
-    """Versions, platforms of OpenMM, and the native plugin.
+    """Versions, platforms of OpenMM, the native plugin, and what can evaluate the bias.
 
-    Every platform is tried out, which takes a few seconds where a GPU compiles for the first time.
+    Every platform is tried out, and every kind of bias force on it, which takes seconds where a GPU compiles for the first
+    time, or where there is openmmtorch.
 
     Returns
     -------
@@ -24,12 +28,20 @@ def diagnose() -> list[Group]:
         As :func:`~openmm_rare.result_text.format_table` takes them.
     """
     plugin = native.plugin()
-    return [("Versions", _versions()), ("OpenMM platforms", _platforms()), ("Native plugin", _native(plugin))]
+    platforms = _platforms()
+    working = [name for name, result in platforms if result == _WORKS]
+    failures = [("not loaded", failure) for failure in openmm.Platform.getPluginLoadFailures()]
+    return [
+        ("Versions", _versions()),
+        ("OpenMM platforms", platforms + failures),
+        ("Native plugin", _native(plugin)),
+        ("Bias forces", [row for kind in FORCES for row in _force(kind, working)]),
+    ]
 
 
 def _versions() -> list[tuple[str, str]]:
     rows = [("openmm_rare", __version__), ("openmm", openmm.version.short_version)]
-    rows += [(name, _installed(name)) for name in ("torch", "numpy")]
+    rows += [(name, _installed(name)) for name in ("torch", "openmmtorch", "numpy")]
     return [*rows, ("python", f"{machine.python_version()} on {machine.platform()}")]
 
 
@@ -37,13 +49,12 @@ def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return f"missing: pip install {name}"
+        return "not installed"
 
 
 def _platforms() -> list[tuple[str, str]]:
     platforms = [openmm.Platform.getPlatform(i) for i in range(openmm.Platform.getNumPlatforms())]
-    rows = [(platform.getName(), _trial(platform)) for platform in platforms]
-    return [*rows, *(("not loaded", failure) for failure in openmm.Platform.getPluginLoadFailures())]
+    return [(platform.getName(), _trial(platform)) for platform in platforms]
 
 
 def _trial(platform: openmm.Platform) -> str:
@@ -54,7 +65,7 @@ def _trial(platform: openmm.Platform) -> str:
         openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
     except openmm.OpenMMException as error:
         return f"does not work: {error}"
-    return "works"
+    return _WORKS
 
 
 def _native(plugin: native.Plugin) -> list[tuple[str, str]]:
@@ -62,3 +73,12 @@ def _native(plugin: native.Plugin) -> list[tuple[str, str]]:
     if plugin.built_for is not None:
         rows.append(("built for OpenMM", plugin.built_for))
     return [*rows, *(("problem", sentence) for sentence in plugin.problems)]
+
+
+def _force(kind: str, platforms: list[str]) -> list[tuple[str, str]]:
+    """Where a kind of bias force works, and every reason why it does not."""
+    reasons = {platform: why_not(kind, platform) for platform in platforms}
+    rows = [(kind, "works on " + (", ".join(name for name in platforms if not reasons[name]) or "no platform"))]
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        rows.append(("problem", f"{', '.join(name for name in platforms if reasons[name] == reason)}: {reason}"))
+    return rows

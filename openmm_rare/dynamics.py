@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -12,9 +12,8 @@ import openmm
 from openmm import unit
 
 from . import native
-from .committor_force import CommittorForce, has_native_features
-from .forces import BIAS_GROUP, ImportanceFunction, Observer, PythonBias
-from .inference import FastImportance
+from .bias_force import make_bias_force, require_known, why_not
+from .forces import BIAS_GROUP, MASK_GROUP, ImportanceFunction, Observer, PythonBias, python_force
 from .integrators import (
     MAX_SHIFT,
     BiasedOverdampedLangevinIntegrator,
@@ -33,7 +32,6 @@ __all__ = [
     "Dynamics",
     "choose_backend",
     "has_forces_on_held_axes",
-    "has_native_force",
     "make_dynamics",
     "mobility",
     "native_parts",
@@ -62,11 +60,32 @@ class Bias:
         Factor on the bias, 0 to 1; with 0 the dynamics is unbiased.
     interval : int
         Steps for which a gradient of ln I is kept, at least 1; see :class:`openmm_rare.forces.PythonBias`.
+    force : str
+        What evaluates ln I: one of :data:`openmm_rare.bias_force.FORCES`, or "auto" for the fastest that fits.
+
+    Raises
+    ------
+    ValueError
+        For an unknown force, or a bias along an importance function that has no gradient.
     """
 
     importance: ImportanceFunction
     strength: float = 1.0
     interval: int = 1
+    force: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_known(self.force)
+        if self.strength != 0.0 and not hasattr(self.importance, "log_importance_gradient"):
+            raise ValueError(
+                f"importance is a {type(self.importance).__name__}, which has no log_importance_gradient; "
+                "a torch module gets it as openmm_rare.torch_force.TorchImportance(module)"
+            )
+
+    @property
+    def in_python(self) -> bool:
+        """Whether Python may evaluate ln I, as a backend without the plugin prefers."""
+        return self.force in ("auto", "python")
 
 
 class Dynamics(Protocol):
@@ -87,13 +106,6 @@ class Dynamics(Protocol):
 
     def log_weights(self, context: openmm.Context) -> np.ndarray:
         """ln w of every walker since the last restart, shape (n_walkers,)."""
-
-
-def _python_force(function: Callable[[openmm.State], tuple[float, np.ndarray]], group: int) -> openmm.PythonForce:
-    """A force from a function, by way of a lambda: of what can be pickled OpenMM keeps a pickled copy, and never frees it."""
-    force = openmm.PythonForce(lambda state: function(state))
-    force.setForceGroup(group)
-    return force
 
 
 def has_forces_on_held_axes(target: RareEventSystem) -> bool:
@@ -121,7 +133,7 @@ class UnbiasedDynamics:
         self.integrator = OverdampedLangevinIntegrator(*dynamics)
         self.integrator.setRandomNumberSeed(seed)
         look = PythonBias(None, target.kt, n_walkers, observer)
-        self.forces = () if observer is None else (_python_force(look, 0),)
+        self.forces = () if observer is None else (python_force(look, 0),)
         self._n_walkers = n_walkers
 
     def restart(self, context: openmm.Context) -> None:
@@ -157,7 +169,7 @@ class HostNoiseDynamics:
     ) -> None:
         self.integrator = openmm.VerletIntegrator(np.sqrt(target.timestep / target.friction))
         self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
-        self.forces = (_python_force(self._kick, BIAS_GROUP),)
+        self.forces = (python_force(self._kick, BIAS_GROUP),)
         # axes first: what is done to one axis of all particles is then done to contiguous memory
         self._shape = (target.num_dimensions, n_walkers, target.system.getNumParticles())
         step = np.broadcast_to(mobility(target).T[: self._shape[0], None], self._shape)
@@ -218,22 +230,40 @@ class HostNoiseDynamics:
 class CustomIntegratorDynamics:
     """The bias is a force, and :class:`~openmm_rare.integrators.BiasedOverdampedLangevinIntegrator` does the rest.
 
-    The parameters are those of :class:`HostNoiseDynamics`.
+    The parameters are those of :class:`HostNoiseDynamics`. A bias force other than Python's is evaluated at every step.
     """
 
     def __init__(
         self, target: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
     ) -> None:
-        dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
-        self.integrator = BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=BIAS_GROUP, strength=bias.strength)
+        self._n_walkers, self._observer, self._python_bias = n_walkers, observer, None
+        masked = observer is not None and not bias.in_python
+        if bias.in_python:
+            self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
+            self.forces = (python_force(self._python_bias, BIAS_GROUP),)
+        else:
+            self.forces = (make_bias_force(bias.force, bias.importance, target.positions, n_walkers, target.kt),)
+        if masked:
+            self.forces += (python_force(self._mask, MASK_GROUP),)
+        self.integrator = BiasedOverdampedLangevinIntegrator(
+            *(target.temperature, target.friction, target.timestep, target.num_dimensions),
+            bias_group=BIAS_GROUP,
+            strength=bias.strength,
+            mask_group=MASK_GROUP if masked else None,
+        )
         self.integrator.setRandomNumberSeed(seed)
-        self._python_bias = PythonBias(bias.importance, target.kt, n_walkers, observer, bias.interval)
-        self.forces = (_python_force(self._python_bias, BIAS_GROUP),)
-        self._n_walkers = n_walkers
+
+    def _mask(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        """Show the walkers to the observer; ones for those that it wants biased."""
+        walkers = state.getPositions(asNumpy=True)._value.reshape(self._n_walkers, -1, 3)
+        mask = np.zeros_like(walkers)
+        mask[self._observer(walkers)] = 1.0
+        return 0.0, mask.reshape(-1, 3)
 
     def restart(self, context: openmm.Context) -> None:
         """As :meth:`Dynamics.restart`."""
-        self._python_bias.refresh()
+        if self._python_bias is not None:
+            self._python_bias.refresh()
         context.setVelocities(np.zeros((context.getSystem().getNumParticles(), 3)))
 
     def log_weights(self, context: openmm.Context) -> np.ndarray:
@@ -253,7 +283,7 @@ class NativeDynamics:
         self.integrator, self.forces = native_parts(target, n_walkers, seed, bias)
         self._n_walkers, self._observer, self._biased = n_walkers, observer, bias is not None
         if observer is not None:
-            self.forces += (_python_force(self._look, 0),)
+            self.forces += (python_force(self._look, 0),)
 
     def _look(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Show the walkers to the observer, and hold those that are to be biased no more."""
@@ -277,11 +307,6 @@ class NativeDynamics:
         return self.integrator.log_weights()
 
 
-def has_native_force(importance: ImportanceFunction) -> bool:
-    """Whether the plugin can evaluate an importance function."""
-    return isinstance(importance, FastImportance) and has_native_features(importance)
-
-
 def native_parts(
     target: RareEventSystem, n_walkers: int, seed: int, bias: Bias | None, states: States | None = None
 ) -> tuple[NativeOverdampedLangevinIntegrator, tuple[openmm.Force, ...]]:
@@ -292,16 +317,13 @@ def native_parts(
     if bias is None:
         return NativeOverdampedLangevinIntegrator(*dynamics, **options), ()
     options |= {"bias_group": BIAS_GROUP, "strength": bias.strength, "bias_interval": bias.interval}
-    if has_native_force(bias.importance):
-        force = CommittorForce(bias.importance, n_walkers, -2.0 * target.kt)
-        force.setForceGroup(BIAS_GROUP)
-    else:
-        force = _python_force(PythonBias(bias.importance, target.kt, n_walkers), BIAS_GROUP)
+    force = make_bias_force(bias.force, bias.importance, target.positions, n_walkers, target.kt)
     return NativeOverdampedLangevinIntegrator(*dynamics, **options), (force,)
 
 
 BACKENDS: tuple[str, ...] = ("native", "python", "custom_integrator")
-"""Ways to move walkers, fastest first; "python" is "custom_integrator" where :func:`has_forces_on_held_axes`."""
+"""Ways to move walkers, fastest first; "python" is "custom_integrator" where :func:`has_forces_on_held_axes`, or where the
+bias force is not Python's."""
 
 
 def choose_backend(backend: str, platform: str) -> str:
@@ -329,7 +351,7 @@ def native_problem(platform: str) -> str | None:
     plugin = native.plugin()
     if platform not in plugin.platforms:
         return " ".join(plugin.problems) or f"the plugin serves {', '.join(plugin.platforms)} only."
-    return _trial_step(platform)
+    return _trial_step(platform) or why_not("native", platform) or None
 
 
 @cache
@@ -378,6 +400,6 @@ def make_dynamics(
     if bias is None:
         return UnbiasedDynamics(target, n_walkers, seed, observer)
     kind = CustomIntegratorDynamics
-    if backend == "python" and not has_forces_on_held_axes(target):
+    if backend == "python" and bias.in_python and not has_forces_on_held_axes(target):
         kind = HostNoiseDynamics
     return kind(target, n_walkers, seed, bias, observer)

@@ -8,10 +8,13 @@ from typing import Protocol
 import numpy as np
 import openmm
 
-__all__ = ["BIAS_GROUP", "ImportanceFunction", "Observer", "PythonBias"]
+__all__ = ["BIAS_GROUP", "MASK_GROUP", "ImportanceFunction", "Observer", "PythonBias", "python_force"]
 
 BIAS_GROUP = 1
 """Force group of the bias; the physical forces are group 0."""
+
+MASK_GROUP = 2
+"""Force group of the ones and zeros that switch the bias on and off, where it cannot do that itself."""
 
 Observer = Callable[[np.ndarray], np.ndarray]
 
@@ -125,3 +128,10 @@ class PythonBias:
     def __getstate__(self) -> dict:
         # the observer belongs to a running simulation and does not travel with a serialized System
         return {**self.__dict__, "observer": None, "_age": 0, "_biased": self._everyone[:0]}
+
+
+def python_force(function: Callable[[openmm.State], tuple[float, np.ndarray]], group: int) -> openmm.PythonForce:
+    """A force from a function, by way of a lambda: of what can be pickled OpenMM keeps a pickled copy, and never frees it."""
+    force = openmm.PythonForce(lambda state: function(state))
+    force.setForceGroup(group)
+    return force

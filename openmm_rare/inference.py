@@ -262,19 +262,26 @@ class FastImportance:
     """
 
     def __init__(self, model: CommittorModel, num_dimensions: int = 3) -> None:
-        self.descriptor, self.num_dimensions = model.copy().descriptor, num_dimensions
-        self.features = _features(self.descriptor, num_dimensions)
+        frozen = model.copy()
+        self.descriptor, self.num_dimensions = frozen.descriptor, num_dimensions
+        self.features, self.model = _features(self.descriptor, num_dimensions), frozen
         self.in_logit = list(self.descriptor.in_logit)
         self.take_weights(model)
 
     def take_weights(self, model: CommittorModel) -> None:
         """Go on with the present weights of a model of the same descriptor."""
-        linear = [layer for layer in model.network if isinstance(layer, torch.nn.Linear)]
+        self.model.load_state_dict(model.state_dict())
+        linear = [layer for layer in self.model.network if isinstance(layer, torch.nn.Linear)]
         self.weights = [layer.weight.detach().clone() for layer in linear]
         self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]
         # the scaling of the features is folded into the first layer
         self.weights[0] /= model.feature_scale
         self.biases[0] -= self.weights[0] @ model.feature_mean[:, None]
+
+    @property
+    def features_dimensions(self) -> int:
+        """Only so many first coordinates of every atom enter the features."""
+        return self.num_dimensions if isinstance(self.features, _PairFeatures) else 3
 
     def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""

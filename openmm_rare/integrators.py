@@ -102,6 +102,8 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
     max_shift : float
         Largest shift of the noise per degree of freedom, in standard deviations, positive (default 0.5). It costs
         efficiency, never correctness.
+    mask_group : int, optional
+        Another group, whose forces are 1 where the bias shifts the noise and 0 where it does not.
 
     Raises
     ------
@@ -118,6 +120,7 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         bias_group: int = 1,
         strength: float = 1.0,
         max_shift: float = MAX_SHIFT,
+        mask_group: int | None = None,
     ) -> None:
         super().__init__(_positive(timestep, unit.picosecond, "timestep"))
         active = _add_dynamics(self, temperature, friction, num_dimensions)
@@ -126,6 +129,8 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
             raise ValueError(f"strength = {strength} is negative; allowed: 0 (no bias) or more, usually at most 1")
         if bias_group not in range(1, 32):
             raise ValueError(f"bias_group = {bias_group!r}; allowed: 1 to 31, because group 0 holds the physical forces")
+        if mask_group is not None and (mask_group not in range(1, 32) or mask_group == bias_group):
+            raise ValueError(f"mask_group = {mask_group!r}; allowed: 1 to 31, but not {bias_group}, which holds the bias")
         self.addGlobalVariable("strength", strength)
         self.addGlobalVariable("max_shift", _positive(max_shift, unit.dimensionless, "max_shift"))
         self.addPerDofVariable("y", 0.0)  # u + xi
@@ -133,6 +138,10 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         # A pass may use one force group only, and each pass costs a random number per degree of freedom: three passes are
         # the minimum. The first two find the same f, evaluated once, since x moves last. -u*xi - u^2/2 = -u*(y - u/2).
         shift = _SHIFT.format(group=bias_group)
+        if mask_group is not None:
+            self.addPerDofVariable("mask", 1.0)
+            self.addComputePerDof("mask", f"f{mask_group}")
+            shift = f"mask*{shift}"
         self.addComputePerDof("y", f"u+gaussian;u={shift}")
         self.addComputePerDof("v", f"v-{active}u*(y-0.5*u);u={shift}")
         self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*y)")

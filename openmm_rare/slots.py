@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import openmm
 
-from .dynamics import Bias, choose_backend, has_native_force, make_dynamics, native_parts
+from .bias_force import check_force, is_compiled
+from .dynamics import Bias, choose_backend, make_dynamics, native_parts
 from .forces import Observer
 from .integrators import check_system
 from .native_integrator import IDLE, has_native_states
@@ -98,6 +99,7 @@ class SlotContext:
     ) -> None:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         backend = choose_backend(backend, platform)
+        check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system)
         system = replicate(target.system, n_slots)
         self._watch = None if observer is None else _Watch(observer)
@@ -240,6 +242,7 @@ class _NativeContext:
     """Slots that the native integrator moves, and looks up in A and B, without Python in a step."""
 
     def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
+        check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system)
         system = replicate(target.system, n_slots)
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
@@ -307,7 +310,7 @@ class WatchedSlots(_NativeContext):
 
 def run_without_python(target: RareEventSystem, platform: str, bias: Bias | None, backend: str) -> bool:
     """Whether several :class:`AbsorbingSlots` can run in threads on the processor: compiled code does all of a step."""
-    compiled = bias is None or has_native_force(bias.importance)
+    compiled = bias is None or is_compiled(bias.force, bias.importance)
     return backend == "native" and platform in ("Reference", "CPU") and compiled and has_native_states(target.states)
 
 

@@ -225,6 +225,21 @@ def test_log_weight_is_exactly_zero_without_bias_force(platform, make_context):
     assert (velocities_of(context) == 0).all()
 
 
+def test_a_mask_switches_the_bias_of_single_particles(platform, make_context):
+    system = system_of(4, potential="50*x^2", bias="-20*x")
+    mask = openmm.CustomExternalForce("-on*(x+y+z)")
+    mask.addPerParticleParameter("on")
+    mask.setForceGroup(4)
+    for particle, on in enumerate((1.0, 0.0, 1.0, 0.0)):
+        mask.addParticle(particle, [on])
+    system.addForce(mask)
+    integrator = seeded(BiasedOverdampedLangevinIntegrator(TEMPERATURE, FRICTION, TIMESTEP, mask_group=4))
+    context = make_context(system, integrator, platform, np.zeros((4, 3)))
+    integrator.step(50)
+    assert (log_weights(context, 4) == 0).tolist() == [False, True, False, True]
+    assert (positions_of(context) != 0).all()
+
+
 def test_log_weights_refuses_wrong_numbers_and_nan(platform, make_context):
     system = system_of(6)
     bias = openmm.PythonForce(Recorder("f1", [], np.nan))
@@ -363,7 +378,16 @@ def test_bad_arguments_are_named(kind, name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("bias_group", 0), ("bias_group", 32), ("strength", -0.1), ("strength", np.inf), ("max_shift", 0), ("max_shift", np.nan)],
+    [
+        ("bias_group", 0),
+        ("bias_group", 32),
+        ("strength", -0.1),
+        ("strength", np.inf),
+        ("max_shift", 0),
+        ("max_shift", np.nan),
+        ("mask_group", 1),
+        ("mask_group", 0),
+    ],
 )
 def test_bad_bias_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name} = "):
