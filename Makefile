@@ -4,13 +4,21 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test validate lint clean
+.PHONY: demo test test-cuda-build validate lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
 
 test: $(VENV)/installed  ## the quick tests
 	$(BIN)/python -m pytest
+
+test-cuda-build: $(VENV)/cuda  ## without a GPU: the kernels compile for CUDA, and the CUDA library of the plugin loads
+	$(BIN)/python examples/validation/cuda_build.py $<
+
+$(VENV)/cuda: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ nvidia-cuda-nvrtc \
+		OpenMM-CUDA-13==$$($(BIN)/python -c "import openmm; print(openmm.version.short_version)")
+	touch $@
 
 validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)
 	$(BIN)/python -m pytest -m slow
