@@ -110,6 +110,11 @@ def compile_all(nvrtc: ctypes.CDLL, platform: Path, architectures: list[str]) ->
     return failures
 
 
+def output(*command: str | Path) -> str:
+    """What a command prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def imitate(library: str, functions: list[tuple[str, str]], folder: Path) -> None:
     """Make a library of functions, given by name and version, all of which return 0."""
     source, versions = folder / f"{library}.c", folder / f"{library}.map"
@@ -123,11 +128,11 @@ def imitate(library: str, functions: list[tuple[str, str]], folder: Path) -> Non
 
 def load(nvrtc: Path, platform: Path) -> int:
     """Load the platform and then the plugin in a process of their own, and return its exit status."""
-    needed = subprocess.run(["readelf", "-d", platform], check=True, capture_output=True, text=True).stdout
-    symbols = subprocess.run(["nm", "-D", "--undefined-only", platform], check=True, capture_output=True, text=True).stdout
+    needed, symbols = output("readelf", "-d", platform), output("nm", "-D", "--undefined-only", platform)
     with tempfile.TemporaryDirectory() as folder:
-        for library, pattern in ((r"libcuda\.so[.\d]*", r" (cu(?!fft)\w+)@?@?(\S*)"), (r"libcufft\.so[.\d]*", r" (cufft\w+)@?@?(\S*)")):
-            imitate(re.search(library, needed).group(), re.findall(pattern, symbols), Path(folder))
+        for library, prefix in (("libcuda", "cu(?!fft)"), ("libcufft", "cufft")):
+            name = re.search(rf"{library}\.so[.\d]*", needed).group()
+            imitate(name, re.findall(rf" ({prefix}\w+)@?@?(\S*)", symbols), Path(folder))
         environment = {**os.environ, "LD_LIBRARY_PATH": f"{folder}:{nvrtc.parent}", "LD_BIND_NOW": "1"}
         return subprocess.run([sys.executable, "-c", LOAD, platform], env=environment).returncode
 
