@@ -195,7 +195,7 @@ def test_other_activations(name, activation, native_platform):
     assert min(differences(result, *exact(model, positions, num_dimensions))) > 1e-3  # negative control: SiLU
 
 
-@pytest.mark.parametrize("hidden", [(), (1,), (5, 33), (16, 3, 70, 9)], ids=str)
+@pytest.mark.parametrize("hidden", [(), (1,), (5, 33), (16, 3, 70, 9), (1100,)], ids=str)
 def test_networks_of_other_shapes(hidden, native_platform):
     model, positions, num_dimensions = case("lj7", hidden)
     force = CommittorForce(FastImportance(model, num_dimensions), N, SCALE)

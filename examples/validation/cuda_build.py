@@ -39,8 +39,8 @@ PROGRAMS = {
                 **{"NUM_PARTS": 3, "NUM_RADII": 1, "NUM_FEATURES": 45, "NUM_IN_LOGIT": 1, "HAS_DISTANCES": 1, "HAS_PAIRS": 1},
                 **{"UNIT": "(float) 0.5f", "MIXED_UNIT": "0.5f"},
                 **{"DISTANCES": 0, "COORDINATION": 1, "COORDINATION_MOMENTS": 2, "DISC_GAP": 3, "COORDINATES": 4},
-                **{"NUM_LAYERS": 3, "NUM_NEURONS": 193, "WIDEST": 64, "TILE": 8, "BLOCK": 64},
-                **{"SILU": 0, "TANH": 1, "ACTIVATION": activation},
+                **{"NUM_LAYERS": 3, "NUM_NEURONS": 193, "WIDEST": 64, "QUADS": 2, "BLOCK": 64},
+                **{"SILU": 0, "TANH": 1, "ACTIVATION": activation, "VALUES_ARE_LOCAL": int(activation != 2)},
                 **{f"ROW_{name}": 64 * index for index, name in enumerate(_ROWS)},
             },
         )

@@ -12,7 +12,7 @@ using namespace std;
 
 typedef CommittorForce::Feature Feature;
 
-/** Bytes of shared memory that every device has for a block of threads. */
+/** Bytes of shared memory that every device has for a block of threads; what needs more goes into global memory. */
 static const int SharedMemory = 32768;
 
 static bool hasRadius(const Feature& feature) {
@@ -124,25 +124,23 @@ void CommonCalcCommittorForceKernel::addNetwork(const CommittorForce& force, map
         numNeurons += all[i];
         numWeights += all[i-1]*all[i];
     }
-    // without barriers on a CPU, where the walkers of a tile go into the lanes of its vectors
+    // a CPU does without barriers, and fills the lanes of its vectors with walkers
     blockSize = cc.getIsCPU() ? 1 : 64;
-    tile = cc.getIsCPU() ? 16 : 8;
-    while (tile > 1 && 2*widest*tile*(int) sizeof(float) > SharedMemory)
-        tile /= 2;
-    if (2*widest*(int) sizeof(float) > SharedMemory)
-        throw OpenMMException("CommittorForce: on this platform layers are at most "+to_string(SharedMemory/2/sizeof(float))
-                              +" wide, not "+to_string(widest));
-    numBlocks = min((numWalkers+tile-1)/tile, cc.getNumThreadBlocks());
+    const int numQuads = cc.getIsCPU() ? 4 : 2, bytes = 2*widest*numQuads*sizeof(mm_float4);
+    const bool isLocal = bytes <= SharedMemory;
+    numBlocks = min((numWalkers+4*numQuads-1)/(4*numQuads), cc.getNumThreadBlocks());
     put(cc, widths, all, "widths");
     weights.initialize<float>(cc, numWeights, "weights");
     transposed.initialize<float>(cc, numWeights, "transposed");
     biases.initialize<float>(cc, numNeurons, "biases");
-    slopes.initialize<float>(cc, (size_t) numNeurons*tile*numBlocks, "slopes");
+    slopes.initialize<mm_float4>(cc, (size_t) numNeurons*numQuads*numBlocks, "slopes");
+    values.initialize<mm_float4>(cc, isLocal ? 1 : (size_t) 2*widest*numQuads*numBlocks, "values");
     copyParametersToContext(*cc.getContextImpl(), force);
     defines["NUM_LAYERS"] = cc.intToString(all.size()-2);
     defines["NUM_NEURONS"] = cc.intToString(numNeurons);
     defines["WIDEST"] = cc.intToString(widest);
-    defines["TILE"] = cc.intToString(tile);
+    defines["QUADS"] = cc.intToString(numQuads);
+    defines["VALUES_ARE_LOCAL"] = cc.intToString(isLocal);
     defines["BLOCK"] = cc.intToString(blockSize);
     defines["ACTIVATION"] = cc.intToString(force.getActivation());
     defines["SILU"] = cc.intToString(CommittorForce::SiLU);
@@ -164,7 +162,7 @@ void CommonCalcCommittorForceKernel::createKernels(const CommittorForce& force, 
     ArrayInterface &posq = cc.getPosq(), &places = order.getPlaces();
     ArrayInterface& corrections = cc.getUseMixedPrecision() ? cc.getPosqCorrection() : posq;
     featureKernel = create("computeFeatures", 0, {&posq, &corrections, &places, &parts, &numbers, &columns, &work, &sorted});
-    networkKernel = create("evaluateNetwork", 1, {&widths, &weights, &transposed, &biases, &slopes, &work});
+    networkKernel = create("evaluateNetwork", 1, {&widths, &weights, &transposed, &biases, &slopes, &values, &work});
     logitKernel = create("finishLogits", 3, {&parts, &numbers, &inLogit, &work, &sorted, &cc.getEnergyBuffer()});
     forceKernel = create("addForces", 2, {&places, &parts, &numbers, &columns, &work, &cc.getLongForceBuffer()});
     forceKernel->setArg(1, cc.getPaddedNumAtoms());

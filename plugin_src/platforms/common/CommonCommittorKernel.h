@@ -24,8 +24,8 @@ private:
     void createKernels(const CommittorForce& force, const std::map<std::string, std::string>& defines);
     OpenMM::ComputeContext& cc;
     AtomOrder order;
-    int numWalkers, numParticles, numRadii, numFeatures, numSorted, blockSize, tile, numBlocks;
-    OpenMM::ComputeArray parts, numbers, columns, inLogit, widths, weights, transposed, biases, slopes, work, sorted;
+    int numWalkers, numParticles, numRadii, numFeatures, numSorted, blockSize, numBlocks;
+    OpenMM::ComputeArray parts, numbers, columns, inLogit, widths, weights, transposed, biases, slopes, values, work, sorted;
     OpenMM::ComputeKernel featureKernel, networkKernel, logitKernel, forceKernel;
 };
 

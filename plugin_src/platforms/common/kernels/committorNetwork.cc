@@ -1,9 +1,14 @@
 /**
- * The network of a CommittorForce and its gradient.  A block of threads takes TILE walkers at a time: a thread holds one neuron
- * of each layer for all of them, so that every weight that is read serves TILE multiplications.
+ * The network of a CommittorForce and its gradient.  A block of threads takes 4*QUADS walkers at a time: a thread holds one
+ * neuron of each layer for all of them, so that every weight that is read serves as many multiplications.
  */
+#if VALUES_ARE_LOCAL
+    #define VALUES LOCAL_ARG
+#else
+    #define VALUES GLOBAL
+#endif
 
-DEVICE void activate(float sum, float* value, float* slope) {
+DEVICE void activateOne(float sum, float* value, float* slope) {
 #if ACTIVATION == SILU
     const float s = 1/(1+exp(-sum));
     *value = sum*s;
@@ -19,43 +24,73 @@ DEVICE void activate(float sum, float* value, float* slope) {
 #endif
 }
 
-/** Sums of products of one column of weights with the values of all walkers of the tile, which begin at `in`. */
-DEVICE void addProducts(GLOBAL const float* RESTRICT weights, int stride, int count, LOCAL_ARG const float* values, float* sums) {
+DEVICE void activate(float4 sum, float4* value, float4* slope) {
+    float v[4], s[4];
+    activateOne(sum.x, &v[0], &s[0]);
+    activateOne(sum.y, &v[1], &s[1]);
+    activateOne(sum.z, &v[2], &s[2]);
+    activateOne(sum.w, &v[3], &s[3]);
+    *value = make_float4(v[0], v[1], v[2], v[3]);
+    *slope = make_float4(s[0], s[1], s[2], s[3]);
+}
+
+/** Add the products of one column of weights with values to sums. */
+DEVICE void addProducts(GLOBAL const float* RESTRICT weights, int stride, int count, VALUES const float4* values, float4* sums) {
     for (int k = 0; k < count; k++) {
         const float weight = weights[k*stride];
-        for (int t = 0; t < TILE; t++)
-            sums[t] += weight*values[k*TILE+t];
+        for (int q = 0; q < QUADS; q++) {
+            const float4 value = values[k*QUADS+q];
+            sums[q].x += weight*value.x;
+            sums[q].y += weight*value.y;
+            sums[q].z += weight*value.z;
+            sums[q].w += weight*value.w;
+        }
     }
 }
 
+/** Four neighboring numbers of a row of the work space; behind the last walker the last number again. */
+DEVICE float4 loadQuad(GLOBAL const float* RESTRICT row, int first, int numWalkers) {
+    const int last = numWalkers-1;
+    return make_float4(row[min(first, last)], row[min(first+1, last)], row[min(first+2, last)], row[min(first+3, last)]);
+}
+
+DEVICE void storeQuad(GLOBAL float* RESTRICT row, int first, int numWalkers, float4 value) {
+    const float components[4] = {value.x, value.y, value.z, value.w};
+    for (int k = 0; k < 4 && first+k < numWalkers; k++)
+        row[first+k] = components[k];
+}
+
 /**
- * Weights are by layer, input and output; transposed ones by layer, output and input.  The derivatives of the activations of a
- * tile are kept by block: widths without the first and the last add up to NUM_NEURONS.
+ * Weights are by layer, input and output; transposed ones by layer, output and input.  Each block has its own place for the
+ * derivatives of activations, and for values that are not local.
  */
 KERNEL void evaluateNetwork(int numWalkers, int includeForces, GLOBAL const int* RESTRICT widths,
         GLOBAL const float* RESTRICT weights, GLOBAL const float* RESTRICT transposed, GLOBAL const float* RESTRICT biases,
-        GLOBAL float* RESTRICT allSlopes, GLOBAL float* RESTRICT work) {
-    LOCAL float values[2*WIDEST*TILE];
-    GLOBAL float* slopes = allSlopes+GROUP_ID*NUM_NEURONS*TILE;
-    for (int first = GROUP_ID*TILE; first < numWalkers; first += NUM_GROUPS*TILE) {
-        for (int k = LOCAL_ID; k < NUM_FEATURES*TILE; k += BLOCK) {
-            const int walker = first+k%TILE;
-            values[k] = work[(mm_long) (ROW_FEATURES+k/TILE)*numWalkers+(walker < numWalkers ? walker : numWalkers-1)];
-        }
+        GLOBAL float4* RESTRICT allSlopes, GLOBAL float4* RESTRICT allValues, GLOBAL float* RESTRICT work) {
+#if VALUES_ARE_LOCAL
+    LOCAL float4 values[2*WIDEST*QUADS];
+#else
+    GLOBAL float4* values = allValues+GROUP_ID*2*WIDEST*QUADS;
+#endif
+    GLOBAL float4* slopes = allSlopes+GROUP_ID*NUM_NEURONS*QUADS;
+    for (int first = 4*GROUP_ID*QUADS; first < numWalkers; first += 4*NUM_GROUPS*QUADS) {
+        for (int k = LOCAL_ID; k < NUM_FEATURES*QUADS; k += BLOCK)
+            values[k] = loadQuad(work+(mm_long) (ROW_FEATURES+k/QUADS)*numWalkers, first+4*(k%QUADS), numWalkers);
         SYNC_THREADS
         int in = 0, weight = 0, neuron = 0;
         for (int layer = 0; layer < NUM_LAYERS; layer++) {
-            const int numIn = widths[layer], numOut = widths[layer+1], out = WIDEST*TILE-in;
+            const int numIn = widths[layer], numOut = widths[layer+1], out = WIDEST*QUADS-in;
             for (int i = LOCAL_ID; i < numOut; i += BLOCK) {
-                float sums[TILE];
-                for (int t = 0; t < TILE; t++)
-                    sums[t] = biases[neuron+i];
+                const float bias = biases[neuron+i];
+                float4 sums[QUADS];
+                for (int q = 0; q < QUADS; q++)
+                    sums[q] = make_float4(bias, bias, bias, bias);
                 addProducts(weights+weight+i, numOut, numIn, values+in, sums);
-                for (int t = 0; t < TILE; t++) {
-                    float value, slope;
-                    activate(sums[t], &value, &slope);
-                    values[out+i*TILE+t] = value;
-                    slopes[(neuron+i)*TILE+t] = slope;
+                for (int q = 0; q < QUADS; q++) {
+                    float4 value, slope;
+                    activate(sums[q], &value, &slope);
+                    values[out+i*QUADS+q] = value;
+                    slopes[(neuron+i)*QUADS+q] = slope;
                 }
             }
             SYNC_THREADS
@@ -64,39 +99,45 @@ KERNEL void evaluateNetwork(int numWalkers, int includeForces, GLOBAL const int*
             in = out;
         }
         const int last = widths[NUM_LAYERS];
-        for (int t = LOCAL_ID; t < TILE && first+t < numWalkers; t += BLOCK) {
-            float logit = biases[neuron];
-            for (int k = 0; k < last; k++)
-                logit += weights[weight+k]*values[in+k*TILE+t];
-            work[(mm_long) ROW_LOGIT*numWalkers+first+t] = logit;
+        for (int q = LOCAL_ID; q < QUADS; q += BLOCK) {
+            float4 logit = make_float4(biases[neuron], biases[neuron], biases[neuron], biases[neuron]);
+            for (int k = 0; k < last; k++) {
+                const float4 value = values[in+k*QUADS+q];
+                logit.x += weights[weight+k]*value.x;
+                logit.y += weights[weight+k]*value.y;
+                logit.z += weights[weight+k]*value.z;
+                logit.w += weights[weight+k]*value.w;
+            }
+            storeQuad(work+(mm_long) ROW_LOGIT*numWalkers, first+4*q, numWalkers, logit);
         }
         SYNC_THREADS
         if (includeForces) {
             for (int k = LOCAL_ID; k < last; k += BLOCK)
-                for (int t = 0; t < TILE; t++)
-                    values[in+k*TILE+t] = weights[weight+k];
+                for (int q = 0; q < QUADS; q++)
+                    values[in+k*QUADS+q] = make_float4(weights[weight+k], weights[weight+k], weights[weight+k], weights[weight+k]);
             for (int layer = NUM_LAYERS-1; layer >= 0; layer--) {
-                const int numIn = widths[layer], numOut = widths[layer+1], out = WIDEST*TILE-in;
+                const int numIn = widths[layer], numOut = widths[layer+1], out = WIDEST*QUADS-in;
                 weight -= numIn*numOut;
                 neuron -= numOut;
-                for (int i = LOCAL_ID; i < numOut; i += BLOCK) // a thread wrote both factors itself
-                    for (int t = 0; t < TILE; t++)
-                        values[in+i*TILE+t] *= slopes[(neuron+i)*TILE+t];
+                for (int i = LOCAL_ID; i < numOut; i += BLOCK) // both factors were written by this thread
+                    for (int q = 0; q < QUADS; q++) {
+                        const float4 slope = slopes[(neuron+i)*QUADS+q], value = values[in+i*QUADS+q];
+                        values[in+i*QUADS+q] = make_float4(value.x*slope.x, value.y*slope.y, value.z*slope.z, value.w*slope.w);
+                    }
                 SYNC_THREADS
                 for (int i = LOCAL_ID; i < numIn; i += BLOCK) {
-                    float sums[TILE];
-                    for (int t = 0; t < TILE; t++)
-                        sums[t] = 0;
+                    float4 sums[QUADS];
+                    for (int q = 0; q < QUADS; q++)
+                        sums[q] = make_float4(0, 0, 0, 0);
                     addProducts(transposed+weight+i, numIn, numOut, values+in, sums);
-                    for (int t = 0; t < TILE; t++)
-                        values[out+i*TILE+t] = sums[t];
+                    for (int q = 0; q < QUADS; q++)
+                        values[out+i*QUADS+q] = sums[q];
                 }
                 in = out;
             }
             SYNC_THREADS
-            for (int k = LOCAL_ID; k < NUM_FEATURES*TILE; k += BLOCK)
-                if (first+k%TILE < numWalkers)
-                    work[(mm_long) (ROW_GRADIENTS+k/TILE)*numWalkers+first+k%TILE] = values[in+k];
+            for (int k = LOCAL_ID; k < NUM_FEATURES*QUADS; k += BLOCK)
+                storeQuad(work+(mm_long) (ROW_GRADIENTS+k/QUADS)*numWalkers, first+4*(k%QUADS), numWalkers, values[in+k]);
             SYNC_THREADS
         }
     }
