@@ -19,6 +19,9 @@ static bool hasRadius(const Feature& feature) {
     return feature.kind == Feature::Coordination || feature.kind == Feature::CoordinationMoments || feature.kind == Feature::DiscGap;
 }
 
+/** Walkers whose numbers are neighbors: as many as threads read at once. */
+static const int Lanes = 32;
+
 /** Make an array of what a vector holds, or of one element if that is nothing. */
 template <class T> static void put(ComputeContext& cc, ComputeArray& array, vector<T> values, const string& name) {
     values.resize(max<size_t>(values.size(), 1));
@@ -88,7 +91,7 @@ void CommonCalcCommittorForceKernel::addFeatures(const CommittorForce& force, ma
     defines["COORDINATES"] = cc.intToString(Feature::Coordinates);
 }
 
-/** The rows of the work space, each of which has one number for every walker. */
+/** The rows of the work space of every group of walkers, each with one number for each of them. */
 void CommonCalcCommittorForceKernel::addRows(const CommittorForce& force, map<string, string>& defines) {
     auto& features = force.getFeatures();
     const bool hasDistances = any_of(features.begin(), features.end(), [](const Feature& feature) {
@@ -112,8 +115,13 @@ void CommonCalcCommittorForceKernel::addRows(const CommittorForce& force, map<st
     add("ROW_LAST_SUM", 0);
     defines["HAS_DISTANCES"] = cc.intToString(hasDistances);
     defines["HAS_PAIRS"] = cc.intToString(hasDistances || numRadii > 0);
-    work.initialize<float>(cc, (size_t) numRows*numWalkers, "work");
-    sorted.initialize<int>(cc, (size_t) max(numSorted, 1)*numWalkers, "sorted");
+    const size_t numPadded = (numWalkers+Lanes-1)/Lanes*Lanes;
+    work.initialize<float>(cc, numRows*numPadded, "work");
+    sorted.initialize<int>(cc, max(numSorted, 1)*numPadded, "sorted");
+    cc.clearBuffer(work);
+    defines["LANES"] = cc.intToString(Lanes);
+    defines["NUM_ROWS"] = cc.intToString(numRows);
+    defines["NUM_SORTED"] = cc.intToString(numSorted);
 }
 
 void CommonCalcCommittorForceKernel::addNetwork(const CommittorForce& force, map<string, string>& defines) {

@@ -1,10 +1,10 @@
 /**
- * Features of walkers, and from gradients with respect to features the forces.  The work space consists of rows with one number
- * for every walker; CommonCommittorKernel.cpp says which they are.  Coordination numbers are sums of 1/(1+steepness r^8), with
- * distances in a unit that keeps eighth powers far from the limits of float.
+ * Features of walkers, and from gradients with respect to features the forces.  The work space has, for every group of LANES
+ * walkers, rows with one number for each; CommonCommittorKernel.cpp says which they are.  Coordination numbers are sums of
+ * 1/(1+steepness r^8), with distances in a unit that keeps eighth powers far from the limits of float.
  */
-#define ROW(row) work[(mm_long) (row)*numWalkers+walker]
-#define ORDER(row) order[(mm_long) (row)*numWalkers+walker]
+#define ROW(row) work[((mm_long) (walker/LANES)*NUM_ROWS+(row))*LANES+walker%LANES]
+#define ORDER(row) order[((mm_long) (walker/LANES)*NUM_SORTED+(row))*LANES+walker%LANES]
 
 /** What a part of the features is: a row of the table of parts. */
 #define PART_KIND part[0]
@@ -22,7 +22,7 @@ DEVICE float componentOf(mixed4 vector, int axis) {
     return (float) (axis == 0 ? vector.x : (axis == 1 ? vector.y : vector.z));
 }
 
-DEVICE float squaredDistance(GLOBAL const float* RESTRICT work, int numWalkers, int walker, int i, int j) {
+DEVICE float squaredDistance(GLOBAL const float* RESTRICT work, int walker, int i, int j) {
     float sum = 0;
     for (int axis = 0; axis < NUM_DIMENSIONS; axis++) {
         const float delta = ROW(ROW_POSITIONS+i*NUM_DIMENSIONS+axis)-ROW(ROW_POSITIONS+j*NUM_DIMENSIONS+axis);
@@ -37,7 +37,7 @@ DEVICE float coordinationTerm(float square, float steepness) {
 }
 
 /** Positions relative to the first particle, in single precision only after the difference. */
-DEVICE void loadWalker(GLOBAL float* RESTRICT work, int numWalkers, int walker, GLOBAL const int* RESTRICT places,
+DEVICE void loadWalker(GLOBAL float* RESTRICT work, int walker, GLOBAL const int* RESTRICT places,
         GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection) {
     const mixed4 origin = loadPosition(posq, posqCorrection, places[0]);
     for (int i = 0; i < NUM_PARTICLES; i++) {
@@ -48,18 +48,18 @@ DEVICE void loadWalker(GLOBAL float* RESTRICT work, int numWalkers, int walker, 
     }
 }
 
-DEVICE void coordinationNumbers(GLOBAL float* RESTRICT work, int numWalkers, int walker, int radius, float steepness) {
+DEVICE void coordinationNumbers(GLOBAL float* RESTRICT work, int walker, int radius, float steepness) {
     for (int i = 0; i < NUM_PARTICLES; i++) {
         float sum = 0;
         for (int j = 0; j < NUM_PARTICLES; j++)
             if (j != i)
-                sum += coordinationTerm(squaredDistance(work, numWalkers, walker, i, j), steepness);
+                sum += coordinationTerm(squaredDistance(work, walker, i, j), steepness);
         ROW(ROW_NUMBERS+radius*NUM_PARTICLES+i) = sum;
     }
 }
 
 /** Mean, second and third central moment of the coordination numbers. */
-DEVICE void computeMoments(GLOBAL float* RESTRICT work, int numWalkers, int walker, int radius) {
+DEVICE void computeMoments(GLOBAL float* RESTRICT work, int walker, int radius) {
     float mean = 0, second = 0, third = 0;
     for (int i = 0; i < NUM_PARTICLES; i++)
         mean += ROW(ROW_NUMBERS+radius*NUM_PARTICLES+i);
@@ -78,7 +78,7 @@ DEVICE void computeMoments(GLOBAL float* RESTRICT work, int numWalkers, int walk
  * Batcher's merge exchange sort (Knuth, The Art of Computer Programming, 5.2.2, algorithm M), the same for all walkers; order
  * tells where the numbers were.
  */
-DEVICE void sortRows(GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order, int numWalkers, int walker, int values, int places,
+DEVICE void sortRows(GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order, int walker, int values, int places,
         int length) {
     for (int i = 0; i < length; i++)
         ORDER(places+i) = i;
@@ -89,8 +89,10 @@ DEVICE void sortRows(GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order, in
         int q = top, r = 0, d = p;
         while (true) {
             for (int i = 0; i+d < length; i++) {
+                if ((i & p) != r)
+                    continue;
                 const float a = ROW(values+i), b = ROW(values+i+d);
-                if ((i & p) == r && a > b) {
+                if (a > b) {
                     const int first = ORDER(places+i);
                     ROW(values+i) = b;
                     ROW(values+i+d) = a;
@@ -108,13 +110,13 @@ DEVICE void sortRows(GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order, in
 }
 
 DEVICE void computePart(GLOBAL const int* RESTRICT part, GLOBAL const float* RESTRICT numbers, GLOBAL const int* RESTRICT columns,
-        GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order, int numWalkers, int walker, GLOBAL const int* RESTRICT places,
+        GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order, int walker, GLOBAL const int* RESTRICT places,
         GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection) {
     const int out = ROW_FEATURES+PART_FIRST;
     if (PART_KIND == DISTANCES)
         for (int i = 0, pair = 0; i < NUM_PARTICLES; i++)
             for (int j = i+1; j < NUM_PARTICLES; j++, pair++)
-                ROW(out+pair) = UNIT*sqrt(squaredDistance(work, numWalkers, walker, i, j));
+                ROW(out+pair) = UNIT*sqrt(squaredDistance(work, walker, i, j));
     else if (PART_KIND == COORDINATION)
         for (int i = 0; i < NUM_PARTICLES; i++)
             ROW(out+i) = ROW(ROW_NUMBERS+PART_RADIUS*NUM_PARTICLES+i);
@@ -141,7 +143,7 @@ DEVICE void computePart(GLOBAL const int* RESTRICT part, GLOBAL const float* RES
         }
     }
     if (PART_SORTED)
-        sortRows(work, order, numWalkers, walker, out, PART_ORDER, PART_SIZE);
+        sortRows(work, order, walker, out, PART_ORDER, PART_SIZE);
 }
 
 /** One thread for each walker. */
@@ -150,19 +152,19 @@ KERNEL void computeFeatures(int numWalkers, GLOBAL const real4* RESTRICT posq, G
         GLOBAL const int* RESTRICT columns, GLOBAL float* RESTRICT work, GLOBAL int* RESTRICT order) {
     for (int walker = GLOBAL_ID; walker < numWalkers; walker += GLOBAL_SIZE) {
         GLOBAL const int* places = allPlaces+walker*NUM_PARTICLES;
-        loadWalker(work, numWalkers, walker, places, posq, posqCorrection);
+        loadWalker(work, walker, places, posq, posqCorrection);
         for (int radius = 0; radius < NUM_RADII; radius++) {
-            coordinationNumbers(work, numWalkers, walker, radius, numbers[radius]);
-            computeMoments(work, numWalkers, walker, radius);
+            coordinationNumbers(work, walker, radius, numbers[radius]);
+            computeMoments(work, walker, radius);
         }
         for (int k = 0; k < NUM_PARTS; k++)
-            computePart(parts+k*PART_LENGTH, numbers, columns, work, order, numWalkers, walker, places, posq, posqCorrection);
+            computePart(parts+k*PART_LENGTH, numbers, columns, work, order, walker, places, posq, posqCorrection);
     }
 }
 
 /** From gradients with respect to features make those with respect to distances, coordination numbers and their moments. */
 DEVICE void backPart(GLOBAL const int* RESTRICT part, GLOBAL const float* RESTRICT numbers, GLOBAL float* RESTRICT work,
-        GLOBAL const int* RESTRICT order, int numWalkers, int walker) {
+        GLOBAL const int* RESTRICT order, int walker) {
     const int in = ROW_GRADIENTS+PART_FIRST, moments = ROW_MOMENT_GRADIENTS+2*PART_RADIUS;
     if (PART_KIND == DISTANCES)
         for (int k = 0; k < PART_SIZE; k++) {
@@ -191,7 +193,7 @@ DEVICE void backPart(GLOBAL const int* RESTRICT part, GLOBAL const float* RESTRI
 }
 
 /** Add what the moments contribute to the gradients with respect to the coordination numbers. */
-DEVICE void backMoments(GLOBAL float* RESTRICT work, int numWalkers, int walker, int radius) {
+DEVICE void backMoments(GLOBAL float* RESTRICT work, int walker, int radius) {
     const float mean = ROW(ROW_MOMENTS+3*radius), variance = ROW(ROW_MOMENTS+3*radius+1);
     const float second = ROW(ROW_MOMENT_GRADIENTS+2*radius)*2/NUM_PARTICLES;
     const float third = ROW(ROW_MOMENT_GRADIENTS+2*radius+1)*3/NUM_PARTICLES;
@@ -219,21 +221,21 @@ KERNEL void finishLogits(int numWalkers, int includeForces, int includeEnergy, m
         for (int row = ROW_FIRST_SUM; row < ROW_LAST_SUM; row++)
             ROW(row) = 0;
         for (int k = 0; k < NUM_PARTS; k++)
-            backPart(parts+k*PART_LENGTH, numbers, work, order, numWalkers, walker);
+            backPart(parts+k*PART_LENGTH, numbers, work, order, walker);
         for (int radius = 0; radius < NUM_RADII; radius++)
-            backMoments(work, numWalkers, walker, radius);
+            backMoments(work, walker, radius);
     }
     if (includeEnergy)
         energyBuffer[GLOBAL_ID] += energy;
 }
 
 /** The gradient of the logit with respect to a particle's position, by its distances from others. */
-DEVICE void gradientOfPairs(int i, GLOBAL const float* RESTRICT numbers, GLOBAL const float* RESTRICT work, int numWalkers, int walker,
+DEVICE void gradientOfPairs(int i, GLOBAL const float* RESTRICT numbers, GLOBAL const float* RESTRICT work, int walker,
         float* sum) {
     for (int j = 0; j < NUM_PARTICLES; j++) {
         if (j == i)
             continue;
-        const float square = squaredDistance(work, numWalkers, walker, i, j);
+        const float square = squaredDistance(work, walker, i, j);
         const int first = i < j ? i : j, second = i < j ? j : i;
         float slope = 0; // derivative with respect to half of the squared distance
         for (int radius = 0; radius < NUM_RADII; radius++) {
@@ -253,7 +255,7 @@ DEVICE void gradientOfPairs(int i, GLOBAL const float* RESTRICT numbers, GLOBAL 
 
 /** The same by the coordinates that are features. */
 DEVICE void gradientOfCoordinates(int i, GLOBAL const int* RESTRICT part, GLOBAL const float* RESTRICT numbers,
-        GLOBAL const int* RESTRICT columns, GLOBAL const float* RESTRICT work, int numWalkers, int walker, float* sum) {
+        GLOBAL const int* RESTRICT columns, GLOBAL const float* RESTRICT work, int walker, float* sum) {
     for (int k = 0; k < PART_COLUMNS; k++) {
         const int column = columns[PART_FIRST_COLUMN+k];
         if (column/3 == i)
@@ -270,10 +272,10 @@ KERNEL void addForces(int numWalkers, int paddedNumAtoms, mixed scale, GLOBAL co
         const int i = index/numWalkers, walker = index-i*numWalkers;
         float sum[3] = {0, 0, 0};
 #if HAS_PAIRS
-        gradientOfPairs(i, numbers, work, numWalkers, walker, sum);
+        gradientOfPairs(i, numbers, work, walker, sum);
 #endif
         for (int k = 0; k < NUM_PARTS; k++)
-            gradientOfCoordinates(i, parts+k*PART_LENGTH, numbers, columns, work, numWalkers, walker, sum);
+            gradientOfCoordinates(i, parts+k*PART_LENGTH, numbers, columns, work, walker, sum);
         const mixed factor = -scale*ROW(ROW_LOGIT);
         const int place = places[walker*NUM_PARTICLES+i];
         for (int axis = 0; axis < NUM_DIMENSIONS; axis++) {

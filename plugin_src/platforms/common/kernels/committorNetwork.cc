@@ -38,26 +38,9 @@ DEVICE void activate(float4 sum, float4* value, float4* slope) {
 DEVICE void addProducts(GLOBAL const float* RESTRICT weights, int stride, int count, VALUES const float4* values, float4* sums) {
     for (int k = 0; k < count; k++) {
         const float weight = weights[k*stride];
-        for (int q = 0; q < QUADS; q++) {
-            const float4 value = values[k*QUADS+q];
-            sums[q].x += weight*value.x;
-            sums[q].y += weight*value.y;
-            sums[q].z += weight*value.z;
-            sums[q].w += weight*value.w;
-        }
+        for (int q = 0; q < QUADS; q++)
+            sums[q] += weight*values[k*QUADS+q];
     }
-}
-
-/** Four neighboring numbers of a row of the work space; behind the last walker the last number again. */
-DEVICE float4 loadQuad(GLOBAL const float* RESTRICT row, int first, int numWalkers) {
-    const int last = numWalkers-1;
-    return make_float4(row[min(first, last)], row[min(first+1, last)], row[min(first+2, last)], row[min(first+3, last)]);
-}
-
-DEVICE void storeQuad(GLOBAL float* RESTRICT row, int first, int numWalkers, float4 value) {
-    const float components[4] = {value.x, value.y, value.z, value.w};
-    for (int k = 0; k < 4 && first+k < numWalkers; k++)
-        row[first+k] = components[k];
 }
 
 /**
@@ -66,16 +49,18 @@ DEVICE void storeQuad(GLOBAL float* RESTRICT row, int first, int numWalkers, flo
  */
 KERNEL void evaluateNetwork(int numWalkers, int includeForces, GLOBAL const int* RESTRICT widths,
         GLOBAL const float* RESTRICT weights, GLOBAL const float* RESTRICT transposed, GLOBAL const float* RESTRICT biases,
-        GLOBAL float4* RESTRICT allSlopes, GLOBAL float4* RESTRICT allValues, GLOBAL float* RESTRICT work) {
+        GLOBAL float4* RESTRICT allSlopes, GLOBAL float4* RESTRICT allValues, GLOBAL float4* RESTRICT work) {
 #if VALUES_ARE_LOCAL
     LOCAL float4 values[2*WIDEST*QUADS];
 #else
     GLOBAL float4* values = allValues+GROUP_ID*2*WIDEST*QUADS;
 #endif
     GLOBAL float4* slopes = allSlopes+GROUP_ID*NUM_NEURONS*QUADS;
-    for (int first = 4*GROUP_ID*QUADS; first < numWalkers; first += 4*NUM_GROUPS*QUADS) {
+    const int quadsOfRow = LANES/4;
+    for (int first = GROUP_ID*QUADS; 4*first < numWalkers; first += NUM_GROUPS*QUADS) {
+        GLOBAL float4* rows = work+(mm_long) (first/quadsOfRow)*NUM_ROWS*quadsOfRow+first%quadsOfRow;
         for (int k = LOCAL_ID; k < NUM_FEATURES*QUADS; k += BLOCK)
-            values[k] = loadQuad(work+(mm_long) (ROW_FEATURES+k/QUADS)*numWalkers, first+4*(k%QUADS), numWalkers);
+            values[k] = rows[(ROW_FEATURES+k/QUADS)*quadsOfRow+k%QUADS];
         SYNC_THREADS
         int in = 0, weight = 0, neuron = 0;
         for (int layer = 0; layer < NUM_LAYERS; layer++) {
@@ -101,14 +86,9 @@ KERNEL void evaluateNetwork(int numWalkers, int includeForces, GLOBAL const int*
         const int last = widths[NUM_LAYERS];
         for (int q = LOCAL_ID; q < QUADS; q += BLOCK) {
             float4 logit = make_float4(biases[neuron], biases[neuron], biases[neuron], biases[neuron]);
-            for (int k = 0; k < last; k++) {
-                const float4 value = values[in+k*QUADS+q];
-                logit.x += weights[weight+k]*value.x;
-                logit.y += weights[weight+k]*value.y;
-                logit.z += weights[weight+k]*value.z;
-                logit.w += weights[weight+k]*value.w;
-            }
-            storeQuad(work+(mm_long) ROW_LOGIT*numWalkers, first+4*q, numWalkers, logit);
+            for (int k = 0; k < last; k++)
+                logit += weights[weight+k]*values[in+k*QUADS+q];
+            rows[ROW_LOGIT*quadsOfRow+q] = logit;
         }
         SYNC_THREADS
         if (includeForces) {
@@ -120,10 +100,8 @@ KERNEL void evaluateNetwork(int numWalkers, int includeForces, GLOBAL const int*
                 weight -= numIn*numOut;
                 neuron -= numOut;
                 for (int i = LOCAL_ID; i < numOut; i += BLOCK) // both factors were written by this thread
-                    for (int q = 0; q < QUADS; q++) {
-                        const float4 slope = slopes[(neuron+i)*QUADS+q], value = values[in+i*QUADS+q];
-                        values[in+i*QUADS+q] = make_float4(value.x*slope.x, value.y*slope.y, value.z*slope.z, value.w*slope.w);
-                    }
+                    for (int q = 0; q < QUADS; q++)
+                        values[in+i*QUADS+q] *= slopes[(neuron+i)*QUADS+q];
                 SYNC_THREADS
                 for (int i = LOCAL_ID; i < numIn; i += BLOCK) {
                     float4 sums[QUADS];
@@ -137,7 +115,7 @@ KERNEL void evaluateNetwork(int numWalkers, int includeForces, GLOBAL const int*
             }
             SYNC_THREADS
             for (int k = LOCAL_ID; k < NUM_FEATURES*QUADS; k += BLOCK)
-                storeQuad(work+(mm_long) (ROW_GRADIENTS+k/QUADS)*numWalkers, first+4*(k%QUADS), numWalkers, values[in+k]);
+                rows[(ROW_GRADIENTS+k/QUADS)*quadsOfRow+k%QUADS] = values[in+k];
             SYNC_THREADS
         }
     }
