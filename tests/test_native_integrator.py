@@ -224,6 +224,39 @@ def test_resampled_walkers_go_on_from_their_parents(native_platform, make_contex
     assert (moved[1] != moved[2]).all()  # clones do not share their noise
 
 
+def box_of(n_particles):
+    """Particles that do not feel each other, in a box that GPUs put them back into."""
+    system = system_of(n_particles, potential="-40*x")
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    for _ in range(n_particles):
+        force.addParticle(0.0, 0.3, 0.0)
+    system.addForce(force)
+    return system
+
+
+def test_resampled_walkers_take_the_periods_that_they_have_moved_with_them(native_platform, make_context):
+    n = 40
+    start = np.random.default_rng(6).uniform(-9.0, 9.0, size=(2 * n, 3))
+    integrator = integrator_of(n)
+    context = make_context(box_of(2 * n), integrator, native_platform, start)
+    integrator.step(300)
+    positions, parents = positions_of(context, n), np.random.default_rng(7).integers(n, size=n)
+    assert np.ptp(positions) > 10.0  # the box is 2 nm wide
+    integrator.resample(parents)
+    np.testing.assert_allclose(positions_of(context, n), positions[parents], rtol=0.0, atol=1e-5)
+
+
+def test_regions_in_a_periodic_system_are_refused_where_they_would_be_wrong(native_platform, make_context):
+    states = States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-9.0, -8.0)}), Range({"x": (8.0, 9.0)}))
+    arguments = box_of(2), integrator_of(2, states=states), native_platform, np.zeros((2, 3))
+    if native_platform in ("Reference", "CPU"):
+        make_context(*arguments)
+    else:
+        with pytest.raises(openmm.OpenMMException, match="regions cannot be used in a periodic system; the platforms"):
+            make_context(*arguments)
+
+
 def test_a_checkpoint_holds_everything(native_platform, make_context):
     integrator = integrator_of(20, bias_group=1)
     context = make_context(system_of(20, bias="-20*x"), integrator, native_platform, np.zeros((20, 3)))

@@ -253,11 +253,11 @@ void CommonStepKernel::resample(ContextImpl& context, const vector<int>& parents
 /** What OpenMM has moved particles by, in periods of the box, belongs to their positions. */
 void CommonStepKernel::copyCellOffsets(const vector<int>& parents) {
     const vector<int>& atoms = cc.getAtomIndex();
-    vector<int> places(atoms.size());
-    for (size_t place = 0; place < atoms.size(); place++)
+    vector<int> places(cc.getNumAtoms());
+    for (int place = 0; place < cc.getNumAtoms(); place++)
         places[atoms[place]] = place;
     const vector<mm_int4> old = cc.getPosCellOffsets();
-    for (size_t place = 0; place < atoms.size(); place++) {
+    for (int place = 0; place < cc.getNumAtoms(); place++) {
         int walker = atoms[place]/numParticles;
         cc.getPosCellOffsets()[place] = old[places[atoms[place]+(parents[walker]-walker)*numParticles]];
     }
