@@ -161,6 +161,22 @@ def test_particles_that_openmm_moves_about_stay_in_their_walkers(native_platform
     assert min(differences(result, *exact(model, positions, num_dimensions))) > 1e-5  # negative control: where they were
 
 
+def test_a_periodic_system_is_refused_where_particles_are_moved_by_periods(native_platform):
+    model, positions, num_dimensions = case("matrix")
+    box = openmm.CustomExternalForce("periodicdistance(x, y, z, 0, 0, 0)")
+    system = openmm.System()
+    for _ in range(positions.shape[0] * positions.shape[1]):
+        system.addParticle(1.0)
+    for force in (box, CommittorForce(FastImportance(model, num_dimensions), N, SCALE)):
+        system.addForce(force)
+    arguments = system, openmm.VerletIntegrator(0.001), native_platform, positions
+    if native_platform in ("Reference", "CPU"):
+        make_context(*arguments)
+    else:
+        with pytest.raises(openmm.OpenMMException, match="cannot be used in a periodic system"):
+            make_context(*arguments)
+
+
 def test_the_comparison_sees_a_wrong_weight():
     model, positions, num_dimensions = case("lj7")
     force = CommittorForce(FastImportance(model, num_dimensions), N, SCALE)
