@@ -5,7 +5,7 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-torchforce validate sanitize lint clean
+.PHONY: demo test test-torchforce test-cuda-build validate sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
@@ -18,6 +18,14 @@ test-torchforce: $(TORCHFORCE)/installed  ## the tests of bias forces with openm
 	$(TORCHFORCE)/bin/openmm-rare doctor
 	$(TORCHFORCE)/bin/python -c "from openmm_rare.bias_force import check_force as c; c('torch', 'Reference'); c('torch', 'CPU')"
 	$(TORCHFORCE)/bin/python -m pytest tests/test_torch_force.py tests/test_committor_force.py
+
+test-cuda-build: $(VENV)/cuda  ## without a GPU: the kernels compile for CUDA, and the CUDA library of the plugin loads
+	$(BIN)/python examples/validation/cuda_build.py $<
+
+$(VENV)/cuda: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ nvidia-cuda-nvrtc \
+		OpenMM-CUDA-13==$$($(BIN)/python -c "import openmm; print(openmm.version.short_version)")
+	touch $@
 
 validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)
 	$(BIN)/python -m pytest -m slow

@@ -174,8 +174,10 @@ def _make(
 def _speed(slots: SlotContext | _Walkers | _Plain | _Threads) -> tuple[float, float]:
     """Best of several: walker-steps per CPU-second and per second of wall time."""
     slots.step(5)
+    slots.positions()  # GPUs are not waited for before
     start = time.perf_counter()
     slots.step(5)
+    slots.positions()
     n_steps = max(5, int(_SECONDS * 5 / (time.perf_counter() - start)))
     best = (0.0, 0.0)
     for _ in range(_REPEATS):

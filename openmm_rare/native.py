@@ -29,6 +29,7 @@ KERNELS = ("IntegrateBiasedOverdampedLangevinStep", "CalcCommittorForce")
 LIBRARY_FOLDER = Path(os.environ.get("OPENMM_RARE_LIBRARY") or Path(__file__).with_name("lib")).resolve()
 """Of the plugin; the environment variable OPENMM_RARE_LIBRARY names another one, as ``make sanitize`` does."""
 
+_OPTIONAL_PLATFORMS = ("OpenCL", "CUDA", "HIP")
 _LIBRARY_NAME = {"win32": "OpenMMRare.dll", "darwin": "libOpenMMRare.dylib"}.get(sys.platform, "libOpenMMRare.so")
 _LOCK = threading.Lock()
 
@@ -237,12 +238,16 @@ def _require_whole(path: Path) -> None:
 
 
 def _load_kernels(folder: Path) -> tuple[str, ...]:
-    """Load the libraries of kernels, and return what went wrong.
+    """Load the libraries of kernels for the platforms that OpenMM has here, and return what went wrong.
 
     They go one by one, because ``Platform.loadPluginsFromDirectory`` would wipe OpenMM's own list of failures.
     """
+    here = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    absent = tuple(f"OpenMMRare{name}" for name in _OPTIONAL_PLATFORMS if name not in here)
     problems = []
     for path in sorted(folder.glob("*OpenMMRare*")):
+        if path.stem.endswith(absent):
+            continue
         try:
             _require_whole(path)
             openmm.Platform.loadPluginLibrary(str(path))

@@ -43,6 +43,13 @@ def platform_by_name(name: str) -> openmm.Platform:
     return openmm.Platform.getPlatformByName(name)
 
 
+def _make_context(system: openmm.System, integrator: openmm.Integrator, name: str) -> openmm.Context:
+    """A Context on the platform of that name, in mixed precision where there is a choice."""
+    platform = platform_by_name(name)
+    properties = {"Precision": "mixed"} if "Precision" in platform.getPropertyNames() else {}
+    return openmm.Context(system, integrator, platform, properties)
+
+
 def require_finite(positions: np.ndarray, target: RareEventSystem) -> None:
     """Raise FloatingPointError if a position is not finite."""
     if not np.isfinite(positions).all():
@@ -107,7 +114,7 @@ class SlotContext:
         self.integrator = self._dynamics.integrator
         for force in self._dynamics.forces:
             system.addForce(force)
-        self.context = openmm.Context(system, self.integrator, platform_by_name(platform))
+        self.context = _make_context(system, self.integrator, platform)
         self._slots = np.repeat(target.positions[None], n_slots, axis=0)
         self.set_positions(self._slots)
 
@@ -248,7 +255,7 @@ class _NativeContext:
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
         for force in forces:
             system.addForce(force)
-        self._context = openmm.Context(system, self._integrator, platform_by_name(platform))
+        self._context = _make_context(system, self._integrator, platform)
         self._target, self._shape = target, (n_slots, *target.positions.shape)
 
     def positions(self) -> np.ndarray:

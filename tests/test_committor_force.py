@@ -12,6 +12,7 @@ from openmm_rare.committor import CommittorModel
 from openmm_rare.committor_force import CommittorForce, has_native_features
 from openmm_rare.inference import FastImportance
 from openmm_rare.systems import lj7
+from platforms import make_context
 
 pytestmark = pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems))
 
@@ -46,11 +47,6 @@ DESCRIPTORS = {
     "mixed": (concatenate({"kind": "sorted_distances"}, {"kind": "coordinates", "columns": [0, 4, 8]}, MOMENTS), 3, 3),
     "twenty atoms": (concatenate({"kind": "sorted_distances"}, coordination(0.5, True)), 20, 3),
 }
-
-
-@pytest.fixture(params=["Reference", "CPU"])
-def cpu_platform(request):
-    return request.param
 
 
 def case(name, hidden=HIDDEN, seed=1, n=N):
@@ -94,8 +90,9 @@ def context_of(force, positions, platform="Reference", properties=None):
     for _ in range(positions.shape[0] * positions.shape[1]):
         system.addParticle(1.0)
     system.addForce(force)
-    platform = openmm.Platform.getPlatformByName(platform)
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform, properties or {})
+    if properties is None:
+        return make_context(system, openmm.VerletIntegrator(0.001), platform, positions)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform), properties)
     context.setPositions(positions.reshape(-1, 3))
     return context
 
@@ -125,15 +122,59 @@ def edited(force, pattern, replacement):
 
 
 @pytest.mark.parametrize("name", DESCRIPTORS)
-def test_energy_and_forces_are_those_of_the_model(name, cpu_platform):
+def test_energy_and_forces_are_those_of_the_model(name, native_platform):
     model, positions, num_dimensions = case(name)
     importance = FastImportance(model, num_dimensions)
-    result = evaluate(CommittorForce(importance, N, SCALE), positions, cpu_platform)
+    result = evaluate(CommittorForce(importance, N, SCALE), positions, native_platform)
     for reference in (exact(model, positions, num_dimensions), importance.log_importance_gradient(positions)):
         energy, forces = differences(result, *reference)
         assert energy < 1e-6
         assert forces < 5e-6
     assert not result[1][:, :, num_dimensions:].any()
+
+
+@pytest.mark.parametrize("name", ["lj7", "mixed"])
+def test_energy_and_forces_in_every_precision(name, precise_platform):
+    model, positions, num_dimensions = case(name)
+    result = evaluate(CommittorForce(FastImportance(model, num_dimensions), N, SCALE), positions, precise_platform)
+    energy, forces = differences(result, *exact(model, positions, num_dimensions))
+    assert energy < 1e-6
+    assert forces < 5e-6
+
+
+def test_particles_that_openmm_moves_about_stay_in_their_walkers(native_platform):
+    """GPUs sort particles by place if there is a cutoff."""
+    model, positions, num_dimensions = case("distances")
+    system = openmm.System()
+    cutoff = openmm.NonbondedForce()
+    cutoff.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
+    for _ in range(positions.shape[0] * positions.shape[1]):
+        system.addParticle(1.0)
+        cutoff.addParticle(0.0, 0.3, 0.0)
+    system.addForce(cutoff)
+    system.addForce(CommittorForce(FastImportance(model, num_dimensions), N, SCALE))
+    context = make_context(system, openmm.BrownianIntegrator(300.0, 2.0, 1e-6), native_platform, positions)
+    context.getIntegrator().step(300)  # it sorts them now and then
+    moved = context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(positions.shape)
+    result = energy_and_forces(context, positions.shape)
+    assert max(differences(result, *exact(model, moved, num_dimensions))) < 5e-6
+    assert min(differences(result, *exact(model, positions, num_dimensions))) > 1e-5  # negative control: where they were
+
+
+def test_a_periodic_system_is_refused_where_particles_are_moved_by_periods(native_platform):
+    model, positions, num_dimensions = case("matrix")
+    box = openmm.CustomExternalForce("periodicdistance(x, y, z, 0, 0, 0)")
+    system = openmm.System()
+    for _ in range(positions.shape[0] * positions.shape[1]):
+        system.addParticle(1.0)
+    for force in (box, CommittorForce(FastImportance(model, num_dimensions), N, SCALE)):
+        system.addForce(force)
+    arguments = system, openmm.VerletIntegrator(0.001), native_platform, positions
+    if native_platform in ("Reference", "CPU"):
+        make_context(*arguments)
+    else:
+        with pytest.raises(openmm.OpenMMException, match="cannot be used in a periodic system"):
+            make_context(*arguments)
 
 
 def test_the_comparison_sees_a_wrong_weight():
@@ -160,21 +201,21 @@ def test_next_to_a_disc_only_the_digits_of_single_precision_are_lost():
 
 
 @pytest.mark.parametrize("name, activation", [("1", torch.nn.Tanh), ("2", torch.nn.SELU)])
-def test_other_activations(name, activation, cpu_platform):
+def test_other_activations(name, activation, native_platform):
     model, positions, num_dimensions = case("lj7")
     force = CommittorForce(FastImportance(model, num_dimensions), N, SCALE)
-    result = evaluate(edited(force, 'activation="0"', f'activation="{name}"'), positions, cpu_platform)
+    result = evaluate(edited(force, 'activation="0"', f'activation="{name}"'), positions, native_platform)
     energy, forces = differences(result, *exact(model, positions, num_dimensions, activation))
     assert energy < 1e-6
     assert forces < 5e-6
     assert min(differences(result, *exact(model, positions, num_dimensions))) > 1e-3  # negative control: SiLU
 
 
-@pytest.mark.parametrize("hidden", [(), (1,), (5, 33), (16, 3, 70, 9)], ids=str)
-def test_networks_of_other_shapes(hidden):
+@pytest.mark.parametrize("hidden", [(), (1,), (5, 33), (16, 3, 70, 9), (1100,)], ids=str)
+def test_networks_of_other_shapes(hidden, native_platform):
     model, positions, num_dimensions = case("lj7", hidden)
     force = CommittorForce(FastImportance(model, num_dimensions), N, SCALE)
-    energy, forces = differences(evaluate(force, positions), *exact(model, positions, num_dimensions))
+    energy, forces = differences(evaluate(force, positions, native_platform), *exact(model, positions, num_dimensions))
     assert energy < 1e-6
     assert forces < 5e-6
 
@@ -200,20 +241,21 @@ def test_threads_do_not_change_a_bit():
     np.testing.assert_array_equal(one[1], three[1])
 
 
-def test_forces_add_to_those_of_others_and_follow_the_force_group(cpu_platform):
+def test_forces_add_to_those_of_others_and_follow_the_force_group(native_platform):
     model, positions, num_dimensions = case("distances")
     importance = FastImportance(model, num_dimensions)
-    _, alone = evaluate(CommittorForce(importance, N, SCALE), positions, cpu_platform)
+    _, alone = evaluate(CommittorForce(importance, N, SCALE), positions, native_platform)
     force = CommittorForce(importance, N, SCALE)
     force.setForceGroup(3)
-    context = context_of(force, positions, cpu_platform)
+    context = context_of(force, positions, native_platform)
     field = openmm.CustomExternalForce("2*x")
     for particle in range(positions.shape[0] * positions.shape[1]):
         field.addParticle(particle, [])
     context.getSystem().addForce(field)
     context.reinitialize(preserveState=True)
     _, both = energy_and_forces(context, positions.shape)
-    np.testing.assert_allclose(both, alone + [-2.0, 0.0, 0.0], rtol=1e-12, atol=1e-12)
+    tolerance = 1e-12 if native_platform in ("Reference", "CPU") else 1e-6  # the others report forces in single precision
+    np.testing.assert_allclose(both, alone + [-2.0, 0.0, 0.0], rtol=tolerance, atol=tolerance)
     state = context.getState(energy=True, groups={0})
     assert state.getPotentialEnergy()._value == pytest.approx(2.0 * positions[:, :, 0].sum())
 
@@ -253,11 +295,11 @@ def test_coordinates_beyond_the_dimensions_count_as_zero():
     np.testing.assert_array_equal(forces, flat[1])
 
 
-def test_a_context_takes_another_model(cpu_platform):
+def test_a_context_takes_another_model(native_platform):
     first, positions, num_dimensions = case("lj7", seed=1)
     second, _, _ = case("lj7", seed=2)
     force = CommittorForce(FastImportance(first, num_dimensions), N, SCALE)
-    context = context_of(force, positions, cpu_platform)
+    context = context_of(force, positions, native_platform)
     assert max(differences(energy_and_forces(context, positions.shape), *exact(first, positions, num_dimensions))) < 5e-6
     force.update(context, FastImportance(second, num_dimensions))
     result = energy_and_forces(context, positions.shape)

@@ -37,11 +37,6 @@ SPREAD = np.sqrt(2 * KT * MOBILITY)
 N = 4000
 
 
-@pytest.fixture(params=["Reference", "CPU"])
-def cpu_platform(request):
-    return request.param
-
-
 def system_of(n_particles, masses=MASS, potential=None, bias=None):
     """Independent particles, each in a potential of x, y, z (group 0) with a bias (group 1)."""
     system = openmm.System()
@@ -65,14 +60,14 @@ def positions_of(context, n_walkers):
     return context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(n_walkers, -1, 3).copy()
 
 
-def test_drift_noise_and_weight_of_one_step(cpu_platform, make_context):
+def test_drift_noise_and_weight_of_one_step(precise_platform, make_context):
     masses = np.array([5.0, 0.0, 20.0])
     shift = np.array([0.3, -0.2, 0.4])
     wanted = shift / 0.7 * np.sqrt(2 * KT * FRICTION * MASS / TIMESTEP)  # force whose shift of the first particle this is
     bias = "-({}*x+{}*y+{}*z)".format(*wanted)
     system = system_of(3 * N, np.tile(masses, N), "-30*x+20*y-10*z", bias)
     integrator = integrator_of(N, num_dimensions=2, bias_group=1, strength=0.7)
-    context = make_context(system, integrator, cpu_platform, np.zeros((3 * N, 3)))
+    context = make_context(system, integrator, precise_platform, np.zeros((3 * N, 3)))
     integrator.step(1)
     moved = positions_of(context, N)
     assert (moved[:, 1] == 0.0).all() and (moved[:, :, 2] == 0.0).all()
@@ -87,11 +82,13 @@ def test_drift_noise_and_weight_of_one_step(cpu_platform, make_context):
         assert_within(*(lambda m, e: (m, 0.0, e))(*mean_and_stderr(xi + shifts)))
 
 
-def test_variance_of_the_discrete_chain(cpu_platform, make_context):
+def test_variance_of_the_discrete_chain(native_platform, make_context):
     a = 0.3  # fraction of the displacement that a step takes back
     stiffness = a / MOBILITY
     integrator = integrator_of(N)
-    context = make_context(system_of(N, potential=f"{stiffness / 2}*(x*x+y*y+z*z)"), integrator, cpu_platform, np.zeros((N, 3)))
+    context = make_context(
+        system_of(N, potential=f"{stiffness / 2}*(x*x+y*y+z*z)"), integrator, native_platform, np.zeros((N, 3))
+    )
     integrator.step(100)
     mean, error = mean_and_stderr((positions_of(context, N) ** 2).reshape(-1))
     assert_within(mean, SPREAD**2 / (1 - (1 - a) ** 2), error)
@@ -100,7 +97,7 @@ def test_variance_of_the_discrete_chain(cpu_platform, make_context):
 
 
 @pytest.mark.parametrize("bias_interval", [1, 7])
-def test_weights_are_exact(cpu_platform, make_context, bias_interval):
+def test_weights_are_exact(precise_platform, make_context, bias_interval):
     variables = CollectiveVariables([Coordinate("x", 0, 0)])
     states = States(variables, Range({"x": (-9.0, -0.6)}), Range({"x": (0.6, 9.0)}))
 
@@ -109,7 +106,7 @@ def test_weights_are_exact(cpu_platform, make_context, bias_interval):
         integrator = integrator_of(N, states=states, bias_group=bias_group, bias_interval=bias_interval)
         if bias_group is None:
             integrator.setIntegrationForceGroups({0})
-        _context = make_context(system, integrator, cpu_platform, np.zeros((N, 3)))
+        _context = make_context(system, integrator, precise_platform, np.zeros((N, 3)))
         integrator.step(60)
         return np.exp(integrator.log_weights()), integrator.states()
 
@@ -147,13 +144,13 @@ REGIONS = [
 
 
 @pytest.mark.parametrize("region", REGIONS, ids=lambda region: "-".join(region.describe().get("center") or region.bounds))
-def test_states_agree_with_python(region, cpu_platform, make_context):
+def test_states_agree_with_python(region, precise_platform, make_context):
     n = 500
     states = States(CollectiveVariables(VARIABLES), Disc({"sum": 50.0}, 1.0), region)
     assert has_native_states(states)
     start = np.random.default_rng(1).normal(scale=0.15, size=(n, 4, 3))
     integrator = integrator_of(n, states=states)
-    context = make_context(system_of(4 * n, 400.0), integrator, cpu_platform, start.reshape(-1, 3))
+    context = make_context(system_of(4 * n, 400.0), integrator, precise_platform, start.reshape(-1, 3))
     running, arrived = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     for step in range(1, 6):
         before = positions_of(context, n)
@@ -168,7 +165,7 @@ def test_states_agree_with_python(region, cpu_platform, make_context):
     assert 20 < running.sum() < n - 20  # otherwise the test would say little
 
 
-def test_labels_follow_the_rules_of_python(cpu_platform, make_context):
+def test_labels_follow_the_rules_of_python(precise_platform, make_context):
     n, variables = 500, CollectiveVariables(VARIABLES)
     rules = [
         LabelRule(Range({"z": (0.1, float("inf"))}), to="high", after="start"),
@@ -179,7 +176,7 @@ def test_labels_follow_the_rules_of_python(cpu_platform, make_context):
     states = States(variables, Disc({"sum": 50.0}, 1.0), Range({"sum": (0.5, 90.0)}), channels)
     integrator = integrator_of(n, states=states)
     context = make_context(
-        system_of(4 * n, 400.0), integrator, cpu_platform, np.random.default_rng(2).normal(scale=0.15, size=(4 * n, 3))
+        system_of(4 * n, 400.0), integrator, precise_platform, np.random.default_rng(2).normal(scale=0.15, size=(4 * n, 3))
     )
     expected = np.arange(n) % 3
     integrator.set_labels(expected)
@@ -193,7 +190,7 @@ def test_labels_follow_the_rules_of_python(cpu_platform, make_context):
     assert (expected != np.arange(n) % 3).sum() > 100  # negative control: labels that nobody changes would not do
 
 
-def test_a_force_may_hold_walkers_in_the_course_of_a_step(make_context):
+def test_a_force_may_hold_walkers_in_the_course_of_a_step(native_platform, make_context):
     n, system = 10, system_of(10)
     integrator = integrator_of(n)
 
@@ -205,7 +202,7 @@ def test_a_force_may_hold_walkers_in_the_course_of_a_step(make_context):
     system.addForce(openmm.PythonForce(look))
     start = np.zeros((n, 3))
     start[:3, 0] = 1.0
-    context = make_context(system, integrator, "Reference", start)
+    context = make_context(system, integrator, native_platform, start)
     integrator.step(1)
     after = positions_of(context, n)[:, 0]
     assert np.array_equal(after[:3], start[:3]) and (after[3:] != start[3:]).all()
@@ -214,10 +211,10 @@ def test_a_force_may_hold_walkers_in_the_course_of_a_step(make_context):
     assert (integrator.states() == 0).all()
 
 
-def test_resampled_walkers_go_on_from_their_parents(cpu_platform, make_context):
+def test_resampled_walkers_go_on_from_their_parents(native_platform, make_context):
     n = 6
     integrator = integrator_of(n, bias_group=1)
-    context = make_context(system_of(2 * n, bias="-20*x"), integrator, cpu_platform, np.zeros((2 * n, 3)))
+    context = make_context(system_of(2 * n, bias="-20*x"), integrator, native_platform, np.zeros((2 * n, 3)))
     integrator.set_states(np.array([0, 0, 0, IDLE, 0, 0]))
     integrator.step(3)
     positions, weights, parents = positions_of(context, n), integrator.log_weights(), np.array([5, 1, 1, 3, 0, 0])
@@ -230,9 +227,42 @@ def test_resampled_walkers_go_on_from_their_parents(cpu_platform, make_context):
     assert (moved[1] != moved[2]).all()  # clones do not share their noise
 
 
-def test_a_checkpoint_holds_everything(cpu_platform, make_context):
+def box_of(n_particles):
+    """Particles that do not feel each other, in a box that GPUs put them back into."""
+    system = system_of(n_particles, potential="-40*x")
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    for _ in range(n_particles):
+        force.addParticle(0.0, 0.3, 0.0)
+    system.addForce(force)
+    return system
+
+
+def test_resampled_walkers_take_the_periods_that_they_have_moved_with_them(native_platform, make_context):
+    n = 40
+    start = np.random.default_rng(6).uniform(-9.0, 9.0, size=(2 * n, 3))
+    integrator = integrator_of(n)
+    context = make_context(box_of(2 * n), integrator, native_platform, start)
+    integrator.step(300)
+    positions, parents = positions_of(context, n), np.random.default_rng(7).integers(n, size=n)
+    assert np.ptp(positions) > 10.0  # the box is 2 nm wide
+    integrator.resample(parents)
+    np.testing.assert_allclose(positions_of(context, n), positions[parents], rtol=0.0, atol=1e-5)
+
+
+def test_regions_in_a_periodic_system_are_refused_where_they_would_be_wrong(native_platform, make_context):
+    states = States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-9.0, -8.0)}), Range({"x": (8.0, 9.0)}))
+    arguments = box_of(2), integrator_of(2, states=states), native_platform, np.zeros((2, 3))
+    if native_platform in ("Reference", "CPU"):
+        make_context(*arguments)
+    else:
+        with pytest.raises(openmm.OpenMMException, match="regions cannot be used in a periodic system; the platforms"):
+            make_context(*arguments)
+
+
+def test_a_checkpoint_holds_everything(native_platform, make_context):
     integrator = integrator_of(20, bias_group=1)
-    context = make_context(system_of(20, bias="-20*x"), integrator, cpu_platform, np.zeros((20, 3)))
+    context = make_context(system_of(20, bias="-20*x"), integrator, native_platform, np.zeros((20, 3)))
     integrator.step(5)
     saved = context.createCheckpoint()
     integrator.step(5)
@@ -429,9 +459,10 @@ def test_xml_that_does_not_fit_is_refused(pattern, replacement, complaint, make_
         make_context(system_of(4), openmm.XmlSerializer.deserialize(changed), "Reference", np.zeros((4, 3)))
 
 
-def test_checkpoints_that_do_not_fit_are_refused(cpu_platform, make_context):
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_checkpoints_that_do_not_fit_are_refused(platform, make_context):
     contexts = [
-        make_context(system_of(4), integrator_of(n), cpu_platform, np.zeros((4, 3)))
+        make_context(system_of(4), integrator_of(n), platform, np.zeros((4, 3)))
         for n in (2, 4)  # walkers
     ]
     saved = contexts[0].createCheckpoint()
@@ -446,15 +477,65 @@ def test_checkpoints_that_do_not_fit_are_refused(cpu_platform, make_context):
     "x, complaint",
     [
         (-1.0, "the bias force on walker 1 is not finite"),
-        (np.nan, "the positions of walker 1 are not finite: use a smaller|Particle coordinate is NaN"),  # the CPU platform's
+        # the second is the CPU platform's, the third a GPU's
+        (np.nan, "the positions of walker 1 are not finite: use|Particle coordinate is NaN|walker 1 is not finite: if its pos"),
     ],
 )
-def test_a_bias_that_is_not_finite_is_refused(x, complaint, cpu_platform, make_context):
+def test_a_bias_that_is_not_finite_is_refused(x, complaint, native_platform, make_context):
     integrator = integrator_of(2, bias_group=1)
     start = np.array([[1.0, 0.0, 0.0], [x, 0.0, 0.0]])
-    _context = make_context(system_of(2, bias="sqrt(x)"), integrator, cpu_platform, start)
+    _context = make_context(system_of(2, bias="sqrt(x)"), integrator, native_platform, start)
     with pytest.raises(openmm.OpenMMException, match=complaint):
         integrator.step(1)
+        integrator.log_weights()  # GPUs do not wait for each step
+
+
+def test_steps_end_when_no_walker_moves(native_platform, make_context):
+    states = States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-9.0, -8.0)}), Range({"x": (-7.0, 9.0)}))
+    integrator = integrator_of(5, states=states, check_interval=4)
+    context = make_context(system_of(5), integrator, native_platform, np.zeros((5, 3)))
+    integrator.step(1000)
+    assert (integrator.steps() == 4).all() and (integrator.states() == IN_B).all()
+    assert context.getStepCount() < 40
+    integrator.set_states(np.zeros(5))
+    integrator.step(3)
+    assert (integrator.steps() == 3).all() and (integrator.states() == 0).all()
+
+
+def test_particles_that_openmm_moves_about_stay_in_their_walkers(native_platform, make_context):
+    """GPUs sort particles by place if there is a cutoff; what a walker does must not depend on that."""
+    n = 64
+    start = np.random.default_rng(4).uniform(-4.0, 4.0, size=(2 * n, 3))
+    states = States(CollectiveVariables([Distance("r", (0, 1))]), Range({"r": (0.0, 1.5)}), Range({"r": (8.0, 99.0)}))
+
+    def run(method, integrator):
+        system = system_of(2 * n, potential="x*x+y*y", bias="-20*x")
+        force = openmm.NonbondedForce()
+        force.setNonbondedMethod(method)
+        for _ in range(2 * n):
+            force.addParticle(0.0, 0.3, 0.0)
+        system.addForce(force)
+        context = make_context(system, integrator, native_platform, start)
+        integrator.step(300)
+        if isinstance(integrator, openmm.BrownianIntegrator):
+            return [positions_of(context, n)]
+        now = [positions_of(context, n), integrator.log_weights(), integrator.states(), integrator.steps()]
+        integrator.resample(np.arange(n)[::-1])
+        assert np.array_equal(positions_of(context, n), now[0][::-1])
+        integrator.step(1)
+        return [*now, positions_of(context, n), integrator.log_weights()]
+
+    methods = (openmm.NonbondedForce.NoCutoff, openmm.NonbondedForce.CutoffNonPeriodic)
+    one, other = (run(method, integrator_of(n, states=states, bias_group=1)) for method in methods)
+    for now, then in zip(one, other, strict=True):
+        assert np.array_equal(now, then)
+    assert 5 < (one[2] == 0).sum() < n - 5
+    slots = [openmm.BrownianIntegrator(TEMPERATURE, FRICTION, TIMESTEP) for _ in methods]
+    for integrator in slots:
+        integrator.setRandomNumberSeed(5)
+    (plain,), (sorted_,) = (run(method, integrator) for method, integrator in zip(methods, slots, strict=True))
+    # negative control: OpenMM's own integrator, whose noise goes with the place
+    assert np.array_equal(plain, sorted_) == (native_platform in ("Reference", "CPU"))
 
 
 def left(positions):

@@ -141,6 +141,17 @@ def test_kernels_that_are_missing_or_broken(folder, stand_in, monkeypatch):
     assert "Reference" in native.load(folder).platforms  # negative control: kernels that are there are found
 
 
+def test_libraries_of_platforms_that_openmm_does_not_have_here_are_left_alone(folder, stand_in, monkeypatch):
+    for name in ("CUDA", "HIP", "OpenCL"):
+        (folder / "plugins" / f"libOpenMMRare{name}.so").write_bytes(b"no library")
+    monkeypatch.setattr(openmm.Platform, "getNumPlatforms", lambda: 1)  # Reference
+    monkeypatch.setattr(native, "KERNELS", ("IntegrateVerletStep",))
+    plugin = native.load(folder)
+    assert plugin.platforms == ("Reference",) and plugin.problems == ()
+    monkeypatch.setattr(native, "_OPTIONAL_PLATFORMS", ())  # negative control
+    assert len(native.load(folder).problems) == 3
+
+
 def test_call_and_make(stand_in, monkeypatch):
     library, integrator = stand_in(), openmm.VerletIntegrator(0.001)
     monkeypatch.setattr(native, "plugin", lambda: native.Plugin(library))
