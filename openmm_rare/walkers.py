@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Propagator", "Walkers"]
 
 _FEW = 64  # walkers
+_FEWEST = {"native": 100, "python": 20, "custom_integrator": 20}  # slots of a Context that is made smaller still
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class _Team:
     def _fitting(self, n: int) -> AbsorbingSlots:
         # making a Context takes as long as some hundred steps: few sizes, so that idle slots cost about as much as new ones
         size, of = self.n_slots, self._propagator
-        while size > 20 and 2 * size // 5 >= n:
+        while size > _FEWEST[of.backend] and 2 * size // 5 >= n:
             size = 2 * size // 5
         if size not in self._contexts:
             bias = of.bias
