@@ -17,6 +17,7 @@ __all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binom
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _HELD_OUT = 0.1  # fraction of segments kept for early stopping
+_USES = 2  # of each segment in a fit, on average, if there are enough of them
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
@@ -140,6 +141,10 @@ class SegmentData:
     def __len__(self) -> int:
         return len(self.status)
 
+    def take(self, rows: np.ndarray) -> SegmentData:
+        """The segments of these rows."""
+        return SegmentData(*(getattr(self, field.name)[rows] for field in fields(SegmentData)))
+
     @staticmethod
     def concatenate(parts: list[SegmentData], most: int | None = None) -> SegmentData:
         """Join parts in order; with ``most``, keep the newest segments only."""
@@ -201,8 +206,8 @@ class Trainer:
     ) -> dict[str, float]:
         """Train against the present model as reference.
 
-        A tenth of the segments is held out. The model whose loss on them was least, of those looked at, is kept, and
-        training stops once the loss has failed to improve twice in a row.
+        Of very many segments a random part is used; a tenth of that is held out. The model whose loss on them was least,
+        of those looked at, is kept, and training stops once the loss has failed to improve twice in a row.
 
         Parameters
         ----------
@@ -227,6 +232,10 @@ class Trainer:
         ValueError
             If the loss becomes NaN.
         """
+        # more segments than this would cost more to prepare than they teach in so many updates
+        most = self.batch * updates // _USES
+        if len(segments) > most:
+            segments = segments.take(rng.choice(len(segments), most, replace=False))
         data = self._targets(segments)
         order = rng.permutation(len(segments))
         n_held = int(_HELD_OUT * len(order))
@@ -258,14 +267,15 @@ class Trainer:
         }
 
     def _targets(self, segments: SegmentData) -> _Targets:
-        reference = self.model.log_importance(segments.start)
-        end = self.model.log_importance(segments.end)
-        end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
-        ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
         start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, segments.drift))
         with torch.no_grad():  # the descriptor has no parameters: one evaluation serves all updates
             features = torch.cat([self.model.features(block) for block in start.split(8192)])
-        return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
+            reference = torch.cat([self.model.from_features(block) for block in features.split(8192)])
+        self._fast.take_weights(self.model)
+        end = self._fast.log_importance(segments.end)
+        end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
+        ratio = np.exp(np.minimum(segments.log_weight + end - reference.numpy(), 4.0))
+        return _Targets(start, drift, features, reference, torch.as_tensor(ratio, dtype=torch.float32))
 
     def _probes(self, rng: np.random.Generator, n: int) -> Tensor:
         """Signs for two independent estimates of the residual, whose product has the mean of its square."""
