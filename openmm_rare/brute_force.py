@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dynamics import choose_backend
+from .backends import choose_backend
 from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .settings import Settings

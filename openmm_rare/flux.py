@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .slots import SlotContext, WatchedSlots, require_finite, run_without_python
+from .absorbing import WatchedSlots, run_without_python
+from .slots import SlotContext, require_finite
 from .states import IN_A, IN_B, NEITHER
 from .teams import TEAM, together
 
@@ -203,7 +204,7 @@ def run_flux(
     rng : numpy.random.Generator
         For recycling walkers, see :meth:`FluxState.recycled`.
     backend : str
-        One of :data:`openmm_rare.dynamics.BACKENDS`.
+        One of :data:`openmm_rare.backends.BACKENDS`.
 
     Raises
     ------

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from .annealing import anneal
+from .backends import choose_backend
 from .committor import CommittorModel
-from .dynamics import choose_backend
 from .estimate import RateEstimate
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance

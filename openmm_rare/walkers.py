@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dynamics import Bias, choose_backend
-from .slots import AbsorbingSlots, absorbing_slots, run_without_python
+from .absorbing import AbsorbingSlots, absorbing_slots, run_without_python
+from .backends import choose_backend
+from .dynamics import Bias
 from .teams import TEAM, together
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Propagator:
     seed : numpy.random.SeedSequence
         The same seed gives the same trajectories on the Reference platform, on any number of cores.
     backend : str
-        One of :data:`openmm_rare.dynamics.BACKENDS`, or "auto".
+        One of :data:`openmm_rare.backends.BACKENDS`, or "auto".
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class _Team:
         self._contexts: dict[int, AbsorbingSlots] = {}
 
     def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
-        """As :meth:`openmm_rare.slots.AbsorbingSlots.advance`, for any number of walkers."""
+        """As :meth:`openmm_rare.absorbing.AbsorbingSlots.advance`, for any number of walkers."""
         n, most = len(positions), self.n_slots
         parts = [
             self._fitting(min(most, n - first)).advance(positions[first : first + most], labels[first : first + most], n_steps)

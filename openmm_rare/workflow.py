@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .backends import choose_backend
 from .brute_force import BruteForceRate
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
-from .dynamics import choose_backend
 from .estimate import RateEstimate
 from .files import write_json
 from .rates import ImportanceSamplingRate

@@ -10,7 +10,7 @@ import pytest
 
 import platforms
 from openmm_rare import native
-from openmm_rare.dynamics import BACKENDS
+from openmm_rare.backends import BACKENDS
 
 
 def _require(platform: str) -> str:

@@ -11,12 +11,14 @@ import torch
 from openmm import unit
 
 from openmm_rare import bias_force, doctor
+from openmm_rare.absorbing import absorbing_slots
+from openmm_rare.backends import make_dynamics
 from openmm_rare.bias_force import FORCES, auto_force, check_force, make_bias_force, why_not
 from openmm_rare.committor import CommittorModel
-from openmm_rare.dynamics import Bias, make_dynamics
+from openmm_rare.dynamics import Bias
 from openmm_rare.forces import BIAS_GROUP
 from openmm_rare.inference import FastImportance
-from openmm_rare.slots import SlotContext, absorbing_slots
+from openmm_rare.slots import SlotContext
 from openmm_rare.systems import lj7
 from openmm_rare.torch_force import TorchImportance, python_torch_force, torch_force
 from stats import assert_within, mean_and_stderr

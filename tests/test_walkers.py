@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from openmm_rare import teams
+from openmm_rare.absorbing import WatchedSlots
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias
 from openmm_rare.flux import FluxState, _Counter, run_flux
 from openmm_rare.forces import PythonBias
 from openmm_rare.inference import FastImportance
-from openmm_rare.slots import SlotContext, WatchedSlots, platform_by_name
+from openmm_rare.slots import SlotContext, platform_by_name
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d, two_channel_2d
 from openmm_rare.walkers import Propagator, Walkers
