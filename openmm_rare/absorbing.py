@@ -14,9 +14,12 @@ from .native_integrator import IDLE, has_native_states
 from .replication import replicate
 from .slots import SlotContext, make_context, require_finite
 from .states import IN_A, IN_B
+from .teams import check_stop
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
+
+_UNINTERRUPTED = 1000  # steps
 
 __all__ = ["AbsorbingSlots", "WatchedSlots", "absorbing_slots", "run_without_python"]
 
@@ -127,7 +130,7 @@ class _NativeContext:
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
         for force in forces:
             system.addForce(force)
-        self._context = make_context(system, self._integrator, platform)
+        self._context = make_context(system, self._integrator, platform, one_thread=True)
         self._target, self._shape = target, (n_slots, *target.positions.shape)
 
     def positions(self) -> np.ndarray:
@@ -183,8 +186,14 @@ class WatchedSlots(_NativeContext):
     def step(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Advance all walkers; returns what changed, as
         :meth:`openmm_rare.native_integrator.NativeOverdampedLangevinIntegrator.take_changes`."""
-        self._integrator.step(n_steps)
-        return self._integrator.take_changes(self._shape[1])
+        block = max(1, _UNINTERRUPTED // self._target.check_interval) * self._target.check_interval
+        parts = []
+        for done in range(0, n_steps, block):
+            check_stop()
+            self._integrator.step(min(block, n_steps - done))
+            parts.append(self._integrator.take_changes(self._shape[1]))
+        changes, positions = zip(*parts, strict=True)
+        return np.concatenate(changes), np.concatenate(positions)
 
 
 def run_without_python(target: RareEventSystem, platform: str, bias: Bias | None, backend: str) -> bool:

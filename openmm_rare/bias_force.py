@@ -17,7 +17,7 @@ import openmm
 from . import native
 from .committor import CommittorModel
 from .committor_force import CommittorForce, has_native_features
-from .forces import BIAS_GROUP, ImportanceFunction, PythonBias, python_force
+from .forces import BIAS_GROUP, ImportanceFunction, Observer, PythonBias, python_force
 from .inference import FastImportance
 from .torch_force import HOW_TO_INSTALL, TorchImportance, python_torch_force, torch_force
 
@@ -32,18 +32,13 @@ def _native(importance: ImportanceFunction, positions: np.ndarray, n_walkers: in
     return CommittorForce(importance, n_walkers, scale)
 
 
-def _python(importance: ImportanceFunction, positions: np.ndarray, n_walkers: int, scale: float) -> openmm.Force:
-    return python_force(PythonBias(importance, -0.5 * scale, n_walkers), BIAS_GROUP)
-
-
 _MAKERS: dict[str, Callable[..., openmm.Force]] = {
     "native": _native,
-    "python": _python,
     "torch": torch_force,
     "python_torch": python_torch_force,
 }
 
-FORCES: tuple[str, ...] = tuple(_MAKERS)
+FORCES: tuple[str, ...] = ("native", "python", "torch", "python_torch")
 """Kinds of bias force: the plugin's CommittorForce, OpenMM's PythonForce, openmmtorch's TorchForce and PythonTorchForce."""
 
 
@@ -64,7 +59,12 @@ def require_known(kind: str) -> None:
 
 
 def make_bias_force(
-    kind: str, importance: ImportanceFunction, positions: np.ndarray, n_walkers: int, kt: float
+    kind: str,
+    importance: ImportanceFunction,
+    positions: np.ndarray,
+    n_walkers: int,
+    kt: float,
+    observer: Observer | None = None,
 ) -> openmm.Force:
     """The bias energy -2 kT ln I, summed over all walkers of a replicated System, as a force of :data:`BIAS_GROUP`.
 
@@ -81,6 +81,8 @@ def make_bias_force(
         Copies in the System.
     kt : float
         kT in kJ/mol.
+    observer : callable, optional
+        Saves "python" work: tells the walkers that are to be biased, see :class:`openmm_rare.forces.PythonBias`.
 
     Raises
     ------
@@ -92,7 +94,10 @@ def make_bias_force(
         For an unknown kind, or an importance function that this kind cannot evaluate.
     """
     require_known(kind)
-    force = _MAKERS[auto_force(importance) if kind == "auto" else kind](importance, positions, n_walkers, -2.0 * kt)
+    kind = auto_force(importance) if kind == "auto" else kind
+    if kind == "python":
+        return python_force(PythonBias(importance, kt, n_walkers, observer), BIAS_GROUP)
+    force = _MAKERS[kind](importance, positions, n_walkers, -2.0 * kt)
     force.setForceGroup(BIAS_GROUP)
     return force
 
@@ -130,7 +135,10 @@ def why_not(kind: str, platform: str) -> str:
     if importlib.util.find_spec("openmmtorch") is None:
         return f"openmmtorch is not installed. {HOW_TO_INSTALL}."
     command = [sys.executable, "-m", "openmm_rare.bias_force", kind, platform]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    except subprocess.TimeoutExpired:
+        return "A trial did not end within 10 minutes."
     if done.returncode == 0:
         return done.stdout.splitlines()[-1].strip()
     last = "".join(done.stderr.strip().splitlines()[-1:])

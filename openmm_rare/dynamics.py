@@ -192,7 +192,7 @@ class HostNoiseDynamics:
         noise *= self._spread
         last = positions if self._last is None else self._last
         held = np.s_[:, :, len(noise) :]
-        if not np.array_equal(positions[held], last[held]):
+        if (np.isfinite(positions[held]) & (positions[held] != last[held])).any():
             raise RuntimeError(
                 f"a force pushes walkers out of the {len(noise)} dimensions in which they move: "
                 "remove it, or choose the backend custom_integrator"
@@ -315,5 +315,13 @@ def native_parts(
     if bias is None:
         return NativeOverdampedLangevinIntegrator(*dynamics, **options), ()
     options |= {"bias_group": BIAS_GROUP, "strength": bias.strength, "bias_interval": bias.interval}
-    force = make_bias_force(bias.force, bias.importance, target.positions, n_walkers, target.kt)
-    return NativeOverdampedLangevinIntegrator(*dynamics, **options), (force,)
+    integrator = NativeOverdampedLangevinIntegrator(*dynamics, **options)
+    force = make_bias_force(
+        bias.force,
+        bias.importance,
+        target.positions,
+        n_walkers,
+        target.kt,
+        lambda positions: np.flatnonzero(integrator.states() == 0),
+    )
+    return integrator, (force,)

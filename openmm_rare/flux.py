@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .absorbing import WatchedSlots, run_without_python
+from .backends import choose_backend
 from .slots import SlotContext, require_finite
 from .states import IN_A, IN_B, NEITHER
 from .teams import TEAM, together
@@ -213,6 +214,7 @@ def run_flux(
     """
     n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
     state = state.recycled(rng)
+    backend = choose_backend(backend, platform)
     if run_without_python(target, platform, None, backend):
         return _watch(target, state, n_steps, platform, seed)
     counter = _Counter(target, state)

@@ -184,12 +184,13 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
         taken = []
 
         def receive(changes: Any, positions: Any, number: int) -> None:
+            taken.append((np.zeros((number, 5), dtype=np.int32), np.zeros((number, n_atoms, 3))))
             if number:
-                taken.append(np.ctypeslib.as_array(changes, (number, 5)).copy())
-                taken.append(np.ctypeslib.as_array(positions, (number, n_atoms, 3)).copy())
+                taken[0][0][:] = np.ctypeslib.as_array(changes, (number, 5))
+                taken[0][1][:] = np.ctypeslib.as_array(positions, (number, n_atoms, 3))
 
         native.call("rare_integrator_take_changes", self, _RECEIVE(receive))
-        return tuple(taken) or (np.zeros((0, 5), dtype=np.int32), np.zeros((0, n_atoms, 3)))
+        return taken[0]  # missing where memory was: ctypes does not hand on what its callbacks raise
 
     def _get(self, name: str, kind: type) -> np.ndarray:
         values = np.empty(self._n, dtype=kind)

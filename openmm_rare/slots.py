@@ -34,10 +34,11 @@ def platform_by_name(name: str) -> openmm.Platform:
     return openmm.Platform.getPlatformByName(name)
 
 
-def make_context(system: openmm.System, integrator: openmm.Integrator, name: str) -> openmm.Context:
-    """A Context on the platform of that name, in mixed precision where there is a choice."""
+def make_context(system: openmm.System, integrator: openmm.Integrator, name: str, one_thread: bool = False) -> openmm.Context:
+    """A Context on the platform of that name, in mixed precision, or with one thread of its own, where there is a choice."""
     platform = platform_by_name(name)
-    properties = {"Precision": "mixed"} if "Precision" in platform.getPropertyNames() else {}
+    wanted = {"Precision": "mixed"} | ({"Threads": "1"} if one_thread else {})
+    properties = {key: value for key, value in wanted.items() if key in platform.getPropertyNames()}
     return openmm.Context(system, integrator, platform, properties)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-__all__ = ["TEAM", "together"]
+__all__ = ["TEAM", "check_stop", "together"]
+
+_stop = threading.Event()
 
 TEAM = 250
 """Walkers of a team: enough for their steps to outweigh the calls, few enough for several cores to have work."""
@@ -26,8 +29,27 @@ def together(function: Callable[..., tuple[np.ndarray, ...]], *arguments: Any) -
     *arguments : sequence
         One element for each team.
     """
-    apply = map if len(arguments[0]) == 1 else _threads().map
-    return list(apply(function, *arguments))
+    if len(arguments[0]) == 1:
+        return [function(*(argument[0] for argument in arguments))]
+    futures = [_threads().submit(function, *row) for row in zip(*arguments, strict=True)]
+    try:
+        for first in wait(futures, return_when=FIRST_EXCEPTION).done:
+            first.result()
+        return [future.result() for future in futures]
+    except BaseException:  # Ctrl-C too: nobody goes on alone
+        _stop.set()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
+    finally:
+        _stop.clear()
+
+
+def check_stop() -> None:
+    """To be called now and then in long work of a team: raises CancelledError once another team has failed."""
+    if _stop.is_set():
+        raise CancelledError
 
 
 @cache
@@ -35,3 +57,7 @@ def _threads() -> ThreadPoolExecutor:
     """One thread for each core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return ThreadPoolExecutor(cores)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)

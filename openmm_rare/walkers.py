@@ -9,6 +9,7 @@ import numpy as np
 
 from .absorbing import AbsorbingSlots, absorbing_slots, run_without_python
 from .backends import choose_backend
+from .bias_force import is_compiled
 from .dynamics import Bias
 from .teams import TEAM, together
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Propagator", "Walkers"]
 
 _FEW = 64  # walkers
-_FEWEST = {"native": 100, "python": 20, "custom_integrator": 20}  # slots of a Context that is made smaller still
+_FEWEST, _FEWEST_COMPILED = 20, 100  # slots of the smallest Contexts
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Propagator:
     """Advances populations of any size in Contexts of the fitting size.
 
     Where nothing of a step is left to Python, a population is divided among teams, each with Contexts of its own, that
-    move at the same time, as many as there are cores.
+    move at the same time, as far as there are cores for them.
 
     Parameters
     ----------
@@ -119,6 +120,7 @@ class Propagator:
     ) -> None:
         self.target, self.bias, self.n_slots = target, bias, n_slots
         self.platform, self.backend = platform, choose_backend(backend, platform)
+        self.compiled = self.backend == "native" and (bias is None or is_compiled(bias.force, bias.importance))
         n_teams = -(-n_slots // TEAM) if run_without_python(target, platform, bias, self.backend) else 1
         self._teams = [_Team(self, -(-n_slots // n_teams), team_seed) for team_seed in seed.spawn(n_teams)]
 
@@ -157,11 +159,11 @@ class _Team:
     def _fitting(self, n: int) -> AbsorbingSlots:
         # making a Context takes as long as some hundred steps: few sizes, so that idle slots cost about as much as new ones
         size, of = self.n_slots, self._propagator
-        while size > _FEWEST[of.backend] and 2 * size // 5 >= n:
+        while size > (_FEWEST_COMPILED if of.compiled else _FEWEST) and 2 * size // 5 >= n:
             size = 2 * size // 5
         if size not in self._contexts:
             bias = of.bias
-            if bias is not None and size <= _FEW and of.backend != "native":
+            if bias is not None and size <= _FEW and not of.compiled:
                 # a step of a handful of walkers costs its Python calls alone: the last, slow ones keep gradients longer
                 bias = replace(bias, interval=5 * bias.interval)
             (seed,) = self._seed.spawn(1)

@@ -85,7 +85,10 @@ def run_rate(
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
     platform_by_name(config.sampling.platform)
-    backend = choose_backend(config.sampling.settings.backend, config.sampling.platform)
+    backend = config.sampling.settings.backend
+    if backend == "auto" and resume and (out / "config.toml").is_file():
+        backend = load_config(out / "config.toml").sampling.settings.backend  # the one that the run has
+    backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
     replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written

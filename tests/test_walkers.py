@@ -1,20 +1,25 @@
 """Walkers in one Context: exact weights, arrival tested on every frame, clones and kills that touch nobody else."""
 
+import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import openmm
 import pytest
 
 from openmm_rare import teams
-from openmm_rare.absorbing import WatchedSlots
+from openmm_rare.absorbing import WatchedSlots, absorbing_slots
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias
 from openmm_rare.flux import FluxState, _Counter, run_flux
 from openmm_rare.forces import PythonBias
 from openmm_rare.inference import FastImportance
 from openmm_rare.slots import SlotContext, platform_by_name
-from openmm_rare.states import IN_A, IN_B
+from openmm_rare.states import IN_A, IN_B, CollectiveVariables, Coordinate, Range
 from openmm_rare.systems import double_well_1d, two_channel_2d
+from openmm_rare.systems.base import RareEventSystem
 from openmm_rare.walkers import Propagator, Walkers
 from stats import assert_within, mean_and_stderr
 
@@ -268,3 +273,57 @@ def test_the_number_of_threads_changes_nothing(backend, monkeypatch):
             ends.append(propagator.advance(block.walkers.take(np.flatnonzero(block.status == 0)[:900]), 20).walkers)
     assert (ends[0].positions == ends[1].positions).all() and (ends[0].log_weights == ends[1].log_weights).all()
     assert len(np.unique(ends[0].positions[:, 0, 0])) == len(ends[0])  # no two teams have drawn the same noise
+
+
+class OutsideOnly(Linear):
+    """ln I = ln(x + 0.45), which is no number deep in A."""
+
+    def log_importance_gradient(self, positions):
+        gradient = np.zeros_like(positions)
+        with np.errstate(invalid="ignore"):
+            value = np.log(positions[:, 0, 0] + 0.45)
+        gradient[:, 0, 0] = np.where(np.isnan(value), np.nan, 1.0 / (positions[:, 0, 0] + 0.45))
+        return value, gradient
+
+
+def test_a_bias_is_not_asked_about_idle_and_arrived_walkers(backend):
+    system = double_well_1d.build(temperature=HOT)
+    propagator = Propagator(system, Bias(OutsideOnly(1.0)), 200, "Reference", np.random.SeedSequence(1), backend)
+    block = propagator.advance(walkers_at(-0.1, 150), 200)  # in 200 slots, of which 50 wait in A
+    assert np.isfinite(block.walkers.log_weights).all() and (block.status == IN_A).any()
+
+
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
+def test_a_force_that_is_no_number_is_no_arrival(platform, backend):
+    system = openmm.System()
+    system.addParticle(10.0)
+    force = openmm.CustomExternalForce("0.001*sqrt(2-x)")
+    force.addParticle(0, [])
+    system.addForce(force)
+    variables = CollectiveVariables([Coordinate("x", 0, 0)])
+    a, b = Range({"x": (-1e9, 0.5)}), Range({"x": (3.0, 1e9)})
+    target = RareEventSystem.from_openmm(system, np.zeros((1, 3)), a, b, variables, 300.0, 1.0, 1e-6, num_dimensions=1)
+    slots = absorbing_slots(target, 3, platform, 1, None, backend)
+    positions = np.array([1.0, 2.5, 1.5])[:, None, None] * [[1.0, 0.0, 0.0]]
+    with pytest.raises(
+        (FloatingPointError, openmm.OpenMMException), match="became NaN|walker 1 are not finite|coordinate is NaN"
+    ):
+        slots.advance(positions, np.zeros(3, dtype=np.int64), 20)
+
+
+def test_a_team_that_fails_stops_the_others():
+    going, steps = threading.Event(), []
+
+    def work(fails):
+        if fails:
+            going.wait(10.0)
+            raise FloatingPointError("NaN")
+        while len(steps) < 1000:
+            going.set()
+            steps.append(time.sleep(0.01))
+            teams.check_stop()
+
+    with pytest.raises(FloatingPointError):
+        teams.together(work, [False, True] if len(os.sched_getaffinity(0)) > 1 else [True, True])
+    assert len(steps) < 1000
+    assert teams.together(lambda x: x, [1, 2, 3]) == [1, 2, 3]

@@ -92,7 +92,7 @@ void CommonStepKernel::createKernels(const RegionTables& tables, int numDimensio
     }
     addArgs(shiftKernel, {nullptr, nullptr, &force, &velm, &cc.getAtomIndexArray(), &states, &shifts, &badWalker});
     addArgs(moveKernel, {nullptr, nullptr, nullptr, &force, &posq, &corrections(), &velm, &integration.getRandom(), nullptr,
-                         &cc.getAtomIndexArray(), &states, &shifts, &logWeights, &steps});
+                         &cc.getAtomIndexArray(), &states, &shifts, &logWeights, &steps, &badWalker});
     auto create = [&](const string& name, int count, const vector<ArrayInterface*>& arrays) {
         ComputeKernel kernel = program->createKernel(name);
         kernel->addArg(count);
@@ -170,7 +170,10 @@ void CommonStepKernel::readReport() {
     badWalker.download(&bad);
     movingCount.download(&numMoving);
     stepsSinceReport = 0;
-    if (bad != 0)
+    if (bad < 0)
+        throw OpenMMException("the forces on walker "+to_string(-bad-1)+" are not finite: use a smaller time step, or check the forces "
+                              "at the initial structure");
+    if (bad > 0)
         throw OpenMMException("the bias force on walker "+to_string(bad-1)+" is not finite: if its positions are not either, use "
                               "a smaller time step, or check the forces at the initial structure");
 }
@@ -193,6 +196,7 @@ void CommonStepKernel::setLogWeights(const vector<double>& values) {
 
 void CommonStepKernel::getWalkerStates(vector<int>& values) {
     ContextSelector selector(cc);
+    readReport();
     states.download(values);
 }
 

@@ -15,6 +15,11 @@ DEVICE void storePosition(GLOBAL real4* RESTRICT posq, GLOBAL real4* RESTRICT po
 #endif
 }
 
+/** badWalker becomes walker+1 where a force of the bias is not a number, and -(walker+1) where a physical one is not. */
+DEVICE int isBad(mm_long force) {
+    return force > LARGEST_FORCE || force < -LARGEST_FORCE;
+}
+
 /** From the forces of the bias, make the shifts of the noise of the steps to come. */
 KERNEL void setShifts(int numAtoms, int paddedNumAtoms, mixed factor, mixed bound, GLOBAL const mm_long* RESTRICT force,
         GLOBAL const mixed4* RESTRICT velm, GLOBAL const int* RESTRICT atomIndex, GLOBAL const int* RESTRICT states,
@@ -26,7 +31,7 @@ KERNEL void setShifts(int numAtoms, int paddedNumAtoms, mixed factor, mixed boun
         const mixed perForce = factor*sqrt(velm[place].w)/(mixed) 0x100000000;
         for (int axis = 0; axis < NUM_DIMENSIONS; axis++) {
             const mm_long value = force[place+axis*paddedNumAtoms];
-            if (value > LARGEST_FORCE || value < -LARGEST_FORCE)
+            if (isBad(value))
                 badWalker[0] = walker+1;
             shifts[NUM_DIMENSIONS*atom+axis] = fmax(fmin(perForce*value, bound), -bound);
         }
@@ -38,7 +43,7 @@ KERNEL void moveWalkers(int numAtoms, int paddedNumAtoms, mixed mobility, mixed 
         GLOBAL const mm_long* RESTRICT force, GLOBAL real4* RESTRICT posq, GLOBAL real4* RESTRICT posqCorrection,
         GLOBAL const mixed4* RESTRICT velm, GLOBAL const float4* RESTRICT random, int randomIndex,
         GLOBAL const int* RESTRICT atomIndex, GLOBAL const int* RESTRICT states, GLOBAL const mixed* RESTRICT shifts,
-        GLOBAL mm_ulong* RESTRICT logWeights, GLOBAL int* RESTRICT steps) {
+        GLOBAL mm_ulong* RESTRICT logWeights, GLOBAL int* RESTRICT steps, GLOBAL int* RESTRICT badWalker) {
     for (int place = GLOBAL_ID; place < numAtoms; place += GLOBAL_SIZE) {
         const int atom = atomIndex[place], walker = atom/NUM_PARTICLES;
         if (states[walker] != 0)
@@ -54,7 +59,10 @@ KERNEL void moveWalkers(int numAtoms, int paddedNumAtoms, mixed mobility, mixed 
         mixed change[3] = {0, 0, 0}, gain = 0;
         for (int axis = 0; axis < NUM_DIMENSIONS; axis++) {
             const mixed shift = biased ? shifts[NUM_DIMENSIONS*atom+axis] : (mixed) 0;
-            change[axis] = perForce*force[place+axis*paddedNumAtoms]+spread*(xi[axis]+shift);
+            const mm_long value = force[place+axis*paddedNumAtoms];
+            if (isBad(value))
+                badWalker[0] = -(walker+1);
+            change[axis] = perForce*value+spread*(xi[axis]+shift);
             gain -= shift*(xi[axis]+(mixed) 0.5*shift);
         }
         const mixed4 position = loadPosition(posq, posqCorrection, place);
