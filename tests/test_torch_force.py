@@ -16,7 +16,7 @@ from openmm_rare.backends import make_dynamics
 from openmm_rare.bias_force import FORCES, auto_force, check_force, make_bias_force, why_not
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias
-from openmm_rare.forces import BIAS_GROUP
+from openmm_rare.forces import BIAS_GROUP, PythonBias
 from openmm_rare.inference import FastImportance
 from openmm_rare.slots import SlotContext
 from openmm_rare.systems import lj7
@@ -306,8 +306,7 @@ def test_a_trial_that_kills_its_process_is_a_reason(monkeypatch):
 
 def test_a_trial_finds_wrong_forces(monkeypatch):
     assert why_not.__wrapped__("python", "Reference") == ""
-    right = bias_force._MAKERS["python"]
-    monkeypatch.setitem(bias_force._MAKERS, "python", lambda *arguments: right(*arguments[:3], 1.0001 * arguments[3]))
+    monkeypatch.setattr(bias_force, "PythonBias", lambda importance, kt, *others: PythonBias(importance, 1.0001 * kt, *others))
     assert "differ from those of torch by 0.0001" in why_not.__wrapped__("python", "Reference")
 
 
