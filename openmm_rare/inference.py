@@ -266,17 +266,12 @@ class FastImportance:
         self.descriptor, self.num_dimensions = frozen.descriptor, num_dimensions
         self.features, self.model = _features(self.descriptor, num_dimensions), frozen
         self.in_logit = list(self.descriptor.in_logit)
-        self.take_weights(model)
-
-    def take_weights(self, model: CommittorModel) -> None:
-        """Go on with the present weights of a model of the same descriptor."""
-        self.model.load_state_dict(model.state_dict())
-        linear = [layer for layer in self.model.network if isinstance(layer, torch.nn.Linear)]
+        linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
         self.weights = [layer.weight.detach().clone() for layer in linear]
         self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]
         # the scaling of the features is folded into the first layer
-        self.weights[0] /= model.feature_scale
-        self.biases[0] -= self.weights[0] @ model.feature_mean[:, None]
+        self.weights[0] /= frozen.feature_scale
+        self.biases[0] -= self.weights[0] @ frozen.feature_mean[:, None]
 
     @property
     def features_dimensions(self) -> int:

@@ -123,7 +123,7 @@ class Settings:
     training_path_length: int = 3000
     training_strength: float = 1.0
     first_stage_rounds: int = 8
-    stage_rounds: int = 3
+    stage_rounds: int = 5
     last_stage_rounds: int = 10
     patience: int = 3
     buffer: int = 200_000

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from .committor import CommittorModel
-from .inference import FastImportance
 from .states import IN_A, IN_B
 
 __all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _HELD_OUT = 0.1  # fraction of segments kept for early stopping
-_USES = 2  # of each segment in a fit, on average, if there are enough of them
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
@@ -54,15 +52,7 @@ def stopped_operator_loss(log_importance: Tensor, reference: Tensor, ratio: Tens
     return (torch.exp(bounded) * (1.0 + change - bounded) - ratio * change).mean()
 
 
-def backward_residual(
-    model: CommittorModel,
-    value: Tensor,
-    gradient: Tensor,
-    positions: Tensor,
-    drift: Tensor,
-    spread: Tensor,
-    probes: Tensor,
-) -> Tensor:
+def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, spread: Tensor, probes: Tensor) -> Tensor:
     r"""Residual of the backward equation for :math:`u = \ln I`, per step: what a biased path's :math:`\ln(w I)` gains there.
 
     .. math::
@@ -71,17 +61,9 @@ def backward_residual(
     with b the drift and s the noise of one Euler-Maruyama step. It vanishes everywhere for the exact committor in the limit
     of small steps. Unlike the outcome of a segment it has no noise of the dynamics in it, only that of the probes.
 
-    It is evaluated as :math:`\langle u(x + c \pm s z)\rangle - u(x) - |s \nabla u|^2/2` over both signs of a probe z, with
-    :math:`c = b + s^2 \nabla u` held fixed when it is differentiated with respect to the parameters. In the limit of small
-    steps that is R, and its derivative that of R, without second derivatives by autograd.
-
     Parameters
     ----------
     model : CommittorModel
-    value : Tensor, shape (n,)
-        u at the positions, with its graph.
-    gradient : Tensor, shape (n, n_atoms, 3), 1/nm
-        That of u at the positions, without a graph.
     positions, drift : Tensor, shape (n, n_atoms, 3), nm
         Places, and the displacement by the physical forces in one step from there.
     spread : Tensor, shape (n_atoms, 3), nm
@@ -93,12 +75,13 @@ def backward_residual(
     -------
     Tensor, shape (n_probes, n)
     """
-    slope = spread * gradient
-    middle, step = positions + drift + spread * slope, spread * probes
-    with torch.no_grad():  # descriptors have no parameters
-        features = model.features(torch.stack([middle + step, middle - step]).flatten(0, 2))
-    around = model.from_features(features).reshape(2, *probes.shape[:2]).mean(0)
-    return around - value - 0.5 * slope.square().sum((1, 2))
+    x = positions.detach().requires_grad_(True)
+    value = model(x)
+    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
+    around = torch.stack([positions + spread * probes, positions - spread * probes])
+    there, back = model(around.flatten(0, 2)).reshape(2, *probes.shape[:2])
+    return known + 0.5 * (there + back - 2.0 * value)
 
 
 @dataclass(frozen=True)
@@ -140,10 +123,6 @@ class SegmentData:
 
     def __len__(self) -> int:
         return len(self.status)
-
-    def take(self, rows: np.ndarray) -> SegmentData:
-        """The segments of these rows."""
-        return SegmentData(*(getattr(self, field.name)[rows] for field in fields(SegmentData)))
 
     @staticmethod
     def concatenate(parts: list[SegmentData], most: int | None = None) -> SegmentData:
@@ -193,7 +172,6 @@ class Trainer:
         self.model, self.batch, self.residual_batch = model, batch, residual_batch
         self.spread = torch.as_tensor(np.asarray(spread), dtype=torch.float32)
         self.residual_weight, self.residual_steps = residual_weight, residual_steps
-        self._fast = FastImportance(model)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def fit(
@@ -206,8 +184,8 @@ class Trainer:
     ) -> dict[str, float]:
         """Train against the present model as reference.
 
-        Of very many segments a random part is used; a tenth of that is held out. The model whose loss on them was least,
-        of those looked at, is kept, and training stops once the loss has failed to improve twice in a row.
+        A tenth of the segments is held out. The model whose loss on them was least, of those looked at, is kept, and
+        training stops once the loss has failed to improve twice in a row.
 
         Parameters
         ----------
@@ -232,10 +210,6 @@ class Trainer:
         ValueError
             If the loss becomes NaN.
         """
-        # more segments than this would cost more to prepare than they teach in so many updates
-        most = self.batch * updates // _USES
-        if len(segments) > most:
-            segments = segments.take(rng.choice(len(segments), most, replace=False))
         data = self._targets(segments)
         order = rng.permutation(len(segments))
         n_held = int(_HELD_OUT * len(order))
@@ -267,25 +241,21 @@ class Trainer:
         }
 
     def _targets(self, segments: SegmentData) -> _Targets:
+        reference = self.model.log_importance(segments.start)
+        end = self.model.log_importance(segments.end)
+        end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
+        ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
         start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, segments.drift))
         with torch.no_grad():  # the descriptor has no parameters: one evaluation serves all updates
             features = torch.cat([self.model.features(block) for block in start.split(8192)])
-            reference = torch.cat([self.model.from_features(block) for block in features.split(8192)])
-        self._fast.take_weights(self.model)
-        end = self._fast.log_importance(segments.end)
-        end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
-        ratio = np.exp(np.minimum(segments.log_weight + end - reference.numpy(), 4.0))
-        return _Targets(start, drift, features, reference, torch.as_tensor(ratio, dtype=torch.float32))
+        return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
 
     def _probes(self, rng: np.random.Generator, n: int) -> Tensor:
         """Signs for two independent estimates of the residual, whose product has the mean of its square."""
         return torch.as_tensor(2.0 * rng.integers(0, 2, (2, n, *self.spread.shape)) - 1.0, dtype=torch.float32)
 
     def _squared_residual(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> Tensor:
-        value, start = self.model.from_features(data.features[rows]), data.start[rows]
-        self._fast.take_weights(self.model)
-        gradient = torch.as_tensor(self._fast.log_importance_gradient(start.numpy())[1], dtype=torch.float32)
-        residual = backward_residual(self.model, value, gradient, start, data.drift[rows], self.spread, probes)
+        residual = backward_residual(self.model, data.start[rows], data.drift[rows], self.spread, probes)
         bounded = _RESIDUAL_BOUND * torch.tanh(self.residual_steps * residual / _RESIDUAL_BOUND)
         return bounded.prod(0).mean()
 

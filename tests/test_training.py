@@ -43,16 +43,14 @@ def test_loss_grows_towards_both_sides_without_overflow():
     assert losses[1] < losses[0] and losses[1] < losses[2]
 
 
-class Exact:
+class Exact(torch.nn.Module):
     """ln q of a drifting walker in one direction: q = 1 - exp(-2 b z/s^2) for absorption at z = 0."""
 
     def __init__(self, rate):
+        super().__init__()
         self.rate = rate
 
-    def features(self, positions):
-        return positions
-
-    def from_features(self, positions):
+    def forward(self, positions):
         z = (positions * torch.tensor([0.6, 0.8, 0.0])).sum((1, 2))
         return torch.log(-torch.expm1(-self.rate * z))
 
@@ -65,11 +63,8 @@ def test_backward_residual_vanishes_for_the_exact_committor(wrong):
     drift = torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64).expand(400, 1, 3) * 3e-5
     probes = torch.tensor(2.0 * rng.integers(0, 2, (2, 400, 1, 3)) - 1.0)
     model = Exact(0.6 * (2.0 if wrong else 1.0))  # 2 b/s^2 = 0.6
-    x = positions.requires_grad_(True)
-    value = model.from_features(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    residual = backward_residual(model, value.detach(), gradient, x.detach(), drift, spread, probes)
-    typical = (value.detach().exp() * 1e-5).mean()
+    residual = backward_residual(model, positions, drift, spread, probes)
+    typical = (model(positions).exp() * 1e-5).mean()
     # cross terms of the probes average out; two of them give the square of the mean without their variance
     mean, stderr = residual.mean().item(), (residual.std() / len(residual.flatten()) ** 0.5).item()
     assert (abs(mean) > 5.0 * stderr and abs(mean) > 0.3 * typical) if wrong else abs(mean) < 4.0 * stderr
@@ -158,34 +153,3 @@ def error_of_slope(residual_weight, seed):
 def test_backward_equation_makes_the_slope_right_where_segments_are_few_and_noisy():
     with_it, without = (sum(error_of_slope(weight, seed) for seed in range(1, 9)) for weight in (4.0, 0.0))
     assert with_it < 0.7 * without
-
-
-class Quadratic:
-    """u = p0 x.x + p1 x.e with parameters p, whose residual and its derivatives are known."""
-
-    def __init__(self):
-        self.p = torch.tensor([0.7, -1.3], dtype=torch.float64, requires_grad=True)
-        self.axis = torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64)
-
-    def features(self, positions):
-        return torch.stack([positions.square().sum((1, 2)), (positions * self.axis).sum((1, 2))], dim=1)
-
-    def from_features(self, features):
-        return features @ self.p
-
-
-def test_backward_residual_and_its_derivatives_are_those_of_the_equation():
-    rng = np.random.default_rng(6)
-    model, positions = Quadratic(), torch.tensor(rng.normal(size=(50, 1, 3)))
-    spread, drift = torch.full((1, 3), 1e-3, dtype=torch.float64), torch.tensor(rng.normal(size=(50, 1, 3))) * 1e-6
-    probes = torch.tensor(2.0 * rng.integers(0, 2, (2, 50, 1, 3)) - 1.0)
-    slope = 2.0 * model.p[0] * positions + model.p[1] * model.axis
-    expected = (drift * slope).sum((1, 2)) + 0.5 * (spread * slope).square().sum((1, 2)) + 3.0 * model.p[0] * 1e-6
-    value = model.from_features(model.features(positions))
-    found = backward_residual(model, value, slope.detach(), positions, drift, spread, probes)
-    weights = torch.tensor(rng.normal(size=50))
-    wanted = torch.autograd.grad((weights * expected).sum(), model.p)[0]
-    for row in found:
-        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-9)
-        gradient = torch.autograd.grad((weights * row).sum(), model.p, retain_graph=True)[0]
-        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-9)
