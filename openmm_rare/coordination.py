@@ -4,19 +4,16 @@ from functools import lru_cache
 
 import numpy as np
 
-# Frames per block of pair distances: arrays that stay in cache and below the size at which malloc asks the kernel
-# for fresh pages, which costs more than the arithmetic.
-_BLOCK = 384
+# Numbers per array of a block: a few such arrays stay in cache.
+_BLOCK = 32_000
 
 
 @lru_cache(maxsize=8)
-def _pair_matrices(n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Difference matrix (n_pairs, n_atoms) with +1 and -1, and its absolute value transposed, for all pairs."""
-    i, j = np.triu_indices(n_atoms, 1)
-    difference = np.zeros((len(i), n_atoms))
-    difference[np.arange(len(i)), i] = 1
-    difference[np.arange(len(i)), j] = -1
-    return difference, np.ascontiguousarray(np.abs(difference.T))
+def _pairs(n_atoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and second atoms of all pairs, and the matrix (n_atoms, n_pairs) with 1 where an atom is in a pair."""
+    first, second = np.triu_indices(n_atoms, 1)
+    atoms = np.arange(n_atoms)[:, None]
+    return first, second, ((atoms == first) | (atoms == second)).astype(np.float64)
 
 
 def coordination_numbers(positions: np.ndarray, radius: float) -> np.ndarray:
@@ -37,37 +34,34 @@ def coordination_numbers(positions: np.ndarray, radius: float) -> np.ndarray:
         Atoms first: the layout in which the sums over pairs are matrix products.
     """
     n, n_atoms, _ = positions.shape
-    numbers = np.empty((n_atoms, n))
-    for start in range(0, n, _BLOCK):
-        numbers[:, start : start + _BLOCK] = _coordination_block(positions[start : start + _BLOCK], radius)
-    return numbers
+    n_blocks = -(-n * n_atoms * n_atoms // (2 * _BLOCK))
+    if n_blocks <= 1:
+        return _coordination_block(positions, radius)
+    return np.hstack([_coordination_block(block, radius) for block in np.array_split(positions, n_blocks)])
 
 
 def _coordination_block(positions: np.ndarray, radius: float) -> np.ndarray:
-    n, n_atoms, _ = positions.shape
-    difference, incidence = _pair_matrices(n_atoms)
-    axes = np.ascontiguousarray(positions.reshape(n, -1).T).reshape(n_atoms, 3, n)
+    first, second, incidence = _pairs(positions.shape[1])
     # Atoms kept at z = 0 are frequent and a test for it is cheap.
-    dimensions = 3 if axes[:, 2].any() else 2
-    difference = difference / radius
-    # A matrix product yields all pair vectors, several times faster than indexing the pairs.
-    s = difference @ axes[:, 0]
-    s *= s
-    for axis in range(1, dimensions):
-        component = difference @ axes[:, axis]
-        component *= component
-        s += component
+    dimensions = 3 if positions[:, :, 2].any() else 2
+    s = 0.0
+    for component in np.array(positions.transpose(2, 1, 0)[:dimensions], order="C"):
+        component /= radius
+        difference = component.take(first, axis=0)
+        difference -= component.take(second, axis=0)
+        difference *= difference
+        difference += s
+        s = difference
     s *= s
     s *= s
     s += 1.0
     return incidence @ np.reciprocal(s, out=s)
 
 
-def central_moment(coordination: np.ndarray, order: int) -> np.ndarray:
-    """Mean (order 1) or central moment (order 2 or 3) over atoms of coordination numbers (n_atoms, n), shape (n,)."""
-    average = np.full(len(coordination), 1 / len(coordination))
-    mean = average @ coordination
-    if order == 1:
-        return mean
-    deviation = coordination - mean
-    return average @ (deviation**2 if order == 2 else deviation * deviation * deviation)
+def mean_and_deviations(positions: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mean (n,) of the coordination numbers of all atoms, and their deviations from it (n_atoms, n)."""
+    numbers = coordination_numbers(positions, radius)
+    mean = numbers.sum(axis=0)
+    mean /= len(numbers)
+    numbers -= mean
+    return mean, numbers

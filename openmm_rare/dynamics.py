@@ -120,6 +120,11 @@ def has_forces_on_held_axes(target: RareEventSystem) -> bool:
     return False
 
 
+def _compact(values: np.ndarray) -> np.ndarray:
+    """The same array in the memory of one number if all are equal: what is read at every step stays in cache."""
+    return np.broadcast_to(values.flat[0], values.shape) if (values == values.flat[0]).all() else values
+
+
 class UnbiasedDynamics:
     """:class:`~openmm_rare.integrators.OverdampedLangevinIntegrator`.
 
@@ -171,12 +176,13 @@ class HostNoiseDynamics:
         # axes first: what is done to one axis of all particles is then done to contiguous memory
         self._shape = (target.num_dimensions, n_walkers, target.system.getNumParticles())
         step = np.broadcast_to(mobility(target).T[: self._shape[0], None], self._shape)
-        self._spread = np.sqrt(2.0 * target.kt * step)
-        self._to_shift = bias.strength * self._spread
-        self._to_force = np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0)
+        spread = np.sqrt(2.0 * target.kt * step)
+        self._spread, self._to_shift = _compact(spread), _compact(bias.strength * spread)
+        self._to_force = _compact(np.divide(1.0, step, out=np.zeros(self._shape), where=step > 0.0))
         self._shift, self._cost = np.zeros(self._shape), np.zeros(n_walkers)
         self._noise, self._random = np.zeros(self._shape), np.random.Generator(np.random.SFC64(seed))
-        self._kicks, self._last = np.zeros((*self._shape[1:], 3)), None
+        self._kicks, self._back = np.zeros((2, *self._shape[1:], 3))
+        self._last = None
         self._log_weights = np.zeros(n_walkers)
 
     def _kick(self, state: openmm.State) -> tuple[float, np.ndarray]:
@@ -190,16 +196,14 @@ class HostNoiseDynamics:
         self._log_weights -= self._cost
         noise += self._shift
         noise *= self._spread
-        last = positions if self._last is None else self._last
-        held = np.s_[:, :, len(noise) :]
-        if (np.isfinite(positions[held]) & (positions[held] != last[held])).any():
+        back = np.subtract(positions if self._last is None else self._last, positions, out=self._back)
+        if back[:, :, len(noise) :].any() and np.isfinite(positions).all():
             raise RuntimeError(
                 f"a force pushes walkers out of the {len(noise)} dimensions in which they move: "
                 "remove it, or choose the backend custom_integrator"
             )
         for axis, displacement in enumerate(noise):
-            displacement -= positions[:, :, axis]
-            displacement += last[:, :, axis]
+            displacement += back[:, :, axis]
             np.multiply(displacement, self._to_force[axis], out=self._kicks[:, :, axis])
         self._last = positions
         return 0.0, self._kicks.reshape(-1, 3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .coordination import central_moment, coordination_numbers
+from .coordination import mean_and_deviations
 
 Function = Callable[..., np.ndarray]
 
@@ -154,7 +154,16 @@ class CoordinationMoment(CollectiveVariable):
             raise ValueError(f"variable {self.name!r}: radius must be a positive length in nm, not {self.radius}")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        return central_moment(coordination_numbers(positions, self.radius), self.order)
+        return self.of(*mean_and_deviations(positions, self.radius))
+
+    def of(self, mean: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+        """Values, shape (n,), from :func:`openmm_rare.coordination.mean_and_deviations`."""
+        if self.order == 1:
+            return mean
+        power = deviations * deviations
+        if self.order == 3:
+            power *= deviations
+        return power.sum(axis=0) / len(power)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,13 +230,13 @@ class CollectiveVariables:
             If the positions have another shape or a value is not finite (the message names variable and frame).
         """
         positions = _require_batch(positions)
-        values = np.empty((len(positions), len(self.variables)))
-        shared: dict[float, np.ndarray] = {}
+        values = np.empty((len(self.variables), len(positions))).T  # regions look at one variable of all frames
+        shared: dict[float, tuple[np.ndarray, np.ndarray]] = {}
         for column, variable in enumerate(self.variables):
             if isinstance(variable, CoordinationMoment):
                 if variable.radius not in shared:
-                    shared[variable.radius] = coordination_numbers(positions, variable.radius)
-                values[:, column] = central_moment(shared[variable.radius], variable.order)
+                    shared[variable.radius] = mean_and_deviations(positions, variable.radius)
+                values[:, column] = variable.of(*shared[variable.radius])
             else:
                 values[:, column] = variable(positions)
         if not np.isfinite(values).all():

@@ -8,7 +8,8 @@ import torch
 
 from openmm_rare.committor import CommittorModel
 from openmm_rare.descriptors import build_descriptor
-from openmm_rare.inference import FastImportance, _ascending, _scatter
+from openmm_rare.fast_features import _ascending, _scatter
+from openmm_rare.inference import FastImportance
 
 SPECS = {
     "pair_distances": {"kind": "pair_distances"},
@@ -92,9 +93,10 @@ def test_fast_inference_in_blocks_with_several_radii():
     assert np.array_equal(fast.log_importance_gradient(again)[1], fast_gradient)
 
 
+@pytest.mark.parametrize("n", [50, 5000])  # sorted by NumPy and by a network
 @pytest.mark.parametrize("n_places", [1, 2, 5, 7, 8, 21])
-def test_sorting_and_its_inverse(n_places):
-    values = np.random.default_rng(n_places).random((2, n_places, 50), dtype=np.float32)
+def test_sorting_and_its_inverse(n_places, n):
+    values = np.random.default_rng(n_places).random((2, n_places, n), dtype=np.float32)
     values[:, :, 0] = 0.5
     indices = _ascending(values)
     ordered = values.take(indices)

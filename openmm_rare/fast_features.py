@@ -1,0 +1,270 @@
+"""Forward and backward passes of descriptors, by hand where they are frequent: what a fast network evaluates first.
+
+Descriptors of pair distances and linear ones are evaluated in float32; any other goes through autograd. Walkers are the last
+axis of all arrays, so that what is done to one feature of many walkers is done to contiguous memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from .descriptors import (
+    Concatenate,
+    Coordinates,
+    Coordination,
+    CoordinationMoments,
+    Descriptor,
+    DiscGap,
+    PairDistances,
+)
+
+__all__ = ["Features", "PairFeatures", "make_features"]
+
+_FEW = 200  # numbers below which NumPy sorts faster than a sorting network of whole rows
+
+
+class Features(Protocol):
+    """Forward and backward pass of one descriptor."""
+
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        """Write the features ``(n_features, n)`` of positions ``(n, n_atoms, 3)``."""
+
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        """From the gradient with respect to the features, write that with respect to the positions of the last forward
+        pass into zeros ``(n, n_atoms, 3)``."""
+
+
+class PairFeatures:
+    """All descriptors of pair distances of one model, sharing the distances."""
+
+    def __init__(self, parts: list[Descriptor], num_dimensions: int) -> None:
+        self.parts, self.num_dimensions = parts, num_dimensions
+        coordination = [part for part in parts if isinstance(part, Coordination)]
+        ordered = {part.radius for part in coordination if part.sort}
+        self.radii = sorted(ordered) + sorted({part.radius for part in coordination} - ordered)
+        self.n_ordered = len(ordered)
+        # lengths are in units of one of the radii, so that their eighth powers stay far from the limits of float32
+        self.unit = np.float32(self.radii[0] if self.radii else 1.0)
+        self.steepness = [np.float32((self.unit / radius) ** 8) for radius in self.radii]
+        self.difference = parts[0].difference.numpy() / self.unit
+        self.incidence = parts[0].difference.abs().numpy()
+        n_atoms = self.difference.shape[1]
+        self.average = np.full(n_atoms, 1.0 / n_atoms, dtype=np.float32)
+        self.centering = np.eye(n_atoms, dtype=np.float32) - self.average
+
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        columns = np.array(positions.transpose(2, 1, 0)[: self.num_dimensions], dtype=np.float32, order="C")
+        self.delta = self.difference @ columns  # (dimension, pair, walker)
+        self.r2 = (self.delta * self.delta).sum(0)
+        if self.radii:
+            self._count_neighbors()
+        self.moments, self.gaps = {}, {}
+        for part, rows in self._rows(features):
+            if isinstance(part, DiscGap):
+                self._gap(part, rows[0])
+            elif isinstance(part, CoordinationMoments):
+                rows[:] = self._moments(part.radius)[0]
+            elif isinstance(part, Coordination):
+                radius = self.radii.index(part.radius)
+                rows[:] = self.ordered[:, radius] if part.sort else self.coordination[radius]
+            else:
+                np.sqrt(self.r2, out=rows)
+                rows *= self.unit
+                if part.sort:
+                    self.distance_order = _ascending(rows[None])[:, 0]
+                    rows[:] = rows.take(self.distance_order)
+
+    def _rows(self, features: np.ndarray) -> Iterator[tuple[Descriptor, np.ndarray]]:
+        """Every part with its rows of an array like the features."""
+        first = 0
+        for part in self.parts:
+            yield part, features[first : first + part.n_features]
+            first += part.n_features
+
+    def _count_neighbors(self) -> None:
+        """Coordination numbers (radius, atom, walker), and for the first ``n_ordered`` radii also in ascending order."""
+        eighth = self.r2 * self.r2
+        eighth *= eighth
+        self.term = np.empty((len(self.radii), *eighth.shape), dtype=np.float32)
+        for steepness, term in zip(self.steepness, self.term, strict=True):
+            np.multiply(eighth, steepness, out=term)
+        self.term += np.float32(1.0)
+        np.reciprocal(self.term, out=self.term)
+        self.coordination = self.incidence.T @ self.term
+        if self.n_ordered:
+            self.order = _ascending(self.coordination[: self.n_ordered])
+            self.ordered = self.coordination.take(self.order)  # (place, radius, walker)
+
+    def _moments(self, radius: float) -> tuple[np.ndarray, ...]:
+        """Second and third central moments over the atoms (2, walker), and the deviations and their squares (atom, walker)."""
+        if radius not in self.moments:
+            deviation = self.centering @ self.coordination[self.radii.index(radius)]
+            square = deviation * deviation
+            moments = np.empty((2, deviation.shape[1]), dtype=np.float32)
+            np.matmul(self.average, square, out=moments[0])
+            np.matmul(self.average, square * deviation, out=moments[1])
+            self.moments[radius] = moments, deviation, square
+        return self.moments[radius]
+
+    def _gap(self, part: DiscGap, row: np.ndarray) -> None:
+        """Write the logarithm of the distance from the disc."""
+        away = self._moments(part.radius)[0] - np.array(part.center, dtype=np.float32)[:, None]
+        distance = np.hypot(*away)
+        gap = np.maximum(distance - np.float32(part.disc_radius), np.float32(0.0))
+        np.log(gap + np.float32(part.offset), out=row)
+        self.gaps[part] = away, distance, gap
+
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        # slope: the gradient with respect to half of each squared distance, whose own gradient is the pair vector
+        slope = self._coordination_slope(gradient) if self.radii else np.zeros_like(self.r2)
+        for part, piece in self._rows(gradient):
+            if isinstance(part, PairDistances):
+                unsorted = _scatter(piece, self.distance_order, piece.shape) if part.sort else piece
+                slope += unsorted * (self.unit / np.sqrt(self.r2))
+        along = self.difference.T @ (slope * self.delta)
+        for axis in range(self.num_dimensions):
+            result[:, :, axis] = along[axis].T
+
+    def _coordination_slope(self, gradient: np.ndarray) -> np.ndarray:
+        """What comes through the coordination numbers."""
+        by_atom = np.zeros_like(self.coordination)
+        if self.n_ordered:
+            by_place = np.zeros_like(self.ordered)
+            for part, piece in self._rows(gradient):
+                if isinstance(part, Coordination) and part.sort:
+                    by_place[:, self.radii.index(part.radius)] += piece
+            by_atom[: self.n_ordered] = _scatter(by_place, self.order, by_atom[: self.n_ordered].shape)
+        by_moments = {radius: np.zeros_like(moments) for radius, (moments, *_) in self.moments.items()}
+        for part, piece in self._rows(gradient):
+            if isinstance(part, DiscGap):
+                by_moments[part.radius] += self._gap_gradient(part, piece[0])
+            elif isinstance(part, CoordinationMoments):
+                by_moments[part.radius] += piece
+            elif isinstance(part, Coordination) and not part.sort:
+                by_atom[self.radii.index(part.radius)] += piece
+        for radius, slope in by_moments.items():
+            by_atom[self.radii.index(radius)] += self._moments_gradient(radius, slope)
+        for steepness, numbers in zip(self.steepness, by_atom, strict=True):
+            numbers *= np.float32(-8.0) * steepness
+        by_pair = self.incidence @ by_atom
+        by_pair *= self.term
+        by_pair *= self.term
+        slope = by_pair.sum(0)
+        for _ in range(3):
+            slope *= self.r2
+        return slope
+
+    def _gap_gradient(self, part: DiscGap, gradient: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the moments (2, walker), given that of the logarithm; zero inside the disc."""
+        away, distance, gap = self.gaps[part]
+        slope = gradient / ((gap + np.float32(part.offset)) * np.maximum(distance, np.float32(1e-30)))
+        return away * np.where(gap > 0.0, slope, np.float32(0.0))
+
+    def _moments_gradient(self, radius: float, gradient: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the coordination numbers (atom, walker), given that of the two moments."""
+        _, deviation, square = self._moments(radius)
+        n = np.float32(len(deviation))
+        result = self.centering @ square
+        result *= gradient[1] * (np.float32(3.0) / n)
+        result += deviation * (gradient[0] * (np.float32(2.0) / n))
+        return result
+
+
+def _ascending(values: np.ndarray) -> np.ndarray:
+    """Sort non-negative float32 values (group, place, walker) over the places of each group.
+
+    Returns flat indices (place, group, walker) for ``values.take`` and :func:`_scatter`. The place is written into the last
+    bits of a double, which a single-precision number leaves free: so all numbers differ, and keep their order.
+    """
+    n_groups, n_places, n = values.shape
+    last_bits = (1 << (n_places - 1).bit_length()) - 1
+    keys = values.transpose(1, 0, 2).astype(np.float64, order="C")
+    keys.view(np.int64)[:] |= np.arange(n_places)[:, None, None]
+    if n_groups * n < _FEW:
+        keys.sort(axis=0)
+    else:
+        keys = _sorted_rows(keys)
+    places = keys.view(np.int64)
+    places &= last_bits
+    places *= n
+    places += np.arange(0, values.size, n_places * n)[:, None] + np.arange(n)
+    return places
+
+
+def _sorted_rows(keys: np.ndarray) -> np.ndarray:
+    """Sort along the first axis, row by row: for many columns several times faster than NumPy's sort of each of them."""
+    rows, spare = list(keys), np.empty_like(keys[0])
+    for i, j in _sorting_network(len(keys)):
+        np.minimum(rows[i], rows[j], out=spare)
+        np.maximum(rows[i], rows[j], out=rows[j])
+        rows[i], spare = spare, rows[i]
+    return np.stack(rows)
+
+
+@cache
+def _sorting_network(n: int) -> list[tuple[int, int]]:
+    """Pairs of places (lower, higher) to be put in order one after the other: Batcher's odd-even merge sort."""
+    pairs = []
+    for length in (1 << k for k in range((n - 1).bit_length())):  # of the sorted runs that are merged
+        step = length
+        while step >= 1:
+            for start in range(step % length, n - step, 2 * step):
+                for i in range(start, min(start + step, n - step)):
+                    if i // (2 * length) == (i + step) // (2 * length):
+                        pairs.append((i, i + step))
+            step //= 2
+    return pairs
+
+
+def _scatter(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Put back what ``take(indices)`` has gathered from an array of this shape."""
+    result = np.empty(shape, dtype=np.float32)
+    result.reshape(-1)[indices] = values
+    return result
+
+
+class _LinearFeatures:
+    """Chosen coordinates times a fixed matrix."""
+
+    def __init__(self, part: Coordinates) -> None:
+        n_columns = len(part.columns)
+        matrix = np.eye(n_columns) if part.matrix is None else part.matrix.numpy()
+        self.columns = part.columns.numpy()
+        self.matrix = (matrix / part.scale).astype(np.float32)
+
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        chosen = positions.reshape(len(positions), -1)[:, self.columns]
+        np.matmul(self.matrix, chosen.T.astype(np.float32, order="C"), out=features)
+
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        result.reshape(len(result), -1)[:, self.columns] = gradient.T @ self.matrix
+
+
+class _TorchFeatures:
+    """Any other descriptor, through autograd."""
+
+    def __init__(self, part: Descriptor) -> None:
+        self.part = part
+
+    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+        self.x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
+        self.value = self.part(self.x)
+        features[:] = self.value.detach().numpy().T
+
+    def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        slope = torch.from_numpy(np.ascontiguousarray(gradient.T))
+        result[:] = torch.autograd.grad(self.value, self.x, slope)[0].numpy()
+
+
+def make_features(descriptor: Descriptor, num_dimensions: int) -> Features:
+    parts = list(descriptor.parts) if isinstance(descriptor, Concatenate) else [descriptor]
+    if all(isinstance(part, (PairDistances, Coordination)) for part in parts):
+        return PairFeatures(parts, num_dimensions)
+    if isinstance(descriptor, Coordinates):
+        return _LinearFeatures(descriptor)
+    return _TorchFeatures(descriptor)
