@@ -11,7 +11,7 @@ import openmm_rare
 
 PACKAGE = Path(openmm_rare.__file__).parent
 ARRAYS_ONLY = {"branching", "statistics", "coordination", "variables", "regions", "states"}
-TORCH = {"descriptors", "committor", "training", "inference", "torch_force", "rates", "summary", "benchmark"}
+TORCH = {"descriptors", "committor", "training", "fast_features", "inference", "torch_force", "rates", "summary", "benchmark"}
 KNOWS_SYSTEMS = {"workflow", "yardsticks", "config", "config_system", "scan", "cli", "benchmark", "run_figures", "run_folder"}
 
 
