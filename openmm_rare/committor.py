@@ -90,7 +90,11 @@ class CommittorModel(nn.Module):
 
     def features(self, positions: Tensor) -> Tensor:
         """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
-        return (self.descriptor(positions) - self.feature_mean) / self.feature_scale
+        return self.standardized(self.descriptor(positions))
+
+    def standardized(self, features: Tensor) -> Tensor:
+        """Features ``(n, n_features)`` of the descriptor, with mean 0 and standard deviation 1 over a typical sample."""
+        return (features - self.feature_mean) / self.feature_scale
 
     def from_features(self, features: Tensor) -> Tensor:
         """ln I, shape ``(n,)``, of standardized features."""

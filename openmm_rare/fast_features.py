@@ -38,6 +38,10 @@ class Features(Protocol):
         """From the gradient with respect to the features, write that with respect to the positions of the last forward
         pass into zeros ``(n, n_atoms, 3)``."""
 
+    def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        """Write how much the features ``(n_features, n)`` change, to first order, with displacements ``(n, n_atoms, 3)``
+        from the positions of the last forward pass."""
+
 
 class PairFeatures:
     """All descriptors of pair distances of one model, sharing the distances."""
@@ -129,6 +133,43 @@ class PairFeatures:
         along = self.difference.T @ (slope * self.delta)
         for axis in range(self.num_dimensions):
             result[:, :, axis] = along[axis].T
+
+    def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        columns = np.array(displacements.transpose(2, 1, 0)[: self.num_dimensions], dtype=np.float32, order="C")
+        step = (self.delta * (self.difference @ columns)).sum(0)  # of half of each squared distance
+        if self.radii:
+            by_atom = self._coordination_along(step)
+        for part, rows in self._rows(change):
+            if isinstance(part, PairDistances):
+                np.divide(step, np.sqrt(self.r2), out=rows)
+                rows *= self.unit
+                if part.sort:
+                    rows[:] = rows.take(self.distance_order)
+                continue
+            radius = self.radii.index(part.radius)
+            if isinstance(part, DiscGap):
+                rows[0] = (self._gap_gradient(part, np.float32(1.0)) * self._moments_along(part.radius, by_atom[radius])).sum(0)
+            elif isinstance(part, CoordinationMoments):
+                rows[:] = self._moments_along(part.radius, by_atom[radius])
+            else:
+                rows[:] = by_atom[: self.n_ordered].take(self.order[:, radius]) if part.sort else by_atom[radius]
+
+    def _coordination_along(self, step: np.ndarray) -> np.ndarray:
+        """Change of the coordination numbers (radius, atom, walker) with one of half of each squared distance."""
+        for _ in range(3):
+            step = step * self.r2
+        by_pair = self.term * self.term
+        by_pair *= step
+        by_atom = self.incidence.T @ by_pair
+        for steepness, numbers in zip(self.steepness, by_atom, strict=True):
+            numbers *= np.float32(-8.0) * steepness
+        return by_atom
+
+    def _moments_along(self, radius: float, change: np.ndarray) -> np.ndarray:
+        """Change of the two moments (2, walker) with one of the coordination numbers (atom, walker)."""
+        _, deviation, square = self._moments(radius)
+        second, third = self.average @ (deviation * change), self.average @ ((self.centering @ square) * change)
+        return np.stack([np.float32(2.0) * second, np.float32(3.0) * third])
 
     def _coordination_slope(self, gradient: np.ndarray) -> np.ndarray:
         """What comes through the coordination numbers."""
@@ -244,6 +285,9 @@ class _LinearFeatures:
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
         result.reshape(len(result), -1)[:, self.columns] = gradient.T @ self.matrix
 
+    def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        self.forward(displacements, change)
+
 
 class _TorchFeatures:
     """Any other descriptor, through autograd."""
@@ -258,7 +302,14 @@ class _TorchFeatures:
 
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
         slope = torch.from_numpy(np.ascontiguousarray(gradient.T))
-        result[:] = torch.autograd.grad(self.value, self.x, slope)[0].numpy()
+        result[:] = torch.autograd.grad(self.value, self.x, slope, retain_graph=True)[0].numpy()
+
+    def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        # the gradient is linear in the slope of the features: the derivative of its product with the displacements
+        slope = torch.zeros_like(self.value, requires_grad=True)
+        (gradient,) = torch.autograd.grad(self.value, self.x, slope, create_graph=True)
+        product = (gradient * torch.as_tensor(displacements, dtype=torch.float32)).sum()
+        change[:] = torch.autograd.grad(product, slope)[0].numpy().T
 
 
 def make_features(descriptor: Descriptor, num_dimensions: int) -> Features:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .committor import CommittorModel
+from .fast_features import make_features
 from .states import IN_A, IN_B
 
 __all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
@@ -74,13 +75,25 @@ def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, s
     Returns
     -------
     Tensor, shape (n_probes, n)
+        Differentiable with respect to the parameters of the model.
     """
-    x = positions.detach().requires_grad_(True)
-    value = model(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
-    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
-    around = torch.stack([positions + spread * probes, positions - spread * probes])
-    there, back = model(around.flatten(0, 2)).reshape(2, *probes.shape[:2])
+    n = len(positions)
+    fast, numbers = make_features(model.descriptor, 3), np.empty((2, model.descriptor.n_features, n), dtype=np.float32)
+    fast.forward(positions.numpy(), numbers[0])
+    features = model.standardized(torch.from_numpy(numbers[0]).T).requires_grad_(True)
+    value = model.from_features(features)
+    # Features have no parameters: their derivatives are numbers. That of |s grad u|^2/2 is s^2 grad u times that of grad u.
+    (slope,) = torch.autograd.grad(value.sum(), features, create_graph=True)
+    gradient = np.zeros((n, *spread.shape), dtype=np.float32)
+    fast.backward((slope.detach() / model.feature_scale).T.numpy(), gradient)
+    climb = torch.from_numpy(gradient) * spread
+    fast.along((drift + climb * spread).numpy(), numbers[1])
+    change = torch.from_numpy(numbers[1]).T / model.feature_scale
+    known = (slope * change).sum(1) - 0.5 * climb.square().sum((1, 2))
+    around = torch.stack([positions + spread * probes, positions - spread * probes]).flatten(0, 2)
+    numbers = np.empty((len(numbers[0]), len(around)), dtype=np.float32)
+    fast.forward(around.numpy(), numbers)
+    there, back = model.from_features(model.standardized(torch.from_numpy(numbers).T)).reshape(2, *probes.shape[:2])
     return known + 0.5 * (there + back - 2.0 * value)
 
 

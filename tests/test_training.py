@@ -12,6 +12,7 @@ from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
 from openmm_rare.training import Trainer, backward_residual, binomial_loss, stopped_operator_loss
 from openmm_rare.walkers import Propagator
+from test_committor import SPECS, frames, model_of
 
 
 def test_binomial_loss_is_the_likelihood_and_survives_large_logits():
@@ -43,31 +44,55 @@ def test_loss_grows_towards_both_sides_without_overflow():
     assert losses[1] < losses[0] and losses[1] < losses[2]
 
 
-class Exact(torch.nn.Module):
+class Exact(CommittorModel):
     """ln q of a drifting walker in one direction: q = 1 - exp(-2 b z/s^2) for absorption at z = 0."""
 
     def __init__(self, rate):
-        super().__init__()
+        super().__init__({"kind": "coordinates", "columns": [0, 1]}, 1)
         self.rate = rate
 
-    def forward(self, positions):
-        z = (positions * torch.tensor([0.6, 0.8, 0.0])).sum((1, 2))
-        return torch.log(-torch.expm1(-self.rate * z))
+    def from_features(self, features):
+        return torch.log(-torch.expm1(-self.rate * (features @ torch.tensor([0.6, 0.8]))))
 
 
 @pytest.mark.parametrize("wrong", [False, True], ids=["exact", "negative control"])
 def test_backward_residual_vanishes_for_the_exact_committor(wrong):
     rng = np.random.default_rng(5)
-    positions = torch.tensor(rng.uniform(1.0, 2.0, (400, 1, 3)))
-    spread = torch.tensor([[0.01, 0.01, 0.0]], dtype=torch.float64)
-    drift = torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64).expand(400, 1, 3) * 3e-5
-    probes = torch.tensor(2.0 * rng.integers(0, 2, (2, 400, 1, 3)) - 1.0)
+    positions = torch.tensor(rng.uniform(1.0, 2.0, (400, 1, 3)), dtype=torch.float32)
+    spread = torch.tensor([[0.01, 0.01, 0.0]])
+    drift = torch.tensor([0.6, 0.8, 0.0]).expand(400, 1, 3) * 3e-5
+    probes = torch.tensor(2.0 * rng.integers(0, 2, (2, 400, 1, 3)) - 1.0, dtype=torch.float32)
     model = Exact(0.6 * (2.0 if wrong else 1.0))  # 2 b/s^2 = 0.6
-    residual = backward_residual(model, positions, drift, spread, probes)
+    residual = backward_residual(model, positions, drift, spread, probes).detach()
     typical = (model(positions).exp() * 1e-5).mean()
     # cross terms of the probes average out; two of them give the square of the mean without their variance
     mean, stderr = residual.mean().item(), (residual.std() / len(residual.flatten()) ** 0.5).item()
     assert (abs(mean) > 5.0 * stderr and abs(mean) > 0.3 * typical) if wrong else abs(mean) < 4.0 * stderr
+
+
+def residual_by_autograd(model, positions, drift, spread, probes):
+    """As backward_residual, with autograd for everything."""
+    x = positions.clone().requires_grad_(True)
+    value = model(x)
+    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
+    there, back = (model((positions + sign * spread * probes).flatten(0, 1)).reshape(probes.shape[:2]) for sign in (1, -1))
+    return known + 0.5 * (there + back - 2.0 * value)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_backward_residual_agrees_with_autograd(name):
+    rng = np.random.default_rng(3)
+    model, positions = model_of(name), torch.tensor(frames(300), dtype=torch.float32)
+    drift, probes = (torch.tensor(rng.normal(0.0, 1.0, shape), dtype=torch.float32) for shape in ((300, 5, 3), (2, 300, 5, 3)))
+    spread = torch.full((5, 3), 0.02) * torch.tensor([1.0, 1.0, 0.0])
+    results = []
+    for residual in (residual_by_autograd, backward_residual):
+        value = residual(model, positions, 0.02 * drift, spread, probes)
+        slopes = torch.autograd.grad(value.prod(0).mean(), list(model.parameters()))
+        results.append([value.detach(), *slopes])
+    for expected, found in zip(*results, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-3, atol=2e-3 * expected.abs().max().item())
 
 
 def hot_segments(system, n=600, seed=4):
