@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_committor import SPECS, frames, model_of
 
 from openmm_rare.committor import CommittorModel
 from openmm_rare.inference import FastImportance
@@ -12,7 +13,6 @@ from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
 from openmm_rare.training import Trainer, backward_residual, binomial_loss, stopped_operator_loss
 from openmm_rare.walkers import Propagator
-from test_committor import SPECS, frames, model_of
 
 
 def test_binomial_loss_is_the_likelihood_and_survives_large_logits():
