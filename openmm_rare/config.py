@@ -112,9 +112,11 @@ class RunConfig:
         return replace(self, system=system, sampling=replace(self.sampling, **given))
 
     def expanded(self, system: RareEventSystem) -> RunConfig:
-        """A copy that spells out the dynamics of the system that was built from it."""
+        """A copy that spells out the dynamics of the system that was built from it, and what its builder chose."""
+        chosen = system.parameters if self.system.is_builtin else {}
         source = replace(
             self.system,
+            parameters={**chosen, **self.system.parameters},
             name=self.system.name or system.name,
             temperature_k=system.temperature,
             friction_per_ps=system.friction,

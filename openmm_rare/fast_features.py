@@ -7,7 +7,6 @@ axis of all arrays, so that what is done to one feature of many walkers is done 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -22,10 +21,12 @@ from .descriptors import (
     DiscGap,
     PairDistances,
 )
+from .sorting import ascending, scatter
 
-__all__ = ["Features", "PairFeatures", "make_features"]
+__all__ = ["Features", "PairFeatures", "feature_columns", "make_features"]
 
-_FEW = 200  # numbers below which NumPy sorts faster than a sorting network of whole rows
+BLOCK: int = 4096
+"""Walkers to evaluate at a time: enough to hide the cost of the calls."""
 
 
 class Features(Protocol):
@@ -80,7 +81,7 @@ class PairFeatures:
                 np.sqrt(self.r2, out=rows)
                 rows *= self.unit
                 if part.sort:
-                    self.distance_order = _ascending(rows[None])[:, 0]
+                    self.distance_order = ascending(rows[None])[:, 0]
                     rows[:] = rows.take(self.distance_order)
 
     def _rows(self, features: np.ndarray) -> Iterator[tuple[Descriptor, np.ndarray]]:
@@ -101,7 +102,7 @@ class PairFeatures:
         np.reciprocal(self.term, out=self.term)
         self.coordination = self.incidence.T @ self.term
         if self.n_ordered:
-            self.order = _ascending(self.coordination[: self.n_ordered])
+            self.order = ascending(self.coordination[: self.n_ordered])
             self.ordered = self.coordination.take(self.order)  # (place, radius, walker)
 
     def _moments(self, radius: float) -> tuple[np.ndarray, ...]:
@@ -128,7 +129,7 @@ class PairFeatures:
         slope = self._coordination_slope(gradient) if self.radii else np.zeros_like(self.r2)
         for part, piece in self._rows(gradient):
             if isinstance(part, PairDistances):
-                unsorted = _scatter(piece, self.distance_order, piece.shape) if part.sort else piece
+                unsorted = scatter(piece, self.distance_order, piece.shape) if part.sort else piece
                 slope += unsorted * (self.unit / np.sqrt(self.r2))
         along = self.difference.T @ (slope * self.delta)
         for axis in range(self.num_dimensions):
@@ -179,7 +180,7 @@ class PairFeatures:
             for part, piece in self._rows(gradient):
                 if isinstance(part, Coordination) and part.sort:
                     by_place[:, self.radii.index(part.radius)] += piece
-            by_atom[: self.n_ordered] = _scatter(by_place, self.order, by_atom[: self.n_ordered].shape)
+            by_atom[: self.n_ordered] = scatter(by_place, self.order, by_atom[: self.n_ordered].shape)
         by_moments = {radius: np.zeros_like(moments) for radius, (moments, *_) in self.moments.items()}
         for part, piece in self._rows(gradient):
             if isinstance(part, DiscGap):
@@ -216,57 +217,16 @@ class PairFeatures:
         return result
 
 
-def _ascending(values: np.ndarray) -> np.ndarray:
-    """Sort non-negative float32 values (group, place, walker) over the places of each group.
-
-    Returns flat indices (place, group, walker) for ``values.take`` and :func:`_scatter`. The place is written into the last
-    bits of a double, which a single-precision number leaves free: so all numbers differ, and keep their order.
-    """
-    n_groups, n_places, n = values.shape
-    last_bits = (1 << (n_places - 1).bit_length()) - 1
-    keys = values.transpose(1, 0, 2).astype(np.float64, order="C")
-    keys.view(np.int64)[:] |= np.arange(n_places)[:, None, None]
-    if n_groups * n < _FEW:
-        keys.sort(axis=0)
-    else:
-        keys = _sorted_rows(keys)
-    places = keys.view(np.int64)
-    places &= last_bits
-    places *= n
-    places += np.arange(0, values.size, n_places * n)[:, None] + np.arange(n)
-    return places
-
-
-def _sorted_rows(keys: np.ndarray) -> np.ndarray:
-    """Sort along the first axis, row by row: for many columns several times faster than NumPy's sort of each of them."""
-    rows, spare = list(keys), np.empty_like(keys[0])
-    for i, j in _sorting_network(len(keys)):
-        np.minimum(rows[i], rows[j], out=spare)
-        np.maximum(rows[i], rows[j], out=rows[j])
-        rows[i], spare = spare, rows[i]
-    return np.stack(rows)
-
-
-@cache
-def _sorting_network(n: int) -> list[tuple[int, int]]:
-    """Pairs of places (lower, higher) to be put in order one after the other: Batcher's odd-even merge sort."""
-    pairs = []
-    for length in (1 << k for k in range((n - 1).bit_length())):  # of the sorted runs that are merged
-        step = length
-        while step >= 1:
-            for start in range(step % length, n - step, 2 * step):
-                for i in range(start, min(start + step, n - step)):
-                    if i // (2 * length) == (i + step) // (2 * length):
-                        pairs.append((i, i + step))
-            step //= 2
-    return pairs
-
-
-def _scatter(values: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Put back what ``take(indices)`` has gathered from an array of this shape."""
-    result = np.empty(shape, dtype=np.float32)
-    result.reshape(-1)[indices] = values
-    return result
+def feature_columns(descriptor: Descriptor, positions: np.ndarray) -> np.ndarray:
+    """Features ``(n_features, n)`` in float32 of any number of positions ``(n, n_atoms, 3)`` in nm."""
+    evaluate = make_features(descriptor, 3)
+    columns = np.empty((descriptor.n_features, len(positions)), dtype=np.float32)
+    for start in range(0, len(positions), BLOCK):
+        block = positions[start : start + BLOCK]
+        part = np.empty((len(columns), len(block)), dtype=np.float32)
+        evaluate.forward(block, part)
+        columns[:, start : start + BLOCK] = part
+    return columns
 
 
 class _LinearFeatures:

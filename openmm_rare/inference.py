@@ -13,11 +13,9 @@ import numpy as np
 import torch
 
 from .committor import CommittorModel
-from .fast_features import PairFeatures, make_features
+from .fast_features import BLOCK, PairFeatures, make_features
 
 __all__ = ["FastImportance"]
-
-_BLOCK = 4096  # walkers evaluated at a time: enough to hide the cost of the calls
 
 
 class FastImportance:
@@ -52,17 +50,17 @@ class FastImportance:
     def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
         value = np.empty(len(positions))
-        for start in range(0, len(positions), _BLOCK):
-            logit, _ = self._logit(positions[start : start + _BLOCK])
-            value[start : start + _BLOCK] = _log_sigmoid(logit)
+        for start in range(0, len(positions), BLOCK):
+            logit, _ = self._logit(positions[start : start + BLOCK])
+            value[start : start + BLOCK] = _log_sigmoid(logit)
         return value
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln I ``(n,)`` and its gradient ``(n, n_atoms, 3)`` in 1/nm."""
         value, gradient = np.empty(len(positions)), np.zeros(positions.shape)
-        for start in range(0, len(positions), _BLOCK):
-            logit, layers = self._logit(positions[start : start + _BLOCK])
-            value[start : start + _BLOCK] = _log_sigmoid(logit)
+        for start in range(0, len(positions), BLOCK):
+            logit, layers = self._logit(positions[start : start + BLOCK])
+            value[start : start + BLOCK] = _log_sigmoid(logit)
             outer = torch.sigmoid(-logit)
             slope = self.weights[-1].T * outer
             for weight, (output, sigmoid) in zip(self.weights[-2::-1], layers[::-1], strict=True):
@@ -71,7 +69,7 @@ class FastImportance:
                 slope = weight.T @ slope.mul_(output)
             for row in self.in_logit:
                 slope[row] += outer[0]
-            self.features.backward(slope.numpy(), gradient[start : start + _BLOCK])
+            self.features.backward(slope.numpy(), gradient[start : start + BLOCK])
         return value, gradient
 
     def _logit(self, positions: np.ndarray) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:

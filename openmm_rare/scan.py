@@ -62,11 +62,14 @@ def run_scan(
     if not temperatures:
         raise ValueError('a scan needs at least one temperature, e.g. --temperature "600 K" --temperature "500 K"')
     out, progress = Path(out), progress or Silent()
-    system = build_system(config.with_options(temperature_k=max(temperatures)))
+    # one definition of the states for all temperatures: that which suits the coldest, where exits cost most
+    coldest = build_system(config.with_options(temperature_k=min(temperatures)))
+    system = coldest.with_temperature(max(temperatures))
+    config = config.expanded(system)
     if not resume:
         check_new(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.toml", config.expanded(system).to_toml())
+    write_text(out / "config.toml", config.to_toml())
     estimates: list[RateEstimate] = []
     others: list[RateEstimate] = []
     model = None

@@ -1,4 +1,4 @@
-r"""Learning the committor: data, the two losses and the training loop (THEORY: section 5)."""
+"""Learning the committor: data and the training loop (THEORY: section 5)."""
 
 from __future__ import annotations
 
@@ -10,91 +10,16 @@ import torch
 from torch import Tensor
 
 from .committor import CommittorModel
-from .fast_features import make_features
+from .fast_features import feature_columns
+from .losses import backward_residual, stopped_operator_loss
 from .states import IN_A, IN_B
 
-__all__ = ["SegmentData", "ShootingData", "Trainer", "backward_residual", "binomial_loss", "stopped_operator_loss"]
+__all__ = ["SegmentData", "ShootingData", "Trainer"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _HELD_OUT = 0.1  # fraction of segments kept for early stopping
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
-
-
-def binomial_loss(logit: Tensor, n_a: Tensor, n_b: Tensor) -> Tensor:
-    r"""Negative log-likelihood per shot of shooting outcomes (Jung, Covino & Hummer 2019, eq. 3).
-
-    Parameters
-    ----------
-    logit, n_a, n_b : Tensor, shape (n,)
-        Committor logit and the numbers of shots that reached A and B.
-
-    Notes
-    -----
-    Written with softplus, so that it stays finite for :math:`|q|` of hundreds in float32.
-    """
-    softplus = torch.nn.functional.softplus
-    return (n_a * softplus(logit) + n_b * softplus(-logit)).sum() / (n_a + n_b).sum()
-
-
-def stopped_operator_loss(log_importance: Tensor, reference: Tensor, ratio: Tensor) -> Tensor:
-    r"""Loss whose minimum is :math:`\ln I = \ln E[w I_{ref}(x_1)\,|\,x_0]`, the stopped transition operator.
-
-    :math:`\mathrm{mean}[e^{u - u_{ref}} - \rho u]` with :math:`\rho = w I_{ref}(x_1)/I_{ref}(x_0)`.
-
-    Parameters
-    ----------
-    log_importance, reference, ratio : Tensor, shape (n,)
-        :math:`u(x_0)`, :math:`u_{ref}(x_0)` and :math:`\rho`.
-    """
-    change = log_importance - reference
-    # beyond e^3 the exponential is continued as a straight line: a single outlier must not throw the network away
-    bounded = change.clamp(max=3.0)
-    return (torch.exp(bounded) * (1.0 + change - bounded) - ratio * change).mean()
-
-
-def backward_residual(model: CommittorModel, positions: Tensor, drift: Tensor, spread: Tensor, probes: Tensor) -> Tensor:
-    r"""Residual of the backward equation for :math:`u = \ln I`, per step: what a biased path's :math:`\ln(w I)` gains there.
-
-    .. math::
-        R = b\cdot\nabla u + \tfrac12 |s \nabla u|^2 + \tfrac12 \sum_i s_i^2\, \partial_i^2 u ,
-
-    with b the drift and s the noise of one Euler-Maruyama step. It vanishes everywhere for the exact committor in the limit
-    of small steps. Unlike the outcome of a segment it has no noise of the dynamics in it, only that of the probes.
-
-    Parameters
-    ----------
-    model : CommittorModel
-    positions, drift : Tensor, shape (n, n_atoms, 3), nm
-        Places, and the displacement by the physical forces in one step from there.
-    spread : Tensor, shape (n_atoms, 3), nm
-        Standard deviation of the noise of one step; 0 where nothing moves.
-    probes : Tensor, shape (n_probes, n, n_atoms, 3)
-        Independent signs +1 or -1, for the second derivative (Hutchinson's estimator of a trace).
-
-    Returns
-    -------
-    Tensor, shape (n_probes, n)
-        Differentiable with respect to the parameters of the model.
-    """
-    n = len(positions)
-    fast, numbers = make_features(model.descriptor, 3), np.empty((2, model.descriptor.n_features, n), dtype=np.float32)
-    fast.forward(positions.numpy(), numbers[0])
-    features = model.standardized(torch.from_numpy(numbers[0]).T).requires_grad_(True)
-    value = model.from_features(features)
-    # Features have no parameters: their derivatives are numbers. That of |s grad u|^2/2 is s^2 grad u times that of grad u.
-    (slope,) = torch.autograd.grad(value.sum(), features, create_graph=True)
-    gradient = np.zeros((n, *spread.shape), dtype=np.float32)
-    fast.backward((slope.detach() / model.feature_scale).T.numpy(), gradient)
-    climb = torch.from_numpy(gradient) * spread
-    fast.along((drift + climb * spread).numpy(), numbers[1])
-    change = torch.from_numpy(numbers[1]).T / model.feature_scale
-    known = (slope * change).sum(1) - 0.5 * climb.square().sum((1, 2))
-    around = torch.stack([positions + spread * probes, positions - spread * probes]).flatten(0, 2)
-    numbers = np.empty((len(numbers[0]), len(around)), dtype=np.float32)
-    fast.forward(around.numpy(), numbers)
-    there, back = model.from_features(model.standardized(torch.from_numpy(numbers).T)).reshape(2, *probes.shape[:2])
-    return known + 0.5 * (there + back - 2.0 * value)
 
 
 @dataclass(frozen=True)
@@ -177,15 +102,15 @@ class Trainer:
         self,
         model: CommittorModel,
         spread: np.ndarray,
-        batch: int = 1024,
-        residual_batch: int = 512,
+        batch: int = 256,
+        residual_batch: int = 128,
         residual_weight: float = 4.0,
         residual_steps: float = 20.0,
     ) -> None:
         self.model, self.batch, self.residual_batch = model, batch, residual_batch
         self.spread = torch.as_tensor(np.asarray(spread), dtype=torch.float32)
         self.residual_weight, self.residual_steps = residual_weight, residual_steps
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def fit(
         self,
@@ -254,14 +179,18 @@ class Trainer:
         }
 
     def _targets(self, segments: SegmentData) -> _Targets:
-        reference = self.model.log_importance(segments.start)
-        end = self.model.log_importance(segments.end)
+        with torch.no_grad():  # the descriptor has no parameters: one evaluation of the starts serves all updates
+            features, ends = (self._features(positions) for positions in (segments.start, segments.end))
+            reference, end = (self.model.from_features(each).double().numpy() for each in (features, ends))
         end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
         ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
         start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, segments.drift))
-        with torch.no_grad():  # the descriptor has no parameters: one evaluation serves all updates
-            features = torch.cat([self.model.features(block) for block in start.split(8192)])
         return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
+
+    def _features(self, positions: np.ndarray) -> Tensor:
+        """Standardized features ``(n, n_features)``."""
+        columns = torch.from_numpy(feature_columns(self.model.descriptor, positions))
+        return self.model.standardized(columns.T.contiguous())
 
     def _probes(self, rng: np.random.Generator, n: int) -> Tensor:
         """Signs for two independent estimates of the residual, whose product has the mean of its square."""

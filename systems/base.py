@@ -65,6 +65,8 @@ class RareEventSystem:
         For ``openmm_rare.descriptors.build_descriptor``; see :meth:`descriptor_spec` for the default.
     reduced : ReducedUnits, optional
     topology : openmm.app.Topology, optional
+    parameters : dict
+        Arguments of its builder that were chosen to suit the temperature, and belong to the definition of the states.
     notes : str
         Where the system comes from.
 
@@ -86,6 +88,7 @@ class RareEventSystem:
     descriptor: dict[str, Any] | None = None
     reduced: ReducedUnits | None = None
     topology: Any = field(default=None, repr=False)
+    parameters: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import openmm
+from openmm import unit
 
 from openmm_rare.states import (
     Channels,
@@ -18,7 +19,7 @@ from openmm_rare.states import (
     States,
     coordination_numbers,
 )
-from openmm_rare.units import KB
+from openmm_rare.units import KB, in_md_units
 
 from .base import EV, RareEventSystem, ReducedUnits
 from .lj7_landscape import kramers_exit_rates, kramers_rate
@@ -53,6 +54,10 @@ CENTERS: dict[str, tuple[float, float]] = {
 }
 """(mu2, mu3) of the minima."""
 
+HOT: float = 600.0
+"""K; the temperature unless another is given, below which A shrinks."""
+RADIUS_A: float = 0.15
+"""Of the disc A in (mu2, mu3) from there on upwards."""
 CHANNEL_NAMES: tuple[str, ...] = ("direct_left", "direct_right", "through_c1_left", "through_c1_right")
 RADIUS_C1: float = 0.10
 """Of the disc around C1 in (mu2, mu3) that a path must visit to count as "through C1"."""
@@ -123,14 +128,17 @@ def _temperature(temperature: float | None, kt_over_epsilon: float | None) -> fl
     if temperature is not None and kt_over_epsilon is not None:
         raise ValueError(f"give temperature ({temperature} K) or kt_over_epsilon ({kt_over_epsilon}), not both")
     if kt_over_epsilon is not None:
-        return kt_over_epsilon * EPSILON / KB
-    return 600.0 if temperature is None else temperature
+        temperature = kt_over_epsilon * EPSILON / KB
+    value = in_md_units(HOT if temperature is None else temperature, unit.kelvin, "temperature")
+    if value <= 0.0:
+        raise ValueError(f"temperature = {value} K must be positive")
+    return value
 
 
 def build(
     temperature: float | None = None,
     kt_over_epsilon: float | None = None,
-    radius_a: float = 0.15,
+    radius_a: float | None = None,
     radius_b: float = 0.10,
     timestep_reduced: float = TIMESTEP_REDUCED,
 ) -> RareEventSystem:
@@ -142,8 +150,12 @@ def build(
         K; 600 K unless the next is given. (600 K is kT = 0.1574 epsilon.)
     kt_over_epsilon : float, optional
         The temperature in reduced units instead.
-    radius_a, radius_b : float
-        Of the discs around the hexagon and C2 in (mu2, mu3).
+    radius_a : float, optional
+        Of the disc around the hexagon in (mu2, mu3); by default 0.15, and below 600 K in proportion to T^2.5, because a disc
+        that holds nearly the whole basin is hardly ever left. The rate constant does not depend on it, but a model belongs to
+        its states: where it is to serve several temperatures, build once and use ``with_temperature``.
+    radius_b : float
+        Of the disc around C2.
     timestep_reduced : float
         Time units.
 
@@ -155,6 +167,9 @@ def build(
     to_c1 = math.dist(CENTERS["c1"], CENTERS["c2"])
     if radius_b >= to_c1:
         raise ValueError(f"radius_b = {radius_b} must be below {to_c1:.3f}: the minimum C1 would lie in B")
+    temperature = _temperature(temperature, kt_over_epsilon)
+    if radius_a is None:
+        radius_a = RADIUS_A * min(temperature / HOT, 1.0) ** 2.5
     variables = CollectiveVariables([CoordinationMoment(f"mu{order}", order, RADIUS_MOMENTS) for order in (2, 3)])
     a, b, c1 = (
         Disc(dict(zip(variables.names, CENTERS[name], strict=True)), radius)
@@ -166,7 +181,7 @@ def build(
         system=_system(),
         positions=hexagon(),
         states=States(variables, a, b, Channels(CHANNEL_NAMES, rules, arrival_channel)),
-        temperature=_temperature(temperature, kt_over_epsilon),
+        temperature=temperature,
         friction=FRICTION,
         timestep=timestep_reduced * TIME_UNIT,
         num_dimensions=2,
@@ -186,6 +201,7 @@ def build(
             ],
         },
         reduced=ReducedUnits(EPSILON, SIGMA, TIME_UNIT),
+        parameters={"radius_a": radius_a},
         notes="LJ7 in the plane after Kim & Cai; alpha, epsilon, sigma, friction and radii are this package's choice.",
     )
 

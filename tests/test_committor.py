@@ -8,8 +8,8 @@ import torch
 
 from openmm_rare.committor import CommittorModel
 from openmm_rare.descriptors import build_descriptor
-from openmm_rare.fast_features import _ascending, _scatter
 from openmm_rare.inference import FastImportance
+from openmm_rare.sorting import ascending, scatter
 
 SPECS = {
     "pair_distances": {"kind": "pair_distances"},
@@ -98,11 +98,11 @@ def test_fast_inference_in_blocks_with_several_radii():
 def test_sorting_and_its_inverse(n_places, n):
     values = np.random.default_rng(n_places).random((2, n_places, n), dtype=np.float32)
     values[:, :, 0] = 0.5
-    indices = _ascending(values)
+    indices = ascending(values)
     ordered = values.take(indices)
     assert np.array_equal(ordered, np.sort(values, axis=1).transpose(1, 0, 2))
     assert np.array_equal(np.sort(indices, axis=None), np.arange(values.size))
-    assert np.array_equal(_scatter(ordered, indices, values.shape), values)
+    assert np.array_equal(scatter(ordered, indices, values.shape), values)
 
 
 def test_fast_inference_is_frozen():

@@ -182,6 +182,14 @@ def test_expanded_configuration_spells_out_everything():
     assert colder.temperature == 300.0
 
 
+def test_expanded_configuration_keeps_its_states_at_other_temperatures():
+    config = RunConfig("/nowhere", SystemConfig(name="lj7", temperature_k=300.0))
+    system = build_system(config)
+    expanded = config.expanded(system)
+    assert build_system(expanded.with_options(temperature_k=600.0)).fingerprint() == system.fingerprint()
+    assert build_system(config.with_options(temperature_k=600.0)).fingerprint() != system.fingerprint()  # negative control
+
+
 def test_built_in_system_with_changed_dynamics():
     system = build('[system]\nname = "double_well_1d"\ntemperature = "500 K"\ntimestep = "5 fs"', "/")
     assert (system.temperature, system.timestep) == (500.0, pytest.approx(0.005))

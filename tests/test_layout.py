@@ -10,8 +10,19 @@ import pytest
 import openmm_rare
 
 PACKAGE = Path(openmm_rare.__file__).parent
-ARRAYS_ONLY = {"branching", "statistics", "coordination", "variables", "regions", "states"}
-TORCH = {"descriptors", "committor", "training", "fast_features", "inference", "torch_force", "rates", "summary", "benchmark"}
+ARRAYS_ONLY = {"branching", "statistics", "coordination", "sorting", "variables", "regions", "states"}
+TORCH = {
+    "descriptors",
+    "committor",
+    "losses",
+    "training",
+    "fast_features",
+    "inference",
+    "torch_force",
+    "rates",
+    "summary",
+    "benchmark",
+}
 KNOWS_SYSTEMS = {"workflow", "yardsticks", "config", "config_system", "scan", "cli", "benchmark", "run_figures", "run_folder"}
 
 

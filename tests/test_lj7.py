@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import openmm
 import pytest
+from openmm import unit
 
 from openmm_rare.systems import build, lj7
 from openmm_rare.systems import lj7_landscape as landscape
@@ -169,6 +170,15 @@ def test_reduced_units_and_temperatures():
 def test_builder_refuses_nonsense(parameters, message):
     with pytest.raises(ValueError, match=message):
         build("lj7", **parameters)
+
+
+def test_a_shrinks_with_the_temperature_unless_it_is_told_not_to():
+    radius = {t: lj7.build(temperature=t).states.a.radius for t in (300.0, 600.0, 800.0)}
+    assert radius[600.0] == radius[800.0] == 0.15
+    assert radius[300.0] == pytest.approx(0.15 * 0.5**2.5) == lj7.build(temperature=300 * unit.kelvin).states.a.radius
+    assert lj7.build(temperature=300.0, radius_a=0.15).states.a.radius == 0.15
+    cold = lj7.build(temperature=300.0)
+    assert cold.with_temperature(600.0).fingerprint() == cold.fingerprint() != lj7.build().fingerprint()
 
 
 # --- handedness and channels

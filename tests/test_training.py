@@ -9,9 +9,10 @@ from test_committor import SPECS, frames, model_of
 
 from openmm_rare.committor import CommittorModel
 from openmm_rare.inference import FastImportance
+from openmm_rare.losses import backward_residual, binomial_loss, stopped_operator_loss
 from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
-from openmm_rare.training import Trainer, backward_residual, binomial_loss, stopped_operator_loss
+from openmm_rare.training import Trainer
 from openmm_rare.walkers import Propagator
 
 

@@ -8,9 +8,9 @@ from openmm_rare.units import KB
 
 def main() -> None:
     """Rate constants at 600, 500, 400 and 300 K beside Kramers-Langer theory."""
-    model = None
+    model, coldest = None, lj7.build(temperature=300.0)
     for temperature in (600.0, 500.0, 400.0, 300.0):
-        system = lj7.build(temperature=temperature)
+        system = coldest.with_temperature(temperature)  # the same states for all, as the model wants them
         with TerminalProgress() as progress:
             run = ImportanceSamplingRate(system, target_error=0.1, seed=1, model=model, progress=progress)
             estimate = run.run()
