@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["anneal", "temperature_ladder"]
 
 _LAST_SWEEPS = 4  # of the final fit
+_LAST_LARGER = 4  # times the batches before
 _EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
 
 
@@ -221,10 +222,10 @@ def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: S
 def _last_fit(
     trainer: Trainer, data: list[SegmentData], sweep: int, settings: Settings, rng: np.random.Generator
 ) -> dict[str, float]:
-    """One sweep of a falling learning rate that is looked at only at its end: to get the most out of what has been sampled."""
+    """One sweep of large batches and a falling learning rate, looked at only at its end: to get the most out of the data."""
     segments = SegmentData.concatenate(data, settings.buffer)
     rate = 0.5 * settings.learning_rate * 0.3**sweep
-    return trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates)
+    return trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates, larger=_LAST_LARGER)
 
 
 def _round(
