@@ -161,7 +161,9 @@ def _train_stage(
 
     ``seen`` are the segments of the stage before; ``fresh``: the model is untrained.
     """
-    residual = (settings.residual_batch, settings.residual_weight, settings.residual_steps)
+    # with constraints, the drift of a step and its noise are not what the residual takes them for
+    residual_weight = 0.0 if stage.system.getNumConstraints() else settings.residual_weight
+    residual = (settings.residual_batch, residual_weight, settings.residual_steps)
     trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *residual)
     buffer, arrivals = [], []
     if fresh and seen:  # a random model may point away from B: first learn from the paths that got there unaided
