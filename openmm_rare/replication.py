@@ -47,8 +47,8 @@ def replicate(system: openmm.System, n: int) -> openmm.System:
     """Make `n` non-interacting copies of a small, non-periodic System.
 
     Particle i of copy k has index ``k * system.getNumParticles() + i``. Constraints, names, force groups, global parameters
-    and parameter derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` without cutoff become a ``CustomBondForce`` over all
-    pairs of one copy.
+    and parameter derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` without cutoff become a
+    ``CustomBondForce`` over all pairs of one copy.
 
     Parameters
     ----------
