@@ -6,12 +6,13 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare import native
+from openmm_rare import annealing, native
 from openmm_rare.backends import make_dynamics
 from openmm_rare.dynamics import Bias
 from openmm_rare.integrators import BiasedOverdampedLangevinIntegrator, check_system, log_weights
 from openmm_rare.integrators import OverdampedLangevinIntegrator as Unbiased
 from openmm_rare.native_integrator import IDLE, NativeOverdampedLangevinIntegrator
+from openmm_rare.settings import Settings
 from openmm_rare.slots import SlotContext
 from openmm_rare.states import CollectiveVariables, Coordinate, Range
 from openmm_rare.systems.base import RareEventSystem
@@ -285,6 +286,14 @@ def test_every_backend_applies_constraints(bias, backend, platform):
 def test_the_noise_of_numpy_is_not_used_with_constraints():
     bias = Bias(Climb(), force="python")
     assert type(make_dynamics(target_of(), 2, 1, bias, backend="python")).__name__ == "CustomIntegratorDynamics"
+
+
+def test_training_goes_without_the_residual_where_there_are_constraints():
+    free = target_of()
+    for index in reversed(range(free.system.getNumConstraints())):
+        free.system.removeConstraint(index)
+    settings = Settings(residual_weight=3.0)
+    assert [annealing._residual(target, settings)[1] for target in (target_of(), free)] == [0.0, 3.0]
 
 
 def test_too_large_a_step_is_noticed(backend, platform):
