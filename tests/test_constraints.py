@@ -1,11 +1,13 @@
 """Constraints: they are kept, weights are exact and spread less, equilibrium is Boltzmann's, and what cannot be is refused."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import openmm
 import pytest
 
+import platforms
 from openmm_rare import annealing, native
 from openmm_rare.backends import make_dynamics
 from openmm_rare.dynamics import Bias
@@ -35,17 +37,8 @@ MOLECULES = {
     ),
 }
 EACH_MOLECULE = pytest.mark.parametrize("name", MOLECULES)
-EACH_KIND = pytest.mark.parametrize(
-    "kind",
-    [
-        "python",
-        pytest.param(
-            "native",
-            marks=pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems)),
-        ),
-    ],
-)
 NEEDS_PLUGIN = pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems))
+EACH_KIND = pytest.mark.parametrize("kind", ["python", pytest.param("native", marks=NEEDS_PLUGIN)])
 
 
 def molecules(name, n=N, bias=60.0, field=0.0):
@@ -142,16 +135,28 @@ def test_constraints_hold_after_many_steps(name, kind, platform, make_context):
     assert worst_distance(name, positions_of(context, n)) > 0.1  # negative control
 
 
-@pytest.mark.parametrize("options", [{}, {"bias_interval": 5}], ids=["", "kept"])
 @NEEDS_PLUGIN
 @EACH_MOLECULE
-def test_native_weights_are_exact(name, options, precise_platform, make_context):
-    assert_exact(name, integrator_of("native", **options), precise_platform, make_context)
+def test_native_weights_are_exact(name, precise_platform, make_context):
+    assert_exact(name, integrator_of("native"), precise_platform, make_context)
+
+
+@NEEDS_PLUGIN
+def test_weights_are_exact_with_shifts_that_are_kept(platform, make_context):
+    assert_exact("water", integrator_of("native", bias_interval=5), platform, make_context)
 
 
 @EACH_MOLECULE
 def test_python_weights_are_exact(name, platform, make_context):
     assert_exact(name, integrator_of("python"), platform, make_context)
+
+
+@cache
+def unbiased(name):
+    """How far molecules have turned without a bias."""
+    positions, none = run(name, integrator_of("python", bias=False, seed=6), "Reference", platforms.make_context)
+    assert (none == 0.0).all()
+    return turned(positions)
 
 
 def assert_exact(name, integrator, platform, make_context):
@@ -160,9 +165,7 @@ def assert_exact(name, integrator, platform, make_context):
     weight = np.exp(log_weight)
     mean, error = mean_and_stderr(weight)
     assert_within(mean, 1.0, error)
-    plain, none = run(name, integrator_of("python", bias=False, seed=6), platform, make_context)
-    assert (none == 0.0).all()
-    truth, f = mean_and_stderr(turned(plain))
+    truth, f = mean_and_stderr(unbiased(name))
     estimate, e = mean_and_stderr(weight * turned(positions))
     assert_within(estimate, truth, np.hypot(e, f))
     raw, g = mean_and_stderr(turned(positions))
@@ -221,6 +224,25 @@ def test_held_walkers_do_not_move(name, precise_platform, make_context):
     integrator.step(10)
     assert np.array_equal(positions_of(context, n), after)
     assert not context.getState(velocities=True).getVelocities(asNumpy=True)._value.any()  # no scratch is left
+
+
+@EACH_KIND
+def test_particles_without_mass_stay(kind, platform, make_context):
+    n = 20
+    pairs, start = molecules("dimer", 2 * n)
+    for particle in range(0, 4 * n, 4):  # of every second dimer, the constraint and the masses are taken away
+        pairs.setParticleMass(particle, 0.0)
+        pairs.setParticleMass(particle + 1, 0.0)
+    for index in reversed(range(0, 2 * n, 2)):
+        pairs.removeConstraint(index)
+    integrator = integrator_of(kind, n)
+    context = make_context(pairs, integrator, platform, start)
+    before = positions_of(context, n)
+    integrator.step(20)
+    moved = (positions_of(context, n) != before).all(axis=2)
+    assert moved.tolist() == [[False, False, True, True]] * n
+    weight = weights_of(context, n)
+    assert np.isfinite(weight).all() and (weight != 0.0).all()
 
 
 @EACH_KIND
