@@ -188,20 +188,26 @@ def test_the_projection_makes_weights_spread_less(name, kind, platform, make_con
     assert whole.var() > 2.0 * projected.var()
 
 
+def sample(name, integrator, platform, make_context):
+    """Means, with their errors, of the turn, of ln w, and of its squared deviation."""
+    positions, log_weight = run(name, integrator, platform, make_context)
+    columns = turned(positions), log_weight, (log_weight - log_weight.mean()) ** 2
+    return [mean_and_stderr(values) for values in columns]
+
+
+@cache
+def python_sample(name, strength):
+    return sample(name, integrator_of("python", strength=strength), "Reference", platforms.make_context)
+
+
 @NEEDS_PLUGIN
 @EACH_MOLECULE
 def test_native_is_python(name, platform, make_context):
-    def sample(kind, **options):
-        positions, log_weight = run(name, integrator_of(kind, **options), platform, make_context)
-        centered = (log_weight - log_weight.mean()) ** 2
-        return zip(*(mean_and_stderr(values) for values in (turned(positions), log_weight, centered)), strict=True)
-
-    (mean, error), (other, e) = sample("python"), sample("native", seed=7)
-    assert_within(mean, other, np.hypot(error, e))
-    mean, error = sample("python", strength=0.5)
-    for k in range(3):  # negative control: a weaker bias shows in every mean
-        with pytest.raises(AssertionError):
-            assert_within(mean[k], other[k], np.hypot(error[k], e[k]))
+    found = sample(name, integrator_of("native", seed=7), platform, make_context)
+    for (mean, error), (other, e), (weaker, f) in zip(found, python_sample(name, 1.0), python_sample(name, 0.5), strict=True):
+        assert_within(mean, other, np.hypot(error, e))
+        with pytest.raises(AssertionError):  # negative control: a weaker bias shows in every mean
+            assert_within(mean, weaker, np.hypot(error, f))
 
 
 @NEEDS_PLUGIN
