@@ -8,6 +8,7 @@ import numpy as np
 
 from .backends import choose_backend
 from .bias_force import check_force, is_compiled
+from .constraints import KeptDistances
 from .dynamics import Bias, native_parts
 from .integrators import check_system
 from .native_integrator import IDLE, has_native_states
@@ -125,8 +126,8 @@ class _NativeContext:
 
     def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
         check_force("auto" if bias is None else bias.force, platform)
-        check_system(target.system)
-        system = replicate(target.system, n_slots)
+        check_system(target.system, num_dimensions=target.num_dimensions)
+        system, self._kept = replicate(target.system, n_slots), KeptDistances(target)
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
         for force in forces:
             system.addForce(force)
@@ -134,9 +135,10 @@ class _NativeContext:
         self._target, self._shape = target, (n_slots, *target.positions.shape)
 
     def positions(self) -> np.ndarray:
-        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm; FloatingPointError if one is NaN."""
+        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm; FloatingPointError if one is NaN or breaks constraints."""
         positions = self._context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(self._shape)
         require_finite(positions, self._target)
+        self._kept.require(positions)
         return positions
 
 

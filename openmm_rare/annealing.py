@@ -146,6 +146,12 @@ def _easy_temperature(
     )
 
 
+def _residual(stage: RareEventSystem, settings: Settings) -> tuple[int, float, float]:
+    """Batch, weight and steps of the residual: no weight with constraints, which change the drift and the noise of a step."""
+    weight = 0.0 if stage.system.getNumConstraints() else settings.residual_weight
+    return settings.residual_batch, weight, settings.residual_steps
+
+
 def _train_stage(
     stage: RareEventSystem,
     model: CommittorModel,
@@ -162,8 +168,7 @@ def _train_stage(
 
     ``seen`` are the segments of the stage before; ``fresh``: the model is untrained.
     """
-    residual = (settings.residual_batch, settings.residual_weight, settings.residual_steps)
-    trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *residual)
+    trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *_residual(stage, settings))
     buffer, arrivals = [], []
     if fresh and seen:  # a random model may point away from B: first learn from the paths that got there unaided
         buffer = list(seen)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "choose_backend", "make_dynamics", "native_problem"]
 
 BACKENDS: tuple[str, ...] = ("native", "python", "custom_integrator")
-"""Ways to move walkers, fastest first; "python" is "custom_integrator" where forces act on axes along which nothing moves, or
-where the bias force is not Python's."""
+"""Ways to move walkers, fastest first; "python" is "custom_integrator" where the System has constraints, where forces act on
+axes along which nothing moves, or where the bias force is not Python's."""
 
 
 def choose_backend(backend: str, platform: str) -> str:
@@ -105,7 +105,6 @@ def make_dynamics(
         return NativeDynamics(target, n_walkers, seed, bias, observer)
     if bias is None:
         return UnbiasedDynamics(target, n_walkers, seed, observer)
-    kind = CustomIntegratorDynamics
-    if backend == "python" and bias.in_python and not has_forces_on_held_axes(target):
-        kind = HostNoiseDynamics
+    in_host = backend == "python" and bias.in_python and target.system.getNumConstraints() == 0
+    kind = HostNoiseDynamics if in_host and not has_forces_on_held_axes(target) else CustomIntegratorDynamics
     return kind(target, n_walkers, seed, bias, observer)

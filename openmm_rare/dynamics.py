@@ -133,7 +133,7 @@ class UnbiasedDynamics:
 
     def __init__(self, target: RareEventSystem, n_walkers: int, seed: int, observer: Observer | None = None) -> None:
         dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
-        self.integrator = OverdampedLangevinIntegrator(*dynamics)
+        self.integrator = OverdampedLangevinIntegrator(*dynamics, constrained=target.system.getNumConstraints() > 0)
         self.integrator.setRandomNumberSeed(seed)
         look = PythonBias(None, target.kt, n_walkers, observer)
         self.forces = () if observer is None else (python_force(look, 0),)
@@ -158,7 +158,7 @@ class HostNoiseDynamics:
     Parameters
     ----------
     target : RareEventSystem
-        Without forces along the axes on which nothing moves; see :func:`has_forces_on_held_axes`.
+        Without constraints, and without forces along the axes on which nothing moves; see :func:`has_forces_on_held_axes`.
     n_walkers : int
     seed : int
         For the noise.
@@ -252,6 +252,7 @@ class CustomIntegratorDynamics:
             bias_group=BIAS_GROUP,
             strength=bias.strength,
             mask_group=MASK_GROUP if masked else None,
+            constrained=target.system.getNumConstraints() > 0,
         )
         self.integrator.setRandomNumberSeed(seed)
 

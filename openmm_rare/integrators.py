@@ -18,6 +18,11 @@ with :math:`f_0` the forces of group 0 only, and u = 0 without bias. The bias fo
 where w is the exact likelihood ratio unbiased/biased of the path in discrete time (Girsanov), for every u that is known
 before the noise is drawn. u is exactly 0, and ln w does not change at all, where the bias force is 0.
 
+With constraints, each step ends with the correction of OpenMM that makes the positions satisfy them again. It takes back
+what of a shift is normal to the surface of the constraints, which would change nothing but the weight. So u is projected on
+that surface first, in coordinates weighted by :math:`\sqrt m`, where the noise is the same in all directions:
+:math:`u / \sqrt m` is treated as velocities, to which OpenMM applies the constraints at the present positions.
+
 On the Reference and CPU platforms OpenMM draws from one random generator for the whole process, and every new Context
 reseeds it with its integrator's seed: give every Context its own seed, and do not run two of them in threads.
 """
@@ -51,8 +56,7 @@ _SHIFT = "min(max_shift,max(-max_shift,strength*f{group}*sqrt(dt/(2*kT*friction*
 class OverdampedLangevinIntegrator(openmm.CustomIntegrator):
     """Unbiased overdamped Langevin dynamics under the forces of group 0.
 
-    Global variables, settable later: ``kT`` (kJ/mol) and ``friction`` (1/ps). Constraints are not applied (see
-    `check_system`); velocities are not used.
+    Global variables, settable later: ``kT`` (kJ/mol) and ``friction`` (1/ps). Velocities are not used.
 
     Parameters
     ----------
@@ -64,6 +68,8 @@ class OverdampedLangevinIntegrator(openmm.CustomIntegrator):
         In ps, positive.
     num_dimensions : int
         1, 2 or 3 (default): only the first so many coordinates of each particle move.
+    constrained : bool
+        Apply the constraints of the System, which are ignored otherwise; in 3 dimensions only.
 
     Raises
     ------
@@ -71,10 +77,14 @@ class OverdampedLangevinIntegrator(openmm.CustomIntegrator):
         If an argument has the wrong unit, is not finite or is out of range.
     """
 
-    def __init__(self, temperature: Any, friction: Any, timestep: Any, num_dimensions: int = 3) -> None:
+    def __init__(
+        self, temperature: Any, friction: Any, timestep: Any, num_dimensions: int = 3, constrained: bool = False
+    ) -> None:
         super().__init__(_positive(timestep, unit.picosecond, "timestep"))
-        active = _add_dynamics(self, temperature, friction, num_dimensions)
+        active = _add_dynamics(self, temperature, friction, num_dimensions, constrained)
         self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*gaussian)")
+        if constrained:
+            self.addConstrainPositions()
 
 
 class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
@@ -104,6 +114,9 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         efficiency, never correctness.
     mask_group : int, optional
         Another group, whose forces are 1 where the bias shifts the noise and 0 where it does not.
+    constrained : bool
+        Apply the constraints of the System, which are ignored otherwise; in 3 dimensions only. They may carry a shift from
+        one particle to another and beyond `max_shift`.
 
     Raises
     ------
@@ -121,9 +134,10 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         strength: float = 1.0,
         max_shift: float = MAX_SHIFT,
         mask_group: int | None = None,
+        constrained: bool = False,
     ) -> None:
         super().__init__(_positive(timestep, unit.picosecond, "timestep"))
-        active = _add_dynamics(self, temperature, friction, num_dimensions)
+        active = _add_dynamics(self, temperature, friction, num_dimensions, constrained)
         strength = in_md_units(strength, unit.dimensionless, "strength")
         if strength < 0:
             raise ValueError(f"strength = {strength} is negative; allowed: 0 (no bias) or more, usually at most 1")
@@ -142,9 +156,23 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
             self.addPerDofVariable("mask", 1.0)
             self.addComputePerDof("mask", f"f{mask_group}")
             shift = f"mask*{shift}"
+        if constrained:
+            self._add_constrained_steps(shift)
+            return
         self.addComputePerDof("y", f"u+gaussian;u={shift}")
         self.addComputePerDof("v", f"v-{active}u*(y-0.5*u);u={shift}")
         self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*y)")
+
+    def _add_constrained_steps(self, shift: str) -> None:
+        """One step with constraints: OpenMM projects velocities only, so the log weights make room for u/sqrt(m)."""
+        self.addPerDofVariable("log_weight", 0.0)
+        self.addComputePerDof("log_weight", "v")
+        self.addComputePerDof("v", f"({shift})/sqrt(m)")
+        self.addConstrainVelocities()
+        self.addComputePerDof("y", "v*sqrt(m)+gaussian")
+        self.addComputePerDof("v", "log_weight-u*(y-0.5*u);u=v*sqrt(m)")
+        self.addComputePerDof("x", f"x+{_DRIFT}+{_SPREAD}*y")
+        self.addConstrainPositions()
 
 
 def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
@@ -181,7 +209,7 @@ def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
     return result
 
 
-def check_system(system: openmm.System, bias_group: int | None = None) -> None:
+def check_system(system: openmm.System, bias_group: int | None = None, num_dimensions: int = 3) -> None:
     """Refuse a System that the overdamped integrators would not simulate as it stands.
 
     Parameters
@@ -190,17 +218,20 @@ def check_system(system: openmm.System, bias_group: int | None = None) -> None:
         The System of the Context, copies of walkers and bias force included.
     bias_group : int, optional
         The force group of the bias, if there is one.
+    num_dimensions : int
+        Dimensions in which particles move.
 
     Raises
     ------
     ValueError
-        If there are constraints, forces outside group 0 and the bias group, or forces that act through the Context's
-        state update (barostats, thermostats, removers of center-of-mass motion).
+        If there are constraints on particles that move in fewer than 3 dimensions, forces outside group 0 and the bias
+        group, or forces that act through the Context's state update (barostats, thermostats, removers of center-of-mass
+        motion).
     """
-    if system.getNumConstraints():
+    if system.getNumConstraints() and num_dimensions != 3:
         raise ValueError(
-            f"the System has {system.getNumConstraints()} constraints, and overdamped dynamics does not apply them; "
-            "build it without (constraints=None, rigidWater=False in createSystem)"
+            f"the System has {system.getNumConstraints()} constraints, which OpenMM can apply to particles that move in 3 "
+            f"dimensions only, and num_dimensions = {num_dimensions}; set it to 3, or build the System without constraints"
         )
     for index, force in enumerate(system.getForces()):
         label = f"force {index} ({force.getName()})"
@@ -213,12 +244,16 @@ def check_system(system: openmm.System, bias_group: int | None = None) -> None:
             )
 
 
-def _add_dynamics(integrator: openmm.CustomIntegrator, temperature: Any, friction: Any, num_dimensions: int) -> str:
+def _add_dynamics(
+    integrator: openmm.CustomIntegrator, temperature: Any, friction: Any, num_dimensions: int, constrained: bool
+) -> str:
     """Add what both integrators share; returns the factor "active*" that keeps the other coordinates still, or ""."""
     integrator.addGlobalVariable("kT", KB * _positive(temperature, unit.kelvin, "temperature"))
     integrator.addGlobalVariable("friction", _positive(friction, unit.picosecond**-1, "friction"))
     if num_dimensions not in (1, 2, 3):
         raise ValueError(f"num_dimensions = {num_dimensions!r}; allowed: 1, 2 or 3")
+    if constrained and num_dimensions != 3:
+        raise ValueError(f"num_dimensions = {num_dimensions!r}; with constrained=True it must be 3")
     if num_dimensions == 3:
         return ""
     # Before there is a Context, OpenMM holds one vector for all particles, and spreads it when the Context is made. The

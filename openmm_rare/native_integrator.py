@@ -49,7 +49,8 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
 
     It samples what :class:`~openmm_rare.integrators.BiasedOverdampedLangevinIntegrator` samples, step by step. In addition
     it keeps one log weight for each walker, and looks walkers up in the states A and B: one that has arrived is held there,
-    and its weight does not change any more.
+    and its weight does not change any more. Constraints of the System are applied, if there are any; then num_dimensions
+    must be 3.
 
     Parameters
     ----------

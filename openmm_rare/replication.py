@@ -46,9 +46,9 @@ _REFUSED: dict[type, str] = {
 def replicate(system: openmm.System, n: int) -> openmm.System:
     """Make `n` non-interacting copies of a small, non-periodic System.
 
-    Particle i of copy k has index ``k * system.getNumParticles() + i``. Names, force groups, global parameters and parameter
-    derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` without cutoff become a ``CustomBondForce`` over all
-    pairs of one copy.
+    Particle i of copy k has index ``k * system.getNumParticles() + i``. Constraints, names, force groups, global parameters
+    and parameter derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` without cutoff become a
+    ``CustomBondForce`` over all pairs of one copy.
 
     Parameters
     ----------
@@ -64,18 +64,19 @@ def replicate(system: openmm.System, n: int) -> openmm.System:
     Raises
     ------
     ValueError
-        If `n` is not a positive integer, the System has constraints or virtual sites, or a force cannot be repeated: one with
-        periodic boundaries or a cutoff, a barostat, a thermostat, a remover of center-of-mass motion, or an unknown one.
+        If `n` is not a positive integer, the System has virtual sites, or a force cannot be repeated: one with periodic
+        boundaries or a cutoff, a barostat, a thermostat, a remover of center-of-mass motion, or an unknown one.
     """
     if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n = {n!r}; the number of copies must be an integer, at least 1")
     n_particles = system.getNumParticles()
-    _refuse_particles(system)
+    _refuse_virtual_sites(system)
     result = openmm.System()
     result.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
     masses = [_plain(system.getParticleMass(i)) for i in range(n_particles)]
     for mass in masses * int(n):
         result.addParticle(mass)
+    _repeat_constraints(system, result, int(n))
     for index, force in enumerate(system.getForces()):
         reason = _refusal(force)
         if reason:
@@ -86,14 +87,17 @@ def replicate(system: openmm.System, n: int) -> openmm.System:
     return result
 
 
-def _refuse_particles(system: openmm.System) -> None:
-    """Refuse constraints and virtual sites."""
-    if system.getNumConstraints():
-        first, second, _ = system.getConstraintParameters(0)
-        raise ValueError(
-            f"the System has {system.getNumConstraints()} constraints (the first between particles {first} and {second}); "
-            "overdamped dynamics does not apply them: build it without (constraints=None, rigidWater=False)"
-        )
+def _repeat_constraints(system: openmm.System, copies: openmm.System, n: int) -> None:
+    """Give each of n copies the constraints of the System."""
+    constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    for copy_index in range(n):
+        first = copy_index * system.getNumParticles()
+        for one, other, distance in constraints:
+            copies.addConstraint(first + one, first + other, distance)
+
+
+def _refuse_virtual_sites(system: openmm.System) -> None:
+    """Refuse virtual sites."""
     sites = [i for i in range(system.getNumParticles()) if system.isVirtualSite(i)]
     if sites:
         raise ValueError(f"particles {sites[:10]} are virtual sites, which are not repeated; use a model without them")

@@ -9,6 +9,7 @@ import openmm
 
 from .backends import choose_backend, make_dynamics
 from .bias_force import check_force
+from .constraints import KeptDistances
 from .dynamics import Bias
 from .forces import Observer
 from .integrators import check_system
@@ -99,8 +100,8 @@ class SlotContext:
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         backend = choose_backend(backend, platform)
         check_force("auto" if bias is None else bias.force, platform)
-        check_system(target.system)
-        system = replicate(target.system, n_slots)
+        check_system(target.system, num_dimensions=target.num_dimensions)
+        system, self._kept = replicate(target.system, n_slots), KeptDistances(target)
         self._watch = None if observer is None else _Watch(observer)
         self._dynamics = make_dynamics(target, n_slots, int(seed), bias, self._watch, backend)
         self.integrator = self._dynamics.integrator
@@ -126,9 +127,10 @@ class SlotContext:
             raise
 
     def positions(self) -> np.ndarray:
-        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm."""
+        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm; FloatingPointError if they break constraints."""
         state = self.context.getState(positions=True)
         self._slots = state.getPositions(asNumpy=True)._value.reshape(self.n_slots, self.n_atoms, 3)
+        self._kept.require(self._slots)
         return self._slots
 
     def forces(self) -> np.ndarray:

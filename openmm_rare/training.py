@@ -95,7 +95,7 @@ class Trainer:
     batch, residual_batch : int
         Segments per gradient step for the two parts of the loss.
     residual_weight, residual_steps : float
-        Weight of the squared residual, and the steps that it is added up over.
+        Weight of the squared residual (0: it is not computed), and the steps that it is added up over.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Trainer:
         -------
         dict
             ``loss``, ``heldout_loss`` (after), ``heldout_gain`` (before minus after), ``residual`` (root mean square over
-            the held-out places, before), ``sd_log_importance``, ``mean_ratio`` and ``updates``.
+            the held-out places, before; 0 without weight), ``sd_log_importance``, ``mean_ratio`` and ``updates``.
 
         Raises
         ------
@@ -227,7 +227,9 @@ class Trainer:
             for block in torch.as_tensor(rows).split(8192):
                 log_importance = self.model.from_features(data.features[block])
                 total += len(block) * stopped_operator_loss(log_importance, data.reference[block], data.ratio[block]).item()
-        square = self._squared_residual(data, rows[: probes.shape[1]], probes).item() if len(rows) else 0.0
+        square = 0.0
+        if len(rows) and self.residual_weight > 0.0:
+            square = self._squared_residual(data, rows[: probes.shape[1]], probes).item()
         return total / max(len(rows), 1) + self.residual_weight * square, float(np.sqrt(max(square, 0.0)))
 
     def state(self) -> dict[str, np.ndarray]:

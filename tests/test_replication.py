@@ -360,11 +360,17 @@ def test_refusals_name_the_force_and_the_way_out(make, reason):
         replicate(system, 2)
 
 
-def test_constraints_and_virtual_sites_are_refused():
-    system = system_with()
+def test_constraints_are_repeated():
+    system = system_with(harmonic_bond())
     system.addConstraint(2, 3, 0.1 * unit.nanometer)
-    with pytest.raises(ValueError, match="1 constraints.*particles 2 and 3.*constraints=None"):
-        replicate(system, 2)
+    system.addConstraint(7, 0, 0.2 * unit.nanometer)
+    copies = replicate(system, 3)
+    found = [copies.getConstraintParameters(i) for i in range(copies.getNumConstraints())]
+    assert [tuple(pair) for *pair, _ in found] == [(2, 3), (7, 0), (10, 11), (15, 8), (18, 19), (23, 16)]
+    assert [distance._value for *_, distance in found] == [0.1, 0.2] * 3
+
+
+def test_virtual_sites_are_refused():
     system = system_with()
     system.setParticleMass(4, 0.0)
     system.setVirtualSite(4, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))

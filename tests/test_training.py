@@ -157,6 +157,16 @@ def test_non_finite_weights_are_refused(learned):
         Trainer(model.copy(), noise_of_one_step(system)).fit(bad, np.random.default_rng(0), 3, 1e-3)
 
 
+def test_without_weight_the_residual_is_not_computed(learned):
+    system, model, _, _, _ = learned
+    data = hot_segments(system, n=50)
+    unknown = replace(data, drift=np.full_like(data.drift, np.nan))
+    trainer = Trainer(model.copy(), noise_of_one_step(system), residual_weight=0.0)
+    assert trainer.fit(unknown, np.random.default_rng(0), 3, 1e-3)["residual"] == 0.0
+    with pytest.raises(ValueError, match="not finite"):  # negative control
+        Trainer(model.copy(), noise_of_one_step(system)).fit(unknown, np.random.default_rng(0), 3, 1e-3)
+
+
 def error_of_slope(residual_weight, seed):
     """Root mean square error of d ln I/dx, 1/nm, after training on a few hundred noisy segments."""
     system = double_well_1d.build(temperature=900.0)

@@ -23,6 +23,10 @@ _ROWS = ("POSITIONS", "NUMBERS", "MOMENTS", "FEATURES", "GRADIENTS", "LOGIT", "F
 _ROWS += ("MOMENT_GRADIENTS", "PAIR_SLOPES", "LAST_SUM")
 PROGRAMS = {
     "walkers": (("positions", "walkers"), {**_OF_WALKERS, "WEIGHT_UNITS": 2**36}),
+    "walkers with constraints": (
+        ("positions", "walkers"),
+        {**_OF_WALKERS, "NUM_DIMENSIONS": 3, "WEIGHT_UNITS": 2**36, "HAS_CONSTRAINTS": 1},
+    ),
     "regions": (
         ("positions", "regions"),
         {

@@ -21,6 +21,9 @@ namespace OpenMMRare {
  * probability of its path without and with the bias.  The forces f_bias are those of the bias force groups.  They may be kept
  * for several steps (setBiasInterval), which costs efficiency and never correctness.
  *
+ * Constraints of the System are applied to the positions after each step, and u is projected on them: the weight counts no
+ * shift that the constraints would take back.
+ *
  * Every checkInterval steps each walker is looked up in the regions.  One that is found in an absorbing region is absorbed:
  * it no longer moves, and its weight and its number of steps no longer change.  Each walker also carries a label, which the
  * regions of label rules change: of the rules that name its label (or any) and whose region it is in, the first one applies.

@@ -84,7 +84,8 @@ void BiasedOverdampedLangevinIntegrator::initialize(ContextImpl& contextRef) {
     const System& system = contextRef.getSystem();
     check(system.getNumParticles()%numWalkers == 0, to_string(numWalkers)+" walkers do not divide the "
           +to_string(system.getNumParticles())+" particles of the System");
-    check(system.getNumConstraints() == 0, "constraints are not supported; build the System without them");
+    check(system.getNumConstraints() == 0 || numDimensions == 3, "particles with constraints must move in 3 dimensions, not in "
+          +to_string(numDimensions)+"; set the number of dimensions to 3, or build the System without constraints");
     for (int i = 0; i < system.getNumParticles(); i++)
         check(system.getParticleMass(i) >= 0, "the mass of particle "+to_string(i)+" is negative");
     context = &contextRef;

@@ -28,6 +28,7 @@ void CommonStepKernel::initialize(const System& system, const BiasedOverdampedLa
     mixedSize = cc.getUseDoublePrecision() || cc.getUseMixedPrecision() ? sizeof(double) : sizeof(float);
     RegionTables tables(integrator, numParticles);
     isPeriodic = system.usesPeriodicBoundaryConditions();
+    hasConstraints = system.getNumConstraints() > 0;
     hasRegions = tables.numAbsorbing > 0 || tables.numRules > 0;
     if (isPeriodic && hasRegions)
         throw OpenMMException("BiasedOverdampedLangevinIntegrator: this platform moves particles by periods of the box, so that "
@@ -81,6 +82,8 @@ void CommonStepKernel::createKernels(const RegionTables& tables, int numDimensio
     defines["NUM_PARTICLES"] = cc.intToString(numParticles);
     defines["NUM_DIMENSIONS"] = cc.intToString(numDimensions);
     defines["WEIGHT_UNITS"] = to_string(WeightUnits);
+    if (hasConstraints)
+        defines["HAS_CONSTRAINTS"] = "1";
     ComputeProgram program = cc.compileProgram(CommonKernelSources::positions+CommonKernelSources::walkers, defines);
     IntegrationUtilities& integration = cc.getIntegrationUtilities();
     ArrayInterface &posq = cc.getPosq(), &force = cc.getLongForceBuffer(), &velm = cc.getVelm();
@@ -93,6 +96,8 @@ void CommonStepKernel::createKernels(const RegionTables& tables, int numDimensio
     addArgs(shiftKernel, {nullptr, nullptr, &force, &velm, &cc.getAtomIndexArray(), &states, &shifts, &badWalker});
     addArgs(moveKernel, {nullptr, nullptr, nullptr, &force, &posq, &corrections(), &velm, &integration.getRandom(), nullptr,
                          &cc.getAtomIndexArray(), &states, &shifts, &logWeights, &steps, &badWalker});
+    if (hasConstraints)
+        moveKernel->addArg(integration.getPosDelta());
     auto create = [&](const string& name, int count, const vector<ArrayInterface*>& arrays) {
         ComputeKernel kernel = program->createKernel(name);
         kernel->addArg(count);
@@ -105,6 +110,12 @@ void CommonStepKernel::createKernels(const RegionTables& tables, int numDimensio
             {&parentArray, &states, &steps, &labels, &logWeights, &walkerBuffer, &weightBuffer});
     scatterWalkersKernel = create("scatterWalkers", numWalkers,
             {&walkerBuffer, &weightBuffer, &states, &steps, &labels, &logWeights, &movingCount});
+    if (hasConstraints) {
+        toVelocitiesKernel = create("shiftsToVelocities", numAtoms, {&cc.getAtomIndexArray(), &states, &shifts, &velm});
+        fromVelocitiesKernel = create("velocitiesToShifts", numAtoms, {&cc.getAtomIndexArray(), &states, &velm, &shifts});
+        applyMovesKernel = create("applyMoves", numAtoms,
+                {&cc.getAtomIndexArray(), &states, &integration.getPosDelta(), &posq, &corrections()});
+    }
     if (!hasRegions)
         return;
     defines["NUM_VARIABLES"] = cc.intToString(tables.numVariables);
@@ -138,6 +149,21 @@ void CommonStepKernel::setShifts(ContextImpl& context, const BiasedOverdampedLan
     setReal(shiftKernel, 2, integrator.getBiasStrength()*sqrt(integrator.getStepSize()/(2*kT*integrator.getFriction())));
     setReal(shiftKernel, 3, integrator.getMaxShift());
     shiftKernel->execute(cc.getNumAtoms());
+    if (hasConstraints)
+        projectShifts(integrator.getConstraintTolerance());
+}
+
+/** Take out of the shifts what the constraints would take out of the step: it would only add to the spread of the weights. */
+void CommonStepKernel::projectShifts(double tolerance) {
+    toVelocitiesKernel->execute(cc.getNumAtoms());
+    cc.getIntegrationUtilities().applyVelocityConstraints(tolerance);
+    fromVelocitiesKernel->execute(cc.getNumAtoms());
+}
+
+/** Correct the moves for the constraints, and add them to the positions of the walkers that move. */
+void CommonStepKernel::applyMoves(double tolerance) {
+    cc.getIntegrationUtilities().applyConstraints(tolerance);
+    applyMovesKernel->execute(cc.getNumAtoms());
 }
 
 void CommonStepKernel::execute(ContextImpl& context, const BiasedOverdampedLangevinIntegrator& integrator, bool biased, bool check) {
@@ -148,7 +174,11 @@ void CommonStepKernel::execute(ContextImpl& context, const BiasedOverdampedLange
     setReal(moveKernel, 3, sqrt(2*BOLTZ*integrator.getTemperature()*mobility));
     moveKernel->setArg(4, (int) biased);
     moveKernel->setArg(10, integration.prepareRandomNumbers(cc.getPaddedNumAtoms()));
+    if (hasConstraints)
+        cc.clearBuffer(integration.getPosDelta());
     moveKernel->execute(cc.getNumAtoms());
+    if (hasConstraints)
+        applyMoves(integrator.getConstraintTolerance());
     integration.computeVirtualSites();
     if (check && hasRegions)
         lookUpKernel->execute(numWalkers);

@@ -34,6 +34,8 @@ public:
 private:
     void createArrays(const RegionTables& tables);
     void createKernels(const RegionTables& tables, int numDimensions);
+    void projectShifts(double tolerance);
+    void applyMoves(double tolerance);
     OpenMM::ArrayInterface& corrections();
     void setReal(OpenMM::ComputeKernel& kernel, int index, double value);
     void putStates(const std::vector<int>& values);
@@ -42,7 +44,7 @@ private:
     OpenMM::ComputeContext& cc;
     AtomOrder order;
     int numWalkers, numParticles, mixedSize;
-    bool isPeriodic, hasRegions;
+    bool isPeriodic, hasRegions, hasConstraints;
     /** Number of walkers that moved when the device was asked last, and steps since then. */
     int numMoving, stepsSinceReport;
     /** Log weights that were set; what the steps have added since then is on the device, in units of WeightUnits. */
@@ -51,6 +53,7 @@ private:
     OpenMM::ComputeArray variables, regions, rules, numbers, coordination;
     OpenMM::ComputeArray parentArray, positionBuffer, walkerBuffer, weightBuffer;
     OpenMM::ComputeKernel shiftKernel, moveKernel, lookUpKernel;
+    OpenMM::ComputeKernel toVelocitiesKernel, fromVelocitiesKernel, applyMovesKernel;
     OpenMM::ComputeKernel gatherAtomsKernel, scatterAtomsKernel, gatherWalkersKernel, scatterWalkersKernel;
 };
 

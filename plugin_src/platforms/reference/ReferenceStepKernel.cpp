@@ -2,6 +2,7 @@
 #include "openmm/OpenMMException.h"
 #include "openmm/internal/ContextImpl.h"
 #include "openmm/internal/OSRngSeed.h"
+#include "openmm/reference/ReferenceConstraints.h"
 #include "openmm/reference/ReferenceVirtualSites.h"
 #include "openmm/reference/SimTKOpenMMRealType.h"
 #include <algorithm>
@@ -17,8 +18,11 @@ using namespace std;
 void ReferenceStepKernel::initialize(const System& system, const BiasedOverdampedLangevinIntegrator& integrator) {
     numWalkers = integrator.getNumWalkers();
     numParticles = system.getNumParticles()/numWalkers;
-    for (int i = 0; i < system.getNumParticles(); i++)
+    for (int i = 0; i < system.getNumParticles(); i++) {
         masses.push_back(system.getParticleMass(i));
+        inverseMasses.push_back(masses[i] == 0.0 ? 0.0 : 1/masses[i]);
+    }
+    hasConstraints = system.getNumConstraints() > 0;
     vector<Region> regions = integrator.getAbsorbingRegions();
     numAbsorbing = regions.size();
     rules = integrator.getLabelRules();
@@ -65,6 +69,26 @@ void ReferenceStepKernel::setShifts(ContextImpl& context, const BiasedOverdamped
         }
         costs[walker] = cost;
     }
+    if (hasConstraints)
+        projectShifts(integrator.getConstraintTolerance());
+}
+
+/** Take out of the shifts what the constraints would take out of the step: it would only add to the spread of the weights. */
+void ReferenceStepKernel::projectShifts(double tolerance) {
+    scratch.assign(masses.size(), Vec3());
+    for (int walker : moving)
+        for (int i = walker*numParticles; i < (walker+1)*numParticles; i++)
+            scratch[i] = Vec3(shifts[3*i], shifts[3*i+1], shifts[3*i+2])*sqrt(inverseMasses[i]);
+    data.constraints->applyToVelocities(*data.positions, scratch, inverseMasses, tolerance);
+    for (int walker : moving) {
+        costs[walker] = 0;
+        for (int i = walker*numParticles; i < (walker+1)*numParticles; i++)
+            for (int axis = 0; axis < 3; axis++) {
+                double shift = scratch[i][axis]*sqrt(masses[i]);
+                shifts[3*i+axis] = shift;
+                costs[walker] += 0.5*shift*shift;
+            }
+    }
 }
 
 void ReferenceStepKernel::move(const BiasedOverdampedLangevinIntegrator& integrator, int walker, bool biased) {
@@ -91,9 +115,22 @@ void ReferenceStepKernel::move(const BiasedOverdampedLangevinIntegrator& integra
     }
 }
 
-void ReferenceStepKernel::execute(ContextImpl& context, const BiasedOverdampedLangevinIntegrator& integrator, bool biased, bool check) {
+void ReferenceStepKernel::moveAll(const BiasedOverdampedLangevinIntegrator& integrator, bool biased) {
+    vector<Vec3>& positions = *data.positions;
+    if (hasConstraints)
+        scratch = positions;
     for (int walker : moving)
         move(integrator, walker, biased);
+    if (!hasConstraints)
+        return;
+    data.constraints->apply(scratch, positions, inverseMasses, integrator.getConstraintTolerance());
+    for (int walker : moving)
+        copy_n(positions.begin()+walker*numParticles, numParticles, scratch.begin()+walker*numParticles);
+    positions.swap(scratch); // those that are held have not moved, not even by the tolerance
+}
+
+void ReferenceStepKernel::execute(ContextImpl& context, const BiasedOverdampedLangevinIntegrator& integrator, bool biased, bool check) {
+    moveAll(integrator, biased);
     data.virtualSites->computePositions(context.getSystem(), *data.positions, data.periodicBoxVectors);
     if (check && !test.isEmpty()) {
         for (int first = 0; first < (int) moving.size(); first += RegionTest::Lanes)

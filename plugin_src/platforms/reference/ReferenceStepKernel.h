@@ -32,7 +32,9 @@ public:
     void loadCheckpoint(std::istream& stream);
 private:
     void refuse(int walker);
+    void projectShifts(double tolerance);
     void move(const BiasedOverdampedLangevinIntegrator& integrator, int walker, bool biased);
+    void moveAll(const BiasedOverdampedLangevinIntegrator& integrator, bool biased);
     void lookUp(int first, int count);
     int regionOf(int lane) const;
     void applyRules(int walker, int lane);
@@ -40,8 +42,9 @@ private:
     void forgetArrived();
     OpenMM::ReferencePlatform::PlatformData& data;
     int numWalkers, numParticles, numAbsorbing;
+    bool hasConstraints;
     std::vector<BiasedOverdampedLangevinIntegrator::LabelRule> rules;
-    std::vector<double> masses;
+    std::vector<double> masses, inverseMasses;
     RandomNormals normals;
     RegionTest test;
     /** By walker; logWeights are compensated sums, what they lack is in the corrections. */
@@ -51,6 +54,8 @@ private:
     std::vector<int> moving;
     /** Shift of the noise by walker, particle and axis. */
     std::vector<double> shifts;
+    /** Work space with constraints: the shifts as velocities, or the positions before a step. */
+    std::vector<OpenMM::Vec3> scratch;
     std::vector<double> lanes;
     /** The region where each walker is, if they are watched, and what has changed, with positions. */
     std::vector<int> watched;

@@ -78,6 +78,7 @@ void BiasedOverdampedLangevinIntegratorProxy::serialize(const void* object, Seri
     node.setIntProperty("checkInterval", integrator.getCheckInterval());
     node.setDoubleProperty("biasStrength", integrator.getBiasStrength());
     node.setDoubleProperty("maxShift", integrator.getMaxShift());
+    node.setDoubleProperty("constraintTolerance", integrator.getConstraintTolerance());
     writeVariables(integrator.getVariables(), node.createChildNode("Variables"));
     // a new child moves its siblings in memory, so each is filled before the next
     SerializationNode& regions = node.createChildNode("AbsorbingRegions");
@@ -101,6 +102,7 @@ void* BiasedOverdampedLangevinIntegratorProxy::deserialize(const SerializationNo
     integrator->setCheckInterval(node.getIntProperty("checkInterval", 1));
     integrator->setBiasStrength(node.getDoubleProperty("biasStrength", 1.0));
     integrator->setMaxShift(node.getDoubleProperty("maxShift", 0.5));
+    integrator->setConstraintTolerance(node.getDoubleProperty("constraintTolerance", 1e-5));
     for (auto& child : node.getChildren())
         for (auto& grandchild : child.getChildren())
             if (child.getName() == "Variables")

@@ -38,12 +38,58 @@ KERNEL void setShifts(int numAtoms, int paddedNumAtoms, mixed factor, mixed boun
     }
 }
 
-/** One step of all walkers that move.  The sums of log weights are integers: exact, and the same in every order. */
+#ifdef HAS_CONSTRAINTS
+/** Shifts u as velocities u/sqrt(m), which OpenMM can project on the constraints; 0 for walkers that do not move. */
+KERNEL void shiftsToVelocities(int numAtoms, GLOBAL const int* RESTRICT atomIndex, GLOBAL const int* RESTRICT states,
+        GLOBAL const mixed* RESTRICT shifts, GLOBAL mixed4* RESTRICT velm) {
+    for (int place = GLOBAL_ID; place < numAtoms; place += GLOBAL_SIZE) {
+        const int atom = atomIndex[place];
+        const mixed inverseMass = velm[place].w, scale = states[atom/NUM_PARTICLES] == 0 ? sqrt(inverseMass) : (mixed) 0;
+        velm[place] = make_mixed4(scale*shifts[3*atom], scale*shifts[3*atom+1], scale*shifts[3*atom+2], inverseMass);
+    }
+}
+
+KERNEL void velocitiesToShifts(int numAtoms, GLOBAL const int* RESTRICT atomIndex, GLOBAL const int* RESTRICT states,
+        GLOBAL mixed4* RESTRICT velm, GLOBAL mixed* RESTRICT shifts) {
+    for (int place = GLOBAL_ID; place < numAtoms; place += GLOBAL_SIZE) {
+        const int atom = atomIndex[place];
+        const mixed4 velocity = velm[place];
+        velm[place] = make_mixed4(0, 0, 0, velocity.w);
+        if (velocity.w == 0 || states[atom/NUM_PARTICLES] != 0)
+            continue;
+        const mixed scale = 1/sqrt(velocity.w);
+        shifts[3*atom] = scale*velocity.x;
+        shifts[3*atom+1] = scale*velocity.y;
+        shifts[3*atom+2] = scale*velocity.z;
+    }
+}
+
+/** Add what the constraints have left of the moves to the positions, but for walkers that are held. */
+KERNEL void applyMoves(int numAtoms, GLOBAL const int* RESTRICT atomIndex, GLOBAL const int* RESTRICT states,
+        GLOBAL const mixed4* RESTRICT moves, GLOBAL real4* RESTRICT posq, GLOBAL real4* RESTRICT posqCorrection) {
+    for (int place = GLOBAL_ID; place < numAtoms; place += GLOBAL_SIZE) {
+        if (states[atomIndex[place]/NUM_PARTICLES] != 0)
+            continue;
+        const mixed4 position = loadPosition(posq, posqCorrection, place), move = moves[place];
+        storePosition(posq, posqCorrection, place,
+                make_mixed4(position.x+move.x, position.y+move.y, position.z+move.z, 0));
+    }
+}
+#endif
+
+/**
+ * One step of all walkers that move; with constraints, the moves before these are applied.  The sums of log weights are
+ * integers: exact, and the same in every order.
+ */
 KERNEL void moveWalkers(int numAtoms, int paddedNumAtoms, mixed mobility, mixed noise, int biased,
         GLOBAL const mm_long* RESTRICT force, GLOBAL real4* RESTRICT posq, GLOBAL real4* RESTRICT posqCorrection,
         GLOBAL const mixed4* RESTRICT velm, GLOBAL const float4* RESTRICT random, int randomIndex,
         GLOBAL const int* RESTRICT atomIndex, GLOBAL const int* RESTRICT states, GLOBAL const mixed* RESTRICT shifts,
-        GLOBAL mm_ulong* RESTRICT logWeights, GLOBAL int* RESTRICT steps, GLOBAL int* RESTRICT badWalker) {
+        GLOBAL mm_ulong* RESTRICT logWeights, GLOBAL int* RESTRICT steps, GLOBAL int* RESTRICT badWalker
+#ifdef HAS_CONSTRAINTS
+        , GLOBAL mixed4* RESTRICT moves
+#endif
+        ) {
     for (int place = GLOBAL_ID; place < numAtoms; place += GLOBAL_SIZE) {
         const int atom = atomIndex[place], walker = atom/NUM_PARTICLES;
         if (states[walker] != 0)
@@ -65,9 +111,13 @@ KERNEL void moveWalkers(int numAtoms, int paddedNumAtoms, mixed mobility, mixed 
             change[axis] = perForce*value+spread*(xi[axis]+shift);
             gain -= shift*(xi[axis]+(mixed) 0.5*shift);
         }
+#ifdef HAS_CONSTRAINTS
+        moves[place] = make_mixed4(change[0], change[1], change[2], 0);
+#else
         const mixed4 position = loadPosition(posq, posqCorrection, place);
         storePosition(posq, posqCorrection, place,
                 make_mixed4(position.x+change[0], position.y+change[1], position.z+change[2], 0));
+#endif
         if (biased)
             ATOMIC_ADD(&logWeights[walker], (mm_ulong) (mm_long) floor(gain*(mixed) WEIGHT_UNITS+(mixed) 0.5));
     }
