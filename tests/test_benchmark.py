@@ -48,7 +48,7 @@ def test_rows_and_json(monkeypatch, tmp_path):
 
 
 def biased(temperature, interval=4):
-    target = lj7.build(temperature=temperature)
+    target = lj7.build(temperature=temperature, radius_a=0.15)
     return target, Bias(FastImportance(benchmark._model(target), target.num_dimensions), interval=interval)
 
 
