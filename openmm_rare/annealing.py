@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["anneal", "temperature_ladder"]
 
 _LAST_SWEEPS = 4  # of the final fit
-_LAST_LARGER = 4  # times the batches before
+_LAST_LARGER = 2  # times the batches before
 _EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
 
 

@@ -77,7 +77,7 @@ class Settings:
     buffer : int
         Newest segments that are trained on.
     last_updates : int
-        Gradient steps of each sweep of the final fit to all segments of the last temperature, in batches four times as large;
+        Gradient steps of each sweep of the final fit to all segments of the last temperature, in batches twice as large;
         0: none.
     batch, updates, sweeps : int
         Segments per gradient step, gradient steps per sweep, and sweeps per round; each sweep freezes the reference anew.
