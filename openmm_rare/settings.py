@@ -128,11 +128,11 @@ class Settings:
     last_stage_rounds: int = 10
     patience: int = 3
     buffer: int = 200_000
-    batch: int = 256
+    batch: int = 512
     updates: int = 100
     sweeps: int = 2
     last_updates: int = 400
-    residual_batch: int = 128
+    residual_batch: int = 256
     residual_weight: float = 4.0
     residual_steps: float = 20.0
     learning_rate: float = 2e-3

@@ -102,8 +102,8 @@ class Trainer:
         self,
         model: CommittorModel,
         spread: np.ndarray,
-        batch: int = 256,
-        residual_batch: int = 128,
+        batch: int = 512,
+        residual_batch: int = 256,
         residual_weight: float = 4.0,
         residual_steps: float = 20.0,
     ) -> None:
