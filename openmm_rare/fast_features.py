@@ -273,6 +273,7 @@ class _TorchFeatures:
 
 
 def make_features(descriptor: Descriptor, num_dimensions: int) -> Features:
+    """The fastest passes for a descriptor; those of pair distances leave out the coordinates from ``num_dimensions`` on."""
     parts = list(descriptor.parts) if isinstance(descriptor, Concatenate) else [descriptor]
     if all(isinstance(part, (PairDistances, Coordination)) for part in parts):
         return PairFeatures(parts, num_dimensions)
