@@ -22,6 +22,7 @@ from .production import NEGLIGIBLE, Production, production_round
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .slots import platform_by_name
+from .stability import require_stable
 from .statistics import effective_sample_size, ratio_of_sums
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
@@ -67,7 +68,7 @@ class ImportanceSamplingRate:
     Raises
     ------
     ValueError
-        For a target error outside (0, 1), an unknown platform, or a model of another system.
+        For a target error outside (0, 1), an unknown platform, a time step that is too large, or a model of another system.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ImportanceSamplingRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
+        require_stable(system)
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         fingerprint = system.fingerprint()
