@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -18,6 +20,17 @@ __all__ = ["CommittorModel"]
 
 _FIRST_LOGIT = -3.0  # an untrained model says that B is unlikely, everywhere alike
 _FORMAT = "openmm_rare committor model 1"
+_BATCH = 8192
+
+
+def _in_batches(function: Callable[[Tensor], Tensor], positions: np.ndarray) -> np.ndarray:
+    """A function of positions, ``(n, n_atoms, 3)`` to ``(n,)``, without gradients and with bounded memory."""
+    result = np.empty(len(positions))
+    with torch.no_grad():
+        for start in range(0, len(positions), _BATCH):
+            block = torch.as_tensor(positions[start : start + _BATCH], dtype=torch.float32)
+            result[start : start + _BATCH] = function(block).numpy()
+    return result
 
 
 class CommittorModel(nn.Module):
@@ -80,9 +93,10 @@ class CommittorModel(nn.Module):
 
     def logit(self, positions: Tensor) -> Tensor:
         """Logit q of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
-        return self._logit(self.features(positions))
+        return self.logit_of_features(self.features(positions))
 
-    def _logit(self, features: Tensor) -> Tensor:
+    def logit_of_features(self, features: Tensor) -> Tensor:
+        """Logit q, shape ``(n,)``, of standardized features."""
         logit = self.network(features)[:, 0]
         for column in self.descriptor.in_logit:
             logit = logit + self.feature_mean[column] + self.feature_scale[column] * features[:, column]
@@ -98,20 +112,19 @@ class CommittorModel(nn.Module):
 
     def from_features(self, features: Tensor) -> Tensor:
         """ln I, shape ``(n,)``, of standardized features."""
-        return nn.functional.logsigmoid(self._logit(features))
+        return nn.functional.logsigmoid(self.logit_of_features(features))
 
     def forward(self, positions: Tensor) -> Tensor:
         """Return ln I of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
         return nn.functional.logsigmoid(self.logit(positions))
 
-    def log_importance(self, positions: np.ndarray, batch: int = 8192) -> np.ndarray:
+    def logits(self, positions: np.ndarray) -> np.ndarray:
+        """Logit q of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+        return _in_batches(self.logit, positions)
+
+    def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        result = np.empty(len(positions))
-        with torch.no_grad():
-            for start in range(0, len(positions), batch):
-                block = torch.as_tensor(positions[start : start + batch], dtype=torch.float32)
-                result[start : start + batch] = self(block).numpy()
-        return result
+        return _in_batches(self, positions)
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln I and its gradient in 1/nm for positions ``(n, n_atoms, 3)``: arrays ``(n,)`` and ``(n, n_atoms, 3)``."""
@@ -148,16 +161,25 @@ class CommittorModel(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the model to an ``.npz`` file of plain arrays and one JSON string, atomically."""
-        write_npz(path, {"metadata": np.array(json.dumps(self.metadata())), **self.tensors()})
+        write_npz(path, self._archive())
+
+    def to_bytes(self) -> bytes:
+        """What :meth:`save` writes; :meth:`load` reads it from an ``io.BytesIO``."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._archive())
+        return buffer.getvalue()
+
+    def _archive(self) -> dict[str, np.ndarray]:
+        return {"metadata": np.array(json.dumps(self.metadata())), **self.tensors()}
 
     @classmethod
-    def load(cls, path: str | Path, fingerprint: str | None = None) -> CommittorModel:
+    def load(cls, path: str | Path | BinaryIO, fingerprint: str | None = None) -> CommittorModel:
         """Read a model.
 
         Parameters
         ----------
-        path : path
-            File written by :meth:`save`.
+        path : path or binary stream
+            What :meth:`save` wrote.
         fingerprint : str, optional
             Fingerprint of the system that the model is wanted for.
 

@@ -13,29 +13,14 @@ from .committor import CommittorModel
 from .fast_features import feature_columns
 from .losses import backward_residual, stopped_operator_loss
 from .states import IN_A, IN_B
+from .training_state import set_training_state, training_state
 
-__all__ = ["SegmentData", "ShootingData", "Trainer"]
+__all__ = ["SegmentData", "Trainer"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _HELD_OUT = 0.1  # fraction of segments kept for early stopping
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
-
-
-@dataclass(frozen=True)
-class ShootingData:
-    """Shooting points with their outcomes.
-
-    Attributes
-    ----------
-    positions : ndarray, shape (n, n_atoms, 3), nm
-    n_a, n_b : ndarray, shape (n,)
-        Shots from each point that reached A and B.
-    """
-
-    positions: np.ndarray
-    n_a: np.ndarray
-    n_b: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -233,22 +218,9 @@ class Trainer:
         return total / max(len(rows), 1) + self.residual_weight * square, float(np.sqrt(max(square, 0.0)))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
-        arrays = {f"model/{name}": value for name, value in self.model.tensors().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            for name, value in moments.items():
-                arrays[f"adam/{index}/{name}"] = value.detach().numpy().copy()
-        return arrays
+        """Model tensors and optimizer moments."""
+        return training_state(self.model, self.optimizer)
 
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned."""
-        prefix = "model/"
-        self.model.set_tensors({key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)})
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in arrays.items():
-            if key.startswith("adam/"):
-                _, index, name = key.split("/")
-                state.setdefault(int(index), {})[name] = torch.tensor(np.asarray(value))  # a copy: Adam works in place
-        full = self.optimizer.state_dict()
-        full["state"] = state
-        self.optimizer.load_state_dict(full)
+        set_training_state(self.model, self.optimizer, arrays)

@@ -61,6 +61,8 @@ class RareEventSystem:
         1, 2 or 3: motion along x, in the xy plane, or everywhere. The other coordinates never change.
     check_interval : int
         Steps between two tests of the states, which is part of the definition of the rate.
+    inertial : bool
+        Langevin dynamics with momenta, for path sampling, instead of overdamped dynamics, which rates need.
     descriptor : dict, optional
         For ``openmm_rare.descriptors.build_descriptor``; see :meth:`descriptor_spec` for the default.
     reduced : ReducedUnits, optional
@@ -85,6 +87,7 @@ class RareEventSystem:
     timestep: float
     num_dimensions: int = 3
     check_interval: int = 1
+    inertial: bool = False
     descriptor: dict[str, Any] | None = None
     reduced: ReducedUnits | None = None
     topology: Any = field(default=None, repr=False)
@@ -200,7 +203,7 @@ class RareEventSystem:
             "timestep_ps": self.timestep,
             "num_dimensions": self.num_dimensions,
             "check_interval": self.check_interval,
-        }
+        } | ({"inertial": True} if self.inertial else {})  # models of before it existed keep their fingerprint
 
     def describe(self) -> dict[str, Any]:
         """JSON-able summary: everything but the forces and positions, whose content the fingerprint stands for."""

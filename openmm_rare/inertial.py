@@ -1,0 +1,73 @@
+r"""Langevin dynamics with momenta, positions and velocities at the same time: what path sampling can turn around.
+
+OpenMM's own Verlet and Langevin integrators hold velocities half a step behind the positions. A path that is continued
+backward from negated velocities then does not retrace itself, and gains energy at every turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openmm
+from openmm import unit
+
+from .units import KB, in_md_units
+
+__all__ = ["LangevinIntegrator"]
+
+
+class LangevinIntegrator(openmm.CustomIntegrator):
+    r"""Langevin dynamics by the splitting BAOAB (Leimkuhler & Matthews 2012), of velocity-Verlet type.
+
+    A half kick, a half drift, friction and noise for a whole step, a half drift, a half kick, each followed by the constraints
+    of the System on what it changed. Without friction it is the velocity-Verlet scheme. Settable later: ``kT`` (kJ/mol),
+    ``friction`` (1/ps).
+
+    Parameters
+    ----------
+    temperature : Quantity or float
+        In K, positive.
+    friction : Quantity or float
+        In 1/ps, at least 0.
+    timestep : Quantity or float
+        In ps, positive.
+
+    Raises
+    ------
+    ValueError
+        If an argument has the wrong unit, is not finite or is out of range.
+    """
+
+    def __init__(self, temperature: Any, friction: Any, timestep: Any) -> None:
+        timestep = in_md_units(timestep, unit.picosecond, "timestep")
+        temperature = in_md_units(temperature, unit.kelvin, "temperature")
+        friction = in_md_units(friction, unit.picosecond**-1, "friction")
+        if timestep <= 0 or temperature <= 0 or friction < 0:
+            raise ValueError(
+                f"timestep = {timestep} ps and temperature = {temperature} K must be positive, friction = {friction} /ps "
+                "not negative"
+            )
+        super().__init__(timestep)
+        self.addGlobalVariable("kT", KB * temperature)
+        self.addGlobalVariable("friction", friction)
+        self.addGlobalVariable("kept", 0)
+        self.addPerDofVariable("unconstrained", 0)
+        self.addUpdateContextState()
+        self.addComputeGlobal("kept", "exp(-friction*dt)")
+        self._kick()
+        self._drift()
+        self.addComputePerDof("v", "kept*v+sqrt((1-kept^2)*kT/m)*gaussian")
+        self.addConstrainVelocities()
+        self._drift()
+        self._kick()
+
+    def _kick(self) -> None:
+        self.addComputePerDof("v", "v+0.5*dt*f/m")
+        self.addConstrainVelocities()
+
+    def _drift(self) -> None:
+        self.addComputePerDof("x", "x+0.5*dt*v")
+        self.addComputePerDof("unconstrained", "x")
+        self.addConstrainPositions()
+        self.addComputePerDof("v", "v+(x-unconstrained)/(0.5*dt)")
+        self.addConstrainVelocities()

@@ -1,0 +1,1 @@
+"""OpenPathSampling with openmm_rare: needs the extra ``ops`` (``pip install openmm-rare[ops]``)."""

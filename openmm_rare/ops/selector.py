@@ -1,0 +1,121 @@
+r"""Shooting points chosen by a learned committor (THEORY: section 7)."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import openpathsampling as paths
+from openpathsampling.shooting import ShootingPointSelector
+
+from ..committor import CommittorModel
+
+__all__ = ["CommittorSelector", "positions_of"]
+
+_FORMS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "lorentzian": lambda q, width: width**2 / (q**2 + width**2),
+    "gaussian": lambda q, width: np.exp(-((q / width) ** 2)),
+    "uniform": lambda q, width: np.ones_like(q),
+}
+
+
+def positions_of(trajectory: paths.Trajectory) -> np.ndarray:
+    """Positions of all frames of a trajectory, shape ``(n_frames, n_atoms, 3)``, nm."""
+    return np.stack([np.asarray(snapshot.statics.coordinates._value) for snapshot in trajectory])
+
+
+class CommittorSelector(ShootingPointSelector):
+    r"""Shooting points near the learned transition states: :math:`p_\mathrm{sel} \propto \gamma^2/(\hat q^2 + \gamma^2)`.
+
+    Jung, Covino & Hummer (2019), eq. 4, with the logit :math:`\hat q` of the model. The first and the last frame of a path,
+    which lie in the states, are never chosen. The model is stored with the selector, without pickle.
+
+    Parameters
+    ----------
+    model : CommittorModel
+        Trained between steps only, never within one: both probabilities of a trial must be those of one model. Who changes
+        it calls :meth:`model_changed`.
+    width : float
+        :math:`\gamma`, in units of the logit; for the Gaussian :math:`\exp(-q^2/\gamma^2)` too.
+    form : str
+        ``"lorentzian"``, ``"gaussian"``, or ``"uniform"``, which never asks the model.
+
+    Raises
+    ------
+    ValueError
+        For a width that is not positive or an unknown form.
+    """
+
+    def __init__(self, model: CommittorModel, width: float = 1.0, form: str = "lorentzian") -> None:
+        super().__init__()
+        if form not in _FORMS:
+            raise ValueError(f"form = {form!r} must be one of {', '.join(_FORMS)}")
+        if not width > 0.0:
+            raise ValueError(f"width = {width} must be positive")
+        self._model, self.width, self.form = model, float(width), form
+        self._known: dict[str, np.ndarray] = {}
+
+    @property
+    def model(self) -> CommittorModel:
+        """The committor model."""
+        return self._model
+
+    def model_changed(self) -> None:
+        """Forget everything that the model of before said."""
+        self._known.clear()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What storage keeps, the present model included."""
+        model = base64.b64encode(self._model.to_bytes()).decode("ascii")
+        return {"model": model, "width": self.width, "form": self.form}
+
+    @classmethod
+    def from_dict(cls, dct: dict[str, Any]) -> CommittorSelector:
+        """Rebuild from storage."""
+        model = CommittorModel.load(io.BytesIO(base64.b64decode(dct["model"])))
+        return cls(model, float(dct["width"]), str(dct["form"]))
+
+    def weights(self, trajectory: paths.Trajectory) -> np.ndarray:
+        """Unnormalized probabilities of the frames of a path, shape ``(n_frames,)``; 0 at both ends.
+
+        Raises
+        ------
+        ValueError
+            If no frame can be chosen.
+        """
+        key = str(trajectory.__uuid__)
+        if key not in self._known:
+            inner = trajectory[1:-1]
+            weights = np.zeros(len(trajectory))
+            if len(inner):
+                logit = np.zeros(len(inner)) if self.form == "uniform" else self._model.logits(positions_of(inner))
+                weights[1:-1] = _FORMS[self.form](logit, self.width)
+            if not np.isfinite(weights).all() or not weights.sum() > 0.0:
+                raise ValueError(
+                    f"no shooting point can be chosen on a path of {len(trajectory)} frames: the weights are all zero or not "
+                    "finite. Store frames more often, or look at the committor model"
+                )
+            while len(self._known) > 3:  # the paths before and after a trial are asked for again
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = weights
+        return self._known[key]
+
+    def _biases(self, trajectory: paths.Trajectory) -> list[float]:
+        return self.weights(trajectory).tolist()
+
+    def f(self, snapshot: Any, trajectory: paths.Trajectory) -> float:
+        """Unnormalized probability of a frame of a trajectory."""
+        return float(self.weights(trajectory)[trajectory.index(snapshot)])
+
+    def probability_ratio(
+        self, snapshot: Any, old_trajectory: paths.Trajectory, new_trajectory: paths.Trajectory, new_snapshot: Any = None
+    ) -> float:
+        """Ratio of the probabilities to choose the shooting point on the new and on the old path.
+
+        The configuration is the same on both, so that only the sums over the paths differ. A path that does not end in
+        states on both sides is no path to choose on, and is rejected anyway.
+        """
+        return float(self.weights(old_trajectory).sum() / self.weights(new_trajectory).sum())

@@ -1,0 +1,128 @@
+"""Fitting a committor to the outcomes of shots (THEORY: section 7; Jung, Covino & Hummer 2019, eq. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .committor import CommittorModel
+from .losses import binomial_loss
+from .training_state import set_training_state, training_state
+
+__all__ = ["Shots", "ShotTrainer", "yields"]
+
+
+@dataclass
+class Shots:
+    """Shooting points with their outcomes, in the order of the trials.
+
+    Attributes
+    ----------
+    cycle : list of int
+        Number of the Monte Carlo step.
+    positions : list of ndarray, shape (n_atoms, 3), nm
+    n_a, n_b : list of int
+        Shots from each point that reached A and B.
+    expected : list of float
+        Probability 2 p (1 - p) of a transition path that the model of that time gave to each trial.
+    """
+
+    cycle: list[int] = field(default_factory=list)
+    positions: list[np.ndarray] = field(default_factory=list)
+    n_a: list[int] = field(default_factory=list)
+    n_b: list[int] = field(default_factory=list)
+    expected: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def add(self, cycle: int, positions: np.ndarray, n_a: int, n_b: int, expected: float) -> None:
+        """One more trial."""
+        self.cycle.append(int(cycle))
+        self.positions.append(np.asarray(positions, dtype=np.float64))
+        self.n_a.append(int(n_a))
+        self.n_b.append(int(n_b))
+        self.expected.append(float(expected))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything as arrays, positions of shape ``(n, n_atoms, 3)``."""
+        return {
+            "cycle": np.array(self.cycle, dtype=np.int64),
+            "positions": np.array(self.positions),
+            "n_a": np.array(self.n_a, dtype=np.int64),
+            "n_b": np.array(self.n_b, dtype=np.int64),
+            "expected": np.array(self.expected),
+        }
+
+    def up_to(self, cycle: int) -> Shots:
+        """The shots of the steps up to a number."""
+        kept = [i for i, each in enumerate(self.cycle) if each <= cycle]
+        columns = (self.cycle, self.positions, self.n_a, self.n_b, self.expected)
+        return Shots(*([column[i] for i in kept] for column in columns))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Shots:
+        """Inverse of :meth:`arrays`."""
+        cycle, n_a, n_b, expected = (np.asarray(arrays[name]).tolist() for name in ("cycle", "n_a", "n_b", "expected"))
+        return cls(cycle, list(arrays["positions"]), n_a, n_b, expected)
+
+
+def yields(shots: Shots, window: int) -> tuple[float, float]:
+    """Numbers of transition paths among the last trials, seen and expected by the models of their time."""
+    recent = slice(-window, None)
+    both = [a > 0 and b > 0 for a, b in zip(shots.n_a[recent], shots.n_b[recent], strict=True)]
+    return float(sum(both)), float(sum(shots.expected[recent]))
+
+
+class ShotTrainer:
+    """Fits a model to shots by full-batch Adam with weight decay; its whole state is a dictionary of arrays.
+
+    Parameters
+    ----------
+    model : CommittorModel
+        Trained in place.
+    learning_rate : float
+    weight_decay : float
+        Decoupled, on all parameters of the network: what keeps a model honest on a few hundred points.
+    """
+
+    def __init__(self, model: CommittorModel, learning_rate: float = 1e-3, weight_decay: float = 1.0) -> None:
+        self.model, self.learning_rate = model, learning_rate
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+
+    def fit(self, shots: Shots, updates: int, slow_down: float = 1.0) -> float:
+        """Gradient steps on all shots, with a part of the learning rate; returns the loss per shot before the last.
+
+        Raises
+        ------
+        ValueError
+            If there are no shots, or the loss becomes NaN.
+        """
+        if not len(shots):
+            raise ValueError("there are no shots to learn from yet")
+        arrays = shots.arrays()
+        with torch.no_grad():
+            features = self.model.features(torch.as_tensor(arrays["positions"], dtype=torch.float32))
+        n_a, n_b = (torch.as_tensor(arrays[name], dtype=torch.float32) for name in ("n_a", "n_b"))
+        for group in self.optimizer.param_groups:
+            group["lr"] = slow_down * self.learning_rate
+        loss = torch.tensor(float("nan"))
+        for _ in range(updates):
+            loss = binomial_loss(self.model.logit_of_features(features), n_a, n_b)
+            if not torch.isfinite(loss):
+                raise ValueError("the loss over the shots is not finite: look for NaN in the positions of shooting points")
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return loss.item()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Model tensors and optimizer moments."""
+        return training_state(self.model, self.optimizer)
+
+    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Restore what :meth:`state` returned."""
+        set_training_state(self.model, self.optimizer, arrays)

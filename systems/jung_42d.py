@@ -1,0 +1,87 @@
+"""Two wells on a plane behind a barrier of 7 kT, and forty oscillators that do not matter: the model of Jung et al.
+
+Jung, Covino & Hummer (arXiv:1901.04595), figures 1 to 3 and equation 1 of the supporting information. The 42 coordinates
+are those of 14 particles of mass 1: x and y of the first are the plane. With kT = 0.1 kJ/mol the mean transition path takes
+about 11 ps, as in the paper.
+"""
+
+import numpy as np
+import openmm
+
+from openmm_rare.states import CollectiveVariables, Coordinate, Disc, States
+from openmm_rare.units import KB
+
+from .base import RareEventSystem
+
+N_PARTICLES: int = 14
+KT: float = 0.1
+"""kJ/mol."""
+FRICTION: float = 2.5
+"""1/ps."""
+TIMESTEP: float = 0.02
+"""ps."""
+CENTER_A: tuple[float, float] = (-0.75, -0.5)
+CENTER_B: tuple[float, float] = (0.75, 0.5)
+"""nm; the wells."""
+RADIUS: float = 0.15
+"""nm; of the discs A and B."""
+_TRANSITION_TIME = 11.0  # ps
+_WALL_X, _WALL_Y, _DEPTH, _STEEPNESS = 2.0, 10.0, 7.0, 12.0  # kT and nm
+_SEED = 42
+
+
+def frequencies() -> np.ndarray:
+    """Angular frequencies of the forty oscillators, shape (40,), 1/ps.
+
+    Two have periods of twice and once the mean transition path time, the others are drawn evenly from 0 to 10 per ps.
+    """
+    slow = 2.0 * np.pi / (_TRANSITION_TIME * np.array([2.0, 1.0]))
+    return np.concatenate([slow, np.random.default_rng(_SEED).uniform(0.0, 10.0, 3 * N_PARTICLES - 4)])
+
+
+def energy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Energy of the plane in kT, of coordinates in nm."""
+    total = _WALL_X * x**6 + _WALL_Y * y**6
+    for x0, y0 in (CENTER_A, CENTER_B):
+        total = total - _DEPTH * np.exp(-_STEEPNESS * ((x - x0) ** 2 + (y - y0) ** 2))
+    return total
+
+
+def _plane() -> str:
+    """The energy of the plane in kJ/mol as an OpenMM expression."""
+    wells = "".join(f"-{_DEPTH!r}*exp(-{_STEEPNESS!r}*((x-({x0!r}))^2+(y-({y0!r}))^2))" for x0, y0 in (CENTER_A, CENTER_B))
+    return f"{KT!r}*({_WALL_X!r}*x^6+{_WALL_Y!r}*y^6{wells})"
+
+
+def build() -> RareEventSystem:
+    """Fourteen particles with inertia; everything is kept at the paper's values."""
+    system = openmm.System()
+    for _ in range(N_PARTICLES):
+        system.addParticle(1.0)
+    plane = openmm.CustomExternalForce(_plane())
+    plane.addParticle(0, [])
+    oscillators = openmm.CustomExternalForce("0.5*(kx*x^2+ky*y^2+kz*z^2)")
+    for axis in "xyz":
+        oscillators.addPerParticleParameter(f"k{axis}")
+    constants = np.zeros(3 * N_PARTICLES)
+    constants[2:] = frequencies() ** 2
+    for index, row in enumerate(constants.reshape(-1, 3).tolist()):
+        oscillators.addParticle(index, row)
+    for force in (plane, oscillators):
+        system.addForce(force)
+    positions = np.zeros((N_PARTICLES, 3))
+    positions[0, :2] = CENTER_A
+    variables = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1)])
+    a, b = (Disc({"x": x, "y": y}, RADIUS) for x, y in (CENTER_A, CENTER_B))
+    return RareEventSystem(
+        name="jung_42d",
+        system=system,
+        positions=positions,
+        states=States(variables, a, b),
+        temperature=KT / KB,
+        friction=FRICTION,
+        timestep=TIMESTEP,
+        inertial=True,
+        descriptor={"kind": "coordinates", "columns": list(range(3 * N_PARTICLES)), "scale": 1.0},
+        notes="Jung, Covino & Hummer 2019, equation 1 of the supporting information; two slow oscillators, 38 others.",
+    )
