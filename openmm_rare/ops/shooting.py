@@ -1,0 +1,240 @@
+"""Two-way shooting and aimless shooting: movers, strategies and schemes for OpenPathSampling (THEORY: section 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openpathsampling as paths
+from openpathsampling.pathmover import EngineMover
+from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
+
+__all__ = ["AimlessShootingMover", "AimlessShootingStrategy", "ShootingMover", "ShootingStrategy", "shooting_scheme"]
+
+
+class ShootingMover(EngineMover):
+    """Two shots from a frame of the path, forward and backward with new velocities, until each is in a state.
+
+    Both shots always run to a state, also when the first has already spoiled the path: their outcomes are what a committor is
+    learned from. A path between different states is accepted with the ratio of the selector's probabilities.
+
+    Parameters
+    ----------
+    ensemble : openpathsampling.Ensemble
+    selector : openpathsampling.ShootingPointSelector
+    modifier : openpathsampling.SnapshotModifier
+        Draws the velocities; ``NoModification`` for overdamped dynamics.
+    engine : openpathsampling.engines.DynamicsEngine
+    states : list of openpathsampling.Volume
+    """
+
+    def __init__(
+        self,
+        ensemble: paths.Ensemble,
+        selector: paths.ShootingPointSelector,
+        modifier: paths.SnapshotModifier,
+        engine: Any,
+        states: list[paths.Volume],
+    ) -> None:
+        super().__init__(ensemble, ensemble, selector, engine, modifier)
+        self.states = list(states)
+
+    @property
+    def direction(self) -> str:
+        """Both."""
+        return "bidirectional"
+
+    def _between_states(self, trajectory: paths.Trajectory, trusted: bool = False) -> bool:
+        frame = trajectory[-1]
+        return not any(state(frame) for state in self.states)
+
+    def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
+        start = self.modifier(trajectory[shooting_index])
+        forward = self.engine.generate(start, running=[self._between_states])
+        backward = self.engine.generate(start.reversed, running=[self._between_states])
+        details = {"modified_shooting_snapshot": start, "shooting_index": len(backward) - 1}
+        return backward.reversed + forward[1:], details
+
+
+class AimlessShootingMover(ShootingMover):
+    r"""Aimless shooting (Peters & Trout 2006; Mullen, Shea & Peters 2015), of flexible length.
+
+    A path carries a frame k and the one `offset` frames later. The next trial starts from one of the two, drawn with even odds,
+    and on the new path the shooting point is again the one or the other of such a pair, with even odds. Both frames of the new
+    pair have to lie between the states.
+
+    A path of L frames can carry :math:`n_k = L - 2 - \Delta` such pairs. Accepting all transition paths samples them with
+    :math:`P[X]\, n_k(X)`: with ``corrected`` a trial is accepted with :math:`\min(1, n_k(\mathrm{old})/n_k(\mathrm{new}))`,
+    which samples :math:`P[X]`; without, averages need the weights :meth:`weight`.
+
+    Parameters
+    ----------
+    ensemble, modifier, engine, states
+        As for :class:`ShootingMover`.
+    offset : int
+        Frames between the two, at least 1.
+    corrected : bool
+    """
+
+    def __init__(
+        self,
+        ensemble: paths.Ensemble,
+        modifier: paths.SnapshotModifier,
+        engine: Any,
+        states: list[paths.Volume],
+        offset: int = 1,
+        corrected: bool = True,
+    ) -> None:
+        if offset < 1:
+            raise ValueError(f"offset = {offset} must be a number of frames, at least 1")
+        super().__init__(ensemble, paths.UniformSelector(), modifier, engine, states)
+        self.offset, self.corrected = int(offset), bool(corrected)
+        self._pair: dict[str, int] = {}
+
+    def n_pairs(self, trajectory: paths.Trajectory) -> int:
+        """How many pairs a path can carry."""
+        return len(trajectory) - 2 - self.offset
+
+    def weight(self, trajectory: paths.Trajectory) -> float:
+        """Weight of a path in averages over transition paths: 1 with, 1/n_k without corrected acceptance."""
+        return 1.0 if self.corrected else 1.0 / self.n_pairs(trajectory)
+
+    def remember(self, trajectory: paths.Trajectory, first: int) -> None:
+        """Put the pair of a path at its frames `first` and `first` + offset.
+
+        Raises
+        ------
+        ValueError
+            If the path has no such pair between its ends.
+        """
+        if not 1 <= first <= self.n_pairs(trajectory):
+            raise ValueError(
+                f"a path of {len(trajectory)} frames has no pair of frames {first} and {first + self.offset} between its ends"
+            )
+        self._pair = {str(trajectory.__uuid__): int(first)}
+
+    def __call__(self, input_sample: paths.Sample) -> tuple[list[paths.Sample], dict[str, Any]]:
+        """One trial."""
+        old, rng = input_sample.trajectory, paths.default_rng()
+        index = self._first_of(old) + self.offset * int(rng.integers(2))
+        new, details = self._run(old, index)
+        first = details["shooting_index"] - self.offset * int(rng.integers(2))
+        possible = 1 <= first <= self.n_pairs(new)
+        bias = 0.0
+        if possible:
+            bias = min(1.0, self.n_pairs(old) / self.n_pairs(new)) if self.corrected else 1.0
+            self._pair[str(new.__uuid__)] = first
+        details |= {"initial_trajectory": old, "shooting_snapshot": old[index], "aimless_index": first}
+        trial = paths.Sample(
+            replica=input_sample.replica,
+            trajectory=new,
+            ensemble=self.target_ensemble,
+            parent=input_sample,
+            mover=self,
+            bias=bias,
+        )
+        return [trial], details
+
+    def _first_of(self, trajectory: paths.Trajectory) -> int:
+        """Where the pair of a path starts: as an earlier trial left it, or in its middle."""
+        key = str(trajectory.__uuid__)
+        if key not in self._pair:
+            if self.n_pairs(trajectory) < 1:
+                raise ValueError(
+                    f"a path of {len(trajectory)} frames is too short for aimless shooting with an offset of {self.offset} "
+                    "frames: store frames more often, or reduce the offset"
+                )
+            self._pair[key] = 1 + self.n_pairs(trajectory) // 2
+        first = self._pair[key]
+        self._pair = {key: first}
+        return first
+
+
+class _Strategy(SingleEnsembleMoveStrategy):
+    """One mover for each ensemble of a network, which shoots until a state of the network is reached."""
+
+    _level = levels.MOVER
+
+    def __init__(self, modifier: paths.SnapshotModifier, engine: Any, ensembles: Any, group: str, replace: bool) -> None:
+        super().__init__(ensembles=ensembles, group=group, replace=replace)
+        self.modifier, self.engine = modifier, engine
+
+    def make_movers(self, scheme: paths.MoveScheme) -> list[ShootingMover]:
+        """The movers of a scheme."""
+        network = scheme.network
+        states = list(dict.fromkeys([*network.initial_states, *network.final_states]))
+        ensembles = [ensemble for (ensemble,) in self.get_per_mover_ensembles(scheme)]
+        return [self._mover(ensemble, states).named(f"{self.group} {ensemble.name}") for ensemble in ensembles]
+
+    def _mover(self, ensemble: paths.Ensemble, states: list[paths.Volume]) -> ShootingMover:
+        raise TypeError(f"{type(self).__name__} does not say which mover it makes")
+
+
+class ShootingStrategy(_Strategy):
+    """Makes a :class:`ShootingMover` for each ensemble.
+
+    Parameters
+    ----------
+    selector : openpathsampling.ShootingPointSelector
+    modifier : openpathsampling.SnapshotModifier
+    engine : openpathsampling.engines.DynamicsEngine
+    ensembles, group, replace
+        As in OpenPathSampling.
+    """
+
+    def __init__(
+        self,
+        selector: paths.ShootingPointSelector,
+        modifier: paths.SnapshotModifier,
+        engine: Any,
+        ensembles: Any = None,
+        group: str = "shooting",
+        replace: bool = True,
+    ) -> None:
+        super().__init__(modifier, engine, ensembles, group, replace)
+        self.selector = selector
+
+    def _mover(self, ensemble: paths.Ensemble, states: list[paths.Volume]) -> ShootingMover:
+        return ShootingMover(ensemble, self.selector, self.modifier, self.engine, states)
+
+
+class AimlessShootingStrategy(_Strategy):
+    """Makes an :class:`AimlessShootingMover` for each ensemble.
+
+    Parameters
+    ----------
+    modifier : openpathsampling.SnapshotModifier
+    engine : openpathsampling.engines.DynamicsEngine
+    offset : int
+        Frames between the two candidates.
+    corrected : bool
+        Accept with the correction that samples transition paths by their probability.
+    ensembles, group, replace
+        As in OpenPathSampling.
+    """
+
+    def __init__(
+        self,
+        modifier: paths.SnapshotModifier,
+        engine: Any,
+        offset: int = 1,
+        corrected: bool = True,
+        ensembles: Any = None,
+        group: str = "shooting",
+        replace: bool = True,
+    ) -> None:
+        super().__init__(modifier, engine, ensembles, group, replace)
+        self.offset, self.corrected = offset, corrected
+
+    def _mover(self, ensemble: paths.Ensemble, states: list[paths.Volume]) -> AimlessShootingMover:
+        return AimlessShootingMover(ensemble, self.modifier, self.engine, states, self.offset, self.corrected)
+
+
+def shooting_scheme(network: paths.TransitionNetwork, strategy: _Strategy) -> paths.MoveScheme:
+    """A move scheme of nothing but the shooting moves of one strategy.
+
+    Use a network with all states to all states, as ``TPSNetwork.from_states_all_to_all([a, b])``: a path then may turn round.
+    """
+    scheme = paths.MoveScheme(network)
+    scheme.append([strategy, OrganizeByMoveGroupStrategy()])
+    scheme.build_move_decision_tree()
+    return scheme
