@@ -164,7 +164,7 @@ class RareEventEngine(Engine):
         )
 
     def _build_current_snapshot(self) -> Snapshot:
-        context, still = self.simulation.context, self._kinetics()
+        context, still = self.simulation.context, self.no_velocities()
         state = context.getState(positions=True, velocities=still is None)
         return Snapshot.construct(
             coordinates=state.getPositions(asNumpy=True),
@@ -174,8 +174,8 @@ class RareEventEngine(Engine):
             engine=self,
         )
 
-    def _kinetics(self) -> Any:
-        """The one set of zero velocities of all overdamped frames, or None."""
+    def no_velocities(self) -> Any:
+        """The one set of zero velocities that all overdamped frames share, or None if the dynamics has velocities."""
         if self.overdamped and self._still is None:
             zeros = np.zeros((self.system.getNumParticles(), 3)) * _VELOCITY
             self._still = Snapshot.KineticContainer(velocities=zeros, engine=self)

@@ -1,0 +1,151 @@
+"""Path sampling samples transition paths by their probability: exactly on given paths, and beside direct simulation."""
+
+import numpy as np
+import pytest
+
+paths = pytest.importorskip("openpathsampling", reason="openpathsampling is not installed (pip install openmm-rare[ops])")
+
+from openmm_rare.ops.seeding import seed_path_sampling  # noqa: E402
+from openmm_rare.ops.selector import CommittorSelector  # noqa: E402
+from openmm_rare.ops.shooting import AimlessShootingStrategy, ShootingStrategy, shooting_scheme  # noqa: E402
+from paths1d import coordinate, direct_paths, make_engine, make_model, make_path, make_states  # noqa: E402
+from stats import assert_within, mean_and_stderr  # noqa: E402
+
+
+class Broken(CommittorSelector):
+    """Accepts every transition path, as if the choice of shooting points did not matter."""
+
+    def probability_ratio(self, *arguments, **keywords):
+        return 1.0
+
+
+def strategy(kind, engine):
+    still = paths.NoModification()
+    if kind.startswith("aimless"):
+        return AimlessShootingStrategy(still, engine, offset=4, corrected=kind == "aimless")
+    if kind == "uniform":
+        return ShootingStrategy(paths.UniformSelector(), still, engine)
+    maker = Broken if kind == "broken" else CommittorSelector
+    return ShootingStrategy(maker(make_model(8.0), 0.5, "gaussian" if kind == "gaussian" else "lorentzian"), still, engine)
+
+
+def sample(kind, n_steps, seed, leave_out=50):
+    """Length, mean square of x, and weight of the current path after each step: arrays of shape (n_steps - leave_out,)."""
+    noise = seed_path_sampling(seed)
+    engine, states = make_engine(noise), make_states()
+    network = paths.TPSNetwork.from_states_all_to_all(list(states))
+    scheme = shooting_scheme(network, strategy(kind, engine))
+    current = scheme.initial_conditions_from_trajectories(make_path(engine, np.linspace(-0.8, 0.8, 30)))
+    mover = scheme.movers["shooting"][0]
+    rows = []
+    for _ in range(n_steps):
+        change = scheme.root_mover.move(current)
+        current = current.apply_samples(change.results)
+        path = current[0].trajectory
+        square = np.mean([coordinate(frame) ** 2 for frame in path])
+        rows.append((len(path), square, mover.weight(path) if kind == "aimless, plain" else 1.0))
+    return np.array(rows)[leave_out:].T
+
+
+def block_average(values, weights, n_blocks=20):
+    """Weighted mean of correlated values and its standard error from blocks."""
+    blocks = [np.average(v, weights=w) for v, w in zip(np.array_split(values, n_blocks), np.array_split(weights, n_blocks))]
+    return np.average(values, weights=weights), np.std(blocks, ddof=1) / np.sqrt(n_blocks)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Means over the transition paths of direct simulation, and their errors: of the length, and of the mean square of x."""
+    return [mean_and_stderr(values) for values in direct_paths()]
+
+
+def assert_like_direct_simulation(rows, truth):
+    length, square, weight = rows
+    for values, (mean, error) in zip((length, square), truth, strict=True):
+        estimate, stderr = block_average(values, weight)
+        assert_within(estimate, mean, np.hypot(stderr, error))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "lorentzian", "gaussian", "aimless", "aimless, plain"])
+def test_transition_paths_are_those_of_direct_simulation(kind, truth):
+    assert_like_direct_simulation(sample(kind, 450, seed=4), truth)
+
+
+def test_a_broken_acceptance_is_seen(truth):
+    with pytest.raises(AssertionError):
+        assert_like_direct_simulation(sample("broken", 450, seed=4), truth)
+
+
+class Given:
+    """A mover whose shots lead to a path that is given."""
+
+    def __init__(self, mover, path, index):
+        mover._run = lambda trajectory, shooting_index: (
+            path,
+            {"modified_shooting_snapshot": trajectory[shooting_index], "shooting_index": index},
+        )
+
+
+@pytest.mark.parametrize("form", ["lorentzian", "gaussian", "uniform"])
+def test_acceptance_on_given_paths_is_that_of_detailed_balance(form):
+    """p_sel(x|new)/p_sel(x|old), computed by hand from the logits of the frames between the ends."""
+    seed_path_sampling(1)
+    engine, states = make_engine(), make_states()
+    selector = CommittorSelector(make_model(5.0), 0.7, form)
+    network = paths.TPSNetwork.from_states_all_to_all(list(states))
+    scheme = shooting_scheme(network, ShootingStrategy(selector, paths.NoModification(), engine))
+    old, new = make_path(engine, np.linspace(-0.8, 0.8, 12)), make_path(engine, np.linspace(0.75, -0.9, 21))
+    mover = scheme.movers["shooting"][0]
+    Given(mover, new, 7)
+    sample_set = scheme.initial_conditions_from_trajectories(old)
+    (trial,), details = mover(sample_set[0])
+
+    def normalization(path):
+        q = 5.0 * np.array([coordinate(frame) for frame in path[1:-1]])
+        return {"lorentzian": 0.49 / (q**2 + 0.49), "gaussian": np.exp(-(q**2) / 0.49), "uniform": np.ones_like(q)}[form].sum()
+
+    assert trial.bias == pytest.approx(normalization(old) / normalization(new), rel=1e-5)
+    assert details["shooting_snapshot"] in old[1:-1]
+
+
+def test_the_corrected_acceptance_of_aimless_shooting_on_given_paths():
+    seed_path_sampling(2)
+    engine, states = make_engine(), make_states()
+    network = paths.TPSNetwork.from_states_all_to_all(list(states))
+    old = make_path(engine, np.linspace(-0.8, 0.8, 12))
+    for length in (10, 30):
+        new = make_path(engine, np.linspace(-0.8, 0.8, length))
+        for corrected in (True, False):
+            scheme = shooting_scheme(network, AimlessShootingStrategy(paths.NoModification(), engine, 2, corrected))
+            mover = scheme.movers["shooting"][0]
+            Given(mover, new, length // 2)
+            (trial,), _ = mover(scheme.initial_conditions_from_trajectories(old)[0])
+            assert trial.bias == pytest.approx(min(1.0, (12 - 4) / (length - 4)) if corrected else 1.0)
+            assert mover.weight(new) == pytest.approx(1.0 if corrected else 1.0 / (length - 4))
+
+
+def test_aimless_shooting_rejects_a_pair_that_lies_in_a_state():
+    seed_path_sampling(3)
+    engine, states = make_engine(), make_states()
+    network = paths.TPSNetwork.from_states_all_to_all(list(states))
+    scheme = shooting_scheme(network, AimlessShootingStrategy(paths.NoModification(), engine, 2))
+    mover = scheme.movers["shooting"][0]
+    Given(mover, make_path(engine, np.linspace(-0.8, 0.8, 9)), 7)  # frame 7 may only be the second of a pair
+    sample_set = scheme.initial_conditions_from_trajectories(make_path(engine, np.linspace(-0.8, 0.8, 12)))
+    seen = {(details["aimless_index"], trial.bias > 0) for (trial,), details in (mover(sample_set[0]) for _ in range(40))}
+    assert seen == {(5, True), (7, False)}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CommittorSelector(make_model(1.0), 0.0), "width = 0.0 must be positive"),
+        (lambda: CommittorSelector(make_model(1.0), form="best"), "form = 'best' must be one of lorentzian, gaussian"),
+        (lambda: CommittorSelector(make_model(1e9), 1e-200).weights(make_path(make_engine(), [-1, 0.5, 1])), "all zero"),
+        (lambda: CommittorSelector(make_model(np.nan)).weights(make_path(make_engine(), [-1, 0.5, 1])), "not finite"),
+        (lambda: CommittorSelector(make_model(1.0)).weights(make_path(make_engine(), [-1, 1])), "path of 2 frames"),
+    ],
+)
+def test_what_cannot_choose_says_so(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
