@@ -52,7 +52,7 @@ class FastImportance:
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
         value = np.empty(len(positions))
         for start in range(0, len(positions), BLOCK):
-            value[start : start + BLOCK] = self._evaluate(positions[start : start + BLOCK]).log_importance().numpy()
+            value[start : start + BLOCK] = self._evaluate(positions[start : start + BLOCK], last=True).log_importance().numpy()
         return value
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,8 +64,8 @@ class FastImportance:
             self.features.backward(self.network.gradient(at).numpy(), gradient[start : start + BLOCK])
         return value, gradient
 
-    def _evaluate(self, positions: np.ndarray) -> Evaluation:
+    def _evaluate(self, positions: np.ndarray, last: bool = False) -> Evaluation:
         # Memory of torch is aligned: of other memory its products could differ from run to run in the last bit.
         features = torch.empty(self.weights[0].shape[1], len(positions))
-        self.features.forward(positions, features.numpy())
+        self.features.forward(positions, features.numpy(), last)
         return self.network.forward(features)
