@@ -1,7 +1,9 @@
 #include "WalkerBondForce.h"
 #include "WalkerBondForceImpl.h"
 #include "openmm/OpenMMException.h"
+#include <algorithm>
 #include <string>
+#include <vector>
 
 using namespace OpenMM;
 using namespace OpenMMRare;
@@ -16,8 +18,8 @@ WalkerBondForce::WalkerBondForce(const CustomBondForce& bonds, int numWalkers) :
     check(numWalkers >= 1, "there must be at least one walker, not "+to_string(numWalkers));
     check(bonds.getNumBonds() > 0, "there are no bonds");
     check(!bonds.usesPeriodicBoundaryConditions(), "periodic boundaries are not supported: use OpenMM's CustomBondForce");
-    check(bonds.getNumEnergyParameterDerivatives() == 0, "derivatives of the energy with respect to parameters are not supported: "
-          "use OpenMM's CustomBondForce");
+    check(bonds.getNumEnergyParameterDerivatives() == 0, "derivatives of the energy with respect to parameters are not "
+          "supported: use OpenMM's CustomBondForce");
     const int numParameters = bonds.getNumPerBondParameters();
     for (int i = 0; i < bonds.getNumBonds(); i++) {
         int first, second;

@@ -3,6 +3,7 @@
 #include "openmm/OpenMMException.h"
 #include "openmm/System.h"
 #include "openmm/internal/ContextImpl.h"
+#include <algorithm>
 
 using namespace OpenMM;
 using namespace OpenMMRare;

@@ -4,6 +4,7 @@
 #include "lepton/ParsedExpression.h"
 #include "lepton/Parser.h"
 #include "openmm/OpenMMException.h"
+#include <algorithm>
 #include <cmath>
 
 using namespace Lepton;
@@ -123,7 +124,8 @@ int WalkerBondPlanner::row(const Node& node) {
         case Operation::ADD: case Operation::SUBTRACT: case Operation::MULTIPLY: case Operation::DIVIDE:
             return arithmetic(node);
         case Operation::ADD_CONSTANT:
-            return add({Plan::AddNumber, argument(), 0, 0, constant(dynamic_cast<const Operation::AddConstant&>(operation).getValue())});
+            return add({Plan::AddNumber, argument(), 0, 0,
+                        constant(dynamic_cast<const Operation::AddConstant&>(operation).getValue())});
         case Operation::MULTIPLY_CONSTANT:
             return add({Plan::MultiplyByNumber, argument(), 0, 0,
                         constant(dynamic_cast<const Operation::MultiplyConstant&>(operation).getValue())});
@@ -193,10 +195,11 @@ int WalkerBondPlanner::call(const Node& node) {
     static const map<int, int> own = {{Operation::SQRT, Plan::SquareRoot}, {Operation::ABS, Plan::Absolute},
         {Operation::STEP, Plan::Step}, {Operation::DELTA, Plan::Delta}, {Operation::MIN, Plan::Min}, {Operation::MAX, Plan::Max},
         {Operation::SELECT, Plan::Select}};
-    static const map<int, OfOne> ofOne = {{Operation::EXP, exp}, {Operation::LOG, log}, {Operation::SIN, sin}, {Operation::COS, cos},
-        {Operation::TAN, tan}, {Operation::SEC, cos}, {Operation::CSC, sin}, {Operation::COT, tan}, {Operation::ASIN, asin},
-        {Operation::ACOS, acos}, {Operation::ATAN, atan}, {Operation::SINH, sinh}, {Operation::COSH, cosh}, {Operation::TANH, tanh},
-        {Operation::ERF, erf}, {Operation::ERFC, erfc}, {Operation::FLOOR, floor}, {Operation::CEIL, ceil}};
+    static const map<int, OfOne> ofOne = {{Operation::EXP, exp}, {Operation::LOG, log}, {Operation::SIN, sin},
+        {Operation::COS, cos}, {Operation::TAN, tan}, {Operation::SEC, cos}, {Operation::CSC, sin}, {Operation::COT, tan},
+        {Operation::ASIN, asin}, {Operation::ACOS, acos}, {Operation::ATAN, atan}, {Operation::SINH, sinh},
+        {Operation::COSH, cosh}, {Operation::TANH, tanh}, {Operation::ERF, erf}, {Operation::ERFC, erfc},
+        {Operation::FLOOR, floor}, {Operation::CEIL, ceil}};
     static const map<int, OfTwo> ofTwo = {{Operation::POWER, pow}, {Operation::ATAN2, atan2}};
     const int id = node.getOperation().getId();
     int rows[3] = {0, 0, 0};

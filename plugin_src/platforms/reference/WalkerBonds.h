@@ -64,7 +64,8 @@ struct WalkerBondVariant {
      * @param forces      like the positions, or NULL
      * @param energies    one for each walker, or NULL
      */
-    void (*evaluate)(const WalkerBondPlan& plan, const double* positions, int count, double* work, double* forces, double* energies);
+    void (*evaluate)(const WalkerBondPlan& plan, const double* positions, int count, double* work, double* forces,
+                     double* energies);
 };
 
 extern const WalkerBondVariant walkerBondVariant_baseline, walkerBondVariant_avx2, walkerBondVariant_avx512;
