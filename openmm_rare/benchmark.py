@@ -24,6 +24,7 @@ from .states import Disc, States
 from .summary import versions
 from .systems import lj7
 from .systems.base import RareEventSystem
+from .walker_bonds import has_native_bonds
 
 __all__ = ["HEADER", "format_row", "run_benchmark"]
 
@@ -65,9 +66,10 @@ class _Walkers:
         platform: str,
         integrator: openmm.Integrator,
         forces: Sequence[openmm.Force] = (),
+        native_bonds: bool = False,
     ) -> None:
         self.n_slots, self._integrator = n_slots, integrator
-        system, where = replicate(target.system, n_slots), platform_by_name(platform)
+        system, where = replicate(target.system, n_slots, native_bonds), platform_by_name(platform)
         for force in forces:
             system.addForce(force)
         self._context = openmm.Context(system, integrator, where)
@@ -98,7 +100,7 @@ def _out_of_reach(target: RareEventSystem) -> States:
 def _native(target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> _Walkers:
     """The walkers moved by the native plugin, which looks for them in states out of reach."""
     states = _out_of_reach(target) if tested else None
-    return _Walkers(target, n_slots, platform, *native_parts(target, n_slots, 1, bias, states))
+    return _Walkers(target, n_slots, platform, *native_parts(target, n_slots, 1, bias, states), has_native_bonds(platform))
 
 
 class _Discs(ctypes.Structure):

@@ -21,7 +21,7 @@ from .descriptors import (
     DiscGap,
     PairDistances,
 )
-from .sorting import ascending, scatter
+from .sorting import ascending, scatter, sorted_values
 
 __all__ = ["Features", "PairFeatures", "feature_columns", "make_features"]
 
@@ -32,8 +32,8 @@ BLOCK: int = 4096
 class Features(Protocol):
     """Forward and backward pass of one descriptor."""
 
-    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
-        """Write the features ``(n_features, n)`` of positions ``(n, n_atoms, 3)``."""
+    def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
+        """Write the features ``(n_features, n)`` of positions ``(n, n_atoms, 3)``; no other pass may follow the last one."""
 
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
         """From the gradient with respect to the features, write that with respect to the positions of the last forward
@@ -62,12 +62,12 @@ class PairFeatures:
         self.average = np.full(n_atoms, 1.0 / n_atoms, dtype=np.float32)
         self.centering = np.eye(n_atoms, dtype=np.float32) - self.average
 
-    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+    def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
         columns = np.array(positions.transpose(2, 1, 0)[: self.num_dimensions], dtype=np.float32, order="C")
         self.delta = self.difference @ columns  # (dimension, pair, walker)
         self.r2 = (self.delta * self.delta).sum(0)
         if self.radii:
-            self._count_neighbors()
+            self._count_neighbors(last)
         self.moments, self.gaps = {}, {}
         for part, rows in self._rows(features):
             if isinstance(part, DiscGap):
@@ -80,7 +80,9 @@ class PairFeatures:
             else:
                 np.sqrt(self.r2, out=rows)
                 rows *= self.unit
-                if part.sort:
+                if part.sort and last:
+                    rows[:] = sorted_values(rows[None])[:, 0]
+                elif part.sort:
                     self.distance_order = ascending(rows[None])[:, 0]
                     rows[:] = rows.take(self.distance_order)
 
@@ -91,7 +93,7 @@ class PairFeatures:
             yield part, features[first : first + part.n_features]
             first += part.n_features
 
-    def _count_neighbors(self) -> None:
+    def _count_neighbors(self, last: bool) -> None:
         """Coordination numbers (radius, atom, walker), and for the first ``n_ordered`` radii also in ascending order."""
         eighth = self.r2 * self.r2
         eighth *= eighth
@@ -101,7 +103,9 @@ class PairFeatures:
         self.term += np.float32(1.0)
         np.reciprocal(self.term, out=self.term)
         self.coordination = self.incidence.T @ self.term
-        if self.n_ordered:
+        if self.n_ordered and last:
+            self.ordered = sorted_values(self.coordination[: self.n_ordered])
+        elif self.n_ordered:
             self.order = ascending(self.coordination[: self.n_ordered])
             self.ordered = self.coordination.take(self.order)  # (place, radius, walker)
 
@@ -224,7 +228,7 @@ def feature_columns(descriptor: Descriptor, positions: np.ndarray) -> np.ndarray
     for start in range(0, len(positions), BLOCK):
         block = positions[start : start + BLOCK]
         part = np.empty((len(columns), len(block)), dtype=np.float32)
-        evaluate.forward(block, part)
+        evaluate.forward(block, part, last=True)
         columns[:, start : start + BLOCK] = part
     return columns
 
@@ -238,7 +242,7 @@ class _LinearFeatures:
         self.columns = part.columns.numpy()
         self.matrix = (matrix / part.scale).astype(np.float32)
 
-    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+    def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
         chosen = positions.reshape(len(positions), -1)[:, self.columns]
         np.matmul(self.matrix, chosen.T.astype(np.float32, order="C"), out=features)
 
@@ -255,7 +259,7 @@ class _TorchFeatures:
     def __init__(self, part: Descriptor) -> None:
         self.part = part
 
-    def forward(self, positions: np.ndarray, features: np.ndarray) -> None:
+    def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
         self.x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
         self.value = self.part(self.x)
         features[:] = self.value.detach().numpy().T

@@ -14,6 +14,7 @@ import torch
 
 from .committor import CommittorModel
 from .fast_features import BLOCK, PairFeatures, make_features
+from .network import Evaluation, Network
 
 __all__ = ["FastImportance"]
 
@@ -35,12 +36,12 @@ class FastImportance:
         self.descriptor, self.num_dimensions = frozen.descriptor, num_dimensions
         self.features, self.model = make_features(self.descriptor, num_dimensions), frozen
         self.in_logit = self.descriptor.in_logit
-        linear = [layer for layer in frozen.network if isinstance(layer, torch.nn.Linear)]
-        self.weights = [layer.weight.detach().clone() for layer in linear]
-        self.biases = [layer.bias.detach().clone()[:, None] for layer in linear]
+        network = Network.of_model(frozen)
+        self.weights, self.biases = network.weights, network.biases
         # the scaling of the features is folded into the first layer
         self.weights[0] /= frozen.feature_scale
         self.biases[0] -= self.weights[0] @ frozen.feature_mean[:, None]
+        self.network = Network(self.weights, self.biases, [(row, 1.0, 0.0) for row in self.in_logit])
 
     @property
     def features_dimensions(self) -> int:
@@ -51,42 +52,20 @@ class FastImportance:
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
         value = np.empty(len(positions))
         for start in range(0, len(positions), BLOCK):
-            logit, _ = self._logit(positions[start : start + BLOCK])
-            value[start : start + BLOCK] = _log_sigmoid(logit)
+            value[start : start + BLOCK] = self._evaluate(positions[start : start + BLOCK], last=True).log_importance().numpy()
         return value
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln I ``(n,)`` and its gradient ``(n, n_atoms, 3)`` in 1/nm."""
         value, gradient = np.empty(len(positions)), np.zeros(positions.shape)
         for start in range(0, len(positions), BLOCK):
-            logit, layers = self._logit(positions[start : start + BLOCK])
-            value[start : start + BLOCK] = _log_sigmoid(logit)
-            outer = torch.sigmoid(-logit)
-            slope = self.weights[-1].T * outer
-            for weight, (output, sigmoid) in zip(self.weights[-2::-1], layers[::-1], strict=True):
-                # the derivative of SiLU, s + y (1 - s), in place of y
-                output.addcmul_(output, sigmoid, value=-1.0).add_(sigmoid)
-                slope = weight.T @ slope.mul_(output)
-            for row in self.in_logit:
-                slope[row] += outer[0]
-            self.features.backward(slope.numpy(), gradient[start : start + BLOCK])
+            at = self._evaluate(positions[start : start + BLOCK])
+            value[start : start + BLOCK] = at.log_importance().numpy()
+            self.features.backward(self.network.gradient(at).numpy(), gradient[start : start + BLOCK])
         return value, gradient
 
-    def _logit(self, positions: np.ndarray) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """The logit ``(1, n)``, and for every hidden layer SiLU and sigmoid ``(width, n)`` of the weighted sums."""
+    def _evaluate(self, positions: np.ndarray, last: bool = False) -> Evaluation:
         # Memory of torch is aligned: of other memory its products could differ from run to run in the last bit.
-        value = features = torch.empty(self.weights[0].shape[1], len(positions))
-        self.features.forward(positions, features.numpy())
-        layers = []
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            value = torch.addmm(bias, weight, value)
-            sigmoid = torch.sigmoid(value)
-            layers.append((value.mul_(sigmoid), sigmoid))
-        logit = torch.addmm(self.biases[-1], self.weights[-1], value)
-        for row in self.in_logit:
-            logit += features[row]
-        return logit, layers
-
-
-def _log_sigmoid(logit: torch.Tensor) -> np.ndarray:
-    return torch.nn.functional.logsigmoid(logit)[0].numpy()
+        features = torch.empty(self.weights[0].shape[1], len(positions))
+        self.features.forward(positions, features.numpy(), last)
+        return self.network.forward(features)

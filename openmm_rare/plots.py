@@ -76,6 +76,9 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 6.0, height: floa
 def save_figure(figure: Figure, path: str | Path, dpi: int = 170) -> None:
     """Write a figure atomically; the suffix gives the format."""
     with replacing(path) as temporary, rc_context(STYLE):
+        figure.dpi = dpi
+        figure.get_layout_engine().execute(figure)  # savefig would draw everything once more for this
+        figure.set_layout_engine("none")
         figure.savefig(temporary, dpi=dpi)
 
 

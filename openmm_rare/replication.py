@@ -12,6 +12,8 @@ from typing import Any
 import openmm
 from openmm import unit
 
+from .walker_bonds import WalkerBondForce, can_be_native
+
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
 
 # What to repeat in each force: getNum<Term>s, get<Term>Parameters and add<Term> exist, and the indices stand in that slice
@@ -43,7 +45,7 @@ _REFUSED: dict[type, str] = {
 }
 
 
-def replicate(system: openmm.System, n: int) -> openmm.System:
+def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> openmm.System:
     """Make `n` non-interacting copies of a small, non-periodic System.
 
     Particle i of copy k has index ``k * system.getNumParticles() + i``. Constraints, names, force groups, global parameters
@@ -56,6 +58,10 @@ def replicate(system: openmm.System, n: int) -> openmm.System:
         One copy; it is not changed.
     n : int
         Number of copies, at least 1.
+    native_bonds : bool
+        Take :class:`~openmm_rare.walker_bonds.WalkerBondForce` instead of ``CustomBondForce``, unless it has derivatives with
+        respect to parameters: the same energy, on platforms where
+        :func:`~openmm_rare.walker_bonds.has_native_bonds` is true.
 
     Returns
     -------
@@ -82,7 +88,10 @@ def replicate(system: openmm.System, n: int) -> openmm.System:
         if reason:
             raise ValueError(f"force {index} ({type(force).__name__} {force.getName()!r}) cannot be repeated: {reason}")
         bonded = _CONVERSIONS.get(type(force), copy.copy)(force)
-        _repeat(bonded, int(n), n_particles)
+        if native_bonds and can_be_native(bonded):
+            bonded = WalkerBondForce(bonded, n)
+        else:
+            _repeat(bonded, int(n), n_particles)
         result.addForce(bonded)
     return result
 

@@ -80,13 +80,15 @@ _METHOD_TEXT = {
 }
 
 
-def write_run_report(folder: str | Path) -> Path:
+def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
     """Draw the figures of a finished run again and write its ``report.html``, from ``run.nc`` and ``result.json`` alone.
 
     Parameters
     ----------
     folder : path
         A run folder.
+    run : RunFile, optional
+        Its ``run.nc``, where that is open already: opening one reads all names in it.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def write_run_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     result = read_result(folder)
-    run = RunFile.open(folder / "run.nc")
+    run = run or RunFile.open(folder / "run.nc")
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
         groups = summary_groups(result, run.load("reference"))

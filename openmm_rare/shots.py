@@ -10,7 +10,6 @@ import torch
 
 from .committor import CommittorModel
 from .losses import binomial_loss
-from .training_state import set_training_state, training_state
 
 __all__ = ["Shots", "ShotTrainer", "yields"]
 
@@ -120,9 +119,22 @@ class ShotTrainer:
         return loss.item()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Model tensors and optimizer moments."""
-        return training_state(self.model, self.optimizer)
+        """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
+        arrays = {f"model/{name}": value for name, value in self.model.tensors().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            arrays |= {f"adam/{index}/{name}": value.detach().numpy().copy() for name, value in moments.items()}
+        return arrays
 
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned."""
-        set_training_state(self.model, self.optimizer, arrays)
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        tensors: dict[str, np.ndarray] = {}
+        for key, value in arrays.items():
+            part, _, name = key.partition("/")
+            if part == "model":
+                tensors[name] = value
+            elif part == "adam":
+                index, _, moment = name.partition("/")
+                moments.setdefault(int(index), {})[moment] = torch.tensor(np.asarray(value))  # a copy: Adam works in place
+        self.model.set_tensors(tensors)
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})

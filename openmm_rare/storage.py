@@ -213,23 +213,25 @@ def _encode(records: Iterable[tuple[str, int, Mapping]], attributes: Mapping, si
             _write_scalar(dataset, name, value)
         for kind, index, data in records:
             group = dataset.createGroup(f"{kind}/{index:06d}")
-            for name, value in data.items():
-                _write_value(group, name, value)
+            # all names first, then all numbers: on every turn from names to numbers the library walks through the whole file
+            for variable, array in filter(None, [_define(group, name, value) for name, value in data.items()]):
+                variable[...] = array
     except BaseException:
         dataset.close()
         raise
     return dataset.close()
 
 
-def _write_value(group: netCDF4.Group, name: str, value: Any) -> None:
+def _define(group: netCDF4.Group, name: str, value: Any) -> tuple[netCDF4.Variable, np.ndarray] | None:
+    """Write a scalar, or make the variable of an array; returns what is still to be written into it."""
     folder, _, last = name.rpartition("/")
     if not last:
         raise ValueError(f"record entry {name!r} must have a name that does not end in '/'")
     target = group.createGroup(folder) if folder else group
     if isinstance(value, np.ndarray):
-        _write_array(target, last, value)
-    else:
-        _write_scalar(target, last, value)
+        return _define_array(target, last, value)
+    _write_scalar(target, last, value)
+    return None
 
 
 def _write_scalar(group: netCDF4.Group, name: str, value: Any) -> None:
@@ -247,7 +249,7 @@ def _write_scalar(group: netCDF4.Group, name: str, value: Any) -> None:
     group.setncattr(name, value)
 
 
-def _write_array(group: netCDF4.Group, name: str, array: np.ndarray) -> None:
+def _define_array(group: netCDF4.Group, name: str, array: np.ndarray) -> tuple[netCDF4.Variable, np.ndarray] | None:
     kind = "i1" if array.dtype == bool else array.dtype.newbyteorder("=").str[1:]
     text = array.dtype.kind == "U"
     if not text and kind not in _NUMERIC:
@@ -265,8 +267,7 @@ def _write_array(group: netCDF4.Group, name: str, array: np.ndarray) -> None:
     variable.set_auto_maskandscale(False)
     if array.dtype == bool:
         variable.setncattr("boolean", np.uint8(1))
-    if array.size > 0:
-        variable[...] = array.astype(object) if text else array.astype(kind)
+    return (variable, array.astype(object) if text else array.astype(kind, copy=False)) if array.size > 0 else None
 
 
 def _read_record(dataset: netCDF4.Dataset, kind: str, index: int, only: Collection[str] | None) -> dict[str, Any]:

@@ -9,15 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .adam import Adam
 from .committor import CommittorModel
 from .fast_features import feature_columns
-from .losses import backward_residual, stopped_operator_loss
+from .losses import bounded_product, stopped_operator_loss
+from .network import Network
+from .residual import BackwardResidual
 from .states import IN_A, IN_B
-from .training_state import set_training_state, training_state
 
 __all__ = ["SegmentData", "Trainer"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
+_BLOCK = 4096  # segments to evaluate at a time
 _HELD_OUT = 0.1  # fraction of segments kept for early stopping
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
@@ -95,7 +98,7 @@ class Trainer:
         self.model, self.batch, self.residual_batch = model, batch, residual_batch
         self.spread = torch.as_tensor(np.asarray(spread), dtype=torch.float32)
         self.residual_weight, self.residual_steps = residual_weight, residual_steps
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        self.network, self.optimizer = Network.of_model(model), Adam(list(model.parameters()))
 
     def fit(
         self,
@@ -145,9 +148,8 @@ class Trainer:
         best = before
         best_tensors, losses, failures = self.model.tensors(), [float("nan")], 0
         for number in range(updates):
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate * 0.1 ** (number / max(updates - 1, 1))
-            losses.append(self._update(data, kept, rng, larger))
+            rate = learning_rate * 0.1 ** (number / max(updates - 1, 1))
+            losses.append(self._update(data, kept, rng, larger, rate))
             if number % check == check - 1 or number == updates - 1:
                 now, _ = self._heldout(data, held, held_probes)
                 failures = 0 if now < best else failures + 1
@@ -184,43 +186,63 @@ class Trainer:
         """Signs for two independent estimates of the residual, whose product has the mean of its square."""
         return torch.as_tensor(2.0 * rng.integers(0, 2, (2, n, *self.spread.shape)) - 1.0, dtype=torch.float32)
 
-    def _squared_residual(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> Tensor:
-        residual = backward_residual(self.model, data.start[rows], data.drift[rows], self.spread, probes)
-        bounded = _RESIDUAL_BOUND * torch.tanh(self.residual_steps * residual / _RESIDUAL_BOUND)
-        return bounded.prod(0).mean()
+    def _residual(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> BackwardResidual:
+        return BackwardResidual(self.model, self.network, data.start[rows], data.drift[rows], self.spread, probes)
 
-    def _update(self, data: _Targets, kept: np.ndarray, rng: np.random.Generator, larger: int) -> float:
+    def _squared_residual(self, residual: BackwardResidual) -> tuple[Tensor, Tensor]:
+        """Weighted square of every residual, (n,), and its derivative with respect to the two estimates, (2, n)."""
+        square, slope = bounded_product(self.residual_steps * residual.value, _RESIDUAL_BOUND)
+        return self.residual_weight * square, self.residual_weight * self.residual_steps * slope
+
+    def _update(self, data: _Targets, kept: np.ndarray, rng: np.random.Generator, larger: int, learning_rate: float) -> float:
         rows = rng.choice(kept, min(larger * self.batch, len(kept)))
-        loss = stopped_operator_loss(self.model.from_features(data.features[rows]), data.reference[rows], data.ratio[rows])
+        gradient = self.network.zeros()
+        loss = self._add_segments(gradient, data, rows)
         if self.residual_weight > 0.0:
-            rows = rng.choice(kept, min(larger * self.residual_batch, len(kept)))
-            loss = loss + self.residual_weight * self._squared_residual(data, rows, self._probes(rng, len(rows)))
-        if not torch.isfinite(loss):
+            places = rng.choice(kept, min(larger * self.residual_batch, len(kept)))
+            loss += self._add_residual(gradient, data, places, self._probes(rng, len(places)))
+        if not np.isfinite(loss):
             raise ValueError(
                 "the training loss is not finite: look for NaN in the weights of the segments and the forces at their starts"
             )
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        return loss.item()
+        self.optimizer.step(torch.cat([piece.flatten() for piece in gradient]), learning_rate)
+        return loss
+
+    def _add_segments(self, gradient: list[Tensor], data: _Targets, rows: np.ndarray) -> float:
+        """Add the gradient of the mean loss of some segments; returns that loss."""
+        at = self.network.forward(data.features[rows].T)
+        loss, slope = stopped_operator_loss(at.log_importance(), data.reference[rows], data.ratio[rows])
+        self.network.add_gradient(gradient, at, slope * at.outer / len(rows))
+        return loss.mean().item()
+
+    def _add_residual(self, gradient: list[Tensor], data: _Targets, rows: np.ndarray, probes: Tensor) -> float:
+        """The same for the weighted squared residual at some places."""
+        residual = self._residual(data, rows, probes)
+        loss, slope = self._squared_residual(residual)
+        residual.add_gradient(gradient, slope / len(rows))
+        return loss.mean().item()
 
     def _heldout(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> tuple[float, float]:
         """Held-out loss, and the root mean square residual over ``residual_steps`` steps in it."""
-        total = 0.0
-        with torch.no_grad():
-            for block in torch.as_tensor(rows).split(8192):
-                log_importance = self.model.from_features(data.features[block])
-                total += len(block) * stopped_operator_loss(log_importance, data.reference[block], data.ratio[block]).item()
-        square = 0.0
+        total = square = 0.0
+        for block in torch.as_tensor(rows).split(_BLOCK):
+            log_importance = self.network.forward(data.features[block].T).log_importance()
+            total += stopped_operator_loss(log_importance, data.reference[block], data.ratio[block])[0].sum().item()
         if len(rows) and self.residual_weight > 0.0:
-            square = self._squared_residual(data, rows[: probes.shape[1]], probes).item()
-        return total / max(len(rows), 1) + self.residual_weight * square, float(np.sqrt(max(square, 0.0)))
+            square = self._squared_residual(self._residual(data, rows[: probes.shape[1]], probes))[0].mean().item()
+        return total / max(len(rows), 1) + square, float(np.sqrt(max(square, 0.0) / (self.residual_weight or 1.0)))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Model tensors and optimizer moments."""
-        return training_state(self.model, self.optimizer)
+        """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
+        arrays = {f"model/{name}": value for name, value in self.model.tensors().items()}
+        return arrays | {f"adam/{name}": value for name, value in self.optimizer.state().items()}
 
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned."""
-        set_training_state(self.model, self.optimizer, arrays)
+        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "adam": {}}
+        for key, value in arrays.items():
+            part, _, name = key.partition("/")
+            if part in parts and name:
+                parts[part][name] = value
+        self.model.set_tensors(parts["model"])
+        self.optimizer.set_state(parts["adam"])

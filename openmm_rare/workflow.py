@@ -104,7 +104,7 @@ def run_rate(
         _record_reference(run, system)
         run.finalize()
         write_json(out / "result.json", estimate.to_dict())
-        write_run_report(out)
+        write_run_report(out, run)
     return estimate
 
 

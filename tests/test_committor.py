@@ -9,7 +9,7 @@ import torch
 from openmm_rare.committor import CommittorModel
 from openmm_rare.descriptors import build_descriptor
 from openmm_rare.inference import FastImportance
-from openmm_rare.sorting import ascending, scatter
+from openmm_rare.sorting import ascending, scatter, sorted_values
 
 SPECS = {
     "pair_distances": {"kind": "pair_distances"},
@@ -100,6 +100,7 @@ def test_sorting_and_its_inverse(n_places, n):
     values[:, :, 0] = 0.5
     indices = ascending(values)
     ordered = values.take(indices)
+    assert np.array_equal(sorted_values(values), ordered)
     assert np.array_equal(ordered, np.sort(values, axis=1).transpose(1, 0, 2))
     assert np.array_equal(np.sort(indices, axis=None), np.arange(values.size))
     assert np.array_equal(scatter(ordered, indices, values.shape), values)

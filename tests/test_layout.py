@@ -12,6 +12,9 @@ import openmm_rare
 PACKAGE = Path(openmm_rare.__file__).parent
 ARRAYS_ONLY = {"branching", "statistics", "coordination", "sorting", "variables", "regions", "states"}
 TORCH = {
+    "adam",
+    "network",
+    "residual",
     "descriptors",
     "committor",
     "losses",

@@ -7,9 +7,12 @@ import pytest
 import torch
 from test_committor import SPECS, frames, model_of
 
+from openmm_rare.adam import Adam
 from openmm_rare.committor import CommittorModel
 from openmm_rare.inference import FastImportance
-from openmm_rare.losses import backward_residual, binomial_loss, stopped_operator_loss
+from openmm_rare.losses import binomial_loss, bounded_product, stopped_operator_loss
+from openmm_rare.network import Network
+from openmm_rare.residual import BackwardResidual
 from openmm_rare.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
 from openmm_rare.training import Trainer
@@ -31,7 +34,7 @@ def test_stopped_operator_loss_is_least_at_the_mean_ratio():
     ratio = torch.tensor(rng.lognormal(0.0, 1.0, 5000))
     reference = torch.full((5000,), -2.0, dtype=torch.float64)
     shifts = torch.linspace(-1.0, 2.0, 301)
-    losses = [stopped_operator_loss(reference + shift, reference, ratio).item() for shift in shifts]
+    losses = [stopped_operator_loss(reference + shift, reference, ratio)[0].mean().item() for shift in shifts]
     best = shifts[int(np.argmin(losses))].item()
     assert best == pytest.approx(np.log(ratio.mean().item()), abs=0.02)
     # negative control: the least square error of ln rho sits elsewhere (Jensen)
@@ -40,20 +43,57 @@ def test_stopped_operator_loss_is_least_at_the_mean_ratio():
 
 def test_loss_grows_towards_both_sides_without_overflow():
     change = torch.tensor([-300.0, 0.0, 300.0])
-    losses = [stopped_operator_loss(c[None], torch.zeros(1), torch.ones(1)).item() for c in change]
+    losses = [stopped_operator_loss(c[None], torch.zeros(1), torch.ones(1))[0].item() for c in change]
     assert np.isfinite(losses).all()
     assert losses[1] < losses[0] and losses[1] < losses[2]
 
 
-class Exact(CommittorModel):
+def test_slopes_of_the_losses_are_their_derivatives():
+    u = torch.linspace(-9.0, 9.0, 19, dtype=torch.float64, requires_grad=True)
+    loss, slope = stopped_operator_loss(u, torch.full_like(u, 0.3), torch.linspace(0.0, 2.0, 19, dtype=torch.float64))
+    assert torch.allclose(torch.autograd.grad(loss.sum(), u)[0], slope)
+    residual = torch.randn(2, 30, dtype=torch.float64, requires_grad=True)
+    product, slope = bounded_product(3.0 * residual, 2.0)
+    assert torch.allclose(torch.autograd.grad(product.sum(), residual)[0], 3.0 * slope)
+    assert product.abs().max() < 4.0 < (9.0 * residual.prod(0)).abs().max()
+    assert torch.allclose(bounded_product(residual, 1e6)[0], residual.prod(0))
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_adam_steps_as_that_of_torch(clipped):
+    torch.manual_seed(0)
+    mine, theirs = ([torch.full((3, 2), 0.5), torch.full((3, 1), -0.2)] for _ in range(2))
+    ours, reference = Adam(mine), torch.optim.Adam(theirs, lr=1.0)
+    for number in range(20):
+        gradients = [torch.randn_like(each) * (9.0 if clipped else 0.1) for each in mine]
+        for tensor, gradient in zip(theirs, gradients, strict=True):
+            tensor.grad = gradient.clone()
+        norm = torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+        assert (norm > 1.0) == clipped
+        reference.param_groups[0]["lr"] = rate = 0.01 / (number + 1)
+        reference.step()
+        ours.step(torch.cat([each.flatten() for each in gradients]), rate)
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(mine, theirs, strict=True))
+    moments = reference.state_dict()["state"]  # under the same names: runs of before can be continued
+    expected = {f"{index}/{name}": value.numpy() for index, each in moments.items() for name, value in each.items()}
+    found = ours.state()
+    assert found.keys() == expected.keys()
+    assert all(np.allclose(found[name], expected[name], rtol=1e-4, atol=1e-7) for name in expected)
+
+
+def log_exact(rate):
     """ln q of a drifting walker in one direction: q = 1 - exp(-2 b z/s^2) for absorption at z = 0."""
+    return lambda positions: torch.log(-torch.expm1(-rate * (positions[:, 0, :2] @ torch.tensor([0.6, 0.8]))))
 
-    def __init__(self, rate):
-        super().__init__({"kind": "coordinates", "columns": [0, 1]}, 1)
-        self.rate = rate
 
-    def from_features(self, features):
-        return torch.log(-torch.expm1(-self.rate * (features @ torch.tensor([0.6, 0.8]))))
+def residual_by_autograd(model, positions, drift, spread, probes):
+    """As BackwardResidual, with autograd for everything."""
+    x = positions.clone().requires_grad_(True)
+    value = model(x)
+    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
+    there, back = (model((positions + sign * spread * probes).flatten(0, 1)).reshape(probes.shape[:2]) for sign in (1, -1))
+    return known + 0.5 * (there + back - 2.0 * value)
 
 
 @pytest.mark.parametrize("wrong", [False, True], ids=["exact", "negative control"])
@@ -63,37 +103,44 @@ def test_backward_residual_vanishes_for_the_exact_committor(wrong):
     spread = torch.tensor([[0.01, 0.01, 0.0]])
     drift = torch.tensor([0.6, 0.8, 0.0]).expand(400, 1, 3) * 3e-5
     probes = torch.tensor(2.0 * rng.integers(0, 2, (2, 400, 1, 3)) - 1.0, dtype=torch.float32)
-    model = Exact(0.6 * (2.0 if wrong else 1.0))  # 2 b/s^2 = 0.6
-    residual = backward_residual(model, positions, drift, spread, probes).detach()
+    model = log_exact(0.6 * (2.0 if wrong else 1.0))  # 2 b/s^2 = 0.6
+    residual = residual_by_autograd(model, positions, drift, spread, probes).detach()
     typical = (model(positions).exp() * 1e-5).mean()
     # cross terms of the probes average out; two of them give the square of the mean without their variance
     mean, stderr = residual.mean().item(), (residual.std() / len(residual.flatten()) ** 0.5).item()
     assert (abs(mean) > 5.0 * stderr and abs(mean) > 0.3 * typical) if wrong else abs(mean) < 4.0 * stderr
 
 
-def residual_by_autograd(model, positions, drift, spread, probes):
-    """As backward_residual, with autograd for everything."""
-    x = positions.clone().requires_grad_(True)
-    value = model(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
-    known = (gradient * drift).sum((1, 2)) + 0.5 * (gradient * spread).square().sum((1, 2))
-    there, back = (model((positions + sign * spread * probes).flatten(0, 1)).reshape(probes.shape[:2]) for sign in (1, -1))
-    return known + 0.5 * (there + back - 2.0 * value)
-
-
 @pytest.mark.parametrize("name", SPECS)
-def test_backward_residual_agrees_with_autograd(name):
+def test_backward_residual_and_its_gradient_agree_with_autograd(name):
     rng = np.random.default_rng(3)
     model, positions = model_of(name), torch.tensor(frames(300), dtype=torch.float32)
     drift, probes = (torch.tensor(rng.normal(0.0, 1.0, shape), dtype=torch.float32) for shape in ((300, 5, 3), (2, 300, 5, 3)))
     spread = torch.full((5, 3), 0.02) * torch.tensor([1.0, 1.0, 0.0])
-    results = []
-    for residual in (residual_by_autograd, backward_residual):
-        value = residual(model, positions, 0.02 * drift, spread, probes)
-        slopes = torch.autograd.grad(value.prod(0).mean(), list(model.parameters()))
-        results.append([value.detach(), *slopes])
-    for expected, found in zip(*results, strict=True):
-        assert torch.allclose(found, expected, rtol=1e-3, atol=2e-3 * expected.abs().max().item())
+    places, network = (positions, 0.02 * drift, spread, probes), Network.of_model(model)
+    reference = residual_by_autograd(model, *places)
+    expected = torch.autograd.grad(reference.prod(0).mean(), list(model.parameters()))
+    residual, found = BackwardResidual(model, network, *places), network.zeros()
+    assert torch.allclose(residual.value, reference.detach(), rtol=1e-3, atol=2e-3 * reference.abs().max().item())
+    residual.add_gradient(found, residual.value.flip(0) / 300)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.allclose(mine.view_as(theirs), theirs, rtol=1e-3, atol=2e-3 * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["disc_gap", "pairs_together"])  # the first of them is added to the logit
+def test_network_gradient_is_that_of_autograd(name):
+    model, rng = model_of(name), np.random.default_rng(4)
+    features = model.features(torch.tensor(frames(50), dtype=torch.float32))
+    reference, ratio = (torch.tensor(rng.normal(size=50), dtype=torch.float32) for _ in range(2))
+    network = Network.of_model(model)
+    loss, _ = stopped_operator_loss(model.from_features(features), reference, ratio)
+    expected = torch.autograd.grad(loss.mean(), list(model.parameters()))
+    at, found = network.forward(features.T), network.zeros()
+    mine, slope = stopped_operator_loss(at.log_importance(), reference, ratio)
+    network.add_gradient(found, at, slope * at.outer / 50)
+    assert torch.allclose(mine, loss.detach(), rtol=1e-5, atol=1e-6)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one.view_as(other), other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
 
 
 def hot_segments(system, n=600, seed=4):

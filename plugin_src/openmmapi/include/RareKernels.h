@@ -3,6 +3,7 @@
 
 #include "BiasedOverdampedLangevinIntegrator.h"
 #include "CommittorForce.h"
+#include "WalkerBondForce.h"
 #include "openmm/KernelImpl.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/Platform.h"
@@ -53,6 +54,15 @@ public:
     virtual void initialize(const OpenMM::System& system, const CommittorForce& force) = 0;
     virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
     virtual void copyParametersToContext(OpenMM::ContextImpl& context, const CommittorForce& force) = 0;
+};
+
+/** Energy and forces of a WalkerBondForce. */
+class CalcWalkerBondForceKernel : public OpenMM::KernelImpl {
+public:
+    static std::string Name() { return "CalcWalkerBondForce"; }
+    CalcWalkerBondForceKernel(std::string name, const OpenMM::Platform& platform) : OpenMM::KernelImpl(name, platform) {}
+    virtual void initialize(const OpenMM::System& system, const WalkerBondForce& force) = 0;
+    virtual double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy) = 0;
 };
 
 } // namespace OpenMMRare

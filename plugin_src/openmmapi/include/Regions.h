@@ -39,22 +39,26 @@ public:
     RegionTest() : numParticles(0) {}
     RegionTest(const std::vector<Variable>& variables, const std::vector<Region>& regions, int numParticles);
     /**
-     * Values of all variables.
+     * Compute all variables, and look for the walkers in all regions.
      *
      * @param positions   [3*numParticles][Lanes]: x, y and z of each particle
      */
     void evaluate(const double* positions);
     /** Whether one of the walkers that were evaluated last lies inside a region. */
-    bool contains(int region, int lane) const;
+    bool contains(int region, int lane) const { return inside[region*Lanes+lane]; }
     /** Whether there is nothing to test. */
     bool isEmpty() const { return regions.empty(); }
 private:
+    void testRegions();
+    void testDisc(const Region::Disc& disc, char* inside) const;
     void coordinationMoment(const Variable& variable, const double* positions, double* result);
     std::vector<Variable> variables;
     std::vector<Region> regions;
     int numParticles;
     double numbersRadius;
     std::vector<double> values, numbers;
+    /** By region. */
+    std::vector<char> inside;
 };
 
 } // namespace OpenMMRare

@@ -5,6 +5,8 @@
 #include "BiasedOverdampedLangevinIntegratorProxy.h"
 #include "CommittorForce.h"
 #include "CommittorForceProxy.h"
+#include "WalkerBondForce.h"
+#include "WalkerBondForceProxy.h"
 
 using namespace OpenMM;
 using namespace OpenMMRare;
@@ -23,6 +25,7 @@ RARE_API int rare_register_proxies() {
     return rareGuard([] {
         SerializationProxy::registerProxy(typeid(BiasedOverdampedLangevinIntegrator), new BiasedOverdampedLangevinIntegratorProxy());
         SerializationProxy::registerProxy(typeid(CommittorForce), new CommittorForceProxy());
+        SerializationProxy::registerProxy(typeid(WalkerBondForce), new WalkerBondForceProxy());
     });
 }
 

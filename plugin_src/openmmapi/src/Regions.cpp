@@ -44,7 +44,7 @@ static void checkVariable(const Variable& variable, int numParticles) {
 
 RegionTest::RegionTest(const vector<Variable>& variables, const vector<Region>& regions, int numParticles) :
         variables(variables), regions(regions), numParticles(numParticles), numbersRadius(0),
-        values(variables.size()*Lanes), numbers(numParticles*Lanes) {
+        values(variables.size()*Lanes), numbers(numParticles*Lanes), inside(regions.size()*Lanes) {
     for (auto& variable : variables)
         checkVariable(variable, numParticles);
     auto known = [&](int index) { return index >= 0 && index < (int) variables.size(); };
@@ -105,12 +105,16 @@ RARE_CLONES void coordinationNumbers(const double* positions, int n, double radi
         for (int j = i+1; j < n; j++) {
             const double *a = positions+3*i*Lanes, *b = positions+3*j*Lanes;
             double *first = numbers+i*Lanes, *second = numbers+j*Lanes;
+            double terms[Lanes]; // in memory of its own, or the compiler could not use vectors
             for (int lane = 0; lane < Lanes; lane++) {
                 double dx = a[lane]-b[lane], dy = a[lane+Lanes]-b[lane+Lanes], dz = a[lane+2*Lanes]-b[lane+2*Lanes];
-                double square = (dx*dx+dy*dy+dz*dz)*scale, fourth = square*square, term = 1/(1+fourth*fourth);
-                first[lane] += term;
-                second[lane] += term;
+                double square = (dx*dx+dy*dy+dz*dz)*scale, fourth = square*square;
+                terms[lane] = 1/(1+fourth*fourth);
             }
+            for (int lane = 0; lane < Lanes; lane++)
+                first[lane] += terms[lane];
+            for (int lane = 0; lane < Lanes; lane++)
+                second[lane] += terms[lane];
         }
 }
 
@@ -119,14 +123,16 @@ RARE_CLONES void centralMoment(const double* numbers, int n, int order, double* 
     double mean[Lanes] = {}, moment[Lanes] = {};
     for (int i = 0; i < n; i++)
         for (int lane = 0; lane < Lanes; lane++)
-            mean[lane] += numbers[i*Lanes+lane]/n;
+            mean[lane] += numbers[i*Lanes+lane];
+    for (int lane = 0; lane < Lanes; lane++)
+        mean[lane] /= n;
     for (int i = 0; i < n; i++)
         for (int lane = 0; lane < Lanes; lane++) {
-            double deviation = numbers[i*Lanes+lane]-mean[lane], square = deviation*deviation/n;
+            double deviation = numbers[i*Lanes+lane]-mean[lane], square = deviation*deviation;
             moment[lane] += order == 2 ? square : square*deviation;
         }
     for (int lane = 0; lane < Lanes; lane++)
-        result[lane] = order == 1 ? mean[lane] : moment[lane];
+        result[lane] = order == 1 ? mean[lane] : moment[lane]/n;
 }
 
 } // namespace
@@ -137,6 +143,47 @@ void RegionTest::coordinationMoment(const Variable& variable, const double* posi
         coordinationNumbers(positions, numParticles, numbersRadius, numbers.data());
     }
     centralMoment(numbers.data(), numParticles, variable.indices[0], result);
+}
+
+/** The remainder of a division, from 0 up to the divisor, as in Python. */
+static double modulo(double value, double divisor) {
+    double result = fmod(value, divisor);
+    return result < 0 ? result+divisor : result;
+}
+
+/** Whether values of a variable lie in a range. */
+static void testRange(const Region::Range& range, double period, const double* values, char* inside) {
+    const double width = range.upper-range.lower;
+    for (int lane = 0; lane < Lanes; lane++)
+        if (period == 0)
+            inside[lane] &= values[lane] >= range.lower && values[lane] <= range.upper;
+        else if (width < period)
+            inside[lane] &= !(modulo(values[lane]-range.lower, period) > modulo(width, period));
+}
+
+void RegionTest::testDisc(const Region::Disc& disc, char* inside) const {
+    double squares[Lanes] = {};
+    for (size_t i = 0; i < disc.variables.size(); i++) {
+        const double *value = &values[disc.variables[i]*Lanes], period = variables[disc.variables[i]].period;
+        for (int lane = 0; lane < Lanes; lane++) {
+            double difference = value[lane]-disc.center[i];
+            if (period != 0)
+                difference -= period*nearbyint(difference/period);
+            squares[lane] += difference*difference;
+        }
+    }
+    for (int lane = 0; lane < Lanes; lane++)
+        inside[lane] &= squares[lane] < disc.radius*disc.radius;
+}
+
+void RegionTest::testRegions() {
+    fill(inside.begin(), inside.end(), 1);
+    for (size_t k = 0; k < regions.size(); k++) {
+        for (auto& range : regions[k].ranges)
+            testRange(range, variables[range.variable].period, &values[range.variable*Lanes], &inside[k*Lanes]);
+        for (auto& disc : regions[k].discs)
+            testDisc(disc, &inside[k*Lanes]);
+    }
 }
 
 void RegionTest::evaluate(const double* positions) {
@@ -166,36 +213,5 @@ void RegionTest::evaluate(const double* positions) {
                 }
             }
     }
-}
-
-/** The remainder of a division, from 0 up to the divisor, as in Python. */
-static double modulo(double value, double divisor) {
-    double result = fmod(value, divisor);
-    return result < 0 ? result+divisor : result;
-}
-
-bool RegionTest::contains(int index, int lane) const {
-    const Region& region = regions[index];
-    auto valueOf = [&](int variable) { return values[variable*Lanes+lane]; };
-    for (auto& range : region.ranges) {
-        double value = valueOf(range.variable), period = variables[range.variable].period, width = range.upper-range.lower;
-        if (period == 0) {
-            if (!(value >= range.lower && value <= range.upper))
-                return false;
-        }
-        else if (width < period && modulo(value-range.lower, period) > modulo(width, period))
-            return false;
-    }
-    for (auto& disc : region.discs) {
-        double square = 0;
-        for (size_t i = 0; i < disc.variables.size(); i++) {
-            double difference = valueOf(disc.variables[i])-disc.center[i], period = variables[disc.variables[i]].period;
-            if (period != 0)
-                difference -= period*nearbyint(difference/period);
-            square += difference*difference;
-        }
-        if (!(square < disc.radius*disc.radius))
-            return false;
-    }
-    return true;
+    testRegions();
 }

@@ -1,8 +1,8 @@
 // Logits of a CommittorForce and their gradients, with walkers in the lanes of vectors.  This file is compiled for several
-// instruction sets, RARE_SIMD being the name of one: see CommittorNetwork.h for why it includes nothing but parts of itself,
-// and why all of it but the last definition is in unnamed namespaces.
+// instruction sets: see InstructionSets.h.
 #include "CommittorFeatures.h"
 #include "CommittorLayers.h"
+#include "InstructionSets.h"
 
 namespace {
 
@@ -62,11 +62,4 @@ void evaluate(const CommittorPlan& plan, const double* positions, int count, flo
 
 } // namespace
 
-#define RARE_STRING_(name) #name
-#define RARE_STRING(name) RARE_STRING_(name)
-#define RARE_JOIN_(first, second) first##second
-#define RARE_JOIN(first, second) RARE_JOIN_(first, second)
-
-const OpenMMRare::CommittorVariant OpenMMRare::RARE_JOIN(committorVariant_, RARE_SIMD) = {
-    RARE_STRING(RARE_SIMD), 2*Width, evaluate
-};
+const OpenMMRare::CommittorVariant OpenMMRare::RARE_VARIANT(committorVariant) = {2*Width, evaluate};

@@ -4,11 +4,7 @@
 namespace OpenMMRare {
 
 /**
- * Everything that it takes to evaluate the logit of a CommittorForce and its gradient, as plain data.
- *
- * CommittorNetwork.cpp is compiled once for each of several instruction sets.  An inline function or template that its
- * variants shared would be kept once by the linker, perhaps in the variant that this machine cannot run; so the variants see
- * nothing but this header.  CommittorPlanner fills the plan.
+ * Everything that it takes to evaluate the logit of a CommittorForce and its gradient, as plain data; CommittorPlanner fills it.
  *
  * The work space consists of rows, each with one number for every walker of a block.
  */
@@ -80,7 +76,6 @@ struct CommittorPlan {
 
 /** The code for one instruction set. */
 struct CommittorVariant {
-    const char* name;
     /** Walkers evaluated at a time. */
     int blockSize;
     /**
@@ -97,9 +92,7 @@ struct CommittorVariant {
 
 extern const CommittorVariant committorVariant_baseline, committorVariant_avx2, committorVariant_avx512;
 
-/**
- * The fastest variant that this machine runs.  The environment variable OPENMM_RARE_SIMD may name a slower one.
- */
+/** The variant for this machine. */
 const CommittorVariant& getCommittorVariant();
 
 } // namespace OpenMMRare

@@ -1,4 +1,5 @@
 #include "CommittorPlanner.h"
+#include "InstructionSets.h"
 #include <algorithm>
 #include <cmath>
 
@@ -6,6 +7,11 @@ using namespace OpenMMRare;
 using namespace std;
 
 typedef CommittorForce::Feature Feature;
+
+const CommittorVariant& OpenMMRare::getCommittorVariant() {
+    static const CommittorVariant* const variants[] = RARE_VARIANTS(committorVariant);
+    return *variants[getInstructionSet()];
+}
 
 static int padded(int width) {
     return (width+CommittorPlan::Padding-1)/CommittorPlan::Padding*CommittorPlan::Padding;

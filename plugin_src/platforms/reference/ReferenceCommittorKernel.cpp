@@ -1,6 +1,5 @@
 #include "ReferenceCommittorKernel.h"
 #include "openmm/Vec3.h"
-#include "openmm/internal/ThreadPool.h"
 #include <algorithm>
 #include <cmath>
 
@@ -10,9 +9,6 @@ using namespace std;
 
 static_assert(sizeof(Vec3) == 3*sizeof(double), "positions are read as an array of numbers");
 
-/** A thread that has to be woken for fewer blocks is not worth it. */
-static const int BlocksPerThread = 8;
-
 void ReferenceCalcCommittorForceKernel::initialize(const System& system, const CommittorForce& force) {
     numWalkers = force.getNumWalkers();
     numParticles = system.getNumParticles()/numWalkers;
@@ -20,8 +16,7 @@ void ReferenceCalcCommittorForceKernel::initialize(const System& system, const C
     variant = &getCommittorVariant();
     planner = make_unique<CommittorPlanner>(force, numParticles);
     logits.resize(numWalkers);
-    // a Reference platform keeps to one core, on which its other forces are computed too
-    work.resize(getPlatform().getName() == "Reference" ? 1 : max(1, data.threads.getNumThreads()));
+    work.resize(countThreads(getPlatform(), data));
 }
 
 void ReferenceCalcCommittorForceKernel::copyParametersToContext(ContextImpl& context, const CommittorForce& force) {
@@ -30,7 +25,7 @@ void ReferenceCalcCommittorForceKernel::copyParametersToContext(ContextImpl& con
 
 void ReferenceCalcCommittorForceKernel::evaluateBlocks(int first, int last, vector<Line>& work, bool includeForces) {
     const int size = variant->blockSize;
-    work.resize(((size_t) planner->getPlan().numRows*size+15)/16);
+    work.resize(((size_t) planner->getPlan().numRows*size+Line::Length-1)/Line::Length);
     const double* positions = &(*data.positions)[0][0];
     double* forces = &(*data.forces)[0][0];
     for (int block = first; block < last; block++) {
@@ -43,17 +38,9 @@ void ReferenceCalcCommittorForceKernel::evaluateBlocks(int first, int last, vect
 
 double ReferenceCalcCommittorForceKernel::execute(ContextImpl& context, bool includeForces, bool includeEnergy) {
     const int numBlocks = (numWalkers+variant->blockSize-1)/variant->blockSize;
-    const int numThreads = max(1, min((int) work.size(), numBlocks/BlocksPerThread));
-    if (numThreads == 1)
-        evaluateBlocks(0, numBlocks, work[0], includeForces);
-    else {
-        auto start = [&](int thread) { return (int) ((long long) numBlocks*thread/numThreads); };
-        data.threads.execute([&](ThreadPool& threads, int thread) {
-            if (thread < numThreads)
-                evaluateBlocks(start(thread), start(thread+1), work[thread], includeForces);
-        });
-        data.threads.waitForThreads();
-    }
+    forBlocks(numBlocks, work.size(), data.threads, [&](int first, int last, int thread) {
+        evaluateBlocks(first, last, work[thread], includeForces);
+    });
     if (!includeEnergy)
         return 0.0;
     double sum = 0; // in the order of the walkers, whichever thread evaluated them

@@ -3,7 +3,7 @@
 
 #include "CommittorPlanner.h"
 #include "RareKernels.h"
-#include "openmm/reference/ReferencePlatform.h"
+#include "WalkerBlocks.h"
 #include <memory>
 #include <vector>
 
@@ -18,8 +18,7 @@ public:
     double execute(OpenMM::ContextImpl& context, bool includeForces, bool includeEnergy);
     void copyParametersToContext(OpenMM::ContextImpl& context, const CommittorForce& force);
 private:
-    /** 64 bytes of the work space, so that it is aligned. */
-    struct alignas(64) Line { float values[16]; };
+    typedef WorkLine<float> Line;
     void evaluateBlocks(int first, int last, std::vector<Line>& work, bool includeForces);
     OpenMM::ReferencePlatform::PlatformData& data;
     const CommittorVariant* variant;

@@ -1,6 +1,7 @@
 #include "RareExport.h"
 #include "ReferenceCommittorKernel.h"
 #include "ReferenceStepKernel.h"
+#include "ReferenceWalkerBondKernel.h"
 #include "openmm/KernelFactory.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/internal/ContextImpl.h"
@@ -19,6 +20,8 @@ public:
             return new ReferenceStepKernel(name, platform, data);
         if (name == CalcCommittorForceKernel::Name())
             return new ReferenceCalcCommittorForceKernel(name, platform, data);
+        if (name == CalcWalkerBondForceKernel::Name())
+            return new ReferenceCalcWalkerBondForceKernel(name, platform, data);
         throw OpenMMException("Tried to create kernel with illegal kernel name '"+name+"'");
     }
 };
@@ -35,6 +38,7 @@ extern "C" OPENMM_EXPORT_RARE void registerKernelFactories() {
             auto* factory = new ReferenceRareKernelFactory();
             platform.registerKernelFactory(IntegrateBiasedOverdampedLangevinStepKernel::Name(), factory);
             platform.registerKernelFactory(CalcCommittorForceKernel::Name(), factory);
+            platform.registerKernelFactory(CalcWalkerBondForceKernel::Name(), factory);
         }
     }
 }

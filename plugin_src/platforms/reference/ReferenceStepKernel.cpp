@@ -21,6 +21,7 @@ void ReferenceStepKernel::initialize(const System& system, const BiasedOverdampe
     for (int i = 0; i < system.getNumParticles(); i++) {
         masses.push_back(system.getParticleMass(i));
         inverseMasses.push_back(masses[i] == 0.0 ? 0.0 : 1/masses[i]);
+        inverseRoots.push_back(sqrt(inverseMasses[i]));
     }
     hasConstraints = system.getNumConstraints() > 0;
     vector<Region> regions = integrator.getAbsorbingRegions();
@@ -58,7 +59,7 @@ void ReferenceStepKernel::setShifts(ContextImpl& context, const BiasedOverdamped
     for (int walker : moving) {
         double cost = 0;
         for (int i = walker*numParticles; i < (walker+1)*numParticles; i++) {
-            double perForce = masses[i] == 0.0 ? 0.0 : factor/sqrt(masses[i]);
+            double perForce = factor*inverseRoots[i];
             for (int axis = 0; axis < integrator.getNumDimensions(); axis++) {
                 double shift = min(max(perForce*force[i][axis], -bound), bound);
                 shifts[3*i+axis] = shift;
@@ -78,7 +79,7 @@ void ReferenceStepKernel::projectShifts(double tolerance) {
     scratch.assign(masses.size(), Vec3());
     for (int walker : moving)
         for (int i = walker*numParticles; i < (walker+1)*numParticles; i++)
-            scratch[i] = Vec3(shifts[3*i], shifts[3*i+1], shifts[3*i+2])*sqrt(inverseMasses[i]);
+            scratch[i] = Vec3(shifts[3*i], shifts[3*i+1], shifts[3*i+2])*inverseRoots[i];
     data.constraints->applyToVelocities(*data.positions, scratch, inverseMasses, tolerance);
     for (int walker : moving) {
         costs[walker] = 0;
@@ -100,7 +101,7 @@ void ReferenceStepKernel::move(const BiasedOverdampedLangevinIntegrator& integra
     for (int i = walker*numParticles; i < (walker+1)*numParticles; i++) {
         if (masses[i] == 0.0)
             continue;
-        double perForce = mobility/masses[i], spread = noise/sqrt(masses[i]);
+        double perForce = mobility*inverseMasses[i], spread = noise*inverseRoots[i];
         for (int axis = 0; axis < integrator.getNumDimensions(); axis++) {
             double xi = normals(), shift = biased ? shifts[3*i+axis] : 0.0;
             position[i][axis] += perForce*force[i][axis]+spread*(xi+shift);

@@ -44,7 +44,7 @@ private:
     int numWalkers, numParticles, numAbsorbing;
     bool hasConstraints;
     std::vector<BiasedOverdampedLangevinIntegrator::LabelRule> rules;
-    std::vector<double> masses, inverseMasses;
+    std::vector<double> masses, inverseMasses, inverseRoots;
     RandomNormals normals;
     RegionTest test;
     /** By walker; logWeights are compensated sums, what they lack is in the corrections. */

@@ -1,0 +1,34 @@
+#ifndef OPENMM_RARE_WALKERBONDFORCE_H_
+#define OPENMM_RARE_WALKERBONDFORCE_H_
+
+#include "RareExport.h"
+#include "openmm/CustomBondForce.h"
+#include "openmm/Force.h"
+
+namespace OpenMMRare {
+
+/**
+ * The bonds of one walker, repeated for all walkers: particles w*n to (w+1)*n-1 of the System are walker w.  Energy and forces
+ * are those of a CustomBondForce with the bonds of all walkers, but many walkers are computed at a time.
+ */
+class OPENMM_EXPORT_RARE WalkerBondForce : public OpenMM::Force {
+public:
+    /**
+     * @param bonds        of one walker, whose particles are counted from 0; it is copied, with its name and force group.  It may
+     *                     neither be periodic nor ask for derivatives with respect to parameters.
+     * @param numWalkers   must divide the number of particles of the System
+     */
+    WalkerBondForce(const OpenMM::CustomBondForce& bonds, int numWalkers);
+    const OpenMM::CustomBondForce& getBonds() const { return bonds; }
+    int getNumWalkers() const { return numWalkers; }
+    bool usesPeriodicBoundaryConditions() const { return false; }
+protected:
+    OpenMM::ForceImpl* createImpl() const;
+private:
+    OpenMM::CustomBondForce bonds;
+    int numWalkers;
+};
+
+} // namespace OpenMMRare
+
+#endif /*OPENMM_RARE_WALKERBONDFORCE_H_*/
