@@ -96,7 +96,7 @@ setup(
     license="MIT",
     url="https://pypi.org/project/openmm-rare/",
     python_requires=">=3.10",
-    packages=["openmm_rare", "openmm_rare.systems"],
+    packages=["openmm_rare", "openmm_rare.ops", "openmm_rare.systems"],
     package_dir={"openmm_rare": "openmm_rare", "openmm_rare.systems": "systems"},
     package_data={"openmm_rare": ["py.typed"]},
     install_requires=[
@@ -110,7 +110,11 @@ setup(
         "tqdm",
         "tomli; python_version < '3.11'",
     ],
-    extras_require={"test": ["pytest"]},
+    extras_require={
+        # OpenPathSampling 1.7 imports six without saying so, and works with neither numpy 2 nor pandas 3
+        "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six"],
+        "test": ["pytest"],
+    },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module
     cmdclass={"build_ext": BuildPlugin, "bdist_wheel": PluginWheel},

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Adam"]
+if TYPE_CHECKING:
+    from .committor import CommittorModel
+
+__all__ = ["Adam", "set_training_state", "training_state"]
 
 _MEAN_DECAY, _SQUARE_DECAY, _SMALL = 0.9, 0.999, 1e-8
 _LONGEST = 1.0  # gradient: longer ones are shortened to this
@@ -21,9 +25,12 @@ class Adam:
     ----------
     parameters : sequence of Tensor
         Changed in place.
+    weight_decay : float
+        Fraction of the parameters that a step of learning rate 1 takes away (decoupled: Loshchilov & Hutter 2019).
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], weight_decay: float = 0.0) -> None:
+        self.weight_decay = weight_decay
         self.parameters = [parameter.detach() for parameter in parameters]
         self.mean, self.square = (torch.zeros(sum(map(Tensor.numel, self.parameters))) for _ in range(2))
         self.steps = 0
@@ -37,6 +44,8 @@ class Adam:
         size = learning_rate / (1.0 - _MEAN_DECAY**self.steps)
         scale = (self.square / (1.0 - _SQUARE_DECAY**self.steps)).sqrt_().add_(_SMALL)
         for parameter, change in zip(self.parameters, self._pieces(self.mean / scale), strict=True):
+            if self.weight_decay:
+                parameter.mul_(1.0 - learning_rate * self.weight_decay)
             parameter.sub_(change, alpha=size)
 
     def _pieces(self, vector: Tensor) -> list[Tensor]:
@@ -58,3 +67,20 @@ class Adam:
         for name, vector in (("exp_avg", self.mean), ("exp_avg_sq", self.square)):
             for index, piece in enumerate(self._pieces(vector)):
                 piece.copy_(torch.as_tensor(np.asarray(arrays[f"{index}/{name}"])) if self.steps else torch.zeros(()))
+
+
+def training_state(model: CommittorModel, optimizer: Adam) -> dict[str, np.ndarray]:
+    """The whole state of a training: model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
+    arrays = {f"model/{name}": value for name, value in model.tensors().items()}
+    return arrays | {f"adam/{name}": value for name, value in optimizer.state().items()}
+
+
+def set_training_state(model: CommittorModel, optimizer: Adam, arrays: Mapping[str, np.ndarray]) -> None:
+    """Restore what :func:`training_state` returned."""
+    parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "adam": {}}
+    for key, value in arrays.items():
+        part, _, name = key.partition("/")
+        if part in parts and name:
+            parts[part][name] = value
+    model.set_tensors(parts["model"])
+    optimizer.set_state(parts["adam"])

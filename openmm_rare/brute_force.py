@@ -13,7 +13,7 @@ from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .settings import Settings
 from .slots import platform_by_name
-from .stability import require_stable
+from .preflight import require_runnable
 from .statistics import pareto_k, ratio_of_sums
 from .summary import common_fields
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
@@ -63,7 +63,7 @@ class BruteForceRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        require_stable(system)
+        require_runnable(system)
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform

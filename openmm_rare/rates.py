@@ -22,7 +22,7 @@ from .production import NEGLIGIBLE, Production, production_round
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .slots import platform_by_name
-from .stability import require_stable
+from .preflight import require_runnable
 from .statistics import effective_sample_size, ratio_of_sums
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
@@ -86,7 +86,7 @@ class ImportanceSamplingRate:
         if not 0.0 < target_error < 1.0:
             raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        require_stable(system)
+        require_runnable(system)
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         fingerprint = system.fingerprint()

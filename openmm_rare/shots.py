@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from .adam import Adam, set_training_state, training_state
 from .committor import CommittorModel
 from .losses import binomial_loss
 
@@ -90,7 +91,7 @@ class ShotTrainer:
 
     def __init__(self, model: CommittorModel, learning_rate: float = 1e-3, weight_decay: float = 1.0) -> None:
         self.model, self.learning_rate = model, learning_rate
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        self.optimizer = Adam(list(model.parameters()), weight_decay)
 
     def fit(self, shots: Shots, updates: int, slow_down: float = 1.0) -> float:
         """Gradient steps on all shots, with a part of the learning rate; returns the loss per shot before the last.
@@ -106,35 +107,19 @@ class ShotTrainer:
         with torch.no_grad():
             features = self.model.features(torch.as_tensor(arrays["positions"], dtype=torch.float32))
         n_a, n_b = (torch.as_tensor(arrays[name], dtype=torch.float32) for name in ("n_a", "n_b"))
-        for group in self.optimizer.param_groups:
-            group["lr"] = slow_down * self.learning_rate
-        loss = torch.tensor(float("nan"))
+        loss, parameters = torch.tensor(float("nan")), list(self.model.parameters())
         for _ in range(updates):
             loss = binomial_loss(self.model.logit_of_features(features), n_a, n_b)
             if not torch.isfinite(loss):
                 raise ValueError("the loss over the shots is not finite: look for NaN in the positions of shooting points")
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            gradient = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, parameters)])
+            self.optimizer.step(gradient, slow_down * self.learning_rate)
         return loss.item()
 
     def state(self) -> dict[str, np.ndarray]:
         """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
-        arrays = {f"model/{name}": value for name, value in self.model.tensors().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            arrays |= {f"adam/{index}/{name}": value.detach().numpy().copy() for name, value in moments.items()}
-        return arrays
+        return training_state(self.model, self.optimizer)
 
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned."""
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        tensors: dict[str, np.ndarray] = {}
-        for key, value in arrays.items():
-            part, _, name = key.partition("/")
-            if part == "model":
-                tensors[name] = value
-            elif part == "adam":
-                index, _, moment = name.partition("/")
-                moments.setdefault(int(index), {})[moment] = torch.tensor(np.asarray(value))  # a copy: Adam works in place
-        self.model.set_tensors(tensors)
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        set_training_state(self.model, self.optimizer, arrays)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .adam import Adam
+from .adam import Adam, set_training_state, training_state
 from .committor import CommittorModel
 from .fast_features import feature_columns
 from .losses import bounded_product, stopped_operator_loss
@@ -234,15 +234,8 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
-        arrays = {f"model/{name}": value for name, value in self.model.tensors().items()}
-        return arrays | {f"adam/{name}": value for name, value in self.optimizer.state().items()}
+        return training_state(self.model, self.optimizer)
 
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned."""
-        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "adam": {}}
-        for key, value in arrays.items():
-            part, _, name = key.partition("/")
-            if part in parts and name:
-                parts[part][name] = value
-        self.model.set_tensors(parts["model"])
-        self.optimizer.set_state(parts["adam"])
+        set_training_state(self.model, self.optimizer, arrays)

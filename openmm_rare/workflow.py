@@ -20,7 +20,7 @@ from .replication import replicate
 from .report import write_run_report
 from .run_folder import open_run
 from .slots import platform_by_name
-from .stability import require_stable
+from .preflight import require_runnable
 from .states import IN_A, IN_B, NEITHER
 from .storage import RunFile
 from .systems import BUILDERS
@@ -93,7 +93,7 @@ def run_rate(
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
     replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
-    require_stable(system)
+    require_runnable(system)
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)
         estimate = engine.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,7 @@ class TrainingHook(PathSimulatorHook):
     def before_simulation(self, sim: Any, **kwargs: Any) -> None:
         """Take up the checkpoint, and what the storage knows beyond it."""
         if self.checkpoint.exists():
-            with np.load(self.checkpoint, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = self._read()
             self._require_mine(arrays)
             self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")}).up_to(sim.step)
             self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
@@ -123,6 +123,16 @@ class TrainingHook(PathSimulatorHook):
         loss = self.trainer.fit(self.shots, self.updates, shortfall)
         self.selector.model_changed()
         _LOG.info("%d shots, %g of %g transition paths, loss %.4f", len(self.shots), seen, expected, loss)
+
+    def _read(self) -> dict[str, np.ndarray]:
+        try:
+            with np.load(self.checkpoint, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{self.checkpoint} is no readable checkpoint ({error}); remove it: the shots are taken from the storage then, and "
+                "the model is trained again"
+            ) from error
 
     def _require_mine(self, arrays: Mapping[str, np.ndarray]) -> None:
         theirs, mine = json.loads(str(arrays["metadata"])), self.selector.model.metadata()

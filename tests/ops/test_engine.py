@@ -2,19 +2,17 @@
 
 import numpy as np
 import openmm
+import openpathsampling as paths
 import pytest
 from openmm import unit
+from openpathsampling.engines.openmm import Snapshot
+from openpathsampling.engines.topology import Topology
 
-paths = pytest.importorskip("openpathsampling", reason="openpathsampling is not installed (pip install openmm-rare[ops])")
-
-from openpathsampling.engines.openmm import Snapshot  # noqa: E402
-from openpathsampling.engines.topology import Topology  # noqa: E402
-
-from openmm_rare.inertial import LangevinIntegrator  # noqa: E402
-from openmm_rare.ops.engine import RareEventEngine  # noqa: E402
-from openmm_rare.ops.seeding import seed_path_sampling  # noqa: E402
-from paths1d import make_engine, make_path, make_states  # noqa: E402
-from stats import assert_within, mean_and_stderr  # noqa: E402
+from line import make_engine, make_path
+from openmm_rare.inertial import LangevinIntegrator
+from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.seeding import seed_path_sampling
+from stats import assert_within, mean_and_stderr
 
 TEMPERATURE, MASS, LENGTH, N = 300.0, 18.0, 0.1, 50
 KT = unit.MOLAR_GAS_CONSTANT_R * TEMPERATURE * unit.kelvin
@@ -128,7 +126,7 @@ def test_an_integrator_without_temperature_needs_a_beta():
 
 
 def test_overdamped_frames_share_their_velocities():
-    engine, (a, b) = make_engine(), make_states()
+    engine = make_engine()
     path = engine.generate(make_path(engine, [0.0])[0], running=[lambda path, trusted=None: len(path) < 20])
     assert len({id(frame.kinetics) for frame in path[1:]}) == 1
     assert not path[3].velocities._value.any() and not path[3].reversed.velocities._value.any()

@@ -1,15 +1,14 @@
 """Path sampling samples transition paths by their probability: exactly on given paths, and beside direct simulation."""
 
 import numpy as np
+import openpathsampling as paths
 import pytest
 
-paths = pytest.importorskip("openpathsampling", reason="openpathsampling is not installed (pip install openmm-rare[ops])")
-
-from openmm_rare.ops.seeding import seed_path_sampling  # noqa: E402
-from openmm_rare.ops.selector import CommittorSelector  # noqa: E402
-from openmm_rare.ops.shooting import AimlessShootingStrategy, ShootingStrategy, shooting_scheme  # noqa: E402
-from paths1d import coordinate, direct_paths, make_engine, make_model, make_path, make_states  # noqa: E402
-from stats import assert_within, mean_and_stderr  # noqa: E402
+from line import coordinate, direct_paths, make_engine, make_model, make_path, make_states
+from openmm_rare.ops.seeding import seed_path_sampling
+from openmm_rare.ops.selector import CommittorSelector
+from openmm_rare.ops.shooting import AimlessShootingStrategy, ShootingStrategy, shooting_scheme
+from stats import assert_within, mean_and_stderr
 
 
 class Broken(CommittorSelector):
@@ -49,7 +48,8 @@ def sample(kind, n_steps, seed, leave_out=50):
 
 def block_average(values, weights, n_blocks=20):
     """Weighted mean of correlated values and its standard error from blocks."""
-    blocks = [np.average(v, weights=w) for v, w in zip(np.array_split(values, n_blocks), np.array_split(weights, n_blocks))]
+    pairs = zip(np.array_split(values, n_blocks), np.array_split(weights, n_blocks), strict=True)
+    blocks = [np.average(v, weights=w) for v, w in pairs]
     return np.average(values, weights=weights), np.std(blocks, ddof=1) / np.sqrt(n_blocks)
 
 

@@ -1,4 +1,4 @@
-"""Time steps that cannot work are refused before dynamics runs."""
+"""What cannot work is refused before dynamics runs."""
 
 import numpy as np
 import openmm
@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli import main
 from openmm_rare.slots import SlotContext
-from openmm_rare.stability import largest_curvature, require_stable
+from openmm_rare.preflight import largest_curvature, require_runnable
 from openmm_rare.states import Coordinate, Range
 from openmm_rare.systems import build
 from openmm_rare.systems.base import RareEventSystem
@@ -69,9 +69,9 @@ def test_the_limit_is_where_the_dynamics_begins_to_grow(share, grows):
     target = oscillator(share * 2.0 * FRICTION / (SOFT / MASS))
     if grows:
         with pytest.raises(ValueError, match=f"a time step of {target.timestep:g} ps is too large for user"):
-            require_stable(target)
+            require_runnable(target)
     else:
-        require_stable(target)
+        require_runnable(target)
     slots = SlotContext(target, 20, "Reference", 5)
     slots.step(100)
     assert (np.abs(slots.positions()[:, 0, 0]).max() > 1e3) == grows
@@ -79,7 +79,7 @@ def test_the_limit_is_where_the_dynamics_begins_to_grow(share, grows):
 
 def test_forces_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="forces on the initial structure of user are not finite"):
-        require_stable(molecule(exponent=-1))
+        require_runnable(molecule(exponent=-1))
 
 
 @pytest.mark.parametrize("engine", [ImportanceSamplingRate, BruteForceRate])
@@ -94,3 +94,8 @@ def test_the_command_refuses_it_and_writes_nothing(tmp_path):
     result = CliRunner().invoke(main, ["rate", str(config), "--out", str(tmp_path / "run")])
     assert result.exit_code == 2 and "too large for lj7" in result.output and len(result.output.splitlines()) <= 3
     assert not (tmp_path / "run").exists()
+
+
+def test_rates_of_dynamics_with_inertia_are_refused():
+    with pytest.raises(ValueError, match="jung_42d moves with inertia"):
+        ImportanceSamplingRate(build("jung_42d"))

@@ -1,4 +1,4 @@
-"""Whether a time step can work at all, seen from the initial structure before any dynamics runs."""
+"""What can be seen to fail before any dynamics runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import openmm
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["largest_curvature", "require_stable"]
+__all__ = ["largest_curvature", "require_runnable"]
 
 _DISPLACEMENT = 1e-5
 """nm, of the finite difference of forces."""
@@ -68,8 +68,8 @@ def largest_curvature(target: RareEventSystem) -> float:
     return largest
 
 
-def require_stable(target: RareEventSystem) -> None:
-    r"""Refuse a time step for which the dynamics cannot stay where it starts.
+def require_runnable(target: RareEventSystem) -> None:
+    r"""Refuse dynamics with inertia, and a time step for which the dynamics cannot stay where it starts.
 
     The drift of overdamped dynamics multiplies a small displacement along an eigenvector of the mass-weighted Hessian by
     :math:`1 - \lambda \Delta t / \gamma` per step: beyond :math:`\lambda \Delta t = 2 \gamma` it grows.
@@ -77,9 +77,14 @@ def require_stable(target: RareEventSystem) -> None:
     Raises
     ------
     ValueError
-        If the time step is beyond that limit, or the forces on the initial structure are not finite; the message says
-        what to do.
+        If the dynamics has inertia, the time step is beyond that limit, or the forces on the initial structure are not finite;
+        the message says what to do.
     """
+    if target.inertial:
+        raise ValueError(
+            f"{target.name} moves with inertia, but rate constants are computed for overdamped dynamics only: sample its paths "
+            "(openmm_rare.ops), or set inertial=False"
+        )
     limit = 2.0 * target.friction / max(largest_curvature(target), 1e-300)
     if target.timestep > limit:
         raise ValueError(

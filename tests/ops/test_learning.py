@@ -1,0 +1,200 @@
+"""Learning while sampling: the hook, its checkpoint, and what both storages of OpenPathSampling bring back."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import openpathsampling as paths
+import pytest
+from openpathsampling.experimental.storage import Storage as SimStore
+from openpathsampling.experimental.storage import monkey_patch_all
+
+from line import make_engine, make_model, make_path, make_states
+from openmm_rare.ops.hooks import TrainingHook, outcome
+from openmm_rare.ops.seeding import seed_path_sampling
+from openmm_rare.ops.selector import CommittorSelector
+from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
+from openmm_rare.shots import Shots, ShotTrainer, yields
+
+PROBES = np.linspace(-0.6, 0.6, 7)[:, None, None] * np.array([1.0, 0.0, 0.0])
+
+
+@pytest.fixture(params=["nc", "db"])
+def storage_kind(request):
+    """netCDF, and SimStore, which changes OpenPathSampling for the whole process."""
+    return request.param
+
+
+def open_storage(name, mode, template=None):
+    if str(name).endswith(".nc"):
+        return paths.Storage(str(name), mode, template=template) if mode == "w" else paths.Storage(str(name), mode)
+    monkey_patch_all(paths)
+    return SimStore(str(name), mode)
+
+
+def make_simulation(folder, kind=None, seed=1):
+    noise = seed_path_sampling(seed)
+    engine, (a, b) = make_engine(noise), make_states()
+    selector = CommittorSelector(make_model(0.1), 1.0).named("selector")
+    scheme = shooting_scheme(
+        paths.TPSNetwork.from_states_all_to_all([a, b]), ShootingStrategy(selector, paths.NoModification(), engine)
+    )
+    path = make_path(engine, np.linspace(-0.8, 0.8, 30))
+    storage = None if kind is None else open_storage(folder / f"run.{kind}", "w", path[0])
+    simulation = paths.PathSampling(storage, scheme, scheme.initial_conditions_from_trajectories(path))
+    simulation.output_stream = open(os.devnull, "w")
+    hook = TrainingHook(selector, a, b, folder / "committor.npz", ShotTrainer(selector.model, 0.01, 0.0))
+    simulation.attach_hook(hook)
+    return simulation, hook
+
+
+def test_the_hook_learns_the_direction_from_accepted_and_rejected_trials(tmp_path):
+    simulation, hook = make_simulation(tmp_path)
+    before = hook.selector.model.logits(PROBES)
+    simulation.run(60)
+    after = hook.selector.model.logits(PROBES)
+    assert len(hook.shots) == 60 and set(np.add(hook.shots.n_a, hook.shots.n_b)) == {2}
+    assert np.ptp(before) < 0.2 and np.corrcoef(after, PROBES[:, 0, 0])[0, 1] > 0.9 and np.ptp(after) > 1.0
+    rejected = sum(a == 0 or b == 0 for a, b in zip(hook.shots.n_a, hook.shots.n_b, strict=True))
+    assert 0 < rejected < 60
+
+
+def test_the_model_does_not_change_within_a_step(tmp_path):
+    simulation, hook = make_simulation(tmp_path)
+    selector, seen = hook.selector, []
+    original = selector.probability_ratio
+
+    def watched(*arguments, **keywords):
+        seen.append(selector.model.logits(PROBES))
+        return original(*arguments, **keywords)
+
+    selector.probability_ratio = watched
+    pick = selector.pick
+    selector.pick = lambda path: (seen.append(selector.model.logits(PROBES)), pick(path))[1]
+    simulation.run(5)
+    for at_pick, at_ratio in zip(seen[::2], seen[1::2], strict=True):
+        np.testing.assert_array_equal(at_pick, at_ratio)
+    assert np.abs(seen[0] - seen[-1]).max() > 0.0  # negative control: it does change between steps
+
+
+def test_a_changed_model_is_asked_again():
+    seed_path_sampling(1)
+    selector = CommittorSelector(make_model(3.0), 0.5)
+    path = make_path(make_engine(), np.linspace(-0.8, 0.8, 12))
+    first = selector.weights(path)
+    selector.model.set_tensors(make_model(9.0).tensors())
+    np.testing.assert_array_equal(selector.weights(path), first)  # within a step the answer stays
+    selector.model_changed()
+    assert np.abs(selector.weights(path) - first).max() > 0.01
+
+
+def test_selector_scheme_and_engine_reload_in_a_fresh_process_and_go_on(tmp_path, storage_kind):
+    simulation, hook = make_simulation(tmp_path, storage_kind)
+    simulation.storage.save(hook.selector)
+    simulation.run(4)
+    simulation.storage.close()
+    np.save(tmp_path / "logits.npy", hook.selector.model.logits(PROBES))
+    code = f"""
+        import sys; sys.path[:0] = {sys.path!r}
+        import numpy as np, openpathsampling as paths
+        from test_learning import PROBES, TrainingHook, open_storage
+        from openmm_rare.ops.selector import CommittorSelector
+        from openmm_rare.ops.engine import RareEventEngine
+        from openmm_rare.ops.shooting import ShootingMover
+        storage = open_storage("run.{storage_kind}", "a")
+        simulation = storage.pathsimulators[0]
+        simulation.restart_at_step(storage.steps[-1])
+        (mover,) = simulation.move_scheme.movers["shooting"]
+        assert type(mover) is ShootingMover and type(mover.engine) is RareEventEngine and len(mover.states) == 2
+        assert type(mover.selector) is CommittorSelector
+        a, b = (next(v for v in mover.states if v.name == name) for name in "AB")
+        from openmm_rare.shots import ShotTrainer
+        hook = TrainingHook(mover.selector, a, b, "committor.npz", ShotTrainer(mover.selector.model, 0.01, 0.0))
+        hook.before_simulation(simulation)
+        assert len(hook.shots) == 4
+        np.testing.assert_allclose(mover.selector.model.logits(PROBES), np.load("logits.npy"), rtol=1e-6)
+        simulation.attach_hook(hook)
+        simulation.run(2)
+        assert len(hook.shots) == 6 and len(storage.steps) == 7
+        storage.close()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_shots_of_steps_that_the_storage_lost_are_dropped():
+    shots = Shots()
+    for cycle in range(1, 6):
+        shots.add(cycle, np.zeros((1, 3)), 1, 1, 0.5)
+    assert shots.up_to(3).cycle == [1, 2, 3] and yields(shots, 3) == (3.0, 1.5)
+    again = Shots.from_arrays(shots.arrays())
+    assert again.cycle == shots.cycle and again.expected == shots.expected
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    simulation, hook = make_simulation(tmp_path)
+    simulation.run(2)
+    selector = CommittorSelector(make_model(1.0))
+    selector.model.fingerprint = "another"
+    other = TrainingHook(selector, *hook.states, hook.checkpoint)
+    with pytest.raises(ValueError, match="holds a model with another fingerprint"):
+        other.before_simulation(simulation)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    simulation, hook = make_simulation(tmp_path)
+    simulation.run(1)
+    hook.checkpoint.write_bytes(hook.checkpoint.read_bytes()[:500])
+    with pytest.raises(ValueError, match="committor.npz is no readable checkpoint.*remove it"):
+        hook.before_simulation(simulation)
+
+
+def test_steps_that_are_no_shots_teach_nothing(tmp_path):
+    simulation, hook = make_simulation(tmp_path, "nc")
+    simulation.run(1)
+    a, b = hook.states
+    assert outcome(simulation.storage.steps[0], a, b) is None  # the initial conditions
+    positions, n_a, n_b = outcome(simulation.storage.steps[1], a, b)
+    assert positions.shape == (1, 3) and n_a + n_b == 2
+    simulation.storage.close()
+
+
+def test_nan_in_a_shooting_point_is_refused():
+    trainer, shots = ShotTrainer(make_model(1.0)), Shots()
+    with pytest.raises(ValueError, match="no shots to learn from"):
+        trainer.fit(shots, 1)
+    shots.add(1, np.full((1, 3), np.nan), 1, 1, 0.5)
+    with pytest.raises(ValueError, match="not finite"):
+        trainer.fit(shots, 1)
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path):
+    code = f"""
+        import sys; sys.path[:0] = {sys.path!r}
+        from pathlib import Path
+        from test_learning import make_simulation
+        simulation, hook = make_simulation(Path("."), "nc")
+        simulation.storage.save(hook.selector)
+        print("ready", flush=True)
+        simulation.run(100000)
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    while process.poll() is None and not (tmp_path / "committor.npz").exists():
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    storage = paths.Storage(str(tmp_path / "run.nc"), "a")
+    steps = len(storage.steps)
+    simulation = storage.pathsimulators[0]
+    simulation.restart_at_step(storage.steps[-1])
+    (mover,) = simulation.move_scheme.movers["shooting"]
+    hook = TrainingHook(mover.selector, *mover.states, tmp_path / "committor.npz", ShotTrainer(mover.selector.model, 0.01, 0.0))
+    simulation.attach_hook(hook)
+    simulation.output_stream = open(os.devnull, "w")
+    simulation.run(3)
+    assert steps >= 1 and hook.shots.cycle == list(range(1, steps + 3))
+    storage.close()
