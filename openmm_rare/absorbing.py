@@ -16,7 +16,7 @@ from .replication import replicate
 from .slots import SlotContext, make_context, require_finite
 from .states import IN_A, IN_B
 from .teams import check_stop
-from .walker_bonds import has_native_bonds
+from .walker_bonds import suits_native_bonds
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -128,7 +128,7 @@ class _NativeContext:
     def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
         check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system, num_dimensions=target.num_dimensions)
-        system, self._kept = replicate(target.system, n_slots, has_native_bonds(platform)), KeptDistances(target)
+        system, self._kept = replicate(target.system, n_slots, suits_native_bonds(platform, n_slots)), KeptDistances(target)
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
         for force in forces:
             system.addForce(force)

@@ -24,7 +24,7 @@ from .states import Disc, States
 from .summary import versions
 from .systems import lj7
 from .systems.base import RareEventSystem
-from .walker_bonds import has_native_bonds
+from .walker_bonds import suits_native_bonds
 
 __all__ = ["HEADER", "format_row", "run_benchmark"]
 
@@ -100,7 +100,8 @@ def _out_of_reach(target: RareEventSystem) -> States:
 def _native(target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> _Walkers:
     """The walkers moved by the native plugin, which looks for them in states out of reach."""
     states = _out_of_reach(target) if tested else None
-    return _Walkers(target, n_slots, platform, *native_parts(target, n_slots, 1, bias, states), has_native_bonds(platform))
+    parts = native_parts(target, n_slots, 1, bias, states)
+    return _Walkers(target, n_slots, platform, *parts, suits_native_bonds(platform, n_slots))
 
 
 class _Discs(ctypes.Structure):

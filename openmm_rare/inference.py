@@ -37,7 +37,7 @@ class FastImportance:
         self.features, self.model = make_features(self.descriptor, num_dimensions), frozen
         self.in_logit = self.descriptor.in_logit
         network = Network.of_model(frozen)
-        self.weights, self.biases = network.weights, network.biases
+        self.weights, self.biases = ([tensor.clone() for tensor in tensors] for tensors in (network.weights, network.biases))
         # the scaling of the features is folded into the first layer
         self.weights[0] /= frozen.feature_scale
         self.biases[0] -= self.weights[0] @ frozen.feature_mean[:, None]

@@ -61,7 +61,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     native_bonds : bool
         Take :class:`~openmm_rare.walker_bonds.WalkerBondForce` instead of ``CustomBondForce``, unless it has derivatives with
         respect to parameters: the same energy, on platforms where
-        :func:`~openmm_rare.walker_bonds.has_native_bonds` is true.
+        :func:`~openmm_rare.walker_bonds.suits_native_bonds` is true.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from .dynamics import Bias
 from .forces import Observer
 from .integrators import check_system
 from .replication import replicate
-from .walker_bonds import has_native_bonds
+from .walker_bonds import suits_native_bonds
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -102,7 +102,7 @@ class SlotContext:
         backend = choose_backend(backend, platform)
         check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system, num_dimensions=target.num_dimensions)
-        native_bonds = backend == "native" and has_native_bonds(platform)
+        native_bonds = backend == "native" and suits_native_bonds(platform, n_slots)
         system, self._kept = replicate(target.system, n_slots, native_bonds), KeptDistances(target)
         self._watch = None if observer is None else _Watch(observer)
         self._dynamics = make_dynamics(target, n_slots, int(seed), bias, self._watch, backend)

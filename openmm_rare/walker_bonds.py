@@ -8,12 +8,16 @@ import openmm
 
 from . import native
 
-__all__ = ["WalkerBondForce", "can_be_native", "has_native_bonds"]
+__all__ = ["WalkerBondForce", "can_be_native", "suits_native_bonds"]
+
+_FEWEST = 8  # walkers; the native force does 32 at a time, in the time that OpenMM's takes for about five
 
 
-def has_native_bonds(platform: str) -> bool:
-    """Whether the plugin computes bonds on this OpenMM platform: on Reference and CPU it does."""
-    return native.plugin().available and openmm.Platform.getPlatformByName(platform).supportsKernels(["CalcWalkerBondForce"])
+def suits_native_bonds(platform: str, n_walkers: int) -> bool:
+    """Whether the plugin computes bonds on this OpenMM platform, as on Reference and CPU, and faster for so many walkers."""
+    if n_walkers < _FEWEST or not native.plugin().available:
+        return False
+    return openmm.Platform.getPlatformByName(platform).supportsKernels(["CalcWalkerBondForce"])
 
 
 def can_be_native(force: openmm.Force) -> bool:

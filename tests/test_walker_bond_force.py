@@ -11,7 +11,7 @@ from openmm_rare import native, replication
 from openmm_rare.absorbing import absorbing_slots
 from openmm_rare.slots import SlotContext
 from openmm_rare.systems import lj7
-from openmm_rare.walker_bonds import WalkerBondForce, can_be_native, has_native_bonds
+from openmm_rare.walker_bonds import WalkerBondForce, can_be_native, suits_native_bonds
 from platforms import make_context
 
 pytestmark = pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems))
@@ -365,8 +365,9 @@ def forces_of(context):
 
 def test_the_native_backend_takes_native_bonds_where_they_are():
     target = lj7.build()
-    assert has_native_bonds("Reference") and has_native_bonds("CPU")
-    assert not any(has_native_bonds(name) for name in native.plugin().platforms if name not in BOTH)
+    assert suits_native_bonds("Reference", 100) and suits_native_bonds("CPU", 100) and not suits_native_bonds("Reference", 1)
+    assert not any(suits_native_bonds(name, 100) for name in native.plugin().platforms if name not in BOTH)
     for backend, expected in (("native", "WalkerBondForce"), ("python", "CustomBondForce")):
-        assert forces_of(SlotContext(target, 3, "Reference", 1, backend=backend).context) == [expected]
-    assert forces_of(absorbing_slots(target, 3, "Reference", 1, None, "native")._context) == ["WalkerBondForce"]
+        assert forces_of(SlotContext(target, 20, "Reference", 1, backend=backend).context) == [expected]
+    assert forces_of(SlotContext(target, 1, "Reference", 1, backend="native").context) == ["CustomBondForce"]  # faster for one
+    assert forces_of(absorbing_slots(target, 20, "Reference", 1, None, "native")._context) == ["WalkerBondForce"]
