@@ -11,9 +11,9 @@ import numpy as np
 from .backends import choose_backend
 from .estimate import RateEstimate
 from .flux import FluxState, run_flux
+from .preflight import require_runnable
 from .settings import Settings
 from .slots import platform_by_name
-from .preflight import require_runnable
 from .statistics import pareto_k, ratio_of_sums
 from .summary import common_fields
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog

@@ -18,11 +18,11 @@ from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .pilot import choose_steering
 from .pool import Pool
+from .preflight import require_runnable
 from .production import NEGLIGIBLE, Production, production_round
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .slots import platform_by_name
-from .preflight import require_runnable
 from .statistics import effective_sample_size, ratio_of_sums
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog

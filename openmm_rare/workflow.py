@@ -15,12 +15,12 @@ from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
 from .estimate import RateEstimate
 from .files import write_json
+from .preflight import require_runnable
 from .rates import ImportanceSamplingRate
 from .replication import replicate
 from .report import write_run_report
 from .run_folder import open_run
 from .slots import platform_by_name
-from .preflight import require_runnable
 from .states import IN_A, IN_B, NEITHER
 from .storage import RunFile
 from .systems import BUILDERS

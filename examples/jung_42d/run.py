@@ -84,7 +84,7 @@ def old_simulation(out):
     storage = paths.Storage(str(out), "a")
     simulation = storage.pathsimulators[0]
     simulation.restart_at_step(storage.steps[-1])
-    selector = next(each for each in storage.shooting_point_selectors if isinstance(each, CommittorSelector))
+    selector = next(each for each in storage.shootingpointselectors if isinstance(each, CommittorSelector))
     return simulation, selector, storage.volumes["A"], storage.volumes["B"]
 
 

@@ -93,9 +93,9 @@ class TrainingHook(PathSimulatorHook):
             self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")}).up_to(sim.step)
             self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
             self.selector.model_changed()
-        for step in getattr(sim.storage, "steps", None) or []:
-            if step.mccycle > max(self.shots.cycle, default=0) and step.change is not None and step.mccycle > 0:
-                self._learn_from(step)
+        stored = [] if sim.storage is None else sim.storage.steps
+        for index in range(max(self.shots.cycle, default=0) + 1, len(stored)):  # step 0 is the start
+            self._learn_from(stored[index])
 
     def after_step(self, sim: Any, step_number: int, step_info: Any, state: Any, results: Any, hook_state: Any) -> None:
         """Add the trial to the data, train, and write the checkpoint."""
@@ -130,8 +130,8 @@ class TrainingHook(PathSimulatorHook):
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{self.checkpoint} is no readable checkpoint ({error}); remove it: the shots are taken from the storage then, and "
-                "the model is trained again"
+                f"{self.checkpoint} is no readable checkpoint ({error}); remove it: the shots are taken from the storage then, "
+                "and the model is trained again"
             ) from error
 
     def _require_mine(self, arrays: Mapping[str, np.ndarray]) -> None:

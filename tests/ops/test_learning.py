@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import numpy as np
 import openpathsampling as paths
@@ -22,20 +24,44 @@ from openmm_rare.shots import Shots, ShotTrainer, yields
 PROBES = np.linspace(-0.6, 0.6, 7)[:, None, None] * np.array([1.0, 0.0, 0.0])
 
 
-@pytest.fixture(params=["nc", "db"])
-def storage_kind(request):
-    """netCDF, and SimStore, which changes OpenPathSampling for the whole process."""
-    return request.param
-
-
 def open_storage(name, mode, template=None):
+    """netCDF, or SimStore, which changes OpenPathSampling for the whole process: use it in processes of its own only."""
     if str(name).endswith(".nc"):
         return paths.Storage(str(name), mode, template=template) if mode == "w" else paths.Storage(str(name), mode)
     monkey_patch_all(paths)
     return SimStore(str(name), mode)
 
 
+def fresh(code, folder, **options):
+    """A process of its own that runs some code after the imports of this file."""
+    start = f"import sys; sys.path[:0] = {sys.path!r}\nfrom test_learning import *\n"
+    return subprocess.Popen([sys.executable, "-c", start + textwrap.dedent(code)], cwd=folder, text=True, **options)
+
+
+def in_fresh(code, folder):
+    """Wait for it; it must not fail."""
+    process = fresh(code, folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+
+
+def continued(folder, kind):
+    """A simulation from its storage, with the hook, and its mover."""
+    folder = Path(folder)
+    storage = open_storage(folder / f"run.{kind}", "a")
+    simulation = storage.pathsimulators[0]
+    simulation.storage = storage  # SimStore leaves it empty
+    simulation.restart_at_step(storage.steps[-1])
+    simulation.output_stream = open(os.devnull, "w")
+    (mover,) = simulation.move_scheme.movers["shooting"]
+    trainer = ShotTrainer(mover.selector.model, 0.01, 0.0)
+    hook = TrainingHook(mover.selector, *mover.states, folder / "committor.npz", trainer)
+    simulation.attach_hook(hook)
+    return simulation, hook, mover
+
+
 def make_simulation(folder, kind=None, seed=1):
+    folder = Path(folder)
     noise = seed_path_sampling(seed)
     engine, (a, b) = make_engine(noise), make_states()
     selector = CommittorSelector(make_model(0.1), 1.0).named("selector")
@@ -91,38 +117,41 @@ def test_a_changed_model_is_asked_again():
     assert np.abs(selector.weights(path) - first).max() > 0.01
 
 
-def test_selector_scheme_and_engine_reload_in_a_fresh_process_and_go_on(tmp_path, storage_kind):
-    simulation, hook = make_simulation(tmp_path, storage_kind)
-    simulation.storage.save(hook.selector)
-    simulation.run(4)
-    simulation.storage.close()
-    np.save(tmp_path / "logits.npy", hook.selector.model.logits(PROBES))
-    code = f"""
-        import sys; sys.path[:0] = {sys.path!r}
-        import numpy as np, openpathsampling as paths
-        from test_learning import PROBES, TrainingHook, open_storage
-        from openmm_rare.ops.selector import CommittorSelector
-        from openmm_rare.ops.engine import RareEventEngine
-        from openmm_rare.ops.shooting import ShootingMover
-        storage = open_storage("run.{storage_kind}", "a")
-        simulation = storage.pathsimulators[0]
-        simulation.restart_at_step(storage.steps[-1])
-        (mover,) = simulation.move_scheme.movers["shooting"]
-        assert type(mover) is ShootingMover and type(mover.engine) is RareEventEngine and len(mover.states) == 2
-        assert type(mover.selector) is CommittorSelector
-        a, b = (next(v for v in mover.states if v.name == name) for name in "AB")
-        from openmm_rare.shots import ShotTrainer
-        hook = TrainingHook(mover.selector, a, b, "committor.npz", ShotTrainer(mover.selector.model, 0.01, 0.0))
-        hook.before_simulation(simulation)
-        assert len(hook.shots) == 4
-        np.testing.assert_allclose(mover.selector.model.logits(PROBES), np.load("logits.npy"), rtol=1e-6)
-        simulation.attach_hook(hook)
-        simulation.run(2)
-        assert len(hook.shots) == 6 and len(storage.steps) == 7
-        storage.close()
+@pytest.mark.parametrize("kind", ["nc", "db"])
+def test_selector_scheme_and_engine_reload_in_a_fresh_process_and_go_on(tmp_path, kind):
+    begin = f"""
+        simulation, hook = make_simulation(".", "{kind}")
+        simulation.run(4)
+        simulation.storage.close()
+        np.save("logits.npy", hook.selector.model.logits(PROBES))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    go_on = f"""
+        simulation, hook, mover = continued(".", "{kind}")
+        types = [type(each).__name__ for each in (mover, mover.engine, mover.selector)]
+        assert types == ["ShootingMover", "RareEventEngine", "CommittorSelector"]
+        assert [state.name for state in mover.states] == ["A", "B"]
+        hook.before_simulation(simulation)
+        np.testing.assert_allclose(mover.selector.model.logits(PROBES), np.load("logits.npy"), rtol=1e-6)
+        simulation.run(2)
+        assert hook.shots.cycle == [1, 2, 3, 4, 5, 6]
+        simulation.storage.close()
+    """
+    look = f"""
+        steps = open_storage("run.{kind}", "r").steps
+        assert [step.mccycle for step in steps] == [0, 1, 2, 3, 4, 5, 6]
+    """
+    for code in (begin, go_on, look):
+        in_fresh(code, tmp_path)
+
+
+def test_a_selector_reloads_with_the_model_that_it_had(tmp_path):
+    simulation, hook = make_simulation(tmp_path, "nc")
+    simulation.run(3)
+    hook.selector.named("trained")
+    again = CommittorSelector.from_dict(hook.selector.to_dict())
+    np.testing.assert_array_equal(again.model.logits(PROBES), hook.selector.model.logits(PROBES))
+    assert (again.width, again.form) == (hook.selector.width, hook.selector.form)
+    simulation.storage.close()
 
 
 def test_shots_of_steps_that_the_storage_lost_are_dropped():
@@ -172,29 +201,17 @@ def test_nan_in_a_shooting_point_is_refused():
 
 
 def test_killed_in_the_middle_it_goes_on(tmp_path):
-    code = f"""
-        import sys; sys.path[:0] = {sys.path!r}
-        from pathlib import Path
-        from test_learning import make_simulation
-        simulation, hook = make_simulation(Path("."), "nc")
-        simulation.storage.save(hook.selector)
-        print("ready", flush=True)
-        simulation.run(100000)
-    """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    process.stdout.readline()
+    process = fresh('simulation, _ = make_simulation(".", "nc")\nsimulation.run(100000)', tmp_path, stdout=subprocess.DEVNULL)
     while process.poll() is None and not (tmp_path / "committor.npz").exists():
-        pass
+        time.sleep(0.01)
+    time.sleep(1.0)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    storage = paths.Storage(str(tmp_path / "run.nc"), "a")
-    steps = len(storage.steps)
-    simulation = storage.pathsimulators[0]
-    simulation.restart_at_step(storage.steps[-1])
-    (mover,) = simulation.move_scheme.movers["shooting"]
-    hook = TrainingHook(mover.selector, *mover.states, tmp_path / "committor.npz", ShotTrainer(mover.selector.model, 0.01, 0.0))
-    simulation.attach_hook(hook)
-    simulation.output_stream = open(os.devnull, "w")
-    simulation.run(3)
-    assert steps >= 1 and hook.shots.cycle == list(range(1, steps + 3))
-    storage.close()
+    go_on = """
+        simulation, hook, _ = continued(".", "nc")
+        done = simulation.step
+        assert done >= 1
+        simulation.run(3)
+        assert hook.shots.cycle == list(range(1, done + 4))
+    """
+    in_fresh(go_on, tmp_path)
