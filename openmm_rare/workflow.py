@@ -133,7 +133,7 @@ def list_systems() -> list[dict[str, str]]:
             key if value.default is None else f"{key}={value.default:g}"
             for key, value in inspect.signature(builder).parameters.items()
         ]
-        rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters)})
+        rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})
     return rows
 
 

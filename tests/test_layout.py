@@ -83,3 +83,9 @@ def test_public_names_exist_and_are_documented():
         assert name == "__version__" or thing.__doc__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         openmm_rare.nothing  # noqa: B018
+
+
+def test_path_sampling_without_openpathsampling_says_what_to_install():
+    code = "import sys; sys.modules['openpathsampling'] = None; import openmm_rare.ops.engine"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'openmm-rare[ops]'" in done.stderr
