@@ -46,7 +46,8 @@ sanitize: $(VENV)/installed  ## the tests of the native plugin, built with sanit
 	$(BIN)/cmake --install $(SANITIZED)
 	LD_PRELOAD="$$(echo $$(for name in asan ubsan stdc++; do g++ -print-file-name=lib$$name.so; done))" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OPENMM_RARE_LIBRARY=$(CURDIR)/$(SANITIZED)/installed/lib \
-		$(BIN)/python -m pytest --capture=sys -p no:faulthandler tests/test_native_*.py tests/test_committor_force.py tests/test_benchmark.py
+		$(BIN)/python -m pytest --capture=sys -p no:faulthandler tests/test_native_*.py tests/test_committor_force.py \
+		tests/test_walker_bond_force.py tests/test_benchmark.py
 
 lint: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet ruff
