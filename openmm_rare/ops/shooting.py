@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import openpathsampling as paths
-from openpathsampling.pathmover import EngineMover
+from openpathsampling.pathmover import EngineMover, SampleMaxLengthError
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
 
 __all__ = ["AimlessShootingMover", "AimlessShootingStrategy", "ShootingMover", "ShootingStrategy", "shooting_scheme"]
@@ -116,11 +116,14 @@ class AimlessShootingMover(ShootingMover):
         """One trial."""
         old, rng = input_sample.trajectory, paths.default_rng()
         index = self._first_of(old) + self.offset * int(rng.integers(2))
-        new, details = self._run(old, index)
+        try:
+            new, details = self._run(old, index)
+        except paths.engines.EngineMaxLengthError as error:  # a shot that reached no state: a rejected trial
+            trial, details = self._build_sample(input_sample, index, error.last_trajectory, "max_length")
+            raise SampleMaxLengthError("a shot reached no state", trial, details) from error
         first = details["shooting_index"] - self.offset * int(rng.integers(2))
-        possible = 1 <= first <= self.n_pairs(new)
         bias = 0.0
-        if possible:
+        if 1 <= first <= self.n_pairs(new):
             bias = min(1.0, self.n_pairs(old) / self.n_pairs(new)) if self.corrected else 1.0
             self._pair[str(new.__uuid__)] = first
         details |= {"initial_trajectory": old, "shooting_snapshot": old[index], "aimless_index": first}

@@ -136,6 +136,18 @@ def test_aimless_shooting_rejects_a_pair_that_lies_in_a_state():
     assert seen == {(5, True), (7, False)}
 
 
+@pytest.mark.parametrize("kind", ["uniform", "aimless"])
+def test_a_shot_that_reaches_no_state_is_a_rejected_trial(kind):
+    seed_path_sampling(4)
+    engine, states = make_engine(n_frames_max=3), make_states()
+    scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all(list(states)), strategy(kind, engine))
+    start = scheme.initial_conditions_from_trajectories(make_path(engine, np.linspace(-0.8, 0.8, 30)))
+    changes = [scheme.root_mover.move(start) for _ in range(8)]
+    unfinished = [c for c in changes if getattr(c.canonical.details, "stopping_reason", "") == "max_length"]
+    assert unfinished and not any(change.accepted for change in unfinished)
+    assert start.apply_samples(unfinished[0].results)[0].trajectory is start[0].trajectory
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
