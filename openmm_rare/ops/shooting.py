@@ -64,7 +64,8 @@ class AimlessShootingMover(ShootingMover):
 
     A path of L frames can carry :math:`n_k = L - 2 - \Delta` such pairs. Accepting all transition paths samples them with
     :math:`P[X]\, n_k(X)`: with ``corrected`` a trial is accepted with :math:`\min(1, n_k(\mathrm{old})/n_k(\mathrm{new}))`,
-    which samples :math:`P[X]`; without, averages need the weights :meth:`weight`.
+    which samples :math:`P[X]`; without, averages need the weights :meth:`weight`. Paths that carry no pair, those of fewer than
+    :math:`\Delta + 3` frames, are never sampled: keep the offset small against the shortest transition paths.
 
     Parameters
     ----------
