@@ -28,6 +28,11 @@ class Descriptor(nn.Module):
     n_features: int
     in_logit: tuple[int, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the columns."""
+        return tuple(f"feature {column + 1}" for column in range(self.n_features))
+
     def forward(self, positions: Tensor) -> Tensor:
         """Return the features, shape ``(n_walkers, n_features)``, of positions ``(n_walkers, n_atoms, 3)`` in nm."""
         raise TypeError(f"{type(self).__name__} does not define forward()")
