@@ -19,8 +19,8 @@ __all__ = ["LangevinIntegrator"]
 class LangevinIntegrator(openmm.CustomIntegrator):
     r"""Langevin dynamics by the splitting BAOAB (Leimkuhler & Matthews 2012), of velocity-Verlet type.
 
-    A half kick, a half drift, friction and noise for a whole step, a half drift, a half kick; both drifts end on the constraints
-    of the System, and so do the velocities of a whole step. Without friction it is the velocity-Verlet scheme. Settable later:
+    A half kick, a half drift, friction and noise for a whole step, a half drift, a half kick. The System's constraints hold
+    after each drift, and for the velocities after a step. Without friction it is the velocity-Verlet scheme. Settable later:
     ``kT`` (kJ/mol), ``friction`` (1/ps). Velocities are differences of positions: on a GPU use mixed precision.
 
     Parameters
@@ -54,9 +54,9 @@ class LangevinIntegrator(openmm.CustomIntegrator):
         self.addPerDofVariable("start", 0)
         self.addUpdateContextState()
         self.addComputeGlobal("kept", "exp(-friction*dt)")
-        # On the CPU every pass over the coordinates costs alike, whatever it computes, so there are as few as can be. Velocities
-        # need not obey the constraints until the end: what is along a bond, the constraints on the positions after a drift
-        # take away, and velocities are distances covered over time.
+        # On the CPU every pass over the coordinates costs alike, whatever it computes: there are as few as can be. Velocities
+        # need not obey the constraints before the end: the constraints on the positions take away what leads along a bond,
+        # and after a drift a velocity is the way covered over the time.
         self._drift("v+0.5*dt*f/m")
         self.addComputePerDof("v", "kept*(x-start)/(0.5*dt)+sqrt((1-kept^2)*kT/m)*gaussian")
         self._drift("v")

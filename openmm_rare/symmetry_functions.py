@@ -4,9 +4,9 @@ r"""The solvent around atoms as features: modified symmetry functions of Jung, C
     G^2_i = \sum_j e^{-\eta(r_{ij}-r_s)^2} f(r_{ij}), \qquad
     G^5_i = \sum_{j<k} (1+\lambda\cos\theta_{jik})^\zeta e^{-\eta[(r_{ij}-r_s)^2+(r_{ik}-r_s)^2]} f(r_{ij}) f(r_{ik})
 
-with :math:`f(r) = 1/(1+\exp[\alpha(r-r_c+1/\sqrt\alpha)])` up to the cutoff :math:`r_c`, and 0 beyond. The paper prints the last
-term with the other sign, for which f would fall behind the cutoff only. Each is divided by its mean in an ideal gas of the same
-density; a factor :math:`2^\zeta` is left out on both sides.
+with :math:`f(r) = 1/(1+\exp[\alpha(r-r_c+1/\sqrt\alpha)])` up to the cutoff :math:`r_c`, and 0 beyond. The paper prints the
+last term with the other sign, for which f would fall behind the cutoff only. Each is divided by its mean in an ideal gas of the
+same density; a factor :math:`2^\zeta` is left out on both sides.
 """
 
 from __future__ import annotations

@@ -132,6 +132,5 @@ def build(solvent: str = "water") -> RareEventSystem:
         inertial=True,
         descriptor=internal_coordinates(molecules, range(N_SOLUTE)),
         topology=molecules,
-        parameters={"solvent": solvent},
-        notes="Jung, Covino & Hummer 2019: ACE-ALA-NME, ff99SB-ILDN, 543 TIP3P; structures made by the build.py of the example.",
+        notes=f"Jung, Covino & Hummer 2019: ACE-ALA-NME, ff99SB-ILDN, {N_WATERS if wet else 'no'} TIP3P water molecules.",
     )
