@@ -92,8 +92,8 @@ def run_rate(
     backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
-    replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     require_runnable(system)
+    replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)
         estimate = engine.run()
