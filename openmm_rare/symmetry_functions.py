@@ -184,9 +184,12 @@ class SymmetryFunctions(Descriptor):
         radial, weight = (torch.exp(-eta * squared) * fall[:, :, None] for eta in self.etas)
         cosine = direction @ direction.transpose(-1, -2)
         alone = (weight**2).sum(-1)  # of an atom with itself, where the cosine is 1: not a pair
-        columns = [radial.sum(-1)]
-        for zeta in self.zetas:
-            for sign in (1.0, -1.0):
-                both = ((weight @ _power(0.5 * (1.0 + sign * cosine), zeta)) * weight).sum(-1)
-                columns.append(0.5 * (both - alone if sign > 0.0 else both))
-        return torch.stack(columns, -1)
+        angular = {}
+        for sign in (1, -1):
+            power = half = 0.5 * (1.0 + sign * cosine)
+            for before, zeta in zip((1, *sorted(self.zetas)), sorted(self.zetas), strict=False):
+                power = _power(power, zeta // before) if zeta % before == 0 else _power(half, zeta)
+                both = ((weight @ power) * weight).sum(-1)
+                angular[zeta, sign] = 0.5 * (both - alone if sign > 0 else both)
+        columns = [angular[zeta, sign] for zeta in self.zetas for sign in (1, -1)]
+        return torch.stack([radial.sum(-1), *columns], -1)

@@ -13,7 +13,7 @@ import openmm
 from openmm import app, unit
 from tqdm import tqdm
 
-from openmm_rare.files import write_npz
+from openmm_rare.files import replacing
 from openmm_rare.inertial import LangevinIntegrator
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import alanine_dipeptide as alanine
@@ -38,7 +38,7 @@ Z_MATRIX = [
     *((atom, (18, 16, 14), (0.109, 109.5, turn)) for atom, turn in zip((19, 20, 21), (60.0, 180.0, -60.0), strict=True)),
 ]
 HOT = 400.0
-LONGEST = 45
+LONGEST = 60
 """Frames of the shipped path: longer ones make the package large."""
 
 
@@ -127,22 +127,28 @@ def hot_path(start: np.ndarray, seed: int) -> np.ndarray:
     """The first short path from A to B of hot dynamics, its ends in the states, shape (n_frames, 1651, 3), nm."""
     states = alanine.make_states()
     made = simulation(alanine.BOX, start, HOT, seed)
-    path, frames = [], 0
+    path, from_a = [], False
     with tqdm(desc=f"{HOT:g} K", unit=" frames") as bar:
         while True:
             made.step(alanine.STEPS_PER_FRAME)
             bar.update()
-            frames += 1
             now = positions_of(made)
             state = states.classify(now[None])[0]
-            path = [now] if state == IN_A else [*path, now]
+            if state == IN_A:
+                path, from_a = [], True
+            path.append(now)
             if state == IN_B:
-                if len(path) <= LONGEST and states.classify(path[0][None])[0] == IN_A:
-                    print(f"{len(path)} frames after {frames * alanine.STEPS_PER_FRAME * alanine.TIMESTEP:.1f} ps")
+                if from_a:
                     return np.array(path)
-                path = []
-            if len(path) > 500:
-                path = path[-1:]  # in neither state, for long
+                tqdm.write(f"in B at frame {bar.n}, on no way or a long one from A")
+            if state == IN_B or len(path) > LONGEST:
+                path, from_a = [], False
+
+
+def write(path: Path, positions: np.ndarray) -> None:
+    """Positions, compressed, in single precision."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, positions=positions.astype(np.float32))
 
 
 def main() -> None:
@@ -154,10 +160,10 @@ def main() -> None:
     arguments = parser.parse_args()
     structure = arguments.out / alanine.STRUCTURE.name
     if not arguments.path_only:
-        write_npz(structure, {"positions": equilibrate(arguments.seed).astype(np.float32)})
+        write(structure, equilibrate(arguments.seed))
     with np.load(structure) as archive:
         path = hot_path(archive["positions"].astype(np.float64), arguments.seed + 2)
-    write_npz(arguments.out / alanine.INITIAL_PATH.name, {"positions": path.astype(np.float32)})
+    write(arguments.out / alanine.INITIAL_PATH.name, path)
 
 
 if __name__ == "__main__":
