@@ -3,7 +3,8 @@
 Variables are evaluated on every tested frame of every walker, so they work on whole batches of positions.
 """
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -31,6 +32,21 @@ def function_label(function: Function, argument: str) -> str:
             "give the lambda or nested function a name there"
         )
     return f"{module}:{name}"
+
+
+def function_of_label(label: str) -> Function:
+    """Inverse of :func:`function_label`.
+
+    Raises
+    ------
+    ValueError
+        If the module cannot be imported here, or has no such function.
+    """
+    module, _, name = label.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"the function {label} cannot be found ({error}): put its module on the import path") from error
 
 
 def _require_atoms(atoms: Sequence[int], count: int, name: str) -> None:
@@ -279,6 +295,17 @@ class CollectiveVariables:
             )
         return values
 
+    @classmethod
+    def from_description(cls, description: Sequence[Mapping[str, Any]]) -> "CollectiveVariables":
+        """Inverse of :meth:`describe`.
+
+        Raises
+        ------
+        ValueError
+            For a kind that does not exist, or a function that cannot be imported.
+        """
+        return cls([_variable_from(each) for each in description])
+
     def index(self, name: str) -> int:
         """Column of the variable of this name.
 
@@ -294,3 +321,15 @@ class CollectiveVariables:
     def describe(self) -> list[dict[str, Any]]:
         """JSON-able parameters of every variable."""
         return [variable.describe() for variable in self.variables]
+
+
+def _variable_from(description: Mapping[str, Any]) -> CollectiveVariable:
+    """Inverse of :meth:`CollectiveVariable.describe`."""
+    parameters = {key: tuple(value) if key == "atoms" else value for key, value in description.items() if key != "kind"}
+    kinds = (Coordinate, Distance, Angle, Dihedral, CoordinationMoment, LinearCombination, FunctionVariable)
+    known = {kind.__name__: kind for kind in kinds}
+    if description["kind"] not in known:
+        raise ValueError(f"collective variables of the kind {description['kind']!r} cannot be read back; use {', '.join(known)}")
+    if "function" in parameters:
+        parameters["function"] = function_of_label(parameters["function"])
+    return known[description["kind"]](**parameters)

@@ -130,7 +130,7 @@ def list_systems() -> list[dict[str, str]]:
     for name, builder in BUILDERS.items():
         notes = inspect.getdoc(inspect.getmodule(builder)) or ""
         parameters = [
-            key if value.default is None else f"{key}={value.default:g}"
+            key if value.default is None else f"{key}={value.default:{'g' if isinstance(value.default, float) else ''}}"
             for key, value in inspect.signature(builder).parameters.items()
         ]
         rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})
