@@ -149,9 +149,7 @@ class RareEventEngine(Engine):
             self._refuse_nan(before)
         return self.current_snapshot
 
-    def shoot(
-        self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1
-    ) -> tuple[Frames, int]:
+    def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:
         """The frames after a given one, until one lies in a state.
 
         Parameters
