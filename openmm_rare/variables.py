@@ -61,6 +61,12 @@ def _require_batch(positions: np.ndarray) -> np.ndarray:
     return positions
 
 
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products, shape (n, 3), for a single pair several times as fast as ``numpy.cross``."""
+    (a_x, a_y, a_z), (b_x, b_y, b_z) = a.T, b.T
+    return np.array((a_y * b_z - a_z * b_y, a_z * b_x - a_x * b_z, a_x * b_y - a_y * b_x)).T
+
+
 @dataclass(frozen=True, eq=False)
 class CollectiveVariable:
     """One scalar function of the positions.
@@ -156,7 +162,7 @@ class Angle(BoxVariable):
         i, j, k = self.atoms
         a, b = self._between(positions, j, i), self._between(positions, j, k)
         # arctan2 keeps its precision at 0 and pi, where arccos of the normalized product loses it.
-        return np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.sum(a * b, axis=1))
+        return np.arctan2(np.linalg.norm(_cross(a, b), axis=1), np.sum(a * b, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +179,7 @@ class Dihedral(BoxVariable):
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         i, j, k, m = self.atoms
         b1, b2, b3 = (self._between(positions, p, q) for p, q in ((i, j), (j, k), (k, m)))
-        n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
+        n1, n2 = _cross(b1, b2), _cross(b2, b3)
         y = np.linalg.norm(b2, axis=1) * np.sum(b1 * n2, axis=1)
         return np.arctan2(y, np.sum(n1 * n2, axis=1))
 
