@@ -16,7 +16,7 @@ test: $(VENV)/installed  ## the quick tests
 # Its experimental tests load modules anew, which breaks the others: a process of their own. They need pkg_resources.
 OURS = $(addprefix -p openmm_rare.ops.,engine selector shooting hooks volumes)
 test-ops: export OPENMM_DEFAULT_PLATFORM = CPU
-test-ops: $(VENV)/installed  ## the tests of OpenPathSampling itself, with ours imported beside it (an hour)
+test-ops: $(VENV)/installed  ## the tests of OpenPathSampling itself, with ours imported beside it (ten minutes)
 	$(BIN)/python -m pip install --quiet "setuptools<81"
 	mkdir -p build/test-ops
 	for part in tests experimental; do (cd build/test-ops && $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . \

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openmm import app
 
-__all__ = ["internal_coordinates"]
+__all__ = ["atom_label", "internal_coordinates"]
 
 _BACKBONE = {("C", "N", "CA", "C"): "phi", ("N", "CA", "C", "N"): "psi"}
+
+
+def atom_label(atom: app.topology.Atom) -> str:
+    """Name of an atom with its residue, e.g. ALA2:CA."""
+    return f"{atom.residue.name}{atom.residue.id}:{atom.name}"
 
 
 def internal_coordinates(topology: app.Topology, atoms: Iterable[int] | None = None) -> dict[str, Any]:
@@ -53,10 +58,12 @@ def internal_coordinates(topology: app.Topology, atoms: Iterable[int] | None = N
     ranked = {center: _ranked(center, bound, heavy) for center in sorted(bound)}
     angles = [(main, center, other) for center, (main, *others) in ranked.items() for other in others]
     dihedrals = [_dihedral(i, j, ranked) for i, j in bonds if len(bound[i]) > 1 and len(bound[j]) > 1]
-    labels = _labels(every, [*bonds, *angles, *dihedrals])
-    parts = {"bonds": bonds, "angles": angles, "dihedrals": dihedrals}
-    return {"kind": "internal_coordinates", **{name: [list(each) for each in part] for name, part in parts.items()}} | {
-        "labels": labels
+    return {
+        "kind": "internal_coordinates",
+        "bonds": [list(bond) for bond in bonds],
+        "angles": [list(angle) for angle in angles],
+        "dihedrals": [list(dihedral) for dihedral in dihedrals],
+        "labels": _labels(every, [*bonds, *angles, *dihedrals]),
     }
 
 
@@ -86,11 +93,10 @@ def _labels(every: Sequence[app.topology.Atom], coordinates: Sequence[tuple[int,
     labels = []
     for indices in coordinates:
         atoms = [every[index] for index in indices]
-        residue = atoms[1].residue if len(atoms) == 4 else None
-        angle = _BACKBONE.get(tuple(atom.name for atom in atoms)) if residue is not None else None
+        angle = _BACKBONE.get(tuple(atom.name for atom in atoms))
         if angle is not None:
             residue = next(atom.residue for atom in atoms if atom.name == "CA")
             labels.append(f"{angle} {residue.name}{residue.id}")
         else:
-            labels.append("-".join(f"{atom.residue.name}{atom.residue.id}:{atom.name}" for atom in atoms))
+            labels.append("-".join(atom_label(atom) for atom in atoms))
     return labels

@@ -6,12 +6,13 @@ Structures in ``data`` were made by ``examples/alanine_dipeptide/build.py``.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openmm
 from openmm import app, unit
 
-from openmm_rare.internal_coordinates import internal_coordinates
+from openmm_rare.internal_coordinates import atom_label, internal_coordinates
 from openmm_rare.states import CollectiveVariables, Dihedral, Range, States
 
 from .base import RareEventSystem
@@ -94,6 +95,23 @@ def make_states() -> States:
     variables = CollectiveVariables([Dihedral("phi", PHI), Dihedral("psi", PSI)])
     phi = np.radians(PHI_RANGE)
     return States(variables, *(Range({"phi": phi, "psi": np.radians(PSI_RANGES[name])}) for name in "AB"))
+
+
+def solvent_spec() -> dict[str, Any]:
+    """Descriptor of the water: symmetry functions of its O and H around every atom of the molecule, in three shells.
+
+    With the internal coordinates these are the 1507 inputs of the published committor.
+    """
+    waters = np.arange(N_SOLUTE, N_SOLUTE + 3 * N_WATERS).reshape(-1, 3)
+    return {
+        "kind": "symmetry_functions",
+        "centers": list(range(N_SOLUTE)),
+        "species": {"O": waters[:, 0].tolist(), "H": waters[:, 1:].ravel().tolist()},
+        "box": [BOX] * 3,
+        "shells": [0.1, 0.25, 0.4],
+        "cutoff": 0.6,
+        "labels": [atom_label(atom) for atom in topology(0).atoms()],
+    }
 
 
 def initial_path() -> np.ndarray:

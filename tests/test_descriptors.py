@@ -122,6 +122,21 @@ def test_a_molecule_in_water_leaves_the_water_alone():
     assert not gradient[:, 22:].any() and gradient[:, :22].abs().sum(-1).min() > 0.0
 
 
+def test_the_water_around_a_molecule_is_that_of_a_liquid():
+    """In a liquid of uniform density far from the molecule, the features of the outer shell are near those of a gas."""
+    target = alanine_dipeptide.build()
+    descriptor = build_descriptor(alanine_dipeptide.solvent_spec(), 1651)
+    assert descriptor.n_features == 1452 == len(set(descriptor.names))
+    positions = torch.tensor(target.positions[None], dtype=torch.float32, requires_grad=True)
+    values = descriptor(positions)
+    assert "G2 of H at 0.4 nm around ALA2:CA" in descriptor.names
+    outer = [i for i, name in enumerate(descriptor.names) if name.startswith("G2 of O at 0.4")]
+    assert 0.5 < values[0, outer].mean() < 1.2  # the molecule itself takes some of the room
+    (gradient,) = torch.autograd.grad(values.sum(), positions)
+    assert gradient[0, :22].abs().sum(-1).min() > 0.0 and gradient[0, 22:].abs().max() > 0.0
+    assert not gradient.sum(1).abs().max() > 1e-2 * gradient.abs().max()  # nothing depends on where all of it is
+
+
 def slow_symmetry_functions(positions, alpha=150.0, etas=(200.0, 120.0)):
     """The definition, in plain loops, divided by a numerical integral over the ideal gas."""
     box, rows = np.array(BOX), []
