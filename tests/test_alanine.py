@@ -1,5 +1,8 @@
 """Alanine dipeptide: the system is what it says, its shipped structures fit, and its dynamics is right."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import openmm
 import pytest
@@ -90,6 +93,30 @@ def test_the_shipped_path_goes_from_a_to_b(target, path):
         assert archive["positions"].dtype == np.float32
     size = sum(file.stat().st_size for file in alanine_dipeptide.STRUCTURE.parent.iterdir())
     assert size < 1.5e6
+
+
+def test_angles_are_those_of_mdtraj(target, path):
+    md = pytest.importorskip("mdtraj", reason="mdtraj comes with the extra ops")
+    trajectory = md.Trajectory(path, md.Topology.from_openmm(target.topology))
+    found = [compute(trajectory) for compute in (md.compute_phi, md.compute_psi)]
+    assert [tuple(atoms[0]) for atoms, _ in found] == [alanine_dipeptide.PHI, alanine_dipeptide.PSI]
+    np.testing.assert_allclose(np.hstack([angles for _, angles in found]), target.states.variables(path), atol=1e-5)
+
+
+def test_the_molecule_that_the_script_starts_from(target):
+    """Built from internal coordinates: L-alanine in A, with bonds near those of the force field."""
+    script = Path(__file__).parents[1] / "examples" / "alanine_dipeptide" / "build.py"
+    spec = importlib.util.spec_from_file_location("build_alanine", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    start = module.solute()
+    np.testing.assert_allclose(np.degrees(target.states.variables(start[None])), [[-80.0, 150.0]], atol=1e-6)
+    assert np.dot(np.cross(start[6] - start[8], start[14] - start[8]), start[10] - start[8]) > 0.0
+    bonds = np.array(target.descriptor_spec()["bonds"])
+    made, shipped = (np.linalg.norm(np.diff(x[bonds], axis=1)[:, 0], axis=1) for x in (start, target.positions))
+    np.testing.assert_allclose(made, shipped, atol=0.012)
+    apart = np.linalg.norm(start[:, None] - start, axis=2)[np.triu_indices(22, 1)]
+    assert apart.min() > 0.09
 
 
 def test_the_molecule_alone(target):
