@@ -15,12 +15,15 @@ test: $(VENV)/installed  ## the quick tests
 
 # Its experimental tests load modules anew, which breaks the others: a process of their own. They need pkg_resources.
 OURS = $(addprefix -p openmm_rare.ops.,engine selector shooting hooks volumes)
+OPS_TESTS = cd build/test-ops && $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider
 test-ops: export OPENMM_DEFAULT_PLATFORM = CPU
 test-ops: $(VENV)/installed  ## the tests of OpenPathSampling itself, with ours imported beside it (ten minutes)
 	$(BIN)/python -m pip install --quiet "setuptools<81"
 	mkdir -p build/test-ops
-	for part in tests experimental; do (cd build/test-ops && $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . \
-		-p no:cacheprovider $(OURS) --pyargs openpathsampling.$$part) || exit 1; done
+	$(OPS_TESTS) $(OURS) --pyargs openpathsampling.tests
+	$(OPS_TESTS) $(OURS) --pyargs openpathsampling.experimental
+	PYTHONPATH=$(CURDIR)/tests/ops; export PYTHONPATH; \
+		$(OPS_TESTS) -p our_engine -k "not nan" --pyargs openpathsampling.tests.test_openmm_engine
 
 test-torchforce: export CUDA_VISIBLE_DEVICES =
 test-torchforce: $(TORCHFORCE)/installed  ## the tests of bias forces with openmmtorch, on the CPU
