@@ -199,9 +199,10 @@ class RareEventEngine(Engine):
                     raise
                 break
             state = context.getState(positions=True, velocities=moving)
-            block.positions[i] = state.getPositions(asNumpy=True)._value
+            # what getPositions(asNumpy=True) calls; the rest of it takes longer than a step of a small system
+            state._getVectorAsNumpy(openmm.State.Positions, block.positions[i])
             if moving:
-                block.velocities[i] = state.getVelocities(asNumpy=True)._value
+                state._getVectorAsNumpy(openmm.State.Velocities, block.velocities[i])
             if i == 0 or self._box_changes:
                 box = state.getPeriodicBoxVectors(asNumpy=True)._value
             block.boxes[i] = box
