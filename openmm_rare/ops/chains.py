@@ -233,8 +233,13 @@ class _Sampler:
             relaxed |= bool(change.accepted)
         state = self._state(active[0].trajectory, relaxed)
         if self.storage is not None:
-            self.storage.save_steps(steps, {str(name) for name in task.state.names})
+            self.storage.save_steps(steps, self._known(task.state.names))
         return state, trials
+
+    def _known(self, names: tuple[int, ...]) -> set[str]:
+        """Identities of the current path and its frames, if the storage has them."""
+        known = {str(name) for name in names}
+        return set() if self.storage.filter_existing_uuids({str(name): None for name in names[:1]}) else known
 
     def _begin(self, task: ChainTask, noise: int) -> None:
         """The model and the noise of this round."""

@@ -149,9 +149,7 @@ class RareEventEngine(Engine):
             self._refuse_nan(before)
         return self.current_snapshot
 
-    def shoot(
-        self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1
-    ) -> tuple[Frames, int]:
+    def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:
         """The frames after a given one, until one lies in a state.
 
         Parameters
@@ -177,7 +175,7 @@ class RareEventEngine(Engine):
         self.current_snapshot = start
         parts, done = [], 0
         while done < self.n_frames_max - 1:
-            block = self._block(min(check_every, self.n_frames_max - 1 - done), start, parts)
+            block = self.block(min(check_every, self.n_frames_max - 1 - done), start, parts)
             states = state_of(block)
             arrived = np.flatnonzero(states >= 0)
             if len(arrived):
@@ -186,8 +184,8 @@ class RareEventEngine(Engine):
             done += len(block)
         return Frames.join(parts), -1
 
-    def _block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
-        """The next frames, all finite."""
+    def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
+        """The next frames, all finite, after those in `parts`, or after the start if there are none."""
         context, moving = self.simulation.context, not self.overdamped
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))

@@ -200,7 +200,9 @@ class _Strategy(SingleEnsembleMoveStrategy):
 
     _level = levels.MOVER
 
-    def __init__(self, modifier: paths.SnapshotModifier, engine: RareEventEngine, ensembles: Any, group: str, replace: bool) -> None:
+    def __init__(
+        self, modifier: paths.SnapshotModifier, engine: RareEventEngine, ensembles: Any, group: str, replace: bool
+    ) -> None:
         super().__init__(ensembles=ensembles, group=group, replace=replace)
         self.modifier, self.engine = modifier, engine
 

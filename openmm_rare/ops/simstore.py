@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import openpathsampling as paths
-from openpathsampling.experimental.simstore.class_lookup import is_storage_iterable
-from openpathsampling.experimental.simstore.serialization_helpers import get_all_uuids
+from openpathsampling.experimental.simstore.class_lookup import (
+    has_storage_uuid,
+    is_storage_iterable,
+    is_storage_mappable,
+)
+from openpathsampling.experimental.simstore.proxy import GenericLazyLoader
+from openpathsampling.experimental.simstore.serialization_helpers import default_find_uuids, get_uuid
 from openpathsampling.experimental.simstore.tools import dict_group_by
 from openpathsampling.experimental.storage import Storage, monkey_patch_all
 from sqlalchemy.exc import DatabaseError
@@ -50,20 +55,26 @@ class PathStorage(Storage):
         """As in SimStore, but an object that belongs to many steps, as the path does, is searched only once."""
         found: dict[str, Any] = {}
         for each in input_uuids.values():
-            known = _Known(found, cache, self._stored)
-            found.update(get_all_uuids(each, known_uuids=known, class_info=self.class_info))
+            self._search(each, found, cache)
         found = self.filter_existing_uuids(self._unproxy_lazies(found))
         return defaultdict(dict, dict_group_by(found, key_extract=get_table_name))
 
-
-class _Known:
-    """Several collections in one, for the question whether they contain something."""
-
-    def __init__(self, *collections: Collection[str]) -> None:
-        self._collections = collections
-
-    def __contains__(self, key: str) -> bool:
-        return any(key in each for each in self._collections)
+    def _search(self, start: Any, found: dict[str, Any], cache: Mapping[str, Any]) -> None:
+        """Add an object, and all objects within it, to what has been found."""
+        waiting = [start]
+        while waiting:
+            each = waiting.pop()
+            identity = get_uuid(each) if has_storage_uuid(each) else None
+            if identity is None and not (is_storage_mappable(each) or is_storage_iterable(each)):
+                continue
+            if identity is not None and (identity in found or identity in self._stored or identity in cache):
+                continue
+            if isinstance(each, GenericLazyLoader):
+                each = each.load()
+            search = self.class_info.info_from_instance(each).find_uuids if identity is not None else default_find_uuids
+            new, within = (search or default_find_uuids)(obj=each, cache_list=[found])
+            found.update(new)
+            waiting += within
 
 
 def open_simstore(path: str | Path, mode: str) -> PathStorage:

@@ -117,6 +117,4 @@ def _inside(volumes: Sequence[paths.Volume], frames: Frames, engine: Any) -> lis
         return [np.array([bool(volume(snapshot)) for snapshot in snapshots], dtype=bool) for volume in volumes]
     first = volumes[0]
     values = first.values(frames.positions)  # once for all of them
-    return [
-        volume.contains(frames.positions, values if volume.shares_variables(first) else None) for volume in volumes
-    ]
+    return [volume.contains(frames.positions, values if volume.shares_variables(first) else None) for volume in volumes]
