@@ -175,7 +175,7 @@ class RareEventEngine(Engine):
         self.current_snapshot = start
         parts, done = [], 0
         while done < self.n_frames_max - 1:
-            block = self._block(min(check_every, self.n_frames_max - 1 - done), start, parts)
+            block = self.block(min(check_every, self.n_frames_max - 1 - done), start, parts)
             states = state_of(block)
             arrived = np.flatnonzero(states >= 0)
             if len(arrived):
@@ -184,8 +184,8 @@ class RareEventEngine(Engine):
             done += len(block)
         return Frames.join(parts), -1
 
-    def _block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
-        """The next frames, all finite."""
+    def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
+        """The next frames, all finite, after those in `parts`, or after the start if there are none."""
         context, moving = self.simulation.context, not self.overdamped
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
@@ -197,9 +197,10 @@ class RareEventEngine(Engine):
                     raise
                 break
             state = context.getState(positions=True, velocities=moving)
-            block.positions[i] = state.getPositions(asNumpy=True)._value
+            # what getPositions(asNumpy=True) calls; the rest of it takes longer than a step of a small system
+            state._getVectorAsNumpy(openmm.State.Positions, block.positions[i])
             if moving:
-                block.velocities[i] = state.getVelocities(asNumpy=True)._value
+                state._getVectorAsNumpy(openmm.State.Velocities, block.velocities[i])
             if i == 0 or self._box_changes:
                 box = state.getPeriodicBoxVectors(asNumpy=True)._value
             block.boxes[i] = box

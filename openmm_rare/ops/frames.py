@@ -80,9 +80,10 @@ class Frames:
 
     def _snapshot(self, index: int, engine: Any, still: Any) -> Snapshot:
         return Snapshot.construct(
-            coordinates=self.positions[index] * unit.nanometer,
-            box_vectors=self.boxes[index] * unit.nanometer,
-            velocities=None if self.velocities is None else self.velocities[index] * _VELOCITY,
+            # a product with a unit would copy each array twice
+            coordinates=unit.Quantity(self.positions[index], unit.nanometer),
+            box_vectors=unit.Quantity(self.boxes[index], unit.nanometer),
+            velocities=None if self.velocities is None else unit.Quantity(self.velocities[index], _VELOCITY),
             kinetics=still,
             engine=engine,
         )

@@ -21,9 +21,8 @@ class ShootingMover(EngineMover):
     """Two shots from a frame of the path, forward and backward with new velocities, until each is in a state.
 
     Both shots always run to a state, also when the first has already spoiled the path: their outcomes are what a committor is
-    learned from. A path between different states is accepted with the ratio of the selector's probabilities. Of a trial that
-    comes back to the state it started from, only the ends and the shooting point become frames of OpenPathSampling: it can
-    never be accepted, and storing it is most of the cost of a model system.
+    learned from. A path between different states is accepted with the ratio of the selector's probabilities. Of a rejected
+    trial only both ends and one frame between them stay: storing the others is most of the cost of a model system.
 
     Parameters
     ----------
@@ -47,6 +46,11 @@ class ShootingMover(EngineMover):
     ) -> None:
         super().__init__(ensemble, ensemble, selector, engine, modifier)
         self.states = list(states)
+        self._relaxing = False
+
+    def relax(self, relaxing: bool) -> None:
+        """Accept every transition path for now: to get away from a first path that no dynamics has made."""
+        self._relaxing = relaxing
 
     @property
     def direction(self) -> str:
@@ -80,12 +84,17 @@ class ShootingMover(EngineMover):
     def metropolis(self, trials: list[paths.Sample]) -> tuple[bool, dict[str, Any]]:
         """Accept or reject, as OpenPathSampling does; but the ensemble sees one frame of the many between the states.
 
-        Where a shot ends is known already, and what an ensemble of paths between states says depends on nothing else.
+        Where a shot ends is known already, and what an ensemble of paths between states says depends on nothing else. All
+        that is left of a rejected path are these frames.
         """
         (trial,) = trials
         path = trial.trajectory
         sketch = paths.Trajectory([path[0], path[len(path) // 2], path[-1]])
-        return super().metropolis([paths.Sample(trial.replica, sketch, trial.ensemble, trial.bias)])
+        bias = float(trial.bias > 0.0) if self._relaxing else trial.bias
+        accepted, details = super().metropolis([paths.Sample(trial.replica, sketch, trial.ensemble, bias)])
+        if not accepted:
+            trial.trajectory = sketch
+        return accepted, details
 
 
 class AimlessShootingMover(ShootingMover):
@@ -149,7 +158,7 @@ class AimlessShootingMover(ShootingMover):
     def __call__(self, input_sample: paths.Sample) -> tuple[list[paths.Sample], dict[str, Any]]:
         """One trial."""
         old, rng = input_sample.trajectory, paths.default_rng()
-        index = self._first_of(old) + self.offset * int(rng.integers(2))
+        index = self.first_of(old) + self.offset * int(rng.integers(2))
         try:
             new, details = self._run(old, index)
         except paths.engines.EngineMaxLengthError as error:  # a shot that reached no state: a rejected trial
@@ -171,7 +180,7 @@ class AimlessShootingMover(ShootingMover):
         )
         return [trial], details
 
-    def _first_of(self, trajectory: paths.Trajectory) -> int:
+    def first_of(self, trajectory: paths.Trajectory) -> int:
         """Where the pair of a path starts: as an earlier trial left it, or in its middle."""
         key = str(trajectory.__uuid__)
         if key not in self._pair:
