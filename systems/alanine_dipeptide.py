@@ -150,5 +150,6 @@ def build(solvent: str = "water") -> RareEventSystem:
         inertial=True,
         descriptor=internal_coordinates(molecules, range(N_SOLUTE)),
         topology=molecules,
+        initial_path=INITIAL_PATH if wet else None,
         notes=f"Jung, Covino & Hummer 2019: ACE-ALA-NME, ff99SB-ILDN, {N_WATERS if wet else 'no'} TIP3P water molecules.",
     )

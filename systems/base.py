@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ class RareEventSystem:
         For ``openmm_rare.descriptors.build_descriptor``; see :meth:`descriptor_spec` for the default.
     reduced : ReducedUnits, optional
     topology : openmm.app.Topology, optional
+    initial_path : Path, optional
+        A file with a path from A to B, which path sampling starts from unless told otherwise: ``.npz`` with ``positions``.
     parameters : dict
         Arguments of its builder that were chosen to suit the temperature, and belong to the definition of the states.
     notes : str
@@ -92,6 +95,7 @@ class RareEventSystem:
     descriptor: dict[str, Any] | None = None
     reduced: ReducedUnits | None = None
     topology: Any = field(default=None, repr=False)
+    initial_path: Path | None = field(default=None, repr=False)
     parameters: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
 
