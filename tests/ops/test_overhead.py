@@ -23,7 +23,7 @@ def overhead():
 
 def test_frames_cost_at_most_a_twentieth_more_than_their_steps(overhead, monkeypatch):
     """CPU time outside of the steps against that inside, which a busy machine slows alike."""
-    n_frames, inside = 8, []
+    n_frames, inside = 6, []
     engines = []
     make_engine = overhead.make_engine
     monkeypatch.setattr(overhead, "make_engine", lambda *arguments: engines.append(make_engine(*arguments)) or engines[-1])
@@ -40,7 +40,7 @@ def test_frames_cost_at_most_a_twentieth_more_than_their_steps(overhead, monkeyp
     for name in ("generate() of OpenPathSampling", "shoot() of the engine"):
         calls[name]()  # warm
         shares = []
-        for _ in range(3):
+        for _ in range(2):
             inside.clear()
             before = time.process_time()
             assert calls[name]() == n_frames == len(inside)
