@@ -98,7 +98,7 @@ setup(
     python_requires=">=3.10",
     packages=["openmm_rare", "openmm_rare.ops", "openmm_rare.systems"],
     package_dir={"openmm_rare": "openmm_rare", "openmm_rare.systems": "systems"},
-    package_data={"openmm_rare": ["py.typed"]},
+    package_data={"openmm_rare": ["py.typed"], "openmm_rare.systems": ["data/*.npz"]},
     install_requires=[
         "openmm>=8.6,<8.7",
         "torch>=2.9",

@@ -168,6 +168,40 @@ def scan(
 
 
 @main.command()
+@click.argument("source", metavar="SYSTEM|CONFIG.toml")
+@click.option("--trials", type=int, help="Monte Carlo steps of each chain.")
+@click.option("--chains", type=int, help="Independent chains that share one model.")
+@click.option("--selector", help="How shooting points are chosen: lorentzian, gaussian, uniform or aimless.")
+@click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
+@click.option("--initial-path", help="A file of mdtraj or .npz, line, or hot; default: what suits the system.")
+@click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model to start from.")
+@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
+@click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@command
+def tps(
+    source: str, model: Path | None, seed: int | None, platform: str | None, out: Path | None, resume: bool, **options: Any
+) -> None:
+    """Sample transition paths of SYSTEM or CONFIG.toml, shooting from where a learned committor says 1/2."""
+    from .committor import CommittorModel
+    from .config import build_system
+    from .ops.path_run import run_path_sampling
+    from .path_folder import with_path_settings
+    from .path_result import path_rows
+    from .progress import TerminalProgress
+    from .result_text import format_table
+
+    config, out = _configuration(source, out, resume, "tps", {"seed": seed, "platform": platform})
+    config = with_path_settings(config, **options)
+    start = None if model is None else CommittorModel.load(model, build_system(config).fingerprint())
+    with TerminalProgress() as progress:
+        result = run_path_sampling(config, out, resume, progress, start)
+    click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
+    click.echo(f"run folder: {out}")
+
+
+@main.command()
 @click.option("--json", "path", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here.")
 @command
 def benchmark(path: Path | None) -> None:

@@ -11,6 +11,7 @@ from openmm import unit as u
 
 from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_states
 from .config_system import SystemConfig
+from .path_settings import PathSettings
 from .settings import Settings
 from .systems.base import RareEventSystem
 from .toml_text import Section, write_toml
@@ -84,6 +85,8 @@ class RunConfig:
         RegionConfig of "a" and "b"; None when the system brings its own.
     channels : ChannelsConfig or None
     sampling : SamplingConfig
+    path_sampling : PathSettings or None
+        Of a run that samples paths, which takes seed and platform from `sampling`.
     """
 
     folder: str
@@ -92,6 +95,7 @@ class RunConfig:
     states: Mapping[str, RegionConfig] | None = None
     channels: ChannelsConfig | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    path_sampling: PathSettings | None = None
 
     def to_toml(self) -> str:
         """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object."""
@@ -99,7 +103,10 @@ class RunConfig:
         data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
         data["states"] = {name: region.to_dict() for name, region in (self.states or {}).items()}
         data["channels"] = {} if self.channels is None else self.channels.to_dict()
-        return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
+        if self.path_sampling is None:
+            return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
+        data["sampling"] = {"seed": self.sampling.seed, "platform": self.sampling.platform}
+        return _HEADER + write_toml(data | {"path_sampling": self.path_sampling.to_dict()})
 
     def with_options(self, temperature_k: float | None = None, **sampling: Any) -> RunConfig:
         """A copy with another temperature or other sampling options; None keeps what there is."""
@@ -187,7 +194,10 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
         )
     if system.xml is not None and states is None:
         raise ValueError("a system from xml needs its states: add [variables.NAME], [states.a] and [states.b]")
-    return RunConfig(str(home), system, variables, states, channels, SamplingConfig.parse(top.section("sampling")))
+    sampling = SamplingConfig.parse(top.section("sampling"))
+    section = top.section("path_sampling")
+    path_sampling = PathSettings.parse(section) if section.raw else None
+    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling)
 
 
 def build_system(config: RunConfig) -> RareEventSystem:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .variables import CollectiveVariables, Function, function_label
+from .variables import CollectiveVariables, Function, function_label, function_of_label
 
 
 class Region(Protocol):
@@ -185,3 +185,21 @@ class FunctionRegion:
     def describe(self) -> dict[str, Any]:
         """As :meth:`Region.describe`."""
         return {"kind": "FunctionRegion", "function": self.label}
+
+
+def region_from(description: Mapping[str, Any]) -> Region:
+    """Inverse of :meth:`Region.describe`.
+
+    Raises
+    ------
+    ValueError
+        For a kind that does not exist, or a function that cannot be imported.
+    """
+    makers = {
+        "Range": lambda: Range(description["bounds"]),  # float() reads "inf", too
+        "Disc": lambda: Disc(description["center"], description["radius"]),
+        "FunctionRegion": lambda: FunctionRegion(function_of_label(description["function"])),
+    }
+    if description["kind"] not in makers:
+        raise ValueError(f"regions of the kind {description['kind']!r} cannot be read back; use {', '.join(makers)}")
+    return makers[description["kind"]]()

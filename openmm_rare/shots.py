@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from .adam import Adam, set_training_state, training_state
 from .committor import CommittorModel
 from .losses import binomial_loss
 
-__all__ = ["Shots", "ShotTrainer", "yields"]
+__all__ = ["Shots", "ShotTrainer", "require_same_model", "training_effort", "yields"]
 
 
 @dataclass
@@ -75,6 +77,31 @@ def yields(shots: Shots, window: int) -> tuple[float, float]:
     recent = slice(-window, None)
     both = [a > 0 and b > 0 for a, b in zip(shots.n_a[recent], shots.n_b[recent], strict=True)]
     return float(sum(both)), float(sum(shots.expected[recent]))
+
+
+def training_effort(shots: Shots, window: int) -> float:
+    r"""Part of the learning rate to train with now: :math:`\min[1, (1 - n_\mathrm{seen}/n_\mathrm{expected})^2]` (Jung et al.).
+
+    It is 1 for fewer than 10 trials.
+    """
+    seen, expected = yields(shots, window)
+    return 1.0 if len(shots) < 10 else min(1.0, (1.0 - seen / max(expected, 1e-12)) ** 2)
+
+
+def require_same_model(path: str | Path, theirs: Mapping[str, Any], model: CommittorModel) -> None:
+    """Refuse a checkpoint, with this metadata of its model, for another model.
+
+    Raises
+    ------
+    ValueError
+        If descriptor, number of atoms, layers or fingerprint differ.
+    """
+    mine = model.metadata()
+    different = [key for key in ("descriptor", "n_atoms", "hidden", "fingerprint") if theirs[key] != mine[key]]
+    if different:
+        raise ValueError(
+            f"{path} holds a model with another {' and '.join(different)}: use the model that it was made with, or another file"
+        )
 
 
 class ShotTrainer:

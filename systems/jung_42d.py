@@ -13,7 +13,7 @@ from openmm_rare.units import KB
 
 from .base import RareEventSystem
 
-N_PARTICLES: int = 14
+N_OSCILLATORS: int = 40
 KT: float = 0.1
 """kJ/mol."""
 FRICTION: float = 2.5
@@ -30,13 +30,14 @@ _WALL_X, _WALL_Y, _DEPTH, _STEEPNESS = 2.0, 10.0, 7.0, 12.0  # kT and nm
 _SEED = 42
 
 
-def frequencies() -> np.ndarray:
-    """Angular frequencies of the forty oscillators, shape (40,), 1/ps.
+def frequencies(n_oscillators: int = N_OSCILLATORS) -> np.ndarray:
+    """Angular frequencies of the oscillators, shape (n_oscillators,), 1/ps.
 
     Two have periods of twice and once the mean transition path time, the others are drawn evenly from 0 to 10 per ps.
     """
     slow = 2.0 * np.pi / (_TRANSITION_TIME * np.array([2.0, 1.0]))
-    return np.concatenate([slow, np.random.default_rng(_SEED).uniform(0.0, 10.0, 3 * N_PARTICLES - 4)])
+    others = np.random.default_rng(_SEED).uniform(0.0, 10.0, max(n_oscillators - len(slow), 0))
+    return np.concatenate([slow, others])[:n_oscillators]
 
 
 def energy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -126,23 +127,39 @@ def _plane() -> str:
     return f"{KT!r}*({_WALL_X!r}*x^6+{_WALL_Y!r}*y^6{wells})"
 
 
-def build() -> RareEventSystem:
-    """Fourteen particles with inertia; everything is kept at the paper's values."""
+def build(n_oscillators: int = N_OSCILLATORS) -> RareEventSystem:
+    """Particles of mass 1 with inertia; all else is kept at the paper's values.
+
+    Parameters
+    ----------
+    n_oscillators : int
+        40 in the paper. Coordinates of the last particle that are left over have a spring too, and nobody sees them.
+
+    Raises
+    ------
+    ValueError
+        For a negative number.
+    """
+    if n_oscillators < 0:
+        raise ValueError(f"n_oscillators = {n_oscillators} must not be negative")
+    n_coordinates = 2 + n_oscillators
+    n_particles = -(-n_coordinates // 3)
     system = openmm.System()
-    for _ in range(N_PARTICLES):
+    for _ in range(n_particles):
         system.addParticle(1.0)
     plane = openmm.CustomExternalForce(_plane())
     plane.addParticle(0, [])
     oscillators = openmm.CustomExternalForce("0.5*(kx*x^2+ky*y^2+kz*z^2)")
     for axis in "xyz":
         oscillators.addPerParticleParameter(f"k{axis}")
-    constants = np.zeros(3 * N_PARTICLES)
-    constants[2:] = frequencies() ** 2
+    constants = np.ones(3 * n_particles)
+    constants[:2] = 0.0
+    constants[2:n_coordinates] = frequencies(n_oscillators) ** 2
     for index, row in enumerate(constants.reshape(-1, 3).tolist()):
         oscillators.addParticle(index, row)
     for force in (plane, oscillators):
         system.addForce(force)
-    positions = np.zeros((N_PARTICLES, 3))
+    positions = np.zeros((n_particles, 3))
     positions[0, :2] = CENTER_A
     variables = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1)])
     a, b = (Disc({"x": x, "y": y}, RADIUS) for x, y in (CENTER_A, CENTER_B))
@@ -155,6 +172,6 @@ def build() -> RareEventSystem:
         friction=FRICTION,
         timestep=TIMESTEP,
         inertial=True,
-        descriptor={"kind": "coordinates", "columns": list(range(3 * N_PARTICLES)), "scale": 1.0},
+        descriptor={"kind": "coordinates", "columns": list(range(n_coordinates)), "scale": 1.0},
         notes="Jung, Covino & Hummer 2019, equation 1 of the supporting information; two slow oscillators, 38 others.",
     )

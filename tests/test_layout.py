@@ -15,7 +15,10 @@ TORCH = {
     "adam",
     "network",
     "residual",
+    "descriptor_base",
     "descriptors",
+    "internal_features",
+    "symmetry_functions",
     "committor",
     "losses",
     "shots",
@@ -54,7 +57,7 @@ def test_direction_of_imports(path):
     if path.parent.name == "ops":
         assert not {".systems", ".cli"} & found
         return
-    assert not {"openpathsampling", ".ops"} & found
+    assert not ({"openpathsampling", ".ops"} - ({".ops"} if name == "cli" else set())) & found
     if name in ARRAYS_ONLY:
         assert not found & {"torch", "openmm"}
     if "torch" in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from openpathsampling.engines.openmm import Engine, Snapshot
 from ..files import write_npz
 from ..slots import platform_by_name
 from ..units import KB
+from .frames import Frames
 from .time_reversal import is_overdamped, require_reversible
 
 __all__ = ["RareEventEngine"]
@@ -65,7 +67,8 @@ class RareEventEngine(Engine):
         platform_by_name(platform)
         super().__init__(topology, system, integrator, openmm_properties, options)
         self.platform_name = platform
-        self._still = None
+        self._still, self._overdamped = None, is_overdamped(integrator)
+        self._box_changes = any("Barostat" in force.getName() for force in system.getForces())
 
     def to_dict(self) -> dict[str, Any]:
         """What storage keeps."""
@@ -106,7 +109,7 @@ class RareEventEngine(Engine):
     @property
     def overdamped(self) -> bool:
         """Whether the dynamics ignores velocities."""
-        return is_overdamped(self.integrator)
+        return self._overdamped
 
     def initialize(self, platform: str | openmm.Platform | None = None) -> None:
         """Create the Context, on the engine's own platform unless told otherwise."""
@@ -146,10 +149,74 @@ class RareEventEngine(Engine):
             self._refuse_nan(before)
         return self.current_snapshot
 
+    def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:
+        """The frames after a given one, until one lies in a state.
+
+        Parameters
+        ----------
+        start : Snapshot
+        state_of : callable
+            From frames to the number of the state of each, -1 for none, shape ``(n,)``.
+        check_every : int
+            Frames made before their states are asked for; those beyond the first in a state are thrown away.
+
+        Returns
+        -------
+        frames : Frames
+            Without the start; at most ``n_frames_max`` - 1.
+        state : int
+            State of the last one, -1 if there were too many before.
+
+        Raises
+        ------
+        FloatingPointError
+            If positions or velocities become NaN; the last good frame is in the file that the message names.
+        """
+        self.current_snapshot = start
+        parts, done = [], 0
+        while done < self.n_frames_max - 1:
+            block = self.block(min(check_every, self.n_frames_max - 1 - done), start, parts)
+            states = state_of(block)
+            arrived = np.flatnonzero(states >= 0)
+            if len(arrived):
+                return Frames.join([*parts, block[: arrived[0] + 1]]), int(states[arrived[0]])
+            parts.append(block)
+            done += len(block)
+        return Frames.join(parts), -1
+
+    def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
+        """The next frames, all finite, after those in `parts`, or after the start if there are none."""
+        context, moving = self.simulation.context, not self.overdamped
+        shape = (n_frames, self.system.getNumParticles(), 3)
+        block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
+        for i in range(n_frames):
+            try:
+                self.integrator.step(self.n_steps_per_frame)
+            except openmm.OpenMMException as error:
+                if "nan" not in str(error).lower():
+                    raise
+                break
+            state = context.getState(positions=True, velocities=moving)
+            # what getPositions(asNumpy=True) calls; the rest of it takes longer than a step of a small system
+            state._getVectorAsNumpy(openmm.State.Positions, block.positions[i])
+            if moving:
+                state._getVectorAsNumpy(openmm.State.Velocities, block.velocities[i])
+            if i == 0 or self._box_changes:
+                box = state.getPeriodicBoxVectors(asNumpy=True)._value
+            block.boxes[i] = box
+        self._current_snapshot = None
+        good = block.n_finite()
+        if good < n_frames:
+            known = [*parts, block[:good]] if good else parts
+            self._refuse_nan(known[-1][-1:].trajectory(self)[0] if known else start)
+        return block
+
     @staticmethod
     def is_valid_snapshot(snapshot: Snapshot) -> bool:
         """Whether all numbers of a frame are finite."""
-        return bool(np.isfinite(snapshot.coordinates._value).all() and np.isfinite(snapshot.velocities._value).all())
+        # the properties of the snapshot itself would copy the arrays
+        arrays = (snapshot.statics.coordinates, snapshot.kinetics.velocities)
+        return all(bool(np.isfinite(array._value).all()) for array in arrays)
 
     def _refuse_nan(self, before: Snapshot | None) -> None:
         # no word of "particle" or "coordinates": OpenPathSampling would take the error for a rejected trial and go on

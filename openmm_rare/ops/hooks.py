@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
 from ..files import write_npz
-from ..shots import Shots, ShotTrainer, yields
+from ..shots import Shots, ShotTrainer, require_same_model, training_effort, yields
 from .selector import CommittorSelector, positions_of
 
 __all__ = ["TrainingHook", "outcome"]
@@ -89,7 +88,7 @@ class TrainingHook(PathSimulatorHook):
         """Take up the checkpoint, and what the storage knows beyond it."""
         if self.checkpoint.exists():
             arrays = self._read()
-            self._require_mine(arrays)
+            require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
             self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")}).up_to(sim.step)
             self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
             self.selector.model_changed()
@@ -118,11 +117,9 @@ class TrainingHook(PathSimulatorHook):
         return True
 
     def _train(self) -> None:
-        seen, expected = yields(self.shots, self.window)
-        shortfall = 1.0 if len(self.shots) < 10 else min(1.0, (1.0 - seen / max(expected, 1e-12)) ** 2)
-        loss = self.trainer.fit(self.shots, self.updates, shortfall)
+        loss = self.trainer.fit(self.shots, self.updates, training_effort(self.shots, self.window))
         self.selector.model_changed()
-        _LOG.info("%d shots, %g of %g transition paths, loss %.4f", len(self.shots), seen, expected, loss)
+        _LOG.info("%d shots, %g of %g transition paths, loss %.4f", len(self.shots), *yields(self.shots, self.window), loss)
 
     def _read(self) -> dict[str, np.ndarray]:
         try:
@@ -133,12 +130,3 @@ class TrainingHook(PathSimulatorHook):
                 f"{self.checkpoint} is no readable checkpoint ({error}); remove it: the shots are taken from the storage then, "
                 "and the model is trained again"
             ) from error
-
-    def _require_mine(self, arrays: Mapping[str, np.ndarray]) -> None:
-        theirs, mine = json.loads(str(arrays["metadata"])), self.selector.model.metadata()
-        different = [key for key in ("descriptor", "n_atoms", "hidden", "fingerprint") if theirs[key] != mine[key]]
-        if different:
-            raise ValueError(
-                f"{self.checkpoint} holds a model with another {' and '.join(different)}: use the model that it was made with, "
-                "or another file"
-            )

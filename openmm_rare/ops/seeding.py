@@ -14,7 +14,7 @@ __all__ = ["seed_path_sampling"]
 def seed_path_sampling(seed: int) -> int:
     """Seed OpenPathSampling, NumPy's and Python's old generators, and torch, each with its own numbers.
 
-    Call it before selectors, movers and schemes are made: they keep the generator that they find then.
+    Selectors, movers and schemes that exist already follow: OpenPathSampling's generator stays the same object.
 
     Returns
     -------
@@ -22,7 +22,7 @@ def seed_path_sampling(seed: int) -> int:
         A seed for the integrator (``setRandomNumberSeed``, before there is a Context).
     """
     ops, old, python, network, noise = np.random.SeedSequence(seed).generate_state(5)
-    openpathsampling.rng.DEFAULT_RNG = np.random.default_rng(int(ops))
+    openpathsampling.rng.DEFAULT_RNG.bit_generator.state = np.random.default_rng(int(ops)).bit_generator.state
     np.random.seed(int(old))
     random.seed(int(python))
     torch.manual_seed(int(network))

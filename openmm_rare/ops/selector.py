@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import openpathsampling as paths
 from openpathsampling.shooting import ShootingPointSelector
+from scipy.special import expit
 
 from ..committor import CommittorModel
 
-__all__ = ["CommittorSelector", "positions_of"]
+__all__ = ["CommittorSelector", "committor_bin", "positions_of"]
 
 _FORMS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "lorentzian": lambda q, width: width**2 / (q**2 + width**2),
@@ -25,6 +26,11 @@ _FORMS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 def positions_of(trajectory: paths.Trajectory) -> np.ndarray:
     """Positions of all frames of a trajectory, shape ``(n_frames, n_atoms, 3)``, nm."""
     return np.stack([np.asarray(snapshot.statics.coordinates._value) for snapshot in trajectory])
+
+
+def committor_bin(logit: np.ndarray, n_bins: int) -> np.ndarray:
+    """Which of so many equal bins of the committor, from 0 to 1, each logit belongs to."""
+    return np.minimum((expit(logit) * n_bins).astype(int), n_bins - 1)
 
 
 class CommittorSelector(ShootingPointSelector):
@@ -41,15 +47,20 @@ class CommittorSelector(ShootingPointSelector):
     width : float
         :math:`\gamma`, in units of the logit; for the Gaussian :math:`\exp(-q^2/\gamma^2)` too.
     form : str
-        ``"lorentzian"``, ``"gaussian"``, or ``"uniform"``, which never asks the model.
+        ``"lorentzian"``, ``"gaussian"``, or ``"uniform"``, which asks the model for the density only.
+    density : sequence of float, optional
+        How often transition paths are seen in equal bins of the committor from 0 to 1. Frames of a bin are chosen in inverse
+        proportion: otherwise a path that lingers near A is shot from there.
 
     Raises
     ------
     ValueError
-        For a width that is not positive or an unknown form.
+        For a width that is not positive, an unknown form, or a density that is negative or not finite.
     """
 
-    def __init__(self, model: CommittorModel, width: float = 1.0, form: str = "lorentzian") -> None:
+    def __init__(
+        self, model: CommittorModel, width: float = 1.0, form: str = "lorentzian", density: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         if form not in _FORMS:
             raise ValueError(f"form = {form!r} must be one of {', '.join(_FORMS)}")
@@ -57,11 +68,19 @@ class CommittorSelector(ShootingPointSelector):
             raise ValueError(f"width = {width} must be positive")
         self._model, self.width, self.form = model, float(width), form
         self._known: dict[str, np.ndarray] = {}
+        self.set_density(density)
 
     @property
     def model(self) -> CommittorModel:
         """The committor model."""
         return self._model
+
+    def set_density(self, density: Sequence[float] | None) -> None:
+        """Use another density, or none; like the model it may change between steps only."""
+        self.density = None if density is None else [float(count) for count in density]
+        if self.density is not None and not (np.isfinite(self.density).all() and min(self.density, default=-1.0) >= 0.0):
+            raise ValueError(f"density = {self.density} must be finite numbers of at least 0, one for each bin")
+        self.model_changed()
 
     def model_changed(self) -> None:
         """Forget everything that the model of before said."""
@@ -70,13 +89,13 @@ class CommittorSelector(ShootingPointSelector):
     def to_dict(self) -> dict[str, Any]:
         """What storage keeps, the present model included."""
         model = base64.b64encode(self._model.to_bytes()).decode("ascii")
-        return {"model": model, "width": self.width, "form": self.form}
+        return {"model": model, "width": self.width, "form": self.form, "density": self.density}
 
     @classmethod
     def from_dict(cls, dct: dict[str, Any]) -> CommittorSelector:
         """Rebuild from storage."""
         model = CommittorModel.load(io.BytesIO(base64.b64decode(dct["model"])))
-        return cls(model, float(dct["width"]), str(dct["form"]))
+        return cls(model, float(dct["width"]), str(dct["form"]), dct["density"])
 
     def weights(self, trajectory: paths.Trajectory) -> np.ndarray:
         """Unnormalized probabilities of the frames of a path, shape ``(n_frames,)``; 0 at both ends.
@@ -91,8 +110,9 @@ class CommittorSelector(ShootingPointSelector):
             inner = trajectory[1:-1]
             weights = np.zeros(len(trajectory))
             if len(inner):
-                logit = np.zeros(len(inner)) if self.form == "uniform" else self._model.logits(positions_of(inner))
-                weights[1:-1] = _FORMS[self.form](logit, self.width)
+                blind = self.form == "uniform" and self.density is None
+                logit = np.zeros(len(inner)) if blind else self._model.logits(positions_of(inner))
+                weights[1:-1] = _FORMS[self.form](logit, self.width) * self._rarity(logit)
             if not np.isfinite(weights).all() or not weights.sum() > 0.0:
                 raise ValueError(
                     f"no shooting point can be chosen on a path of {len(trajectory)} frames: the weights are all zero or not "
@@ -102,6 +122,13 @@ class CommittorSelector(ShootingPointSelector):
                 self._known.pop(next(iter(self._known)))
             self._known[key] = weights
         return self._known[key]
+
+    def _rarity(self, logit: np.ndarray) -> np.ndarray | float:
+        """Inverse density; a bin that no path has been seen in counts as one that was seen once."""
+        if self.density is None:
+            return 1.0
+        counts = np.maximum(self.density, 1.0)
+        return (counts.sum() / counts)[committor_bin(logit, len(counts))]
 
     def _biases(self, trajectory: paths.Trajectory) -> list[float]:
         return self.weights(trajectory).tolist()

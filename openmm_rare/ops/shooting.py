@@ -8,23 +8,32 @@ import openpathsampling as paths
 from openpathsampling.pathmover import EngineMover, SampleMaxLengthError
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
 
+from .engine import RareEventEngine
+from .frames import Frames
+from .volumes import which_state
+
 __all__ = ["AimlessShootingMover", "AimlessShootingStrategy", "ShootingMover", "ShootingStrategy", "shooting_scheme"]
+
+_STEPS_PER_TEST, _MOST_AT_ONCE = 200, 16
 
 
 class ShootingMover(EngineMover):
     """Two shots from a frame of the path, forward and backward with new velocities, until each is in a state.
 
     Both shots always run to a state, also when the first has already spoiled the path: their outcomes are what a committor is
-    learned from. A path between different states is accepted with the ratio of the selector's probabilities.
+    learned from. A path between different states is accepted with the ratio of the selector's probabilities. Of a rejected
+    trial only both ends and one frame between them stay: storing the others is most of the cost of a model system.
 
     Parameters
     ----------
     ensemble : openpathsampling.Ensemble
+        Paths between states, of any length, as those of a ``TPSNetwork``.
     selector : openpathsampling.ShootingPointSelector
     modifier : openpathsampling.SnapshotModifier
         Draws the velocities; ``NoModification`` for overdamped dynamics.
-    engine : openpathsampling.engines.DynamicsEngine
+    engine : RareEventEngine
     states : list of openpathsampling.Volume
+        :class:`~openmm_rare.ops.volumes.StateVolume` is asked for many frames at once; other volumes cost more.
     """
 
     def __init__(
@@ -32,27 +41,60 @@ class ShootingMover(EngineMover):
         ensemble: paths.Ensemble,
         selector: paths.ShootingPointSelector,
         modifier: paths.SnapshotModifier,
-        engine: Any,
+        engine: RareEventEngine,
         states: list[paths.Volume],
     ) -> None:
         super().__init__(ensemble, ensemble, selector, engine, modifier)
         self.states = list(states)
+        self._relaxing = False
+
+    def relax(self, relaxing: bool) -> None:
+        """Accept every transition path for now: to get away from a first path that no dynamics has made."""
+        self._relaxing = relaxing
 
     @property
     def direction(self) -> str:
         """Both."""
         return "bidirectional"
 
-    def _between_states(self, trajectory: paths.Trajectory, trusted: bool = False) -> bool:
-        frame = trajectory[-1]
-        return not any(state(frame) for state in self.states)
-
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
-        forward = self.engine.generate(start, running=[self._between_states])
-        backward = self.engine.generate(start.reversed, running=[self._between_states])
-        details = {"modified_shooting_snapshot": start, "shooting_index": len(backward) - 1}
-        return backward.reversed + forward[1:], details
+        forward, last = self._shoot(start)
+        backward, first = self._shoot(start.reversed)
+        before, after = backward.reversed, forward
+        details = {
+            "modified_shooting_snapshot": start,
+            "shooting_index": len(before),
+            "n_frames": len(before) + 1 + len(after),
+        }
+        if first == last:
+            before, after = before[:1], after[-1:]
+        return before.trajectory(self.engine) + paths.Trajectory([start]) + after.trajectory(self.engine), details
+
+    def _shoot(self, start: Any) -> tuple[Frames, int]:
+        engine = self.engine
+        # a test of states costs about as much as 200 steps of one particle; frames beyond a state are lost work
+        every = min(max(_STEPS_PER_TEST // (engine.system.getNumParticles() * engine.n_steps_per_frame), 1), _MOST_AT_ONCE)
+        frames, state = engine.shoot(start, lambda block: which_state(self.states, block, engine), every)
+        if state < 0:
+            trajectory = paths.Trajectory([start]) + frames[-1:].trajectory(engine)
+            raise paths.engines.EngineMaxLengthError(f"no state within {engine.n_frames_max} frames", trajectory)
+        return frames, state
+
+    def metropolis(self, trials: list[paths.Sample]) -> tuple[bool, dict[str, Any]]:
+        """Accept or reject, as OpenPathSampling does; but the ensemble sees one frame of the many between the states.
+
+        Where a shot ends is known already, and what an ensemble of paths between states says depends on nothing else. All
+        that is left of a rejected path are these frames.
+        """
+        (trial,) = trials
+        path = trial.trajectory
+        sketch = paths.Trajectory([path[0], path[len(path) // 2], path[-1]])
+        bias = float(trial.bias > 0.0) if self._relaxing else trial.bias
+        accepted, details = super().metropolis([paths.Sample(trial.replica, sketch, trial.ensemble, bias)])
+        if not accepted:
+            trial.trajectory = sketch
+        return accepted, details
 
 
 class AimlessShootingMover(ShootingMover):
@@ -80,7 +122,7 @@ class AimlessShootingMover(ShootingMover):
         self,
         ensemble: paths.Ensemble,
         modifier: paths.SnapshotModifier,
-        engine: Any,
+        engine: RareEventEngine,
         states: list[paths.Volume],
         offset: int = 1,
         corrected: bool = True,
@@ -116,7 +158,7 @@ class AimlessShootingMover(ShootingMover):
     def __call__(self, input_sample: paths.Sample) -> tuple[list[paths.Sample], dict[str, Any]]:
         """One trial."""
         old, rng = input_sample.trajectory, paths.default_rng()
-        index = self._first_of(old) + self.offset * int(rng.integers(2))
+        index = self.first_of(old) + self.offset * int(rng.integers(2))
         try:
             new, details = self._run(old, index)
         except paths.engines.EngineMaxLengthError as error:  # a shot that reached no state: a rejected trial
@@ -138,7 +180,7 @@ class AimlessShootingMover(ShootingMover):
         )
         return [trial], details
 
-    def _first_of(self, trajectory: paths.Trajectory) -> int:
+    def first_of(self, trajectory: paths.Trajectory) -> int:
         """Where the pair of a path starts: as an earlier trial left it, or in its middle."""
         key = str(trajectory.__uuid__)
         if key not in self._pair:
@@ -158,13 +200,25 @@ class _Strategy(SingleEnsembleMoveStrategy):
 
     _level = levels.MOVER
 
-    def __init__(self, modifier: paths.SnapshotModifier, engine: Any, ensembles: Any, group: str, replace: bool) -> None:
+    def __init__(
+        self, modifier: paths.SnapshotModifier, engine: RareEventEngine, ensembles: Any, group: str, replace: bool
+    ) -> None:
         super().__init__(ensembles=ensembles, group=group, replace=replace)
         self.modifier, self.engine = modifier, engine
 
     def make_movers(self, scheme: paths.MoveScheme) -> list[ShootingMover]:
-        """The movers of a scheme."""
+        """The movers of a scheme.
+
+        Raises
+        ------
+        ValueError
+            If the network is not one of transition paths of any length.
+        """
         network = scheme.network
+        if type(network) is not paths.TPSNetwork:
+            raise ValueError(
+                f"shooting from state to state samples the paths of a TPSNetwork, not those of a {type(network).__name__}"
+            )
         states = list(dict.fromkeys([*network.initial_states, *network.final_states]))
         ensembles = [ensemble for (ensemble,) in self.get_per_mover_ensembles(scheme)]
         return [self._mover(ensemble, states).named(f"{self.group} {ensemble.name}") for ensemble in ensembles]
@@ -180,7 +234,7 @@ class ShootingStrategy(_Strategy):
     ----------
     selector : openpathsampling.ShootingPointSelector
     modifier : openpathsampling.SnapshotModifier
-    engine : openpathsampling.engines.DynamicsEngine
+    engine : RareEventEngine
     ensembles, group, replace
         As in OpenPathSampling.
     """
@@ -189,7 +243,7 @@ class ShootingStrategy(_Strategy):
         self,
         selector: paths.ShootingPointSelector,
         modifier: paths.SnapshotModifier,
-        engine: Any,
+        engine: RareEventEngine,
         ensembles: Any = None,
         group: str = "shooting",
         replace: bool = True,
@@ -207,7 +261,7 @@ class AimlessShootingStrategy(_Strategy):
     Parameters
     ----------
     modifier : openpathsampling.SnapshotModifier
-    engine : openpathsampling.engines.DynamicsEngine
+    engine : RareEventEngine
     offset : int
         Frames between the two candidates.
     corrected : bool
@@ -219,7 +273,7 @@ class AimlessShootingStrategy(_Strategy):
     def __init__(
         self,
         modifier: paths.SnapshotModifier,
-        engine: Any,
+        engine: RareEventEngine,
         offset: int = 1,
         corrected: bool = True,
         ensembles: Any = None,

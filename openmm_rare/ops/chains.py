@@ -1,0 +1,278 @@
+"""One stretch of one Markov chain in path space: a plain function of plain data, for any process on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openpathsampling as paths
+from openpathsampling.netcdfplus import StorableObject
+
+from ..committor import CommittorModel
+from ..inertial import LangevinIntegrator
+from ..integrators import OverdampedLangevinIntegrator
+from ..path_settings import PathSettings
+from .engine import RareEventEngine
+from .frames import Frames
+from .hooks import outcome
+from .seeding import seed_path_sampling
+from .selector import CommittorSelector
+from .shooting import AimlessShootingMover, AimlessShootingStrategy, ShootingStrategy, shooting_scheme
+from .simstore import open_simstore
+from .volumes import state_volumes
+
+if TYPE_CHECKING:
+    from ..systems.base import RareEventSystem
+
+__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "make_engine", "run_chain"]
+
+
+@dataclass(frozen=True, eq=False)
+class PathProblem:
+    """What stays the same for all chains and rounds.
+
+    Attributes
+    ----------
+    system : RareEventSystem
+    settings : PathSettings
+    platform : str
+    """
+
+    system: RareEventSystem
+    settings: PathSettings
+    platform: str
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for equal problems."""
+        content = (self.system.fingerprint(), self.system.temperature, self.settings, self.platform)
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ChainState:
+    """Where a chain stands between two rounds.
+
+    Attributes
+    ----------
+    path : Frames
+        The current path, in the precision of the dynamics.
+    names : tuple of int
+        Identities, for OpenPathSampling, of the path and then of its frames; empty for a path that it has not seen yet.
+    relaxed : bool
+        Whether the current path was made by the dynamics, and by no hand.
+    pair : int
+        First frame of the pair of aimless shooting; -1 for others, and for a path that has none yet.
+    """
+
+    path: Frames
+    names: tuple[int, ...] = ()
+    relaxed: bool = False
+    pair: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class ChainTask:
+    """A stretch of a chain.
+
+    Attributes
+    ----------
+    problem : PathProblem
+    chain, round : int
+        Both numbered from 0; with the seed they fix all random numbers.
+    seed : int
+        Of the whole run.
+    state : ChainState
+        Before the stretch.
+    model : bytes
+        ``CommittorModel.to_bytes``, frozen for the stretch.
+    density : tuple of float or None
+        For the selector.
+    storage : str or None
+        File of the chain's OpenPathSampling storage; None for no storage.
+    """
+
+    problem: PathProblem
+    chain: int
+    round: int
+    seed: int
+    state: ChainState
+    model: bytes
+    density: tuple[float, ...] | None = None
+    storage: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One Monte Carlo step.
+
+    Attributes
+    ----------
+    cycle : int
+        Its number in the chain, from 1.
+    point : ndarray, shape (n_atoms, 3), nm
+        Shooting point.
+    n_a, n_b : int
+        Shots that reached A and B; both 0 if one reached neither.
+    expected : float
+        Probability of a transition path, by the model.
+    accepted : bool
+    relaxed : bool
+        Whether the path that was shot from was made by the dynamics.
+    n_frames : int
+        Frames of both shots.
+    path : ndarray of float32, shape (n_frames, n_atoms, 3), or None
+        Positions of an accepted path, nm.
+    """
+
+    cycle: int
+    point: np.ndarray
+    n_a: int
+    n_b: int
+    expected: float
+    accepted: bool
+    relaxed: bool
+    n_frames: int
+    path: np.ndarray | None = field(default=None, repr=False)
+
+
+def make_engine(problem: PathProblem) -> RareEventEngine:
+    """The engine for a problem: dynamics with momenta where the system has inertia, overdamped elsewhere."""
+    system, settings = problem.system, problem.settings
+    arguments = (system.temperature, system.friction, system.timestep)
+    if system.inertial:
+        integrator = LangevinIntegrator(*arguments)
+    else:
+        integrator = OverdampedLangevinIntegrator(*arguments, num_dimensions=system.num_dimensions)
+    properties = {"Threads": str(settings.threads or 1), "DeterministicForces": "true"} if problem.platform == "CPU" else {}
+    topology = (
+        paths.engines.topology.Topology(len(system.positions))
+        if system.topology is None
+        else paths.engines.openmm.topology.MDTrajTopology.from_openmm(system.topology)
+    )
+    options = {"n_steps_per_frame": settings.steps_per_frame, "n_frames_max": settings.max_frames}
+    return RareEventEngine(topology, system.system, integrator, properties, options, problem.platform)
+
+
+def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
+    """A round of one chain: the state after it, and its trials in order.
+
+    The result depends on the task alone, whatever was computed before and by which process. A storage that has the stretch
+    already, because a process died before it could report, is left as it is.
+    """
+    with _identities(task.problem.key, task.seed, task.chain):
+        sampler = _sampler(task)
+    with _identities(task.problem.key, task.seed, task.chain, task.round):
+        return sampler.run(task)
+
+
+@contextmanager
+def _identities(*origin: Any) -> Iterator[None]:
+    """Objects that OpenPathSampling makes meanwhile have identities that follow from the origin, also when made again."""
+    before = StorableObject.ACTIVE_LONG
+    start = hashlib.sha256(repr(origin).encode()).digest()[:16]
+    StorableObject.ACTIVE_LONG = int.from_bytes(start, "big") >> 40 << 40
+    try:
+        yield
+    finally:
+        StorableObject.ACTIVE_LONG = before
+
+
+_SAMPLERS: dict[tuple, _Sampler] = {}
+
+
+def _sampler(task: ChainTask) -> _Sampler:
+    """The objects of a chain, made once in each process."""
+    key = (task.problem.key, task.seed, task.chain, task.storage)
+    if key not in _SAMPLERS:
+        _SAMPLERS[key] = _Sampler(task)
+    return _SAMPLERS[key]
+
+
+class _Sampler:
+    """Engine, mover and storage of one chain."""
+
+    def __init__(self, task: ChainTask) -> None:
+        settings, self.engine = task.problem.settings, make_engine(task.problem)
+        self.volumes = list(state_volumes(task.problem.system.states))
+        model = CommittorModel.load(io.BytesIO(task.model))
+        modifier = paths.NoModification() if self.engine.overdamped else paths.RandomVelocities(engine=self.engine)
+        self.selector = CommittorSelector(model, settings.width, "uniform").named("selector")
+        if settings.selector == "aimless":
+            strategy = AimlessShootingStrategy(modifier, self.engine, settings.offset, settings.corrected)
+        else:
+            self.selector = CommittorSelector(model, settings.width, settings.selector).named("selector")
+            strategy = ShootingStrategy(self.selector, modifier, self.engine)
+        self.scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all(self.volumes), strategy)
+        (self.mover,) = self.scheme.movers["shooting"]
+        self.simulation = paths.PathSampling(None, self.scheme)
+        self.storage = None if task.storage is None else open_simstore(Path(task.storage), "a")
+
+    def run(self, task: ChainTask) -> tuple[ChainState, list[Trial]]:
+        """The stretch."""
+        chain_seed = np.random.SeedSequence(task.seed, spawn_key=(task.chain, task.round))
+        noise = seed_path_sampling(int(chain_seed.generate_state(1)[0]))
+        self._begin(task, noise)
+        active = self._start(task.state)
+        first = task.round * task.problem.settings.trials_per_round
+        steps = [self._step(0, paths.EmptyMoveChange(), active)] if first == 0 else []
+        trials, relaxed = [], task.state.relaxed
+        for cycle in range(first + 1, first + task.problem.settings.trials_per_round + 1):
+            self.mover.relax(not relaxed)
+            change = self.scheme.root_mover.move(active)
+            active = active.apply_samples(change.results)
+            steps.append(self._step(cycle, change, active))
+            trials.append(self._trial(steps[-1], relaxed))
+            relaxed |= bool(change.accepted)
+        state = self._state(active[0].trajectory, relaxed)
+        if self.storage is not None:
+            self.storage.save_steps(steps, self._known(task.state.names))
+        return state, trials
+
+    def _known(self, names: tuple[int, ...]) -> set[str]:
+        """Identities of the current path and its frames, if the storage has them."""
+        known = {str(name) for name in names}
+        return set() if self.storage.filter_existing_uuids({str(name): None for name in names[:1]}) else known
+
+    def _begin(self, task: ChainTask, noise: int) -> None:
+        """The model and the noise of this round."""
+        self.selector.model.set_tensors(CommittorModel.load(io.BytesIO(task.model)).tensors())
+        self.selector.set_density(task.density)
+        self.engine.integrator.setRandomNumberSeed(noise)
+        self.engine.simulation.context.reinitialize()
+        self.engine.current_snapshot = task.state.path[:1].trajectory(self.engine)[0]
+
+    def _start(self, state: ChainState) -> paths.SampleSet:
+        trajectory = state.path.trajectory(self.engine)
+        if state.names:
+            trajectory.__uuid__, *frames = state.names
+            for snapshot, name in zip(trajectory, frames, strict=True):
+                snapshot.__uuid__ = name
+        if isinstance(self.mover, AimlessShootingMover) and state.pair >= 0:
+            self.mover.remember(trajectory, state.pair)
+        return paths.SampleSet([paths.Sample(0, trajectory, self.mover.ensemble)])
+
+    def _step(self, cycle: int, change: paths.MoveChange, active: paths.SampleSet) -> paths.pathsimulators.MCStep:
+        return paths.pathsimulators.MCStep(self.simulation, cycle, active=active, change=change)
+
+    def _trial(self, step: paths.pathsimulators.MCStep, relaxed: bool) -> Trial:
+        details, accepted = step.change.canonical.details, bool(step.change.accepted)
+        point = Frames.of([details.shooting_snapshot], with_velocities=False).positions[0]
+        unfinished = getattr(details, "stopping_reason", None) is not None
+        _, n_a, n_b = (None, 0, 0) if unfinished else outcome(step, *self.volumes)
+        p = 1.0 / (1.0 + np.exp(-self.selector.model.logits(point[None])[0]))
+        path = Frames.of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
+        n_frames = 0 if unfinished else details.n_frames
+        return Trial(step.mccycle, point, n_a, n_b, 2.0 * p * (1.0 - p), accepted, relaxed, n_frames, path)
+
+    def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:
+        names = (trajectory.__uuid__, *(snapshot.__uuid__ for snapshot in trajectory))
+        pair = self.mover.first_of(trajectory) if isinstance(self.mover, AimlessShootingMover) else -1
+        return ChainState(Frames.of(trajectory, not self.engine.overdamped), names, relaxed, pair)

@@ -1,0 +1,134 @@
+"""The command `openmm-rare tps`: from a configuration to a folder with sampled transition paths, or to more of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..committor import CommittorModel
+from ..config import RunConfig, build_system, load_config
+from ..files import lock_folder, remove_stale, write_text
+from ..path_folder import path_settings
+from ..path_settings import PathSettings
+from ..run_folder import check_new
+from ..slots import platform_by_name
+from ..tasks import Progress, Silent
+from .path_sampler import PathSampler
+
+if TYPE_CHECKING:
+    from ..systems.base import RareEventSystem
+
+__all__ = ["run_path_sampling"]
+
+_FREE = {"trials", "processes", "initial_path"}  # settings that do not change the course of a run
+
+
+def run_path_sampling(
+    config: RunConfig,
+    out: str | Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    model: CommittorModel | None = None,
+) -> dict[str, Any]:
+    """Sample transition paths and write the run folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+        With or without ``[path_sampling]``.
+    out : path
+        Folder for config.toml, shots.npz, model.npz, result.json, and a folder for each chain.
+    resume : bool
+        Continue the run in `out`; start where there is nothing.
+    progress : Progress, optional
+    model : CommittorModel, optional
+        To start from; of the same system, states and descriptor.
+
+    Returns
+    -------
+    dict
+        The content of result.json.
+
+    Raises
+    ------
+    ValueError
+        If anything about the input is wrong; nothing is lost then.
+    """
+    out, progress = Path(out), progress or Silent()
+    system = build_system(config)
+    platform_by_name(config.sampling.platform)
+    config = _expanded(config, system, out if resume else None)
+    fresh = not (out / "shots.npz").exists()
+    if not resume or (fresh and not (out / "config.toml").exists()):
+        check_new(out)
+    _require_fitting(model, system, config)
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    with lock_folder(out):
+        remove_stale(out)
+        sampler = PathSampler(config, system, out, progress, model)
+        if fresh:
+            try:
+                sampler.begin()
+            except BaseException:
+                if made:
+                    out.rmdir()
+                raise
+        else:
+            _require_same(out, config)
+            sampler.take_up()
+        write_text(out / "config.toml", config.to_toml())
+        sampler.run()
+        return sampler.finish()
+
+
+def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
+    """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
+    settings = path_settings(config)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = min(settings.processes or cores, settings.chains)
+    threads = settings.threads or max(1, cores // processes)
+    if stored is not None and not settings.threads and (stored / "config.toml").is_file():
+        threads = path_settings(load_config(stored / "config.toml")).threads
+    place = settings.initial_path
+    place = place if place in ("auto", "line", "hot") else str(Path(config.folder, place).resolve())
+    settings = replace(settings, processes=processes, threads=threads, initial_path=place)
+    return replace(config.expanded(system), path_sampling=settings)
+
+
+def _require_fitting(model: CommittorModel | None, system: RareEventSystem, config: RunConfig) -> None:
+    """Refuse a model of something else."""
+    if model is None:
+        return
+    if model.spec != system.descriptor_spec():
+        raise ValueError(
+            f"the model was trained on the descriptor {model.spec}, but the run uses {system.descriptor_spec()}: give the "
+            "descriptor of the model in [system], or train a new model"
+        )
+    if model.fingerprint != system.fingerprint() or model.hidden != path_settings(config).hidden:
+        raise ValueError(
+            f"the model is one of other states, other dynamics, or layers of {model.hidden} (wanted: "
+            f"{path_settings(config).hidden}); train a new one"
+        )
+
+
+def _require_same(out: Path, config: RunConfig) -> None:
+    """Refuse to mix two runs in one folder."""
+    stored = load_config(out / "config.toml")
+    old, new = _identity(stored), _identity(config)
+    for name, value in new.items():
+        if old[name] != value:
+            raise ValueError(
+                f"{name} = {value} differs from the run in {out}, which has {old[name]}: give that value to continue it, or "
+                "choose another --out"
+            )
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """Everything that changes the course of a run."""
+    settings = path_settings(config)
+    same = {field.name: getattr(settings, field.name) for field in fields(PathSettings) if field.name not in _FREE}
+    same |= {"seed": config.sampling.seed, "platform": config.sampling.platform, "system": build_system(config).fingerprint()}
+    return same | {"temperature": config.system.temperature_k, "descriptor": build_system(config).descriptor_spec()}

@@ -1,0 +1,197 @@
+"""Path sampling in rounds: chains that share a model, pooled shots, training, and a folder that can be continued."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..committor import CommittorModel
+from ..files import write_json
+from ..path_ensemble import PathEnsemble
+from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
+from ..path_result import summarize_paths
+from ..shots import ShotTrainer, require_same_model, training_effort, yields
+from ..summary import versions
+from .chains import ChainState, ChainTask, PathProblem, Trial, run_chain
+from .frames import Frames
+from .initial_path import initial_path
+from .selector import committor_bin
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..systems.base import RareEventSystem
+    from ..tasks import Progress
+
+__all__ = ["PathSampler"]
+
+_BINS, _DENSITY_PATHS = 10, 50
+_INITIAL, _NETWORK = 2**31, 2**31 + 1  # streams of random numbers beside those of the chains
+
+
+class PathSampler:
+    """Rounds of path sampling in one folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Expanded.
+    system : RareEventSystem
+    folder : Path
+    progress : Progress
+    model : CommittorModel, optional
+        To start from.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        system: RareEventSystem,
+        folder: Path,
+        progress: Progress,
+        model: CommittorModel | None = None,
+    ) -> None:
+        self.system, self.folder, self.progress = system, folder, progress
+        self.settings, self.seed = path_settings(config), config.sampling.seed
+        self.problem = PathProblem(system, self.settings, config.sampling.platform)
+        self.model, self._given = model or self._new_model(), model is not None
+        self.trainer = ShotTrainer(self.model, self.settings.learning_rate, self.settings.weight_decay)
+        self.record = PathRecord(metadata=self.model.metadata())
+        self.states: list[ChainState] = []
+
+    def _new_model(self) -> CommittorModel:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._random(_NETWORK))
+            spec, n_atoms = self.system.descriptor_spec(), len(self.system.positions)
+            return CommittorModel(spec, n_atoms, self.settings.hidden, self.system.temperature, self.system.fingerprint())
+
+    def _random(self, stream: int) -> int:
+        return int(np.random.SeedSequence(self.seed, spawn_key=(stream,)).generate_state(1)[0]) % (2**31 - 1) + 1
+
+    def begin(self) -> None:
+        """Find the first path."""
+        path = initial_path(self.problem, self._random(_INITIAL), self.progress)
+        if not self._given:
+            self.model.standardize(path.positions)
+        self.states = [ChainState(path)] * self.settings.chains
+        for number in range(self.settings.chains):
+            chain_folder(self.folder, number).mkdir(exist_ok=True)
+            for leftover in chain_folder(self.folder, number).iterdir():
+                leftover.unlink()
+        self._save()
+
+    def take_up(self) -> None:
+        """Read where the run stands."""
+        self.record = PathRecord.load(self.folder)
+        require_same_model(self.folder / "shots.npz", self.record.metadata, self.model)
+        self.trainer.set_state(self.record.trainer)
+        self.states = [_state_of(arrays) for arrays in self.record.states]
+
+    def run(self) -> None:
+        """The rounds that are left."""
+        left = self.settings.rounds - self.record.rounds
+        if left <= 0:
+            return
+        per_round = self.settings.trials_per_round * self.settings.chains
+        self.progress.stage("sampling paths", left * per_round)
+        with _workers(self.settings.processes) as workers:
+            for _ in range(left):
+                self._round(workers)
+                self.progress.update(per_round, **self._news())
+
+    def _round(self, workers: list[ProcessPoolExecutor]) -> None:
+        number, frozen, density = self.record.rounds, self.model.to_bytes(), self._density()
+        futures = []
+        for chain, state in enumerate(self.states):
+            storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
+            task = ChainTask(self.problem, chain, number, self.seed, state, frozen, density, storage)
+            futures.append(workers[chain % len(workers)].submit(run_chain, task))
+        results = [future.result() for future in futures]
+        for chain, (state, trials) in enumerate(results):
+            self.states[chain] = state
+            self._add(chain, trials)
+            write_paths(self.folder, chain, number, {trial.cycle: trial.path for trial in trials if trial.path is not None})
+        self.record.rounds += 1
+        if len(self.record.shots):
+            self.trainer.fit(self.record.shots, self.settings.updates, training_effort(self.record.shots, self.settings.window))
+        self._save()
+
+    def _add(self, chain: int, trials: list[Trial]) -> None:
+        for trial in trials:
+            row = {name: getattr(trial, name) for name in self.record.trials if name != "chain"} | {"chain": chain}
+            for name, value in row.items():
+                self.record.trials[name].append(value)
+            if trial.n_a + trial.n_b:
+                self.record.shots.add(trial.cycle, trial.point, trial.n_a, trial.n_b, trial.expected)
+
+    def _density(self) -> tuple[float, ...] | None:
+        """How often the latest paths pass each tenth of the committor, by the model of now."""
+        if not self.settings.density_correction:
+            return None
+        rows = zip(*(self.record.trials[name] for name in ("chain", "cycle", "accepted")), strict=True)
+        latest = [(chain, cycle) for chain, cycle, accepted in rows if accepted][-_DENSITY_PATHS:]
+        counts = np.zeros(_BINS)
+        for chain, cycle in latest:
+            path = read_paths(self.folder, chain, (cycle - 1) // self.settings.trials_per_round)[cycle]
+            counts += np.bincount(committor_bin(self.model.logits(path[1:-1]), _BINS), minlength=_BINS)
+        return tuple(counts.tolist()) if latest else None
+
+    def _save(self) -> None:
+        self.record.trainer = self.trainer.state()
+        self.record.states = [_arrays_of(state) for state in self.states]
+        self.record.save(self.folder)
+        self.model.save(self.folder / "model.npz")
+
+    def _news(self) -> dict[str, object]:
+        seen, expected = yields(self.record.shots, self.settings.window)
+        recent = max(1, min(len(self.record.shots), self.settings.window))
+        relaxed = sum(state.relaxed for state in self.states)
+        news = {"yield": f"{seen / recent:.2f}", "expected": f"{expected / recent:.2f}"}
+        waiting = {"relaxed_chains": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
+        return news | waiting | {"accepted": sum(self.record.trials["accepted"])}
+
+    def finish(self) -> dict[str, Any]:
+        """Write result.json."""
+        self.model.save(self.folder / "model.npz")  # as the record has it, whatever happened in between
+        ensemble: PathEnsemble | None = None
+        if any(self.record.trials["accepted"]):
+            ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
+        result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
+        result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
+        result |= summarize_paths(self.record, ensemble) | {"versions": versions()}
+        write_json(self.folder / "result.json", result)
+        return result
+
+
+def _arrays_of(state: ChainState) -> dict[str, np.ndarray]:
+    names = np.array([str(name) for name in state.names], dtype=np.str_)
+    return {**state.path.arrays(), "names": names, "relaxed": np.array(state.relaxed), "pair": np.array(state.pair)}
+
+
+def _state_of(arrays: dict[str, np.ndarray]) -> ChainState:
+    names = tuple(int(name) for name in arrays["names"])
+    return ChainState(Frames.from_arrays(arrays), names, bool(arrays["relaxed"]), int(arrays["pair"]))
+
+
+@contextmanager
+def _workers(n: int) -> Iterator[list[ProcessPoolExecutor]]:
+    """Processes of one worker each, so that a chain always comes back to the one that holds its engine and storage."""
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        yield [stack.enter_context(ProcessPoolExecutor(1, context, _begin_worker)) for _ in range(n)]
+
+
+def _begin_worker() -> None:
+    """One thread for torch; and no life after the parent, which may be killed."""
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

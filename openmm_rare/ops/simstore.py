@@ -1,0 +1,124 @@
+"""OpenPathSampling's SimStore without its two costs: reading every byte of every array, and dozens of commits for a step.
+
+SimStore changes OpenPathSampling for the whole process, the classes for netCDF included. Chains write it in processes of
+their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openpathsampling as paths
+from openpathsampling.experimental.simstore.class_lookup import (
+    has_storage_uuid,
+    is_storage_iterable,
+    is_storage_mappable,
+)
+from openpathsampling.experimental.simstore.proxy import GenericLazyLoader
+from openpathsampling.experimental.simstore.serialization_helpers import default_find_uuids, get_uuid
+from openpathsampling.experimental.simstore.tools import dict_group_by
+from openpathsampling.experimental.storage import Storage, monkey_patch_all
+from sqlalchemy.exc import DatabaseError
+
+__all__ = ["PathStorage", "open_simstore"]
+
+
+class PathStorage(Storage):
+    """A SimStore storage that saves many steps at once, quickly, and all of them or none."""
+
+    _stored: Collection[str] = ()
+
+    def save_steps(self, steps: Sequence[paths.pathsimulators.MCStep], stored: Collection[str]) -> None:
+        """Save steps in one transaction: if the process dies meanwhile, none is there.
+
+        Parameters
+        ----------
+        steps : sequence of MCStep
+        stored : collection of str
+            Identities of objects that are in the storage already, and need not be looked at.
+        """
+        engine, self._stored = self.backend.engine, stored
+        try:
+            with engine.begin() as connection:
+                self.backend.engine = _Joined(connection)
+                self.save(list(steps))
+        finally:
+            self.backend.engine, self._stored = engine, ()
+
+    def _uuids_by_table(
+        self, input_uuids: Mapping[str, Any], cache: Mapping[str, Any], get_table_name: Callable[[str, Any], str]
+    ) -> dict[str, dict[str, Any]]:
+        """As in SimStore, but an object that belongs to many steps, as the path does, is searched only once."""
+        found: dict[str, Any] = {}
+        for each in input_uuids.values():
+            self._search(each, found, cache)
+        found = self.filter_existing_uuids(self._unproxy_lazies(found))
+        return defaultdict(dict, dict_group_by(found, key_extract=get_table_name))
+
+    def _search(self, start: Any, found: dict[str, Any], cache: Mapping[str, Any]) -> None:
+        """Add an object, and all objects within it, to what has been found."""
+        waiting = [start]
+        while waiting:
+            each = waiting.pop()
+            identity = get_uuid(each) if has_storage_uuid(each) else None
+            if identity is None and not (is_storage_mappable(each) or is_storage_iterable(each)):
+                continue
+            if identity is not None and (identity in found or identity in self._stored or identity in cache):
+                continue
+            if isinstance(each, GenericLazyLoader):
+                each = each.load()
+            search = self.class_info.info_from_instance(each).find_uuids if identity is not None else default_find_uuids
+            new, within = (search or default_find_uuids)(obj=each, cache_list=[found])
+            found.update(new)
+            waiting += within
+
+
+def open_simstore(path: str | Path, mode: str) -> PathStorage:
+    """A SimStore storage.
+
+    Parameters
+    ----------
+    path : path
+    mode : str
+        "r", "w" or "a", which begins a new file where there is none.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    if not _PATCHED:
+        monkey_patch_all(paths)
+        is_storage_iterable.force_false(bytes)
+        _PATCHED.append(True)
+    try:
+        return PathStorage(str(path), mode)
+    except DatabaseError as error:
+        raise ValueError(
+            f"{path} is no readable storage of OpenPathSampling ({error.orig}); the run itself does not depend on it: move it "
+            "away, and a new one is begun"
+        ) from error
+
+
+_PATCHED: list[bool] = []
+
+
+class _Joined:
+    """Stands in for an SQLAlchemy engine, with everything in one transaction of a connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        """The connection; nothing is committed here."""
+        yield self._connection
+
+    connect = begin

@@ -1,0 +1,254 @@
+"""The folder of a path sampling run: what is written after each round, and what an analysis reads from it.
+
+Needs no OpenPathSampling.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .committor import CommittorModel
+from .config import RunConfig, build_system, load_config
+from .files import write_npz
+from .path_ensemble import PathEnsemble
+from .path_settings import PathSettings
+from .shots import Shots
+
+if TYPE_CHECKING:
+    from .systems.base import RareEventSystem
+
+__all__ = [
+    "TRIALS",
+    "PathRecord",
+    "load_path_sampling",
+    "path_settings",
+    "read_path_ensemble",
+    "storage_of_chain",
+    "with_path_settings",
+    "write_paths",
+]
+
+TRIALS = {
+    "chain": np.int64,
+    "cycle": np.int64,
+    "n_a": np.int64,
+    "n_b": np.int64,
+    "expected": np.float64,
+    "accepted": np.bool_,
+    "relaxed": np.bool_,
+    "n_frames": np.int64,
+}
+"""Columns of the table of trials, one row for each Monte Carlo step of each chain."""
+
+
+@dataclass
+class PathRecord:
+    """Everything that a run knows after a number of rounds, apart from the paths that it accepted.
+
+    Attributes
+    ----------
+    rounds : int
+        Rounds that all chains have finished.
+    shots : Shots
+        Of all chains, in the order of rounds, then of chains, then of trials.
+    trials : dict of list
+        Table with the columns :data:`TRIALS`, in the same order.
+    states : list of mapping
+        Arrays of each chain: its current path and what else it needs to go on.
+    trainer : mapping
+        Arrays of the trainer, the model included.
+    metadata : dict
+        Of the model.
+    """
+
+    rounds: int = 0
+    shots: Shots = field(default_factory=Shots)
+    trials: dict[str, list] = field(default_factory=lambda: {name: [] for name in TRIALS})
+    states: list[Mapping[str, np.ndarray]] = field(default_factory=list)
+    trainer: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write ``shots.npz``, atomically: with it a round is done."""
+        arrays = {"rounds": np.array(self.rounds), "metadata": np.array(json.dumps(self.metadata))}
+        arrays |= {f"shots/{name}": value for name, value in self.shots.arrays().items()}
+        arrays |= {f"trials/{name}": np.array(self.trials[name], dtype=kind) for name, kind in TRIALS.items()}
+        arrays |= {f"trainer/{name}": value for name, value in self.trainer.items()}
+        for number, state in enumerate(self.states):
+            arrays |= {f"state/{number}/{name}": value for name, value in state.items()}
+        arrays["chain"] = self.table("chain")[self.table("n_a") + self.table("n_b") > 0]
+        write_npz(folder / "shots.npz", arrays)
+
+    def table(self, name: str) -> np.ndarray:
+        """A column of the table of trials."""
+        return np.array(self.trials[name], dtype=TRIALS[name])
+
+    @classmethod
+    def load(cls, folder: Path) -> PathRecord:
+        """Read ``shots.npz``.
+
+        Raises
+        ------
+        ValueError
+            If it is missing or damaged.
+        """
+        path = folder / "shots.npz"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
+            return cls(
+                int(arrays["rounds"]),
+                Shots.from_arrays(_part(arrays, "shots/")),
+                {name: arrays[f"trials/{name}"].tolist() for name in TRIALS},
+                states,
+                _part(arrays, "trainer/"),
+                json.loads(str(arrays["metadata"])),
+            )
+        except FileNotFoundError:
+            raise ValueError(f"{folder} holds no path sampling run that has begun: {path} is missing") from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); the accepted paths in {folder}/chain-* are not: copy a backup of it back, or "
+                "start again in another folder"
+            ) from error
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _chains(arrays: Mapping[str, np.ndarray]) -> set[str]:
+    return {name.split("/")[1] for name in arrays if name.startswith("state/")}
+
+
+def chain_folder(folder: Path, chain: int) -> Path:
+    """Folder of a chain."""
+    return folder / f"chain-{chain}"
+
+
+def storage_of_chain(folder: Path, chain: int) -> Path:
+    """File of the OpenPathSampling storage of a chain."""
+    return chain_folder(folder, chain) / "steps.db"
+
+
+def _paths_file(folder: Path, chain: int, number: int) -> Path:
+    return chain_folder(folder, chain) / f"paths-{number:06d}.npz"
+
+
+def write_paths(folder: Path, chain: int, number: int, paths: Mapping[int, np.ndarray]) -> None:
+    """Write the paths, by their cycle, that a chain accepted in a round; before the round counts as done."""
+    file = _paths_file(folder, chain, number)
+    if paths:
+        write_npz(file, {f"{cycle}": path for cycle, path in paths.items()})
+    else:
+        file.unlink(missing_ok=True)
+
+
+def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
+    """What :func:`write_paths` wrote, nothing if it wrote nothing.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    file = _paths_file(folder, chain, number)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {int(name): archive[name] for name in archive.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} is damaged ({error}): copy a backup of it back") from error
+
+
+def path_settings(config: RunConfig) -> PathSettings:
+    """The section ``[path_sampling]``, or its defaults."""
+    return config.path_sampling or PathSettings()
+
+
+def with_path_settings(config: RunConfig, **options: Any) -> RunConfig:
+    """A configuration with ``[path_sampling]``, and with these of its settings; None keeps what there is.
+
+    A file for the initial path is looked up where the program runs.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if given.get("initial_path", "auto") not in ("auto", "line", "hot"):
+        given["initial_path"] = str(Path(given["initial_path"]).resolve())
+    return replace(config, path_sampling=replace(path_settings(config), **given))
+
+
+def ensemble_of(record: PathRecord, folder: Path, settings: PathSettings, timestep: float) -> PathEnsemble:
+    """The accepted paths of a run and their weights.
+
+    Raises
+    ------
+    ValueError
+        If there is none yet, or one is missing.
+    """
+    chain, cycle, accepted = (record.table(name) for name in ("chain", "cycle", "accepted"))
+    paths: list[np.ndarray] = []
+    weights, chains = [], []
+    for number in range(len(record.states)):
+        cycles = cycle[(chain == number) & accepted]
+        current = np.diff(np.append(cycles, settings.trials_per_round * record.rounds + 1))  # steps
+        rounds = sorted(set(((cycles - 1) // settings.trials_per_round).tolist()))
+        found = {key: path for each in rounds for key, path in read_paths(folder, number, each).items()}
+        missing = [each for each in cycles.tolist() if each not in found]
+        if missing:
+            raise ValueError(f"{chain_folder(folder, number)} lacks the paths of the steps {missing[:5]}: copy a backup back")
+        paths += [found[each] for each in cycles.tolist()]
+        weights += current.tolist()
+        chains += [number] * len(cycles)
+    if not paths:
+        raise ValueError(f"no transition path has been accepted in {folder} yet: run more trials with --resume")
+    scaled = np.array(weights, dtype=np.float64) * _path_weights(settings, paths)
+    return PathEnsemble(paths, scaled, np.array(chains), settings.steps_per_frame * timestep)
+
+
+def _path_weights(settings: PathSettings, paths: Sequence[np.ndarray]) -> np.ndarray:
+    """Weights that make up for what the acceptance does not: aimless shooting without correction samples P n_pairs."""
+    if settings.selector != "aimless" or settings.corrected:
+        return np.ones(len(paths))
+    return 1.0 / np.array([len(path) - 2 - settings.offset for path in paths])
+
+
+def read_path_ensemble(folder: str | Path) -> PathEnsemble:
+    """The transition paths that a run accepted.
+
+    Weights are the numbers of steps for which each path was the current one of its chain; the first path, which no dynamics
+    has made, is left out. Positions are in single precision.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no path sampling run, there is no path in it yet, or a file is damaged.
+    """
+    return load_path_sampling(folder)[3]
+
+
+def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, CommittorModel, Shots, PathEnsemble]:
+    """System, learned committor, shots and paths of a run.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_path_ensemble`.
+    """
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise ValueError(f"{folder} holds no run: config.toml is missing")
+    config = load_config(folder / "config.toml")
+    if config.path_sampling is None:
+        raise ValueError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
+    record, system = PathRecord.load(folder), build_system(config)
+    model = CommittorModel.load(folder / "model.npz", system.fingerprint())
+    return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)

@@ -1,0 +1,107 @@
+"""What a path sampling run says at its end: yields, acceptance and the duration of transition paths, with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .path_ensemble import PathEnsemble
+from .path_folder import PathRecord
+
+__all__ = ["block_average", "path_rows", "summarize_paths"]
+
+_BLOCKS, _SHORTEST, _FEWEST = 20, 5, 4
+
+
+def block_average(
+    chains: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None, n_blocks: int = _BLOCKS
+) -> tuple[float, float]:
+    """Weighted mean of correlated series, and its standard error from blocks.
+
+    Parameters
+    ----------
+    chains : sequence of ndarray, shape (n_steps,)
+        One series for each independent chain.
+    weights : sequence of ndarray, optional
+    n_blocks : int
+        Blocks in all, as far as none is shorter than five steps; with as many chains or more each is one block.
+
+    Returns
+    -------
+    mean, stderr : float
+        NaN where there is nothing; no error from fewer than four blocks.
+    """
+    weights = [np.ones(len(chain)) for chain in chains] if weights is None else weights
+    rows = [(w, v) for w, v in zip(weights, chains, strict=True) if w.sum() > 0]
+    if not rows:
+        return float("nan"), float("nan")
+    blocks = []
+    for w, v in rows:
+        parts = max(1, min(-(-n_blocks // len(rows)), len(v) // _SHORTEST))
+        blocks += [(a.sum(), (a * b).sum()) for a, b in zip(np.array_split(w, parts), np.array_split(v, parts), strict=True)]
+    total, value = np.array(blocks).T
+    mean, n = value.sum() / total.sum(), len(blocks)
+    if n < _FEWEST:
+        return float(mean), float("nan")
+    residual = value - mean * total  # of a ratio of sums, linearized
+    return float(mean), float(np.sqrt(n / (n - 1.0) * (residual**2).sum()) / total.sum())
+
+
+def summarize_paths(record: PathRecord, ensemble: PathEnsemble | None) -> dict[str, Any]:
+    """The content of ``result.json``.
+
+    Yields and acceptance count the trials from paths that the dynamics has made; mean path times are those of the current
+    path, averaged over steps.
+    """
+    chain, relaxed, accepted = (record.table(name) for name in ("chain", "relaxed", "accepted"))
+    n_a, n_b, expected = (record.table(name) for name in ("n_a", "n_b", "expected"))
+    connects = (n_a > 0) & (n_b > 0)
+    numbers = range(len(record.states))
+    counted = [relaxed & (chain == number) for number in numbers]
+    shown = {
+        "yield": block_average([connects[mine].astype(float) for mine in counted]),
+        "expected_yield": block_average([expected[mine] for mine in counted]),
+        "acceptance": block_average([accepted[mine].astype(float) for mine in counted]),
+        "mean_path_time_ps": _mean_time(ensemble),
+    }
+    waits = [int((~relaxed & (chain == number)).sum()) for number in numbers]
+    return {
+        "trials": len(chain),
+        "trials_after_relaxation": int(relaxed.sum()),
+        "generated": int((connects & relaxed).sum()),
+        "accepted": int((accepted & relaxed).sum()),
+        "unfinished": int((n_a + n_b == 0).sum()),
+        **{key: value for name, (mean, error) in shown.items() for key, value in ((name, mean), (f"{name}_stderr", error))},
+        "chains": len(record.states),
+        "relaxed_after": waits,
+        "relaxed": [bool(state["relaxed"]) for state in record.states],
+        "frames": int(record.table("n_frames").sum()),
+    }
+
+
+def _mean_time(ensemble: PathEnsemble | None) -> tuple[float, float]:
+    if ensemble is None:
+        return float("nan"), float("nan")
+    mine = [ensemble.chains == number for number in np.unique(ensemble.chains)]
+    return block_average([ensemble.durations[each] for each in mine], [ensemble.weights[each] for each in mine])
+
+
+def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Lines for the terminal."""
+
+    def with_error(name: str, digits: int = 3) -> str:
+        mean, error = result[name], result[f"{name}_stderr"]
+        shown = "unknown" if np.isnan(mean) else f"{mean:.{digits}f}"
+        return shown if np.isnan(error) else f"{shown} ± {error:.{digits}f}"
+
+    waits = ", ".join(str(n) if done else "not yet" for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True))
+    return [
+        ("trials", f"{result['trials']} in {result['chains']} chain{'s' if result['chains'] > 1 else ''}"),
+        ("a true path after", f"{waits} trials"),
+        ("transition paths", f"{result['generated']} generated, {result['accepted']} accepted"),
+        ("yield per trial", f"{with_error('yield')}; expected by the model {with_error('expected_yield')}; 0.5 is the limit"),
+        ("acceptance", with_error("acceptance")),
+        ("mean path time", f"{with_error('mean_path_time_ps')} ps"),
+    ]

@@ -1,0 +1,120 @@
+"""Everything that path sampling uses and a user may change, with its default (section ``[path_sampling]``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .toml_text import Section, nearest
+
+__all__ = ["SELECTORS", "PathSettings"]
+
+SELECTORS: tuple[str, ...] = ("lorentzian", "gaussian", "uniform", "aimless")
+"""How shooting points are chosen."""
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """Settings of path sampling; the defaults serve model systems with a frame every ten steps.
+
+    Attributes
+    ----------
+    selector : str
+        Shooting points near the learned transition states ("lorentzian", "gaussian" in the logit), anywhere between the ends
+        of a path ("uniform"), or near the one before ("aimless").
+    width : float
+        Of the first two, in units of the logit.
+    density_correction : bool
+        Choose places that transition paths pass rarely as often as others of the same committor.
+    offset : int
+        Frames between the two candidates of aimless shooting.
+    corrected : bool
+        Aimless shooting: accept so that paths are sampled by their probability; otherwise they carry weights.
+    trials : int
+        Monte Carlo steps of each chain, rounded up to whole rounds.
+    chains : int
+        Independent Markov chains that share one model.
+    trials_per_round : int
+        Trials of each chain between two trainings.
+    processes : int
+        Chains that run at the same time; 0: as many as there are chains or cores.
+    threads : int
+        Threads of each, on the platform CPU; 0: the cores divided by the processes.
+    steps_per_frame : int
+        Integration steps between two frames; A and B are tested on frames only.
+    max_frames : int
+        A shot that is in no state after so many frames is given up, and its trial rejected.
+    hidden : tuple of int
+        Widths of the network's hidden layers.
+    learning_rate, weight_decay : float
+    updates : int
+        Gradient steps after each round.
+    window : int
+        Latest trials on which the transition paths seen and expected are compared; the learning rate falls with the difference.
+    initial_path : str
+        "auto", "line", "hot", or a file.
+    storage : bool
+        Write every step to an OpenPathSampling storage too.
+    """
+
+    selector: str = "lorentzian"
+    width: float = 1.0
+    density_correction: bool = False
+    offset: int = 2
+    corrected: bool = True
+    trials: int = 500
+    chains: int = 1
+    trials_per_round: int = 5
+    processes: int = 0
+    threads: int = 0
+    steps_per_frame: int = 10
+    max_frames: int = 10_000
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 1e-3
+    weight_decay: float = 1.0
+    updates: int = 50
+    window: int = 100
+    initial_path: str = "auto"
+    storage: bool = True
+
+    def __post_init__(self) -> None:
+        if self.selector not in SELECTORS:
+            raise ValueError(
+                f"selector = {self.selector!r} must be one of {', '.join(SELECTORS)}; "
+                f"did you mean {nearest(self.selector, SELECTORS)!r}?"
+            )
+        for name in ("width", "learning_rate"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
+        if not self.weight_decay >= 0.0:
+            raise ValueError(f"weight_decay = {self.weight_decay} must not be negative")
+        least = {"processes": 0, "threads": 0, "max_frames": 3}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and value < least.get(field.name, 1):
+                raise ValueError(f"{field.name} = {value} must be at least {least.get(field.name, 1)}")
+        if self.density_correction and self.selector == "aimless":
+            raise ValueError("density_correction needs a selector that chooses: aimless shooting stays near its last point")
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that make up the trials."""
+        return -(-self.trials // self.trials_per_round)
+
+    @classmethod
+    def parse(cls, section: Section) -> PathSettings:
+        """From ``[path_sampling]``."""
+        section.check((), [field.name for field in fields(cls)])
+        readers: dict[str, Callable[[str], Any]] = {
+            "str": section.text,
+            "int": lambda key: section.count(key, least=0),
+            "float": lambda key: section.number(key, None),
+            "bool": lambda key: section.flag(key, False),
+            "tuple[int, ...]": section.counts,
+        }
+        return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
+
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML."""
+        return asdict(self)
