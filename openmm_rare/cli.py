@@ -259,7 +259,7 @@ def analyze(folder: Path, out: Path | None, **options: Any) -> None:
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
     from .mechanism.report import summary_rows
-    from .ops.run import load_path_sampling
+    from .path_folder import load_path_sampling
     from .progress import TerminalProgress
     from .result_text import format_table
 

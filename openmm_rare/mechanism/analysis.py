@@ -252,7 +252,10 @@ def _fresh_shots(
     rng: np.random.Generator,
     progress: Progress,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Frames that were chosen, and how many fresh shots from each reached A and B, with the states tested where path sampling tested them: at frames."""
+    """Frames that were chosen, and how many fresh shots from each reached A and B.
+
+    States are tested where path sampling tested them: at frames.
+    """
     if not options.configurations:
         return None
     chosen = spread_over_q(q, options.configurations, rng)
