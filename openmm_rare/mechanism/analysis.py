@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Progress, Silent
 from .atoms import AtomContributions, atom_contributions, transition_states, write_pdb
-from .fitting import CrossFit, FitOptions, cross_fit, fit_model
+from .fitting import CrossFit, FitOptions, cross_fit
 from .formula import FormulaFront, find_formulas, folds
 from .path_statistics import PathStatistics, path_statistics
 from .relevance import Relevance, input_relevance
@@ -56,12 +57,12 @@ class AnalysisOptions:
         Independent searches for structures.
     n_folds : int
         Of the cross-validation.
-    gate_decays : tuple of float
-        How strongly inputs are weeded out when the committor is fitted anew to all shots; see
-        :class:`~openmm_rare.mechanism.fitting.FitOptions`. The one that predicts left-out shots best is taken.
+    gate_decays, weight_decays : tuple of float
+        How strongly inputs are weeded out, and weights held down, when the committor is fitted anew; see
+        :class:`~openmm_rare.mechanism.fitting.FitOptions`. Those that predict left-out shots best are taken.
     refit : bool
-        Analyze the committor that is fitted anew. Otherwise that of the run, which knows all shots: what it says about
-        them is too good.
+        Analyze the committor that is fitted anew, one member for each fold. Otherwise that of the run, which knows all
+        shots: what it says about them is too good.
     configurations, fresh_shots : int
         How many configurations are shot from afresh, and how often each; 0: no calibration.
     state_width : float
@@ -80,7 +81,8 @@ class AnalysisOptions:
     penalty: float = 1e-3
     n_searches: int = 3
     n_folds: int = 5
-    gate_decays: tuple[float, ...] = (0.0, 4.0, 12.0, 36.0)
+    gate_decays: tuple[float, ...] = (6.0, 12.0, 24.0)
+    weight_decays: tuple[float, ...] = (0.3, 3.0)
     refit: bool = True
     configurations: int = 50
     fresh_shots: int = 40
@@ -110,6 +112,8 @@ class Mechanism:
     paths : PathStatistics
     atoms : AtomContributions
     atom_names : list of str
+    fit : CrossFit or None
+        Models of parts of the shots, and how they were fitted.
     front : FormulaFront or None
     calibration : Calibration or None
     run_calibration : Calibration or None
@@ -122,6 +126,7 @@ class Mechanism:
     paths: PathStatistics
     atoms: AtomContributions
     atom_names: list[str]
+    fit: CrossFit | None = None
     front: FormulaFront | None = None
     calibration: Calibration | None = None
     run_calibration: Calibration | None = None
@@ -166,12 +171,12 @@ def analyze(
     out.mkdir(parents=True, exist_ok=True)
     streams = [np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)]
     parts = folds(len(table), min(options.n_folds, len(table)), streams[1])
-    candidates = [FitOptions(gate_decay=each) for each in options.gate_decays]
+    candidates = [FitOptions(*each) for each in product(options.gate_decays, options.weight_decays)]
     progress.stage("fits", float(len(candidates) * len(parts)))
     held_out = cross_fit(model, shots, parts, options.seed, candidates, lambda: progress.update())
     run_model = model
     if options.refit:
-        model = fit_model(model, shots, np.arange(len(shots)), options.seed, held_out.options)
+        model = held_out.ensemble()
         model.save(out / "model.npz")
     progress.stage("relevance")
     logit = held_out if options.refit else logit_function(model)
@@ -184,6 +189,7 @@ def analyze(
     contributions = atom_contributions(model, frames[nearest])
     found = Mechanism(relevance, statistics, contributions, atom_names(system))
     found.warnings += _doubts(relevance, statistics, q[nearest])
+    found.fit = held_out
     found.front = _formulas(model, held_out, table, found, options, progress)
     tested = _fresh_shots(system, frames, q, paths, out, options, streams[2], progress)
     if tested is not None:
@@ -313,6 +319,7 @@ def _write_files(
             "system": system.name,
             "fingerprint": system.fingerprint(),
             "options": asdict(options),
+            "fit": None if found.fit is None else {**asdict(found.fit.options), "held_out_loss": found.fit.loss},
             "relevance": {"loss": found.relevance.loss, "noise_floor": found.relevance.floor, "inputs": tables["relevance"]},
             "paths": found.paths.summary(),
             "atoms": tables["atoms"],
