@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ShotRecord", "shoot"]
 
-_SLOTS = 250  # copies of a small system in one Context
-_BLOCK = 1000  # shots of a small system that are recorded together
+_PARTICLES = 5000  # of all copies of a small system in one Context
+_BLOCK = 500  # shots of a small system that are recorded together
 _SMALL = 200  # atoms
 
 
@@ -138,7 +138,7 @@ class ShotRun:
 
     def __call__(self, number: int, positions: np.ndarray) -> np.ndarray:
         """Where the shots from positions ``(n, n_atoms, 3)`` of block `number` end: A or B, int8 of shape ``(n,)``."""
-        n_slots = min(_SLOTS, len(positions)) if self.copied else 1
+        n_slots = min(max(_PARTICLES // positions.shape[1], 1), len(positions)) if self.copied else 1
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
         dynamics = ShotDynamics(self.system, n_slots, self.platform, rng)
         status, slot, steps = np.zeros(len(positions), dtype=np.int8), np.arange(n_slots), np.zeros(n_slots, dtype=np.int64)

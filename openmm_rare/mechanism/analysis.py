@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Progress, Silent
 from .atoms import AtomContributions, atom_contributions, transition_states, write_pdb
-from .fitting import cross_fit
+from .fitting import CrossFit, FitOptions, cross_fit
 from .formula import FormulaFront, find_formulas, folds
 from .path_statistics import PathStatistics, path_statistics
 from .relevance import Relevance, input_relevance
@@ -56,8 +57,12 @@ class AnalysisOptions:
         Independent searches for structures.
     n_folds : int
         Of the cross-validation.
-    updates, learning_rate, weight_decay
-        For networks fitted to parts of the shots.
+    gate_decays, weight_decays : tuple of float
+        How strongly inputs are weeded out, and weights held down, when the committor is fitted anew; see
+        :class:`~openmm_rare.mechanism.fitting.FitOptions`. Those that predict left-out shots best are taken.
+    refit : bool
+        Analyze the committor that is fitted anew, one member for each fold. Otherwise that of the run, which knows all
+        shots: what it says about them is too good.
     configurations, fresh_shots : int
         How many configurations are shot from afresh, and how often each; 0: no calibration.
     state_width : float
@@ -76,9 +81,9 @@ class AnalysisOptions:
     penalty: float = 1e-3
     n_searches: int = 3
     n_folds: int = 5
-    updates: int = 500
-    learning_rate: float = 3e-3
-    weight_decay: float = 1.0
+    gate_decays: tuple[float, ...] = (6.0, 12.0, 24.0)
+    weight_decays: tuple[float, ...] = (0.3, 3.0)
+    refit: bool = True
     configurations: int = 50
     fresh_shots: int = 40
     state_width: float = 0.5
@@ -107,8 +112,12 @@ class Mechanism:
     paths : PathStatistics
     atoms : AtomContributions
     atom_names : list of str
+    fit : CrossFit or None
+        Models of parts of the shots, and how they were fitted.
     front : FormulaFront or None
     calibration : Calibration or None
+    run_calibration : Calibration or None
+        Of the committor that the run has learned, by the same shots.
     warnings : list of str
         What speaks against the numbers, or is missing.
     """
@@ -117,8 +126,10 @@ class Mechanism:
     paths: PathStatistics
     atoms: AtomContributions
     atom_names: list[str]
+    fit: CrossFit | None = None
     front: FormulaFront | None = None
     calibration: Calibration | None = None
+    run_calibration: Calibration | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -156,12 +167,20 @@ def analyze(
     out, options, progress = Path(out), options or AnalysisOptions(), progress or Silent()
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise ValueError("the committor model was trained for another system, other states or other dynamics")
-    table, network = ShotTable.of(model, shots), logit_function(model)
+    table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
-    sequence = np.random.SeedSequence(options.seed).spawn(4)
-    streams = [np.random.default_rng(each) for each in sequence]
+    streams = [np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)]
+    parts = folds(len(table), min(options.n_folds, len(table)), streams[1])
+    candidates = [FitOptions(*each) for each in product(options.gate_decays, options.weight_decays)]
+    progress.stage("fits", float(len(candidates) * len(parts)))
+    held_out = cross_fit(model, shots, parts, options.seed, candidates, lambda: progress.update())
+    run_model = model
+    if options.refit:
+        model = held_out.ensemble()
+        model.save(out / "model.npz")
     progress.stage("relevance")
-    relevance = input_relevance(network, table, streams[0], method=options.method, groups=options.groups)
+    logit = held_out if options.refit else logit_function(model)
+    relevance = input_relevance(logit, table, streams[0], method=options.method, groups=options.groups)
     progress.stage("paths")
     logits = [model.logits(path) for path in paths.paths]
     statistics = path_statistics(paths, logits)
@@ -170,8 +189,13 @@ def analyze(
     contributions = atom_contributions(model, frames[nearest])
     found = Mechanism(relevance, statistics, contributions, atom_names(system))
     found.warnings += _doubts(relevance, statistics, q[nearest])
-    found.front = _formulas(model, shots, table, found, options, streams[1], progress)
-    found.calibration = _calibration(system, frames, q, paths, out, options, streams[2], progress)
+    found.fit = held_out
+    found.front = _formulas(model, held_out, table, found, options, progress)
+    tested = _fresh_shots(system, frames, q, paths, out, options, streams[2], progress)
+    if tested is not None:
+        chosen, n_a, n_b = tested
+        found.calibration = calibrate(q[chosen], n_a, n_b)
+        found.run_calibration = calibrate(run_model.logits(frames[chosen]), n_a, n_b)
     found.warnings += _calibration_doubts(found.calibration)
     _write_files(out, system, found, frames[nearest], options)
     progress.stage("report")
@@ -199,26 +223,15 @@ def _doubts(relevance: Relevance, statistics: PathStatistics, near: np.ndarray) 
 
 
 def _formulas(
-    model: Committor,
-    shots: Shots,
-    table: ShotTable,
-    found: Mechanism,
-    options: AnalysisOptions,
-    rng: np.random.Generator,
-    progress: Progress,
+    model: Committor, held_out: CrossFit, table: ShotTable, found: Mechanism, options: AnalysisOptions, progress: Progress
 ) -> FormulaFront | None:
     if not options.formula_inputs:
         return None
     searches = options.n_searches if is_installed() else 0
     if searches < options.n_searches:
         found.warnings.append(f"Only linear formulas were tried: {MISSING}.")
-    progress.stage("formulas", 1.0 + searches)
-    parts = folds(len(table), min(options.n_folds, len(table)), rng)
-    fit = {"updates": options.updates, "learning_rate": options.learning_rate, "weight_decay": options.weight_decay}
-    losses = np.zeros(len(table))
-    for part, logit in zip(parts, cross_fit(model, shots, parts, options.seed, **fit), strict=True):
-        losses[part] = shot_losses(logit(table.inputs[part]), table.n_a[part], table.n_b[part])
-    progress.update(1.0)
+    progress.stage("formulas", float(searches))
+    losses = shot_losses(held_out(table.inputs), table.n_a, table.n_b)
     above = [c for c, relevant in zip(found.relevance.columns, found.relevance.above_floor, strict=True) if relevant]
     columns = [column for group in (above or found.relevance.columns[:1]) for column in group][: options.formula_inputs]
     return find_formulas(
@@ -226,7 +239,7 @@ def _formulas(
         losses,
         table,
         columns,
-        parts,
+        held_out.parts,
         options.seed,
         penalty=options.penalty,
         functions=options.functions,
@@ -235,7 +248,7 @@ def _formulas(
     )
 
 
-def _calibration(
+def _fresh_shots(
     system: RareEventSystem,
     frames: np.ndarray,
     q: np.ndarray,
@@ -244,8 +257,11 @@ def _calibration(
     options: AnalysisOptions,
     rng: np.random.Generator,
     progress: Progress,
-) -> Calibration | None:
-    """Fresh shots from configurations of paths, with the states tested where path sampling tested them: at frames."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Frames that were chosen, and how many fresh shots from each reached A and B.
+
+    States are tested where path sampling tested them: at frames.
+    """
     if not options.configurations:
         return None
     chosen = spread_over_q(q, options.configurations, rng)
@@ -260,7 +276,7 @@ def _calibration(
         record=out / "fresh_shots.jsonl",
         progress=progress,
     )
-    return calibrate(q[chosen], n_a, n_b)
+    return chosen, n_a, n_b
 
 
 def _calibration_doubts(calibration: Calibration | None) -> list[str]:
@@ -303,6 +319,7 @@ def _write_files(
             "system": system.name,
             "fingerprint": system.fingerprint(),
             "options": asdict(options),
+            "fit": None if found.fit is None else {**asdict(found.fit.options), "held_out_loss": found.fit.loss},
             "relevance": {"loss": found.relevance.loss, "noise_floor": found.relevance.floor, "inputs": tables["relevance"]},
             "paths": found.paths.summary(),
             "atoms": tables["atoms"],
@@ -317,6 +334,7 @@ def _write_files(
                 "front": tables["formulas"],
             },
             "calibration": None if found.calibration is None else found.calibration.summary(),
+            "calibration_of_run": None if found.run_calibration is None else found.run_calibration.summary(),
             "warnings": found.warnings,
         },
     )

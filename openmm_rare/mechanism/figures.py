@@ -147,8 +147,8 @@ def plot_atoms(
     labels : sequence of str
     """
     centered = positions - positions.mean(0)
-    _, _, axes = np.linalg.svd(centered, full_matrices=False)
-    flat, depth = centered @ axes[:2].T, centered @ axes[2]
+    axes = np.linalg.eigh(centered.T @ centered)[1]  # the flattest direction comes first
+    flat, depth = centered @ axes[:, [2, 1]], centered @ axes[:, 0]
     segments = [flat[list(bond)] for bond in bonds]
     ax.add_collection(LineCollection(segments, colors=GRAY, linewidths=1.6, zorder=1))
     order = np.argsort(depth)

@@ -93,7 +93,7 @@ def refine(expression: Expression, table: ShotTable) -> tuple[Expression, float]
         (gradient,) = torch.autograd.grad(loss, constants)
         return loss.item(), torch.nan_to_num(gradient).numpy()
 
-    best = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    best = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
     refined = expression.with_constants(best.x)
     loss = table.loss(refined(table.inputs))
     return (refined, loss) if np.isfinite(loss) else (expression, float("inf"))
@@ -185,10 +185,9 @@ def find_formulas(
         candidates += [_renumbered(each, columns) for each in found]
         on_search()
     front = _front(_refined(candidates, table, {}))
-    for _ in range(2):  # leave out terms that the likelihood does not miss
-        known = {expression.structure(): (expression, loss) for expression, loss in front}
-        shorter = [each for expression, _ in front for each in expression.simpler()]
-        front = _front(_refined([expression for expression, _ in front] + shorter, table, known))
+    known = {expression.structure(): (expression, loss) for expression, loss in front}
+    shorter = [each for expression, _ in front for each in expression.simpler()]  # terms that the likelihood does not miss
+    front = _front(_refined(shorter, table, known))
     formulas = [_judged(expression, loss, table, parts, network_losses) for expression, loss in front]
     chosen = int(np.argmin([each.held_out + penalty * each.complexity for each in formulas]))
     mean, error = _per_shot(network_losses, table)

@@ -16,6 +16,7 @@ from ..run_figures import FigureFile
 from . import figures
 from .path_statistics import path_density
 from .table import Committor
+from .validation import Calibration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +73,7 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
     above = [name for name, seen in zip(relevance.names, relevance.above_floor, strict=True) if seen]
     rows = [
         ("Inputs that matter", ", ".join(above) or "none beyond the noise"),
-        ("Loss per shot of the network", f"{relevance.loss:.4f} on the shots that it learned from"),
+        ("Shots of the learned committor, loss per shot", f"{relevance.loss:.4f}"),
     ]
     if found.front is not None:
         front = found.front
@@ -86,7 +87,8 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
     if found.calibration is not None:
         c = found.calibration
         rows += [
-            ("RMSE of the committor against fresh shots", f"{c.rmse:.3f} ± {c.rmse_stderr:.3f}"),
+            ("RMSE of the committor against fresh shots", _rmse(c)),
+            ("RMSE of the committor of the run", _rmse(found.run_calibration)),
             ("Slope of the sampled logit (1 is perfect)", f"{c.slope:.2f} ± {c.slope_stderr:.2f}"),
         ]
     time = f"{statistics.mean_time:.3g} ± {statistics.mean_time_stderr:.2g} ps"
@@ -97,6 +99,10 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
         ("Predicted yield per trial, uniform selection", f"{statistics.yield_uniform:.3f}"),
         ("Predicted yield per trial, learned selection", f"{statistics.yield_lorentzian:.3f}"),
     ]
+
+
+def _rmse(calibration: Calibration) -> str:
+    return f"{calibration.rmse:.3f} ± {calibration.rmse_stderr:.3f}"
 
 
 def _tables(found: Mechanism) -> Iterator[str]:
