@@ -2,7 +2,7 @@
 
 python path_sampling_speed.py [--trials 300] [--seeds 3] [--selector lorentzian] [--no-storage]
 
-Runs `openmm-rare tps` as a user would, and counts the CPU time of all its processes, training, storage, checkpoints and figures
+Runs `openmm-rare tps` as a user would, and counts the CPU time of all its processes, training, storage and checkpoints
 included. What it takes to start Python and to import everything is measured by a run of one round, and told apart.
 """
 
@@ -42,7 +42,7 @@ def run(folder, **settings):
     config.write_text(CONFIG.format(**settings))
     out, before = Path(folder) / "run", cpu_seconds()
     command = [sys.executable, "-c", "from openmm_rare.cli import main; main()", "tps", str(config), "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return cpu_seconds() - before, json.loads((out / "result.json").read_text())
 
 
@@ -62,7 +62,7 @@ def main():
             seconds, result = run(many, seed=seed, trials=arguments.trials, **settings)
         trials = result["trials"] - little["trials"]
         print(
-            f"seed {seed}: {trials / (seconds - start):5.1f} trials per CPU-second ({seconds:.1f} s in all, {start:.1f} s of it "
+            f"seed {seed}: {trials / (seconds - start):5.1f} trials per CPU-second ({seconds:.1f} s, {start:.1f} s of it "
             f"for the first {little['trials']} and the start), {result['frames'] / result['trials']:.0f} frames per trial, "
             f"yield {result['yield']:.2f}",
             flush=True,

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import openmm
 import pytest
+from processes import in_fresh
+from test_path_sampling import block_average
 
 import line
 from openmm_rare.ops.chains import ChainState, ChainTask, PathProblem, run_chain
@@ -16,8 +18,6 @@ from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
 from openmm_rare.units import KB
 from stats import assert_within, mean_and_stderr
-from test_learning import in_fresh
-from test_path_sampling import block_average
 
 
 def make_target(**options):

@@ -245,9 +245,7 @@ def test_paths_between_states_in_either_direction():
     system = build("double_well_1d")
     line = initial_path(problem(), 1, Silent()).positions
     assert between_states(system, line[::-1], "it") == slice(0, len(line))
-    assert (
-        between_states(system, np.concatenate([line[:1], line[-1:]]), "it") is None
-    )  # no frame between: nothing to shoot from
+    assert between_states(system, np.concatenate([line[:1], line[-1:]]), "it") is None  # nothing to shoot from
 
 
 def test_a_model_of_something_else_is_refused(tmp_path):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import openpathsampling as paths
 import pytest
+from processes import in_fresh
 
 from line import make_engine, make_path
 from openmm_rare.ops.frames import Frames
@@ -21,7 +22,6 @@ from openmm_rare.variables import (
     FunctionVariable,
     LinearCombination,
 )
-from test_learning import in_fresh, open_storage
 
 POSITIONS = np.random.default_rng(1).normal(0.0, 0.4, (60, 5, 3))
 
