@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import openmm
 import pytest
-from processes import in_fresh
 from test_path_sampling import block_average
 
 import line
@@ -17,6 +16,7 @@ from openmm_rare.path_settings import PathSettings
 from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
 from openmm_rare.units import KB
+from processes import in_fresh
 from stats import assert_within, mean_and_stderr
 
 

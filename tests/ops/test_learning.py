@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import openpathsampling as paths
 import pytest
-from processes import fresh, in_fresh, open_storage
 
 from line import make_engine, make_model, make_path, make_states
 from openmm_rare.ops.hooks import TrainingHook, outcome
@@ -17,6 +16,7 @@ from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from openmm_rare.shots import Shots, ShotTrainer, yields
+from processes import fresh, in_fresh, open_storage
 
 PROBES = np.linspace(-0.6, 0.6, 7)[:, None, None] * np.array([1.0, 0.0, 0.0])
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import openpathsampling as paths
 import pytest
-from processes import in_fresh
 
 from line import make_engine, make_path
 from openmm_rare.ops.frames import Frames
@@ -22,6 +21,7 @@ from openmm_rare.variables import (
     FunctionVariable,
     LinearCombination,
 )
+from processes import in_fresh
 
 POSITIONS = np.random.default_rng(1).normal(0.0, 0.4, (60, 5, 3))
 
