@@ -9,6 +9,7 @@ import numpy as np
 
 from .path_ensemble import PathEnsemble
 from .path_folder import PathRecord
+from .result_text import format_value
 
 __all__ = ["block_average", "path_rows", "summarize_paths"]
 
@@ -91,10 +92,9 @@ def _mean_time(ensemble: PathEnsemble | None) -> tuple[float, float]:
 def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Lines for the terminal."""
 
-    def with_error(name: str, digits: int = 3) -> str:
+    def with_error(name: str) -> str:
         mean, error = result[name], result[f"{name}_stderr"]
-        shown = "unknown" if np.isnan(mean) else f"{mean:.{digits}f}"
-        return shown if np.isnan(error) else f"{shown} ± {error:.{digits}f}"
+        return "unknown" if np.isnan(mean) else format_value(mean, None if np.isnan(error) else error)
 
     waits = ", ".join(str(n) if done else "not yet" for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True))
     return [

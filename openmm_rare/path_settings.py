@@ -13,6 +13,8 @@ __all__ = ["SELECTORS", "PathSettings"]
 SELECTORS: tuple[str, ...] = ("lorentzian", "gaussian", "uniform", "aimless")
 """How shooting points are chosen."""
 
+_FREE = {"trials", "processes", "initial_path"}
+
 
 @dataclass(frozen=True)
 class PathSettings:
@@ -96,6 +98,10 @@ class PathSettings:
                 raise ValueError(f"{field.name} = {value} must be at least {least.get(field.name, 1)}")
         if self.density_correction and self.selector == "aimless":
             raise ValueError("density_correction needs a selector that chooses: aimless shooting stays near its last point")
+
+    def course(self) -> dict[str, Any]:
+        """The settings that change what a run computes, and not only for how long or how fast it does."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE}
 
     @property
     def rounds(self) -> int:

@@ -11,59 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import openpathsampling as paths
-from openmm import unit
-from openpathsampling.engines.openmm import Snapshot
-from openpathsampling.engines.topology import Topology
 
 from openmm_rare import CommittorModel
-from openmm_rare.inertial import LangevinIntegrator
-from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.hooks import TrainingHook
+from openmm_rare.ops.initial_path import initial_path
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import AimlessShootingStrategy, ShootingStrategy, shooting_scheme
+from openmm_rare.ops.volumes import state_volumes
+from openmm_rare.path_settings import PathSettings
 from openmm_rare.systems import jung_42d
+from openmm_rare.tasks import Silent
 
 TARGET = jung_42d.build()
 
 
-def distance(snapshot, x, y):
-    """Distance in the plane from a point, nm."""
-    position = snapshot.statics.coordinates._value[0]
-    return ((position[0] - x) ** 2 + (position[1] - y) ** 2) ** 0.5
-
-
-def states():
-    """The discs A and B."""
-    centers = {"A": jung_42d.CENTER_A, "B": jung_42d.CENTER_B}
-    variables = {name: paths.CoordinateFunctionCV(f"to_{name}", distance, x=x, y=y) for name, (x, y) in centers.items()}
-    return [paths.CVDefinedVolume(variables[name], 0.0, jung_42d.RADIUS).named(name) for name in "AB"]
-
-
-def straight_line(engine, a, b, n_frames=40):
-    """A first path: a line from A to B, the oscillators as hot as they should be."""
-    rng = np.random.default_rng(0)
-    frames = []
-    for share in np.linspace(0.0, 1.0, n_frames):
-        coordinates = np.zeros(42)
-        coordinates[:2] = (1 - share) * np.array(jung_42d.CENTER_A) + share * np.array(jung_42d.CENTER_B)
-        coordinates[2:] = rng.normal(size=40) * np.sqrt(jung_42d.KT) / jung_42d.frequencies()
-        still = np.zeros((14, 3)) * unit.nanometer / unit.picosecond
-        frames.append(
-            Snapshot.construct(coordinates.reshape(14, 3) * unit.nanometer, np.eye(3) * unit.nanometer, still, engine=engine)
-        )
-    inner = [frame for frame in frames if not (a(frame) or b(frame))]
-    return paths.Trajectory([frames[0], *inner, frames[-1]])
-
-
 def new_simulation(selector_name, seed, out):
     """Everything that a run starts with."""
+    problem = PathProblem(TARGET, PathSettings(steps_per_frame=10), "Reference")
+    first = initial_path(problem, seed, Silent())  # a straight line; the oscillators move as dynamics makes them
     noise = seed_path_sampling(seed)
-    integrator = LangevinIntegrator(TARGET.temperature, TARGET.friction, TARGET.timestep)
-    integrator.setRandomNumberSeed(noise)
-    engine = RareEventEngine(Topology(14), TARGET.system, integrator, platform="Reference", options={"n_steps_per_frame": 10})
-    a, b = states()
+    engine = make_engine(problem)
+    engine.integrator.setRandomNumberSeed(noise)
+    a, b = state_volumes(TARGET.states)
     model = CommittorModel(TARGET.descriptor_spec(), 14, (64, 64), TARGET.temperature, TARGET.fingerprint())
+    model.standardize(first.positions)
     selector = CommittorSelector(model, form="uniform" if selector_name == "aimless" else selector_name).named("selector")
     velocities = paths.RandomVelocities(engine=engine)
     strategy = (
@@ -72,10 +45,10 @@ def new_simulation(selector_name, seed, out):
         else ShootingStrategy(selector, velocities, engine)
     )
     scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all([a, b]), strategy)
-    first = straight_line(engine, a, b)
-    storage = paths.Storage(str(out), "w", template=first[0])
+    trajectory = first.trajectory(engine)
+    storage = paths.Storage(str(out), "w", template=trajectory[0])
     storage.save([selector, a, b])
-    start = scheme.initial_conditions_from_trajectories(first)
+    start = scheme.initial_conditions_from_trajectories(trajectory)
     return paths.PathSampling(storage=storage, move_scheme=scheme, sample_set=start), selector, a, b
 
 

@@ -53,8 +53,8 @@ class PathProblem:
 
     @cached_property
     def key(self) -> str:
-        """Equal for equal problems."""
-        content = (self.system.fingerprint(), self.system.temperature, self.settings, self.platform)
+        """Equal for problems with the same course."""
+        content = (self.system.fingerprint(), self.system.temperature, self.settings.course(), self.platform)
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
@@ -203,6 +203,7 @@ class _Sampler:
 
     def __init__(self, task: ChainTask) -> None:
         settings, self.engine = task.problem.settings, make_engine(task.problem)
+        self.engine.no_velocities()  # made now, it is the same object for all rounds
         self.volumes = list(state_volumes(task.problem.system.states))
         model = CommittorModel.load(io.BytesIO(task.model))
         modifier = paths.NoModification() if self.engine.overdamped else paths.RandomVelocities(engine=self.engine)

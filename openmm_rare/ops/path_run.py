@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from ..committor import CommittorModel
 from ..config import RunConfig, build_system, load_config
 from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import path_settings
-from ..path_settings import PathSettings
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
 
 __all__ = ["run_path_sampling"]
-
-_FREE = {"trials", "processes", "initial_path"}  # settings that do not change the course of a run
 
 
 def run_path_sampling(
@@ -128,7 +125,6 @@ def _require_same(out: Path, config: RunConfig) -> None:
 
 def _identity(config: RunConfig) -> dict[str, Any]:
     """Everything that changes the course of a run."""
-    settings = path_settings(config)
-    same = {field.name: getattr(settings, field.name) for field in fields(PathSettings) if field.name not in _FREE}
+    same = path_settings(config).course()
     same |= {"seed": config.sampling.seed, "platform": config.sampling.platform, "system": build_system(config).fingerprint()}
     return same | {"temperature": config.system.temperature_k, "descriptor": build_system(config).descriptor_spec()}

@@ -3,16 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import openpathsampling as paths
 import pytest
-from openpathsampling.experimental.storage import Storage as SimStore
-from openpathsampling.experimental.storage import monkey_patch_all
 
 from line import make_engine, make_model, make_path, make_states
 from openmm_rare.ops.hooks import TrainingHook, outcome
@@ -20,29 +16,9 @@ from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from openmm_rare.shots import Shots, ShotTrainer, yields
+from processes import fresh, in_fresh, open_storage
 
 PROBES = np.linspace(-0.6, 0.6, 7)[:, None, None] * np.array([1.0, 0.0, 0.0])
-
-
-def open_storage(name, mode, template=None):
-    """netCDF, or SimStore, which changes OpenPathSampling for the whole process: use it in processes of its own only."""
-    if str(name).endswith(".nc"):
-        return paths.Storage(str(name), mode, template=template) if mode == "w" else paths.Storage(str(name), mode)
-    monkey_patch_all(paths)
-    return SimStore(str(name), mode)
-
-
-def fresh(code, folder, **options):
-    """A process of its own that runs some code after the imports of this file."""
-    start = f"import sys; sys.path[:0] = {sys.path!r}\nfrom test_learning import *\n"
-    return subprocess.Popen([sys.executable, "-c", start + textwrap.dedent(code)], cwd=folder, text=True, **options)
-
-
-def in_fresh(code, folder):
-    """Wait for it; it must not fail."""
-    process = fresh(code, folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
 
 
 def continued(folder, kind):
