@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["MLP", "architecture_spec", "build_network"]
+__all__ = ["MLP", "architecture_spec", "build_network", "input_weights"]
 
 MLP: dict[str, Any] = {"kind": "mlp"}
 """The network that rate calculations and the native force know: plain layers with SiLU."""
@@ -82,6 +82,14 @@ def build_network(spec: Mapping, n_inputs: int, hidden: Sequence[int], n_outputs
             if isinstance(layer, nn.Linear):
                 _lecun_normal(layer)
     return network
+
+
+def input_weights(network: nn.Sequential) -> list[Tensor]:
+    """The matrices that the inputs enter, (n_out, n_inputs): one, or two of a residual block."""
+    first = network[0]
+    if isinstance(first, ResidualBlock):
+        return [layer.weight for layer in (first.first, first.shortcut) if hasattr(layer, "weight")]
+    return [first.weight]
 
 
 def _plain_layers(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:

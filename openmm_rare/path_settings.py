@@ -49,7 +49,8 @@ class PathSettings:
         A shot that is in no state after so many frames is given up, and its trial rejected.
     hidden : tuple of int
         Widths of the network's hidden layers.
-    learning_rate, weight_decay : float
+    learning_rate, weight_decay, input_penalty : float
+        See :class:`~openmm_rare.shots.ShotTrainer`.
     updates : int
         Gradient steps after each round.
     window : int
@@ -75,6 +76,7 @@ class PathSettings:
     hidden: tuple[int, ...] = (64, 64)
     learning_rate: float = 1e-3
     weight_decay: float = 1.0
+    input_penalty: float = 1.0
     updates: int = 50
     window: int = 100
     initial_path: str = "auto"
@@ -89,8 +91,9 @@ class PathSettings:
         for name in ("width", "learning_rate"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} = {getattr(self, name)} must be positive")
-        if not self.weight_decay >= 0.0:
-            raise ValueError(f"weight_decay = {self.weight_decay} must not be negative")
+        for name in ("weight_decay", "input_penalty"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
         least = {"processes": 0, "threads": 0, "max_frames": 3}
         for field in fields(self):
             value = getattr(self, field.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 import torch
 
 from .adam import Adam, set_training_state, training_state
+from .architectures import input_weights
 from .committor import CommittorModel
 from .losses import binomial_loss
 
 __all__ = ["Shots", "ShotTrainer", "require_same_model", "training_effort", "yields"]
+
+_SMALL = 1e-6  # makes the length of a vector smooth at 0
 
 
 @dataclass
@@ -105,7 +109,7 @@ def require_same_model(path: str | Path, theirs: Mapping[str, Any], model: Commi
 
 
 class ShotTrainer:
-    """Fits a model to shots by full-batch Adam with weight decay; its whole state is a dictionary of arrays.
+    r"""Fits a model to shots by full-batch Adam with weight decay; its whole state is a dictionary of arrays.
 
     Parameters
     ----------
@@ -113,11 +117,17 @@ class ShotTrainer:
         Trained in place.
     learning_rate : float
     weight_decay : float
-        Decoupled, on all parameters of the network: what keeps a model honest on a few hundred points.
+        Decoupled, on all parameters of the network.
+    input_penalty : float
+        :math:`c` in :math:`c \sqrt{\ln p/n} \sum_j |W_j|`, which is added to the loss per shot: :math:`W_j` are the weights
+        that the input j of p enters by, n the number of shots. This group lasso (Yuan & Lin 2006) leaves out the inputs that
+        the shots say nothing about, which is what keeps a model honest on a few hundred of them.
     """
 
-    def __init__(self, model: CommittorModel, learning_rate: float = 1e-3, weight_decay: float = 1.0) -> None:
-        self.model, self.learning_rate = model, learning_rate
+    def __init__(
+        self, model: CommittorModel, learning_rate: float = 1e-3, weight_decay: float = 1.0, input_penalty: float = 1.0
+    ) -> None:
+        self.model, self.learning_rate, self.input_penalty = model, learning_rate, input_penalty
         self.optimizer = Adam(list(model.parameters()), weight_decay)
 
     def fit(self, shots: Shots, updates: int, slow_down: float = 1.0) -> float:
@@ -135,13 +145,20 @@ class ShotTrainer:
             features = self.model.features(torch.as_tensor(arrays["positions"], dtype=torch.float32))
         n_a, n_b = (torch.as_tensor(arrays[name], dtype=torch.float32) for name in ("n_a", "n_b"))
         loss, parameters = torch.tensor(float("nan")), list(self.model.parameters())
+        penalty = self.input_penalty * (math.log(features.shape[1]) / float(n_a.sum() + n_b.sum())) ** 0.5
         for _ in range(updates):
             loss = binomial_loss(self.model.logit_of_features(features), n_a, n_b)
             if not torch.isfinite(loss):
                 raise ValueError("the loss over the shots is not finite: look for NaN in the positions of shooting points")
-            gradient = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, parameters)])
+            objective = loss + penalty * self._input_norms().sum()
+            gradient = torch.cat([part.reshape(-1) for part in torch.autograd.grad(objective, parameters)])
             self.optimizer.step(gradient, slow_down * self.learning_rate)
         return loss.item()
+
+    def _input_norms(self) -> torch.Tensor:
+        """Length of the weights of each input, shape ``(n_features,)``."""
+        squares = sum(weight.square().sum(0) for weight in input_weights(self.model.network))
+        return torch.sqrt(squares + _SMALL)
 
     def state(self) -> dict[str, np.ndarray]:
         """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""

@@ -18,7 +18,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from ..architectures import ResidualBlock
+from ..architectures import input_weights
 from ..committor import CommittorModel
 from ..ensemble import CommittorEnsemble
 from ..losses import binomial_loss
@@ -104,24 +104,16 @@ def fit_model(
         gates = torch.ones_like(kept).requires_grad_(True)
         start = copy.deepcopy(network)
         _minimize(network, gates, features, direct, n_a, n_b, options.gate_decay, options.iterations)
-        length = gates.detach().abs() * torch.cat(_first_weights(network)).detach().norm(dim=0)
+        length = gates.detach().abs() * torch.cat(input_weights(network)).detach().norm(dim=0)
         kept = (length > torch.clamp(options.least_input * length.max(), min=_CLOSED)).double()
         network = start
     _minimize(network, kept, features, direct, n_a, n_b, options.weight_decay, options.iterations)
     with torch.no_grad():
-        for weight in _first_weights(network):
+        for weight in input_weights(network):
             weight.mul_(kept)
         for mine, fitted in zip(model.network.parameters(), network.parameters(), strict=True):
             mine.copy_(fitted)
     return model
-
-
-def _first_weights(network: nn.Sequential) -> list[Tensor]:
-    """The matrices that the inputs enter, (n_out, n_inputs)."""
-    first = network[0]
-    if isinstance(first, ResidualBlock):
-        return [layer.weight for layer in (first.first, first.shortcut) if hasattr(layer, "weight")]
-    return [first.weight]
 
 
 def _minimize(

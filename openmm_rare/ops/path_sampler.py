@@ -63,7 +63,9 @@ class PathSampler:
         self.settings, self.seed = path_settings(config), config.sampling.seed
         self.problem = PathProblem(system, self.settings, config.sampling.platform)
         self.model, self._given = model or self._new_model(), model is not None
-        self.trainer = ShotTrainer(self.model, self.settings.learning_rate, self.settings.weight_decay)
+        self.trainer = ShotTrainer(
+            self.model, self.settings.learning_rate, self.settings.weight_decay, self.settings.input_penalty
+        )
         self.record = PathRecord(metadata=self.model.metadata())
         self.states: list[ChainState] = []
 
