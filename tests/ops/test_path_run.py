@@ -112,6 +112,8 @@ def test_more_trials_continue_a_finished_run_as_if_it_had_been_longer(tmp_path):
     assert_same_run(tmp_path / "long", tmp_path / "short")
     with pytest.raises(ValueError, match="seed = 5 differs from the run in .*, which has 1"):
         run_path_sampling(configure(trials=30, seed=5), tmp_path / "short", resume=True)
+    with pytest.raises(ValueError, match="is of another system, other states or other dynamics"):
+        run_path_sampling(configure("two_channel_2d", trials=30), tmp_path / "short", resume=True)
     with pytest.raises(ValueError, match="width = 2.0 differs from the run"):
         run_path_sampling(configure(trials=30, width=2.0), tmp_path / "short", resume=True)
 
@@ -339,10 +341,10 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
 def test_killed_it_goes_on_to_the_same_end(tmp_path):
     """The real command, with its processes and storages."""
     command = [sys.executable, "-c", "from openmm_rare.cli import main; main()", "tps", "double_well_1d", "--seed", "3"]
-    command += ["--chains", "2", "--trials", "60", "--resume", "--out"]
+    command += ["--chains", "2", "--trials", "30", "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = tmp_path / "killed"
-    for more in (2, 3):
+    for more in (1, 2):
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         goal = (PathRecord.load(killed).rounds if (killed / "shots.npz").exists() else 0) + more
         while process.poll() is None and not ((killed / "shots.npz").exists() and PathRecord.load(killed).rounds >= goal):
