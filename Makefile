@@ -5,13 +5,25 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-torchforce test-cuda-build validate sanitize lint clean
+.PHONY: demo test test-ops test-torchforce test-cuda-build validate sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
 
 test: $(VENV)/installed  ## the quick tests
 	$(BIN)/python -m pytest
+
+# Its experimental tests load modules anew, which breaks the others: a process of their own. They need pkg_resources.
+OURS = $(addprefix -p openmm_rare.ops.,engine selector shooting hooks volumes)
+OPS_TESTS = cd build/test-ops && $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider
+test-ops: export OPENMM_DEFAULT_PLATFORM = CPU
+test-ops: $(VENV)/installed  ## the tests of OpenPathSampling itself, with ours imported beside it (ten minutes)
+	$(BIN)/python -m pip install --quiet "setuptools<81"
+	mkdir -p build/test-ops
+	$(OPS_TESTS) $(OURS) --pyargs openpathsampling.tests
+	$(OPS_TESTS) $(OURS) --pyargs openpathsampling.experimental
+	PYTHONPATH=$(CURDIR)/tests/ops; export PYTHONPATH; \
+		$(OPS_TESTS) -p our_engine -k "not nan" --pyargs openpathsampling.tests.test_openmm_engine
 
 test-torchforce: export CUDA_VISIBLE_DEVICES =
 test-torchforce: $(TORCHFORCE)/installed  ## the tests of bias forces with openmmtorch, on the CPU

@@ -96,9 +96,9 @@ setup(
     license="MIT",
     url="https://pypi.org/project/openmm-rare/",
     python_requires=">=3.10",
-    packages=["openmm_rare", "openmm_rare.ops", "openmm_rare.systems"],
+    packages=["openmm_rare", "openmm_rare.mechanism", "openmm_rare.ops", "openmm_rare.systems"],
     package_dir={"openmm_rare": "openmm_rare", "openmm_rare.systems": "systems"},
-    package_data={"openmm_rare": ["py.typed"]},
+    package_data={"openmm_rare": ["py.typed"], "openmm_rare.systems": ["data/*.npz"]},
     install_requires=[
         "openmm>=8.6,<8.7",
         "torch>=2.9",
@@ -113,6 +113,8 @@ setup(
     extras_require={
         # OpenPathSampling 1.7 imports six without saying so, and works with neither numpy 2 nor pandas 3
         "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six"],
+        # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
+        "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
         "test": ["pytest"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli:main"]},

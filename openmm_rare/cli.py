@@ -242,6 +242,37 @@ def report(folder: Path) -> None:
     click.echo(f"report: {make_report(folder)}")
 
 
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default FOLDER/mechanism.")
+@click.option("--configurations", type=click.IntRange(min=0), help="Configurations to shoot from afresh; 0: none.")
+@click.option("--fresh-shots", type=click.IntRange(min=2), help="Shots from each of them.")
+@click.option("--formula-inputs", type=click.IntRange(min=0), help="Most inputs of a formula; 0: no formulas.")
+@click.option("--penalty", type=click.FloatRange(min=0.0), help="Loss per shot that one more operation must save.")
+@click.option("--method", type=click.Choice(["noise", "permutation"]), help="How inputs are made worthless.")
+@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
+@click.option("--platform", help="OpenMM platform of the fresh shots.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes for the fresh shots of a large system.")
+@command
+def analyze(folder: Path, out: Path | None, **options: Any) -> None:
+    """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
+    from .mechanism.analysis import AnalysisOptions
+    from .mechanism.analysis import analyze as analyze_mechanism
+    from .mechanism.report import summary_rows
+    from .path_folder import load_path_sampling
+    from .progress import TerminalProgress
+    from .result_text import format_table
+
+    chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
+    out = out or folder / "mechanism"
+    with TerminalProgress() as progress:
+        found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress)
+    click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
+    for sentence in found.warnings:
+        click.secho(f"Warning: {sentence}", fg="red", err=True)
+    click.echo(f"report: {out / 'report.html'}")
+
+
 def _configuration(
     source: str, out: Path | None, resume: bool, ending: str, options: Mapping[str, Any]
 ) -> tuple[RunConfig, Path]:

@@ -2,38 +2,119 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import __version__
+from .architectures import MLP, architecture_spec, build_network
 from .descriptors import build_descriptor
-from .files import write_npz
+from .saved_model import SavedModel
 
-__all__ = ["CommittorModel"]
+__all__ = ["CommittorModel", "FeatureModel", "in_batches"]
 
 _FIRST_LOGIT = -3.0  # an untrained model says that B is unlikely, everywhere alike
 _FORMAT = "openmm_rare committor model 1"
+_FORMAT_OTHER_NETWORKS = "openmm_rare committor model 2"  # versions that know plain layers only must not misread these
 _BATCH = 8192
 
 
-def _in_batches(function: Callable[[Tensor], Tensor], positions: np.ndarray) -> np.ndarray:
-    """A function of positions, ``(n, n_atoms, 3)`` to ``(n,)``, without gradients and with bounded memory."""
-    result = np.empty(len(positions))
+def in_batches(function: Callable[[Tensor], Tensor], positions: np.ndarray) -> np.ndarray:
+    """A function of positions, ``(n, n_atoms, 3)`` to ``(n, ...)``, without gradients and with bounded memory; float64."""
+    parts = []
     with torch.no_grad():
-        for start in range(0, len(positions), _BATCH):
+        for start in range(0, max(len(positions), 1), _BATCH):
             block = torch.as_tensor(positions[start : start + _BATCH], dtype=torch.float32)
-            result[start : start + _BATCH] = function(block).numpy()
-    return result
+            parts.append(function(block).numpy().astype(np.float64))
+    return np.concatenate(parts)
 
 
-class CommittorModel(nn.Module):
+class FeatureModel(SavedModel):
+    """A network of standardized features of a descriptor.
+
+    Dropout, where the network has it, acts only within :meth:`learning`.
+
+    Parameters
+    ----------
+    descriptor : dict
+        Specification for :func:`openmm_rare.descriptors.build_descriptor`.
+    n_atoms : int
+        Atoms of one walker.
+    hidden : sequence of int
+        Widths of the hidden layers.
+    temperature : float
+        Temperature in K at which the model is (being) trained.
+    fingerprint : str
+        Fingerprint of the system and its states; a model refuses to be loaded for another.
+    network : mapping, optional
+        Specification for :func:`openmm_rare.architectures.build_network`.
+    n_outputs : int
+    """
+
+    def __init__(
+        self,
+        descriptor: Mapping,
+        n_atoms: int,
+        hidden: tuple[int, ...],
+        temperature: float,
+        fingerprint: str,
+        network: Mapping | None,
+        n_outputs: int,
+    ) -> None:
+        super().__init__()
+        self.spec, self.architecture = dict(descriptor), architecture_spec(network)
+        self.n_atoms, self.hidden = int(n_atoms), tuple(int(width) for width in hidden)
+        self.temperature, self.fingerprint = float(temperature), fingerprint
+        self.descriptor = build_descriptor(self.spec, self.n_atoms)
+        width = self.descriptor.n_features
+        self.register_buffer("feature_mean", torch.zeros(width))
+        self.register_buffer("feature_scale", torch.ones(width))
+        self.network = build_network(self.architecture, width, self.hidden, n_outputs)
+        self.eval()
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """While this lasts, dropout acts."""
+        self.train()
+        try:
+            yield
+        finally:
+            self.eval()
+
+    def standardize(self, positions: np.ndarray) -> None:
+        """Set the scaling of the features from sample positions ``(n, n_atoms, 3)`` in nm."""
+        with torch.no_grad():
+            features = self.descriptor(torch.as_tensor(positions, dtype=torch.float32))
+            self.feature_mean.copy_(features.mean(0))
+            # a feature that hardly varies in the sample must not be blown up later
+            floor = 1e-3 * features.abs().mean(0) + 1e-6
+            self.feature_scale.copy_(torch.maximum(features.std(0), floor))
+
+    def features(self, positions: Tensor) -> Tensor:
+        """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
+        return self.standardized(self.descriptor(positions))
+
+    def standardized(self, features: Tensor) -> Tensor:
+        """Features ``(n, n_features)`` of the descriptor, with mean 0 and standard deviation 1 over a typical sample."""
+        return (features - self.feature_mean) / self.feature_scale
+
+    def options(self) -> dict[str, Any]:
+        """What the constructor needs to make a model like this one."""
+        return {
+            "descriptor": self.spec,
+            "n_atoms": self.n_atoms,
+            "hidden": self.hidden,
+            "temperature": self.temperature,
+            "fingerprint": self.fingerprint,
+            "network": self.architecture,
+        }
+
+
+class CommittorModel(FeatureModel):
     r"""A learned committor :math:`I(x)`: the probability to reach B before A.
 
     The network returns the logit q; :math:`\ln I = -\mathrm{softplus}(-q)` stays finite for every q.
@@ -45,11 +126,13 @@ class CommittorModel(nn.Module):
     n_atoms : int
         Atoms of one walker.
     hidden : sequence of int
-        Widths of the hidden layers (SiLU).
+        Widths of the hidden layers.
     temperature : float
         Temperature in K at which the model is (being) trained.
     fingerprint : str
         Fingerprint of the system and its states; a model refuses to be loaded for another.
+    network : mapping, optional
+        See :func:`openmm_rare.architectures.architecture_spec`; rate calculations and the native force take the default only.
     """
 
     def __init__(
@@ -59,20 +142,9 @@ class CommittorModel(nn.Module):
         hidden: tuple[int, ...] = (64, 64, 64),
         temperature: float = 300.0,
         fingerprint: str = "",
+        network: Mapping | None = None,
     ) -> None:
-        super().__init__()
-        self.spec = dict(descriptor)
-        self.n_atoms, self.hidden = int(n_atoms), tuple(int(width) for width in hidden)
-        self.temperature, self.fingerprint = float(temperature), fingerprint
-        self.descriptor = build_descriptor(self.spec, self.n_atoms)
-        width = self.descriptor.n_features
-        self.register_buffer("feature_mean", torch.zeros(width))
-        self.register_buffer("feature_scale", torch.ones(width))
-        layers: list[nn.Module] = []
-        for size in self.hidden:
-            layers += [nn.Linear(width, size), nn.SiLU()]
-            width = size
-        self.network = nn.Sequential(*layers, nn.Linear(width, 1))
+        super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, 1)
         nn.init.constant_(self.network[-1].bias, _FIRST_LOGIT)
 
     def cool(self, temperature: float) -> None:
@@ -81,15 +153,6 @@ class CommittorModel(nn.Module):
             for parameter in self.network[-1].parameters():
                 parameter.mul_(self.temperature / temperature)
         self.temperature = float(temperature)
-
-    def standardize(self, positions: np.ndarray) -> None:
-        """Set the scaling of the features from sample positions ``(n, n_atoms, 3)`` in nm."""
-        with torch.no_grad():
-            features = self.descriptor(torch.as_tensor(positions, dtype=torch.float32))
-            self.feature_mean.copy_(features.mean(0))
-            # a feature that hardly varies in the sample must not be blown up later
-            floor = 1e-3 * features.abs().mean(0) + 1e-6
-            self.feature_scale.copy_(torch.maximum(features.std(0), floor))
 
     def logit(self, positions: Tensor) -> Tensor:
         """Logit q of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
@@ -102,13 +165,9 @@ class CommittorModel(nn.Module):
             logit = logit + self.feature_mean[column] + self.feature_scale[column] * features[:, column]
         return logit
 
-    def features(self, positions: Tensor) -> Tensor:
-        """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
-        return self.standardized(self.descriptor(positions))
-
-    def standardized(self, features: Tensor) -> Tensor:
-        """Features ``(n, n_features)`` of the descriptor, with mean 0 and standard deviation 1 over a typical sample."""
-        return (features - self.feature_mean) / self.feature_scale
+    def logit_of_raw_features(self, features: Tensor) -> Tensor:
+        """Logit q, shape ``(n,)``, of features as the descriptor gives them."""
+        return self.logit_of_features(self.standardized(features))
 
     def from_features(self, features: Tensor) -> Tensor:
         """ln I, shape ``(n,)``, of standardized features."""
@@ -120,11 +179,11 @@ class CommittorModel(nn.Module):
 
     def logits(self, positions: np.ndarray) -> np.ndarray:
         """Logit q of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        return _in_batches(self.logit, positions)
+        return in_batches(self.logit, positions)
 
     def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        return _in_batches(self, positions)
+        return in_batches(self, positions)
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln I and its gradient in 1/nm for positions ``(n, n_atoms, 3)``: arrays ``(n,)`` and ``(n, n_atoms, 3)``."""
@@ -135,8 +194,8 @@ class CommittorModel(nn.Module):
 
     def metadata(self) -> dict:
         """Everything but the tensors, JSON-able."""
-        return {
-            "format": _FORMAT,
+        common = {
+            "format": _FORMAT if self.architecture == MLP else _FORMAT_OTHER_NETWORKS,
             "version": __version__,
             "descriptor": self.spec,
             "n_atoms": self.n_atoms,
@@ -144,71 +203,25 @@ class CommittorModel(nn.Module):
             "temperature_k": self.temperature,
             "fingerprint": self.fingerprint,
         }
+        return common if self.architecture == MLP else common | {"network": self.architecture}
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Copies of parameters and buffers by name."""
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
-
-    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Load what :meth:`tensors` returned."""
-        self.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in tensors.items()})
+    @classmethod
+    def from_metadata(cls, metadata: Mapping) -> CommittorModel:
+        """An untrained model as :meth:`metadata` says; ValueError if it is of another format."""
+        known = (_FORMAT, _FORMAT_OTHER_NETWORKS)
+        if metadata["format"] not in known:
+            raise ValueError(f"format {metadata['format']!r}, this class reads {' and '.join(map(repr, known))}")
+        return cls(
+            metadata["descriptor"],
+            metadata["n_atoms"],
+            tuple(metadata["hidden"]),
+            metadata["temperature_k"],
+            metadata["fingerprint"],
+            metadata.get("network"),
+        )
 
     def copy(self, temperature: float | None = None) -> CommittorModel:
         """An independent copy, optionally labelled with another temperature in K."""
-        twin = CommittorModel(self.spec, self.n_atoms, self.hidden, temperature or self.temperature, self.fingerprint)
+        twin = CommittorModel(**self.options() | {"temperature": temperature or self.temperature})
         twin.set_tensors(self.tensors())
         return twin
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to an ``.npz`` file of plain arrays and one JSON string, atomically."""
-        write_npz(path, self._archive())
-
-    def to_bytes(self) -> bytes:
-        """What :meth:`save` writes; :meth:`load` reads it from an ``io.BytesIO``."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **self._archive())
-        return buffer.getvalue()
-
-    def _archive(self) -> dict[str, np.ndarray]:
-        return {"metadata": np.array(json.dumps(self.metadata())), **self.tensors()}
-
-    @classmethod
-    def load(cls, path: str | Path | BinaryIO, fingerprint: str | None = None) -> CommittorModel:
-        """Read a model.
-
-        Parameters
-        ----------
-        path : path or binary stream
-            What :meth:`save` wrote.
-        fingerprint : str, optional
-            Fingerprint of the system that the model is wanted for.
-
-        Raises
-        ------
-        ValueError
-            If the file is no model, is damaged, or belongs to another system or other states.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                metadata = json.loads(str(archive["metadata"]))
-                tensors = {name: archive[name] for name in archive.files if name != "metadata"}
-            if metadata["format"] != _FORMAT:
-                raise ValueError(f"format {metadata['format']!r}, this version reads {_FORMAT!r}")
-            model = cls(
-                metadata["descriptor"],
-                metadata["n_atoms"],
-                tuple(metadata["hidden"]),
-                metadata["temperature_k"],
-                metadata["fingerprint"],
-            )
-            model.set_tensors(tensors)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path} is not a readable committor model ({error}); train a new one") from error
-        if fingerprint is not None and fingerprint != model.fingerprint:
-            raise ValueError(
-                f"{path} was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
-                f"this system has {fingerprint[:12]}); train a new model, or rebuild the system it belongs to"
-            )
-        return model

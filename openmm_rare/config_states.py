@@ -13,6 +13,7 @@ from openmm import unit as u
 
 from . import states as st
 from .toml_text import Section, nearest
+from .variables import BoxVariable
 
 __all__ = ["ChannelsConfig", "LabelRuleConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
 
@@ -33,7 +34,7 @@ _REGIONS = ("range", "disc", "function")
 
 @dataclass(frozen=True)
 class VariableConfig:
-    """A named collective variable: its type and the parameters of that type (lengths in nm)."""
+    """A named collective variable: its type and the parameters of that type, a periodic box perhaps (lengths in nm)."""
 
     name: str
     type: str
@@ -47,7 +48,8 @@ class VariableConfig:
             hint = f"; did you mean {nearest(kind, _VARIABLES)!r}?" if kind else ""
             raise ValueError(f"{section.where('type')} = {kind!r} must be one of {', '.join(_VARIABLES)}{hint}")
         _, required, _ = _VARIABLES[kind]
-        section.check(("type", *required))
+        knows_box = issubclass(_VARIABLES[kind][0], BoxVariable)
+        section.check(("type", *required), ("box",) if knows_box else ())
         readers: dict[str, Callable[[], Any]] = {
             "atom": lambda: section.count("atom", least=0),
             "axis": lambda: section.count("axis", least=0),
@@ -57,7 +59,8 @@ class VariableConfig:
             "coefficients": lambda: _rows(section, "coefficients"),
             "function": lambda: section.text("function"),
         }
-        return cls(name, kind, {key: readers[key]() for key in required})
+        parameters = {key: readers[key]() for key in required}
+        return cls(name, kind, parameters | ({"box": _box(section)} if "box" in section else {}))
 
     @property
     def unit(self) -> u.Unit | None:
@@ -228,8 +231,15 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     return function
 
 
+def _box(section: Section) -> list[list[float]] | tuple[float, ...]:
+    """Edges or vectors of a box in nm."""
+    if isinstance(section.raw["box"], list) and section.raw["box"] and isinstance(section.raw["box"][0], list):
+        return _rows(section, "box")
+    return section.numbers("box", u.nanometer)
+
+
 def _rows(section: Section, key: str) -> list[list[float]]:
     rows = section.raw[key]
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 3 for row in rows):
-        raise ValueError(f"{section.where(key)} must be a list of [x, y, z], one for each atom")
+        raise ValueError(f"{section.where(key)} must be a list of [x, y, z]")
     return [list(Section({key: row}, section.name).numbers(key, None, positive=False)) for row in rows]

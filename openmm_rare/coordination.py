@@ -4,6 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .nearest_image import nearest_image
+
 # Numbers per array of a block: a few such arrays stay in cache.
 _BLOCK = 32_000
 
@@ -16,7 +18,7 @@ def _pairs(n_atoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first, second, ((atoms == first) | (atoms == second)).astype(np.float64)
 
 
-def coordination_numbers(positions: np.ndarray, radius: float) -> np.ndarray:
+def coordination_numbers(positions: np.ndarray, radius: float, box: np.ndarray | None = None) -> np.ndarray:
     """Smooth coordination number of every atom, c_i = sum_j (1-(r/radius)^8)/(1-(r/radius)^16).
 
     The quotient equals 1/(1+(r/radius)^8), which has no hole at r = radius.
@@ -27,6 +29,8 @@ def coordination_numbers(positions: np.ndarray, radius: float) -> np.ndarray:
         nm.
     radius : float
         nm.
+    box : ndarray of shape (3, 3), optional
+        Vectors of a periodic box whose nearest images count, nm.
 
     Returns
     -------
@@ -36,12 +40,25 @@ def coordination_numbers(positions: np.ndarray, radius: float) -> np.ndarray:
     n, n_atoms, _ = positions.shape
     n_blocks = -(-n * n_atoms * n_atoms // (2 * _BLOCK))
     if n_blocks <= 1:
-        return _coordination_block(positions, radius)
-    return np.hstack([_coordination_block(block, radius) for block in np.array_split(positions, n_blocks)])
+        return _coordination_block(positions, radius, box)
+    return np.hstack([_coordination_block(block, radius, box) for block in np.array_split(positions, n_blocks)])
 
 
-def _coordination_block(positions: np.ndarray, radius: float) -> np.ndarray:
+def _coordination_block(positions: np.ndarray, radius: float, box: np.ndarray | None) -> np.ndarray:
     first, second, incidence = _pairs(positions.shape[1])
+    if box is None:
+        s = _scaled_squares(positions, radius, first, second)
+    else:
+        images = nearest_image(positions[:, first] - positions[:, second], box)
+        s = np.einsum("npi,npi->pn", images, images) / radius**2
+    s *= s
+    s *= s
+    s += 1.0
+    return incidence @ np.reciprocal(s, out=s)
+
+
+def _scaled_squares(positions: np.ndarray, radius: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Squared distances of pairs over the squared radius, shape (n_pairs, n)."""
     # Atoms kept at z = 0 are frequent and a test for it is cheap.
     dimensions = 3 if positions[:, :, 2].any() else 2
     s = 0.0
@@ -52,15 +69,12 @@ def _coordination_block(positions: np.ndarray, radius: float) -> np.ndarray:
         difference *= difference
         difference += s
         s = difference
-    s *= s
-    s *= s
-    s += 1.0
-    return incidence @ np.reciprocal(s, out=s)
+    return s
 
 
-def mean_and_deviations(positions: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_deviations(positions: np.ndarray, radius: float, box: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The mean (n,) of the coordination numbers of all atoms, and their deviations from it (n_atoms, n)."""
-    numbers = coordination_numbers(positions, radius)
+    numbers = coordination_numbers(positions, radius, box)
     mean = numbers.sum(axis=0)
     mean /= len(numbers)
     numbers -= mean

@@ -7,35 +7,16 @@ Positions have shape ``(n_walkers, n_atoms, 3)`` in nm; features have shape ``(n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
+from .descriptor_base import Descriptor, labels_of
+from .internal_features import Dihedrals, InternalCoordinates
+from .symmetry_functions import SymmetryFunctions
+
 __all__ = ["Descriptor", "build_descriptor"]
-
-
-class Descriptor(nn.Module):
-    """A differentiable map from positions to features.
-
-    Attributes
-    ----------
-    n_features : int
-        Number of columns that :meth:`forward` returns.
-    in_logit : tuple of int
-        Columns that a model adds to its logit as they are, because they are known to be part of it.
-    """
-
-    n_features: int
-    in_logit: tuple[int, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the features, in the order of the columns."""
-        return tuple(f"feature {column + 1}" for column in range(self.n_features))
-
-    def forward(self, positions: Tensor) -> Tensor:
-        """Return the features, shape ``(n_walkers, n_features)``, of positions ``(n_walkers, n_atoms, 3)`` in nm."""
-        raise TypeError(f"{type(self).__name__} does not define forward()")
 
 
 class _PairDescriptor(Descriptor):
@@ -71,9 +52,17 @@ class _PairDescriptor(Descriptor):
 class PairDistances(_PairDescriptor):
     """All pair distances in nm, in the order of the atoms, or sorted (invariant to permutations of like atoms)."""
 
-    def __init__(self, n_atoms: int, sort: bool) -> None:
+    def __init__(self, n_atoms: int, sort: bool, labels: Sequence[str] | None = None) -> None:
         super().__init__(n_atoms)
         self.sort, self.n_features = sort, self.n_pairs
+        self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Distances by their atoms, or by their rank."""
+        if self.sort:
+            return tuple(f"r ranked {rank + 1}" for rank in range(self.n_pairs))
+        return tuple(f"r {one}-{other}" for one, other in combinations(self.labels, 2))
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Distances ``(n_walkers, n_pairs)`` in nm."""
@@ -84,10 +73,16 @@ class PairDistances(_PairDescriptor):
 class Coordination(_PairDescriptor):
     r"""Coordination numbers :math:`c_i = \sum_{j\neq i} 1/(1+(r_{ij}/r_0)^8)`, in the order of the atoms or sorted."""
 
-    def __init__(self, n_atoms: int, radius: float, sort: bool) -> None:
+    def __init__(self, n_atoms: int, radius: float, sort: bool, labels: Sequence[str] | None = None) -> None:
         super().__init__(n_atoms)
         self.radius, self.sort, self.n_features = float(radius), sort, n_atoms
+        self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
         self.register_buffer("incidence", self.difference.abs(), persistent=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Coordination numbers by their atoms, or by their rank."""
+        return tuple(f"c ranked {rank + 1}" if self.sort else f"c {label}" for rank, label in enumerate(self.labels))
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Coordination numbers ``(n_walkers, n_atoms)``."""
@@ -102,6 +97,11 @@ class CoordinationMoments(Coordination):
     def __init__(self, n_atoms: int, radius: float) -> None:
         super().__init__(n_atoms, radius, sort=False)
         self.n_features = 2
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The two moments."""
+        return ("mu2", "mu3")
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Moments ``(n_walkers, 2)``."""
@@ -134,6 +134,11 @@ class DiscGap(CoordinationMoments):
             raise ValueError(f"a disc gap needs a center of two numbers and a positive offset, not {center} and {offset}")
         self.n_features, self.in_logit = 1, (0,)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The gap."""
+        return ("ln gap",)
+
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Logarithm of the distance ``(n_walkers, 1)``."""
         moments = super().from_squared_distances(r2).unbind(1)
@@ -145,37 +150,32 @@ class DiscGap(CoordinationMoments):
 class Coordinates(Descriptor):
     """Chosen Cartesian coordinates divided by a scale, optionally multiplied by a fixed matrix."""
 
-    def __init__(self, columns: Sequence[int], scale: float, matrix: Sequence[Sequence[float]] | None) -> None:
+    def __init__(
+        self,
+        columns: Sequence[int],
+        scale: float,
+        matrix: Sequence[Sequence[float]] | None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         self.scale = float(scale)
         self.register_buffer("columns", torch.as_tensor(list(columns), dtype=torch.long), persistent=False)
         self.register_buffer("matrix", None if matrix is None else torch.tensor(matrix, dtype=torch.float32), persistent=False)
         self.n_features = len(columns) if matrix is None else len(matrix)
+        default = [f"{'xyz'[column % 3]}{column // 3}" for column in columns]
+        if matrix is not None:
+            default = [f"combination {row + 1}" for row in range(len(matrix))]
+        self.labels = labels_of(labels, default, "feature")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Axis and atom of every coordinate, or the combinations in their order."""
+        return self.labels
 
     def forward(self, positions: Tensor) -> Tensor:
         """Coordinates ``(n_walkers, n_features)`` in units of the scale."""
         values = positions.flatten(1)[:, self.columns] / self.scale
         return values if self.matrix is None else values @ self.matrix.T.to(values.dtype)
-
-
-class Dihedrals(Descriptor):
-    r"""Sine and cosine pairs :math:`\tfrac12(\sin\phi+1), \tfrac12(\cos\phi+1)` of dihedral angles (Jung et al., SI)."""
-
-    def __init__(self, atoms: Sequence[Sequence[int]]) -> None:
-        super().__init__()
-        self.register_buffer("atoms", torch.as_tensor(atoms, dtype=torch.long).reshape(-1, 4), persistent=False)
-        self.n_features = 2 * len(self.atoms)
-
-    def forward(self, positions: Tensor) -> Tensor:
-        """Features ``(n_walkers, 2 * n_dihedrals)``: all sines, then all cosines."""
-        p0, p1, p2, p3 = positions[:, self.atoms].unbind(2)
-        b0, b1, b2 = p0 - p1, p2 - p1, p3 - p2
-        axis = b1 / torch.linalg.vector_norm(b1, dim=-1, keepdim=True)
-        v = b0 - (b0 * axis).sum(-1, keepdim=True) * axis
-        w = b2 - (b2 * axis).sum(-1, keepdim=True) * axis
-        cosine, sine = (v * w).sum(-1), (torch.linalg.cross(axis, v) * w).sum(-1)
-        norm = torch.sqrt(cosine**2 + sine**2)
-        return torch.cat([0.5 * (sine / norm + 1.0), 0.5 * (cosine / norm + 1.0)], 1)
 
 
 class Concatenate(Descriptor):
@@ -187,6 +187,11 @@ class Concatenate(Descriptor):
         first = [sum(part.n_features for part in parts[:index]) for index in range(len(parts) + 1)]
         self.n_features = first[-1]
         self.in_logit = tuple(start + column for start, part in zip(first, parts, strict=False) for column in part.in_logit)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of all parts, in their order."""
+        return tuple(name for part in self.parts for name in part.names)
 
     def forward(self, positions: Tensor) -> Tensor:
         """Features of all parts, in their order."""
@@ -200,20 +205,58 @@ class Concatenate(Descriptor):
         return torch.cat(columns, 1)
 
 
+class Subset(Descriptor):
+    """A descriptor of some of the atoms, which knows nothing of the others."""
+
+    def __init__(self, atoms: Sequence[int], part: Mapping, n_atoms: int) -> None:
+        super().__init__()
+        if not len(atoms) or len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
+            raise ValueError(f"atoms of a subset must be different indices from 0 to {n_atoms - 1}, not {list(atoms)}")
+        self.register_buffer("atoms", torch.as_tensor(list(atoms)), persistent=False)
+        self.part = build_descriptor(part, len(atoms))
+        self.n_features, self.in_logit = self.part.n_features, self.part.in_logit
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the part: without labels of their own, its atoms count from 0."""
+        return self.part.names
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Features of the atoms of the subset."""
+        return self.part(positions[:, self.atoms])
+
+
+_SYMMETRY = {"centers", "species", "box", "shells", "cutoff"}
+_SYMMETRY_OPTIONS = {"eta_radial", "eta_angular", "zetas", "alpha", "labels"}
+
+
+def _symmetry_functions(n: int, spec: Mapping) -> SymmetryFunctions:
+    required = {key: spec[key] for key in sorted(_SYMMETRY)}
+    return SymmetryFunctions(**required, n_atoms=n, **{key: spec[key] for key in _SYMMETRY_OPTIONS & set(spec)})
+
+
 _KINDS = {
-    "pair_distances": (lambda n, spec: PairDistances(n, sort=False), set()),
+    "pair_distances": (lambda n, spec: PairDistances(n, False, spec.get("labels")), {"labels"}),
     "sorted_distances": (lambda n, spec: PairDistances(n, sort=True), set()),
-    "coordination": (lambda n, spec: Coordination(n, spec["radius"], bool(spec.get("sorted", False))), {"radius", "sorted"}),
+    "coordination": (
+        lambda n, spec: Coordination(n, spec["radius"], bool(spec.get("sorted", False)), spec.get("labels")),
+        {"radius", "sorted", "labels"},
+    ),
     "coordination_moments": (lambda n, spec: CoordinationMoments(n, spec["radius"]), {"radius"}),
     "disc_gap": (
         lambda n, spec: DiscGap(n, spec["radius"], spec["center"], spec["disc_radius"], spec["offset"]),
         {"radius", "center", "disc_radius", "offset"},
     ),
     "coordinates": (
-        lambda n, spec: Coordinates(spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix")),
-        {"columns", "scale", "matrix"},
+        lambda n, spec: Coordinates(
+            spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix"), spec.get("labels")
+        ),
+        {"columns", "scale", "matrix", "labels"},
     ),
-    "dihedrals": (lambda n, spec: Dihedrals(spec["atoms"]), {"atoms"}),
+    "dihedrals": (lambda n, spec: Dihedrals(spec["atoms"], n, spec.get("labels")), {"atoms", "labels"}),
+    "internal_coordinates": (lambda n, spec: InternalCoordinates(spec, n), {"bonds", "angles", "dihedrals", "labels"}),
+    "symmetry_functions": (_symmetry_functions, _SYMMETRY | _SYMMETRY_OPTIONS),
+    "subset": (lambda n, spec: Subset(spec["atoms"], spec["part"], n), {"atoms", "part"}),
     "concatenate": (
         lambda n, spec: Concatenate([build_descriptor(part, n) for part in spec["parts"]]),
         {"parts"},
@@ -231,7 +274,10 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
         (``radius`` in nm, ``sorted``); ``coordination_moments`` (``radius``); ``disc_gap`` (``radius``, and
         ``center``, ``disc_radius`` and ``offset`` in the plane of the moments); ``coordinates`` (``columns`` of the
         flattened positions, ``scale`` in nm, ``matrix``); ``dihedrals`` (``atoms``, lists of four indices);
-        ``concatenate`` (``parts``, a list of specifications).
+        ``internal_coordinates`` (see :class:`~openmm_rare.internal_features.InternalCoordinates`); ``symmetry_functions``
+        (the arguments of :class:`~openmm_rare.symmetry_functions.SymmetryFunctions`); ``subset`` (``atoms``, and ``part``, the
+        specification for them alone); ``concatenate`` (``parts``, a list of specifications). ``labels`` names what a kind
+        lists: atoms, columns, angles or centers.
     n_atoms : int
         Number of atoms of one walker.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["binomial_loss", "bounded_product", "stopped_operator_loss"]
+__all__ = ["binomial_loss", "bounded_product", "multinomial_loss", "stopped_operator_loss"]
 
 
 def binomial_loss(logit: Tensor, n_a: Tensor, n_b: Tensor) -> Tensor:
@@ -63,3 +63,20 @@ def bounded_product(residual: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     """
     relative = torch.tanh(residual / bound)
     return bound**2 * relative.prod(0), bound * relative.flip(0) * (1.0 - relative.square())
+
+
+def multinomial_loss(logits: Tensor, counts: Tensor) -> Tensor:
+    r"""Negative log-likelihood per shot of outcomes in several states: :func:`binomial_loss` for more than two.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, n_states)
+        The probability to reach state i first is softmax(logits)_i.
+    counts : Tensor, shape (n, n_states)
+        Shots that reached each state.
+
+    Notes
+    -----
+    Written with log-softmax, so that it stays finite for logits of hundreds in float32.
+    """
+    return -(counts * torch.nn.functional.log_softmax(logits, dim=1)).sum() / counts.sum()

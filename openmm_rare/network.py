@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .architectures import MLP
 from .committor import CommittorModel
 
 __all__ = ["Change", "Evaluation", "Network"]
@@ -92,7 +93,18 @@ class Network:
 
     @classmethod
     def of_model(cls, model: CommittorModel) -> Network:
-        """The network of a model, of standardized features."""
+        """The network of a model, of standardized features.
+
+        Raises
+        ------
+        ValueError
+            For a model whose network is no plain chain of layers with SiLU.
+        """
+        if model.architecture != MLP:
+            raise ValueError(
+                f"a network of kind {model.architecture['kind']!r} serves path sampling and analysis only: bias forces and "
+                "rate calculations need a model with the default network, CommittorModel(..., network=None)"
+            )
         layers = [layer for layer in model.network if isinstance(layer, torch.nn.Linear)]
         direct = [(row, model.feature_scale[row], model.feature_mean[row]) for row in model.descriptor.in_logit]
         return cls([layer.weight.detach() for layer in layers], [layer.bias.detach()[:, None] for layer in layers], direct)

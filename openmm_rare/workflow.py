@@ -92,8 +92,8 @@ def run_rate(
     backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
-    replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     require_runnable(system)
+    replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)
         estimate = engine.run()
@@ -130,7 +130,7 @@ def list_systems() -> list[dict[str, str]]:
     for name, builder in BUILDERS.items():
         notes = inspect.getdoc(inspect.getmodule(builder)) or ""
         parameters = [
-            key if value.default is None else f"{key}={value.default:g}"
+            key if value.default is None else f"{key}={value.default:{'g' if isinstance(value.default, float) else ''}}"
             for key, value in inspect.signature(builder).parameters.items()
         ]
         rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from . import double_well_1d, jung_42d, lj7, rugged_14d, two_channel_2d
+from . import alanine_dipeptide, double_well_1d, jung_42d, lj7, rugged_14d, two_channel_2d
 from .base import RareEventSystem, ReducedUnits
 
 __all__ = ["BUILDERS", "RareEventSystem", "ReducedUnits", "build"]
@@ -15,6 +15,7 @@ BUILDERS: dict[str, Callable[..., RareEventSystem]] = {
     "rugged_14d": rugged_14d.build,
     "lj7": lj7.build,
     "jung_42d": jung_42d.build,
+    "alanine_dipeptide": alanine_dipeptide.build,
 }
 
 

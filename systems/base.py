@@ -4,12 +4,14 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openmm
 from openmm import unit as u
 
+from openmm_rare.nearest_image import box_vectors
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
 from openmm_rare.units import KB, in_md_units
 
@@ -67,6 +69,8 @@ class RareEventSystem:
         For ``openmm_rare.descriptors.build_descriptor``; see :meth:`descriptor_spec` for the default.
     reduced : ReducedUnits, optional
     topology : openmm.app.Topology, optional
+    initial_path : Path, optional
+        A file with a path from A to B, which path sampling starts from unless told otherwise: ``.npz`` with ``positions``.
     parameters : dict
         Arguments of its builder that were chosen to suit the temperature, and belong to the definition of the states.
     notes : str
@@ -91,6 +95,7 @@ class RareEventSystem:
     descriptor: dict[str, Any] | None = None
     reduced: ReducedUnits | None = None
     topology: Any = field(default=None, repr=False)
+    initial_path: Path | None = field(default=None, repr=False)
     parameters: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
 
@@ -105,6 +110,7 @@ class RareEventSystem:
         if not isinstance(self.check_interval, int) or self.check_interval < 1:
             raise ValueError(f"check_interval = {self.check_interval} must be a whole number of steps, at least 1")
         self._check_forces()
+        self._check_boxes()
         self._check_positions()
 
     def _check_forces(self) -> None:
@@ -113,6 +119,20 @@ class RareEventSystem:
                 raise ValueError(
                     f"{force.getName()} is in force group {force.getForceGroup()}; physical forces belong in group 0, "
                     "the others are for the bias: call setForceGroup(0)"
+                )
+
+    def _check_boxes(self) -> None:
+        own = box_vectors(self.system.getDefaultPeriodicBoxVectors(), "the box of the System")
+        for variable in self.states.variables.variables:
+            box = getattr(variable, "box", None)
+            if box is None:
+                continue
+            if not self.system.usesPeriodicBoundaryConditions():
+                raise ValueError(f"variable {variable.name!r} has a box, but the System has no periodic boundaries: remove it")
+            if not np.allclose(box, own, rtol=1e-6, atol=1e-6):
+                raise ValueError(
+                    f"variable {variable.name!r} has the box {box.tolist()}, the System {own.tolist()} (nm): give it "
+                    "system.getDefaultPeriodicBoxVectors()"
                 )
 
     def _check_positions(self) -> None:

@@ -48,6 +48,79 @@ def energy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return total
 
 
+def forces(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Forces in the plane in kT/nm, of coordinates in nm."""
+    force_x, force_y = -6.0 * _WALL_X * x**5, -6.0 * _WALL_Y * y**5
+    for x0, y0 in (CENTER_A, CENTER_B):
+        dx, dy = x - x0, y - y0
+        well = -2.0 * _STEEPNESS * _DEPTH * np.exp(-_STEEPNESS * (dx**2 + dy**2))
+        force_x, force_y = force_x + well * dx, force_y + well * dy
+    return force_x, force_y
+
+
+def committor(
+    x: np.ndarray, y: np.ndarray, n_shots: int, seed: int = 1, steps_per_test: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The committor of the dynamics used, sampled in the plane alone: the oscillators do not couple to it.
+
+    The same splitting (BAOAB) as :class:`openmm_rare.inertial.LangevinIntegrator`, written down once more in NumPy. Both
+    p(x, y) and 1 - p(-x, -y) are sampled, which the symmetry of the model makes equal.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,), nm
+        Outside the states.
+    n_shots : int
+        From each point, at least 2; half of them from its mirror image.
+    seed : int
+    steps_per_test : int
+        Steps between two tests of the states.
+
+    Returns
+    -------
+    committor, stderr : ndarray, shape (n,)
+        With the errors of (k + 1/2)/(n + 1), which are never zero.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 shots.
+    """
+    if n_shots < 2:
+        raise ValueError(f"n_shots = {n_shots} must be at least 2: half of them start at the mirror image")
+    half = n_shots // 2
+    rng = np.random.default_rng(seed)
+    start = np.stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
+    in_b = np.zeros(start.shape[1])
+    for sign in (1.0, -1.0):
+        reached_b = _shots(np.repeat(sign * start, half, axis=1), rng, steps_per_test).reshape(-1, half).sum(1)
+        in_b += reached_b if sign > 0 else half - reached_b
+    p, smooth = in_b / (2 * half), (in_b + 0.5) / (2 * half + 1)
+    return p, np.sqrt(smooth * (1.0 - smooth) / (2 * half))
+
+
+def _shots(place: np.ndarray, rng: np.random.Generator, steps_per_test: int) -> np.ndarray:
+    """Whether walkers that start at places ``(2, n)`` reach B before A, booleans ``(n,)``."""
+    kept, half = np.exp(-FRICTION * TIMESTEP), 0.5 * TIMESTEP
+    noise = np.sqrt((1.0 - kept**2) * KT)
+    velocity = np.sqrt(KT) * rng.normal(size=place.shape)
+    reached, number = np.zeros(place.shape[1], dtype=bool), np.arange(place.shape[1])
+    force = KT * np.stack(forces(*place))
+    while len(number):
+        for _ in range(steps_per_test):
+            velocity = velocity + half * force
+            place = place + half * velocity
+            velocity = kept * velocity + noise * rng.normal(size=place.shape)
+            place = place + half * velocity
+            force = KT * np.stack(forces(*place))
+            velocity = velocity + half * force
+        in_a, in_b = ((place[0] - cx) ** 2 + (place[1] - cy) ** 2 <= RADIUS**2 for cx, cy in (CENTER_A, CENTER_B))
+        reached[number[in_b]] = True
+        free = ~(in_a | in_b)
+        number, place, velocity, force = number[free], place[:, free], velocity[:, free], force[:, free]
+    return reached
+
+
 def _plane() -> str:
     """The energy of the plane in kJ/mol as an OpenMM expression."""
     wells = "".join(f"-{_DEPTH!r}*exp(-{_STEEPNESS!r}*((x-({x0!r}))^2+(y-({y0!r}))^2))" for x0, y0 in (CENTER_A, CENTER_B))

@@ -13,9 +13,21 @@ PACKAGE = Path(openmm_rare.__file__).parent
 ARRAYS_ONLY = {"branching", "statistics", "coordination", "sorting", "variables", "regions", "states"}
 TORCH = {
     "adam",
+    "architectures",
+    "saved_model",
+    "multistate",
+    "ensemble",
+    "table",
+    "atoms",
+    "expression",
+    "formula",
+    "fitting",
     "network",
     "residual",
+    "descriptor_base",
     "descriptors",
+    "internal_features",
+    "symmetry_functions",
     "committor",
     "losses",
     "shots",
@@ -45,7 +57,7 @@ def imports(path):
     return found
 
 
-MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("ops/*.py")])
+MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("ops/*.py"), *PACKAGE.glob("mechanism/*.py")])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import gc
 import re
+from dataclasses import fields
 
 import numpy as np
 import openmm
@@ -232,6 +233,7 @@ def box_of(n_particles):
     system = system_of(n_particles, potential="-40*x")
     force = openmm.NonbondedForce()
     force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    force.setCutoffDistance(0.4)
     for _ in range(n_particles):
         force.addParticle(0.0, 0.3, 0.0)
     system.addForce(force)
@@ -256,8 +258,46 @@ def test_regions_in_a_periodic_system_are_refused_where_they_would_be_wrong(nati
     if native_platform in ("Reference", "CPU"):
         make_context(*arguments)
     else:
-        with pytest.raises(openmm.OpenMMException, match="regions cannot be used in a periodic system; the platforms"):
+        with pytest.raises(openmm.OpenMMException, match="give each the box of the system, or use Reference or CPU"):
             make_context(*arguments)
+
+
+@pytest.mark.parametrize(
+    "box", [[1.0, 1.1, 1.2], [[1.0, 0.0, 0.0], [0.4, 1.1, 0.0], [-0.3, 0.5, 1.2]]], ids=["rectangular", "triclinic"]
+)
+def test_states_of_nearest_images_agree_with_python(box, precise_platform, make_context):
+    n, vectors = 500, np.diag(box) if np.ndim(box) == 1 else np.array(box)
+    system = box_of(4 * n)
+    system.setDefaultPeriodicBoxVectors(*vectors)
+    variables = [
+        Distance("r", (0, 2), box=box),
+        Angle("angle", (0, 1, 2), box=box),
+        Dihedral("dihedral", (0, 1, 2, 3), box=box),
+        CoordinationMoment("mu1", 1, 0.3, box=box),
+        CoordinationMoment("mu2", 2, 0.3, box=box),
+        CoordinationMoment("other", 2, 0.4, box=box),
+    ]
+    region = {
+        "r": (0.0, 0.45),
+        "angle": (0.5, 2.6),
+        "dihedral": (1.5, -0.5),
+        "mu1": (0.2, 1.5),
+        "mu2": (0.0, 0.3),
+        "other": (0.0, 2.0),
+    }
+    states = States(CollectiveVariables(variables), Disc({"mu1": 50.0}, 1.0), Range(region))
+    start = np.random.default_rng(1).uniform(-3.0, 3.0, size=(n, 4, 3))
+    integrator = integrator_of(n, states=states)
+    context = make_context(system, integrator, precise_platform, start.reshape(-1, 3))
+    for _ in range(3):
+        running = integrator.states() == 0
+        integrator.step(1)
+        found = integrator.states()
+        assert np.array_equal(states.classify(positions_of(context, n))[running], found[running])
+    assert 20 < (found == IN_B).sum() < n - 20
+    unboxed = [type(each)(*(getattr(each, f.name) for f in fields(each) if f.init and f.name != "box")) for each in variables]
+    wrong = States(CollectiveVariables(unboxed), states.a, states.b)  # negative control
+    assert (wrong.classify(positions_of(context, n)) != found).sum() > 20
 
 
 def test_a_checkpoint_holds_everything(native_platform, make_context):

@@ -21,14 +21,14 @@ def spring(group=0):
     return system
 
 
-def spring_problem(system=None, positions=((0, 0, 0), (0.3, 0, 0)), edges=(0.35, 0.6), **changes):
+def spring_problem(system=None, positions=((0, 0, 0), (0.3, 0, 0)), edges=(0.35, 0.6), box=None, **changes):
     arguments = dict(temperature=300.0, friction=10.0, timestep=0.001) | changes
     return RareEventSystem.from_openmm(
         system or spring(),
         np.array(positions, dtype=float),
         Range({"r": (0, edges[0])}),
         Range({"r": (edges[1], 9)}),
-        [Distance("r", (0, 1))],
+        [Distance("r", (0, 1), box=box)],
         **arguments,
     )
 
@@ -54,6 +54,19 @@ def test_from_openmm_takes_quantities():
         1,
     )
     np.testing.assert_allclose(in_angstrom.positions, problem.positions)
+
+
+def test_a_box_of_a_variable_must_be_that_of_the_system():
+    system = spring()
+    system.getForce(0).setUsesPeriodicBoundaryConditions(True)
+    system.setDefaultPeriodicBoxVectors(*np.diag([2.0, 2.0, 2.0]))
+    apart = dict(system=system, positions=((0, 0, 0), (2.3, 0, 0)))
+    problem = spring_problem(**apart, box=system.getDefaultPeriodicBoxVectors())
+    assert problem.states.variables(problem.positions[None])[0, 0] == pytest.approx(0.3)
+    with pytest.raises(ValueError, match=r"variable 'r' has the box .*1.9.* the System .*give it system.getDefault"):
+        spring_problem(**apart, box=[1.9, 2.0, 2.0])
+    with pytest.raises(ValueError, match="positions must lie in A"):  # negative control: without the nearest image
+        spring_problem(**apart)
 
 
 @pytest.mark.parametrize(

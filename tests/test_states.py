@@ -1,9 +1,11 @@
 """Collective variables against textbook formulas; regions, channels and states on hand-made frames."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import product
 
 import numpy as np
+import openmm
 import pytest
 
 from openmm_rare.coordination import coordination_numbers
@@ -144,6 +146,52 @@ def test_moments_do_not_change_under_rotation_shift_and_exchange():
     moved = (positions @ rotation(0.7).T + [0.1, -2, 3])[:, RNG.permutation(7)]
     variable = CoordinationMoment("mu3", 3, 1.0)
     np.testing.assert_allclose(variable(moved), variable(positions), atol=1e-12)
+
+
+BOXES = {"rectangular": [2.0, 2.5, 3.0], "triclinic": [[2.0, 0.0, 0.0], [0.6, 2.5, 0.0], [-0.7, 1.1, 3.0]]}
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+def test_a_box_makes_images_the_same_and_the_nearest_count(box):
+    vectors = np.diag(box) if np.ndim(box) == 1 else np.array(box)
+    compact = RNG.normal(scale=0.15, size=(200, 4, 3))
+    apart = compact + RNG.integers(-3, 4, size=(200, 4, 3)) @ vectors
+    plain = [Distance("r", (0, 3)), Angle("a", (0, 1, 2)), Dihedral("d", (0, 1, 2, 3)), CoordinationMoment("m", 2, 0.3)]
+    periodic = [type(v)(**{f.name: getattr(v, f.name) for f in fields(v) if f.init} | {"box": box}) for v in plain]
+    together = CollectiveVariables(periodic)(apart)
+    np.testing.assert_allclose(together, CollectiveVariables(plain)(compact), rtol=1e-8, atol=1e-8)
+    np.testing.assert_array_equal(together[:, 3], periodic[3](apart))
+    assert not np.isclose(CollectiveVariables(plain)(apart), CollectiveVariables(plain)(compact)).any(axis=0).all()
+    shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ vectors
+    close = RNG.uniform(-0.45, 0.45, size=(200, 2, 3)) * np.diag(vectors) * 0.5  # the rule finds the nearest up to half a width
+    far = np.linalg.norm((close[:, 1] - close[:, 0])[:, None] + shifts, axis=2).min(axis=1)
+    np.testing.assert_allclose(
+        Distance("r", (0, 1), box=box)(close + RNG.integers(-2, 3, (200, 2, 3)) @ vectors), far, rtol=1e-9
+    )
+
+
+def test_a_box_may_be_a_quantity_and_is_part_of_the_description():
+    system = openmm.System()
+    system.setDefaultPeriodicBoxVectors(*np.diag([2.0, 2.0, 3.0]))
+    variable = Distance("r", (0, 1), box=system.getDefaultPeriodicBoxVectors())
+    assert variable.describe()["box"] == np.diag([2.0, 2.0, 3.0]).tolist()
+    assert "box" not in Distance("r", (0, 1)).describe()  # fingerprints of Systems without boxes stay what they were
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ([1.0, 2.0], "box must be three finite edges or three box vectors"),
+        ([1.0, 2.0, np.nan], "box must be three finite edges"),
+        ([2.0, 2.0, 2.0] * openmm.unit.picosecond, "three finite edges or three box vectors in nm"),
+        ([1.0, 2.0, -1.0], "reduced form"),
+        ([[1.0, 0.2, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "reduced form"),
+        ([[1.0, 0.0, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]], "reducePeriodicBoxVectors"),
+    ],
+)
+def test_boxes_refuse_nonsense(box, message):
+    with pytest.raises(ValueError, match=message):
+        Distance("r", (0, 1), box=box)
 
 
 def test_linear_combination_and_function_variable():

@@ -19,6 +19,7 @@ from openmm_rare.units import KB
 from stats import assert_within
 
 NAMES = sorted(BUILDERS)
+MODELS = sorted(set(BUILDERS) - {"alanine_dipeptide"})  # whose forces are ours
 
 
 def forces_and_energy(system):
@@ -41,7 +42,7 @@ def displaced(problem, scale=0.03, seed=0):
 # --- all systems
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_force_is_minus_the_gradient_and_acts_in_the_moving_dimensions_only(name):
     problem = build(name)
     evaluate = forces_and_energy(problem.system)

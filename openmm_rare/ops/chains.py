@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mdtraj
 import numpy as np
 import openpathsampling as paths
+from openpathsampling.engines.topology import MDTrajTopology, Topology
 from openpathsampling.netcdfplus import StorableObject
 
 from ..committor import CommittorModel
@@ -153,9 +155,9 @@ def make_engine(problem: PathProblem) -> RareEventEngine:
         integrator = OverdampedLangevinIntegrator(*arguments, num_dimensions=system.num_dimensions)
     properties = {"Threads": str(settings.threads or 1), "DeterministicForces": "true"} if problem.platform == "CPU" else {}
     topology = (
-        paths.engines.topology.Topology(len(system.positions))
+        Topology(len(system.positions))
         if system.topology is None
-        else paths.engines.openmm.topology.MDTrajTopology.from_openmm(system.topology)
+        else MDTrajTopology(mdtraj.Topology.from_openmm(system.topology))
     )
     options = {"n_steps_per_frame": settings.steps_per_frame, "n_frames_max": settings.max_frames}
     return RareEventEngine(topology, system.system, integrator, properties, options, problem.platform)

@@ -67,7 +67,7 @@ class RareEventEngine(Engine):
         platform_by_name(platform)
         super().__init__(topology, system, integrator, openmm_properties, options)
         self.platform_name = platform
-        self._still = None
+        self._still, self._overdamped = None, is_overdamped(integrator)
         self._box_changes = any("Barostat" in force.getName() for force in system.getForces())
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class RareEventEngine(Engine):
     @property
     def overdamped(self) -> bool:
         """Whether the dynamics ignores velocities."""
-        return is_overdamped(self.integrator)
+        return self._overdamped
 
     def initialize(self, platform: str | openmm.Platform | None = None) -> None:
         """Create the Context, on the engine's own platform unless told otherwise."""
@@ -214,7 +214,9 @@ class RareEventEngine(Engine):
     @staticmethod
     def is_valid_snapshot(snapshot: Snapshot) -> bool:
         """Whether all numbers of a frame are finite."""
-        return bool(np.isfinite(snapshot.coordinates._value).all() and np.isfinite(snapshot.velocities._value).all())
+        # the properties of the snapshot itself would copy the arrays
+        arrays = (snapshot.statics.coordinates, snapshot.kinetics.velocities)
+        return all(bool(np.isfinite(array._value).all()) for array in arrays)
 
     def _refuse_nan(self, before: Snapshot | None) -> None:
         # no word of "particle" or "coordinates": OpenPathSampling would take the error for a rejected trial and go on

@@ -33,7 +33,8 @@ _FRAMES_PER_TEMPERATURE, _BLOCK = 4000, 200
 def initial_path(problem: PathProblem, seed: int, progress: Progress) -> Frames:
     """The first path that the settings ask for: ``initial_path`` is "auto", "line", "hot", or a file.
 
-    "auto" is a straight line where B is given by Cartesian coordinates, as in model systems, and hot dynamics elsewhere.
+    "auto" is the path that comes with the system; for others a straight line where B is given by Cartesian coordinates, as in
+    models, and hot dynamics elsewhere.
 
     Raises
     ------
@@ -41,6 +42,8 @@ def initial_path(problem: PathProblem, seed: int, progress: Progress) -> Frames:
         If there is no such path.
     """
     choice, system = problem.settings.initial_path, problem.system
+    if choice == "auto" and system.initial_path is not None:
+        choice = str(system.initial_path)
     target = _coordinates_of_b(system)
     if choice == "line" and target is None:
         raise ValueError(

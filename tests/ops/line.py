@@ -34,6 +34,16 @@ def coordinate(snapshot):
     return float(snapshot.statics.coordinates._value[0][0])
 
 
+def observable(snapshot):
+    """x^2 of the particle, nm^2."""
+    return coordinate(snapshot) ** 2
+
+
+def make_modifier(engine):
+    """Leaves frames as they are: there are no velocities."""
+    return paths.NoModification()
+
+
 def make_states():
     """Volumes A and B."""
     x = paths.CoordinateFunctionCV("x", coordinate)

@@ -1,10 +1,14 @@
 """Path sampling samples transition paths by their probability: exactly on given paths, and beside direct simulation."""
 
+from functools import cache
+
 import numpy as np
 import openpathsampling as paths
 import pytest
 
-from line import coordinate, direct_paths, make_engine, make_model, make_path, make_states
+import line
+import plane
+from line import coordinate, make_engine, make_model, make_path, make_states
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import AimlessShootingStrategy, ShootingStrategy, shooting_scheme
@@ -20,8 +24,8 @@ class Broken(CommittorSelector):
         return 1.0
 
 
-def strategy(kind, engine):
-    still = paths.NoModification()
+def strategy(kind, engine, world=line):
+    still = world.make_modifier(engine)
     if kind.startswith("aimless"):
         return AimlessShootingStrategy(still, engine, offset=OFFSET, corrected=kind == "aimless")
     if kind == "uniform":
@@ -30,21 +34,21 @@ def strategy(kind, engine):
     return ShootingStrategy(maker(make_model(8.0), 0.5, "gaussian" if kind == "gaussian" else "lorentzian"), still, engine)
 
 
-def sample(kind, n_steps, seed, leave_out=50):
-    """Length, mean square of x, and weight of the current path after each step: arrays of shape (n_steps - leave_out,)."""
+def sample(world, kind, n_steps, seed, leave_out=50):
+    """Length, mean of the observable, and weight of the path after each step, arrays of shape (n_steps - leave_out,)."""
     noise = seed_path_sampling(seed)
-    engine, states = make_engine(noise), make_states()
+    engine, states = world.make_engine(noise), world.make_states()
     network = paths.TPSNetwork.from_states_all_to_all(list(states))
-    scheme = shooting_scheme(network, strategy(kind, engine))
-    current = scheme.initial_conditions_from_trajectories(make_path(engine, np.linspace(-0.8, 0.8, 30)))
+    scheme = shooting_scheme(network, strategy(kind, engine, world))
+    current = scheme.initial_conditions_from_trajectories(world.make_path(engine, np.linspace(-0.8, 0.8, 30)))
     mover = scheme.movers["shooting"][0]
     rows = []
     for _ in range(n_steps):
         change = scheme.root_mover.move(current)
         current = current.apply_samples(change.results)
         path = current[0].trajectory
-        square = np.mean([coordinate(frame) ** 2 for frame in path])
-        rows.append((len(path), square, mover.weight(path) if kind == "aimless, plain" else 1.0))
+        mean = np.mean([world.observable(frame) for frame in path])
+        rows.append((len(path), mean, mover.weight(path) if kind == "aimless, plain" else 1.0))
     return np.array(rows)[leave_out:].T
 
 
@@ -55,40 +59,47 @@ def block_average(values, weights, n_blocks=20):
     return np.average(values, weights=weights), np.std(blocks, ddof=1) / np.sqrt(n_blocks)
 
 
-@pytest.fixture(scope="module")
-def direct():
-    """Length and mean square of x of the transition paths of direct simulation."""
-    return direct_paths()
+@cache
+def direct(world):
+    """Length and mean of the observable of the transition paths of direct simulation."""
+    return world.direct_paths()
 
 
-def truth(kind, direct):
+def truth(world, kind):
     """Means over these paths, and their errors; aimless shooting sees only those that carry a pair."""
-    length, square = direct
+    length, mean = direct(world)
     seen = length >= (OFFSET + 3 if kind.startswith("aimless") else 0)
-    return [mean_and_stderr(values[seen]) for values in (length, square)]
+    return [mean_and_stderr(values[seen]) for values in (length, mean)]
 
 
 def assert_like_direct_simulation(rows, truth):
-    length, square, weight = rows
-    for values, (mean, error) in zip((length, square), truth, strict=True):
+    length, mean_on_path, weight = rows
+    for values, (mean, error) in zip((length, mean_on_path), truth, strict=True):
         estimate, stderr = block_average(values, weight)
         assert_within(estimate, mean, np.hypot(stderr, error))
 
 
-@pytest.mark.parametrize("kind", ["uniform", "lorentzian", "gaussian", "aimless", "aimless, plain"])
-def test_transition_paths_are_those_of_direct_simulation(kind, direct):
-    assert_like_direct_simulation(sample(kind, 450, seed=4), truth(kind, direct))
+IN_EACH_WORLD = pytest.mark.parametrize("world", [line, plane], ids=["line", "plane"])
+OF_EACH_KIND = pytest.mark.parametrize("kind", ["uniform", "lorentzian", "gaussian", "aimless", "aimless, plain"])
 
 
-def test_a_broken_acceptance_is_seen(direct):
+@OF_EACH_KIND
+@IN_EACH_WORLD
+def test_transition_paths_are_those_of_direct_simulation(kind, world):
+    assert_like_direct_simulation(sample(world, kind, 450, seed=4), truth(world, kind))
+
+
+@IN_EACH_WORLD
+def test_a_broken_acceptance_is_seen(world):
     with pytest.raises(AssertionError):
-        assert_like_direct_simulation(sample("broken", 450, seed=4), truth("broken", direct))
+        assert_like_direct_simulation(sample(world, "broken", 450, seed=4), truth(world, "broken"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["uniform", "lorentzian", "gaussian", "aimless", "aimless, plain"])
-def test_the_same_with_smaller_errors(kind, direct):
-    assert_like_direct_simulation(sample(kind, 20000, seed=5), truth(kind, direct))
+@OF_EACH_KIND
+@IN_EACH_WORLD
+def test_the_same_with_smaller_errors(kind, world):
+    assert_like_direct_simulation(sample(world, kind, 20000, seed=5), truth(world, kind))
 
 
 class Given:

@@ -13,8 +13,20 @@ struct Variable {
     Kind kind;
     /** Coordinate: the particle and the axis.  Distance, Angle, Dihedral: 2, 3 or 4 particles.  CoordinationMoment: the order, 1 to 3. */
     std::vector<int> indices;
-    /** CoordinationMoment: the radius.  LinearCombination: three coefficients for every particle. */
+    /**
+     * CoordinationMoment: the radius.  LinearCombination: three coefficients for every particle.  Distance, Angle, Dihedral, and
+     * CoordinationMoment after its radius: nothing, or the periodic box whose nearest images count, as ax, bx, by, cx, cy, cz.
+     */
     std::vector<double> values;
+    /** Where the periodic box begins in the values, or -1 for a kind that knows none. */
+    int boxPlace() const {
+        return kind == CoordinationMoment ? 1 : (kind == Distance || kind == Angle || kind == Dihedral ? 0 : -1);
+    }
+    /** The periodic box, or a null pointer without. */
+    const double* box() const {
+        return boxPlace() >= 0 && (int) values.size() > boxPlace() ? &values[boxPlace()] : nullptr;
+    }
+    static constexpr int BoxLength = 6;
     /** The period, or 0. */
     double period;
 };
@@ -36,7 +48,7 @@ struct Region {
 class RegionTest {
 public:
     static constexpr int Lanes = 8;
-    RegionTest() : numParticles(0) {}
+    RegionTest() : numParticles(0), numbersOf(nullptr) {}
     RegionTest(const std::vector<Variable>& variables, const std::vector<Region>& regions, int numParticles);
     /**
      * Compute all variables, and look for the walkers in all regions.
@@ -55,7 +67,8 @@ private:
     std::vector<Variable> variables;
     std::vector<Region> regions;
     int numParticles;
-    double numbersRadius;
+    /** Radius and box of the coordination numbers that are there. */
+    const std::vector<double>* numbersOf;
     std::vector<double> values, numbers;
     /** By region. */
     std::vector<char> inside;

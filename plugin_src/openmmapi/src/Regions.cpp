@@ -14,6 +14,17 @@ static void check(bool holds, const string& complaint) {
         throw OpenMMException(complaint);
 }
 
+/** Look at the values that a variable has beside its box, and at the box. */
+static void checkValues(const Variable& variable) {
+    const size_t own = variable.boxPlace(), length = variable.values.size();
+    check(length == own || length == own+Variable::BoxLength,
+          "a distance, an angle or a dihedral needs no numbers, a coordination moment a radius, and each can have a box of 6 more");
+    if (const double* box = variable.box()) {
+        check(all_of(box, box+Variable::BoxLength, [](double value) { return isfinite(value); }), "the box of a variable must be finite");
+        check(box[0] > 0 && box[2] > 0 && box[5] > 0, "the box of a variable must have positive edges");
+    }
+}
+
 static void checkVariable(const Variable& variable, int numParticles) {
     check(isfinite(variable.period) && variable.period >= 0, "the period of a variable must be positive, or 0 for none");
     size_t length = variable.indices.size();
@@ -25,10 +36,12 @@ static void checkVariable(const Variable& variable, int numParticles) {
         case Variable::Angle:
         case Variable::Dihedral:
             check((int) length == variable.kind+1, "a distance needs 2 particles, an angle 3, a dihedral 4");
+            checkValues(variable);
             break;
         case Variable::CoordinationMoment:
             check(length == 1 && variable.indices[0] >= 1 && variable.indices[0] <= 3, "a coordination moment needs an order, 1 to 3");
-            check(variable.values.size() == 1 && variable.values[0] > 0, "a coordination moment needs a positive radius");
+            checkValues(variable);
+            check(variable.values[0] > 0, "a coordination moment needs a positive radius");
             return;
         case Variable::LinearCombination:
             check((int) variable.values.size() == 3*numParticles, "a linear combination needs three coefficients for every particle");
@@ -43,7 +56,7 @@ static void checkVariable(const Variable& variable, int numParticles) {
 }
 
 RegionTest::RegionTest(const vector<Variable>& variables, const vector<Region>& regions, int numParticles) :
-        variables(variables), regions(regions), numParticles(numParticles), numbersRadius(0),
+        variables(variables), regions(regions), numParticles(numParticles), numbersOf(nullptr),
         values(variables.size()*Lanes), numbers(numParticles*Lanes), inside(regions.size()*Lanes) {
     for (auto& variable : variables)
         checkVariable(variable, numParticles);
@@ -79,25 +92,54 @@ struct Vector {
 
 const int Lanes = RegionTest::Lanes;
 
-/** The vector from particle i to particle j of one walker. */
-Vector between(const double* positions, int lane, int i, int j) {
-    const double *from = positions+3*i*Lanes+lane, *to = positions+3*j*Lanes+lane;
-    return {to[0]-from[0], to[Lanes]-from[Lanes], to[2*Lanes]-from[2*Lanes]};
+/** The nearest of the periodic images of a vector; as everywhere in OpenMM, exact for those shorter than half of the box. */
+Vector nearestImage(Vector v, const double* box) {
+    const double c = nearbyint(v.z/box[5]);
+    v = {v.x-c*box[3], v.y-c*box[4], v.z-c*box[5]};
+    const double b = nearbyint(v.y/box[2]);
+    v = {v.x-b*box[1], v.y-b*box[2], v.z};
+    return {v.x-nearbyint(v.x/box[0])*box[0], v.y, v.z};
 }
 
-double angle(const double* positions, int lane, const vector<int>& atoms) {
-    Vector a = between(positions, lane, atoms[1], atoms[0]), b = between(positions, lane, atoms[1], atoms[2]), normal = a.cross(b);
-    return atan2(sqrt(normal.dot(normal)), a.dot(b));
-}
+/** A variable that is made of vectors between particles of one walker. */
+class Geometry {
+public:
+    Geometry(const Variable& variable, const double* positions, int lane) :
+            atoms(variable.indices), box(variable.box()), positions(positions+lane) {
+    }
+    double distance() const {
+        Vector d = between(0, 1);
+        return sqrt(d.dot(d));
+    }
+    double angle() const {
+        Vector a = between(1, 0), b = between(1, 2), normal = a.cross(b);
+        return atan2(sqrt(normal.dot(normal)), a.dot(b));
+    }
+    double dihedral() const {
+        Vector b1 = between(0, 1), b2 = between(1, 2), b3 = between(2, 3), n1 = b1.cross(b2), n2 = b2.cross(b3);
+        return atan2(sqrt(b2.dot(b2))*b1.dot(n2), n1.dot(n2));
+    }
+private:
+    /** The vector from one of the variable's particles to another. */
+    Vector between(int i, int j) const {
+        const double *from = positions+3*atoms[i]*Lanes, *to = positions+3*atoms[j]*Lanes;
+        const Vector v = {to[0]-from[0], to[Lanes]-from[Lanes], to[2*Lanes]-from[2*Lanes]};
+        return box == nullptr ? v : nearestImage(v, box);
+    }
+    const vector<int>& atoms;
+    const double *box, *positions;
+};
 
-double dihedral(const double* positions, int lane, const vector<int>& atoms) {
-    Vector b1 = between(positions, lane, atoms[0], atoms[1]), b2 = between(positions, lane, atoms[1], atoms[2]);
-    Vector b3 = between(positions, lane, atoms[2], atoms[3]), n1 = b1.cross(b2), n2 = b2.cross(b3);
-    return atan2(sqrt(b2.dot(b2))*b1.dot(n2), n1.dot(n2));
+/** Scaled squared distances [Lanes] of the nearest images of two particles. */
+void imageSquares(const double* a, const double* b, double scale, const double* box, double* squares) {
+    for (int lane = 0; lane < Lanes; lane++) {
+        const Vector d = nearestImage({a[lane]-b[lane], a[lane+Lanes]-b[lane+Lanes], a[lane+2*Lanes]-b[lane+2*Lanes]}, box);
+        squares[lane] = d.dot(d)*scale;
+    }
 }
 
 /** Smooth coordination numbers [n][Lanes], sum_j 1/(1+(r/radius)^8). */
-RARE_CLONES void coordinationNumbers(const double* positions, int n, double radius, double* numbers) {
+RARE_CLONES void coordinationNumbers(const double* positions, int n, double radius, const double* box, double* numbers) {
     double scale = 1/(radius*radius);
     for (int i = 0; i < n*Lanes; i++)
         numbers[i] = 0;
@@ -106,9 +148,15 @@ RARE_CLONES void coordinationNumbers(const double* positions, int n, double radi
             const double *a = positions+3*i*Lanes, *b = positions+3*j*Lanes;
             double *first = numbers+i*Lanes, *second = numbers+j*Lanes;
             double terms[Lanes]; // in memory of its own, or the compiler could not use vectors
+            if (box != nullptr)
+                imageSquares(a, b, scale, box, terms);
+            else
+                for (int lane = 0; lane < Lanes; lane++) {
+                    double dx = a[lane]-b[lane], dy = a[lane+Lanes]-b[lane+Lanes], dz = a[lane+2*Lanes]-b[lane+2*Lanes];
+                    terms[lane] = (dx*dx+dy*dy+dz*dz)*scale;
+                }
             for (int lane = 0; lane < Lanes; lane++) {
-                double dx = a[lane]-b[lane], dy = a[lane+Lanes]-b[lane+Lanes], dz = a[lane+2*Lanes]-b[lane+2*Lanes];
-                double square = (dx*dx+dy*dy+dz*dz)*scale, fourth = square*square;
+                double fourth = terms[lane]*terms[lane];
                 terms[lane] = 1/(1+fourth*fourth);
             }
             for (int lane = 0; lane < Lanes; lane++)
@@ -138,9 +186,9 @@ RARE_CLONES void centralMoment(const double* numbers, int n, int order, double* 
 } // namespace
 
 void RegionTest::coordinationMoment(const Variable& variable, const double* positions, double* result) {
-    if (variable.values[0] != numbersRadius) {
-        numbersRadius = variable.values[0];
-        coordinationNumbers(positions, numParticles, numbersRadius, numbers.data());
+    if (numbersOf == nullptr || *numbersOf != variable.values) {
+        numbersOf = &variable.values;
+        coordinationNumbers(positions, numParticles, variable.values[0], variable.box(), numbers.data());
     }
     centralMoment(numbers.data(), numParticles, variable.indices[0], result);
 }
@@ -187,7 +235,7 @@ void RegionTest::testRegions() {
 }
 
 void RegionTest::evaluate(const double* positions) {
-    numbersRadius = 0;
+    numbersOf = nullptr;
     for (size_t k = 0; k < variables.size(); k++) {
         const Variable& variable = variables[k];
         const vector<int>& indices = variable.indices;
@@ -198,14 +246,12 @@ void RegionTest::evaluate(const double* positions) {
             for (int lane = 0; lane < Lanes; lane++) {
                 if (variable.kind == Variable::Coordinate)
                     result[lane] = positions[(3*indices[0]+indices[1])*Lanes+lane];
-                else if (variable.kind == Variable::Distance) {
-                    Vector d = between(positions, lane, indices[0], indices[1]);
-                    result[lane] = sqrt(d.dot(d));
-                }
+                else if (variable.kind == Variable::Distance)
+                    result[lane] = Geometry(variable, positions, lane).distance();
                 else if (variable.kind == Variable::Angle)
-                    result[lane] = angle(positions, lane, indices);
+                    result[lane] = Geometry(variable, positions, lane).angle();
                 else if (variable.kind == Variable::Dihedral)
-                    result[lane] = dihedral(positions, lane, indices);
+                    result[lane] = Geometry(variable, positions, lane).dihedral();
                 else {
                     result[lane] = 0;
                     for (int i = 0; i < 3*numParticles; i++)

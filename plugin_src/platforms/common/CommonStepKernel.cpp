@@ -30,9 +30,10 @@ void CommonStepKernel::initialize(const System& system, const BiasedOverdampedLa
     isPeriodic = system.usesPeriodicBoundaryConditions();
     hasConstraints = system.getNumConstraints() > 0;
     hasRegions = tables.numAbsorbing > 0 || tables.numRules > 0;
-    if (isPeriodic && hasRegions)
+    if (isPeriodic && hasRegions && !tables.allNearestImages)
         throw OpenMMException("BiasedOverdampedLangevinIntegrator: this platform moves particles by periods of the box, so that "
-                              "regions cannot be used in a periodic system; the platforms Reference and CPU can");
+                              "regions in a periodic system need variables of nearest images: give each the box of the system, or use "
+                              "Reference or CPU, which can do without");
     cc.getIntegrationUtilities().initRandomNumberGenerator(integrator.getRandomNumberSeed());
     order.initialize(cc);
     createArrays(tables);

@@ -5,7 +5,7 @@
 using namespace OpenMMRare;
 using namespace std;
 
-RegionTables::RegionTables(const BiasedOverdampedLangevinIntegrator& integrator, int numParticles) : hasMoments(false) {
+RegionTables::RegionTables(const BiasedOverdampedLangevinIntegrator& integrator, int numParticles) : hasMoments(false), allNearestImages(true) {
     vector<Region> all = integrator.getAbsorbingRegions();
     numVariables = integrator.getVariables().size();
     numAbsorbing = all.size();
@@ -41,6 +41,10 @@ void RegionTables::addVariable(const Variable& variable) {
     row.push_back(addNumber(variable.period));
     for (double value : variable.values)
         addNumber(value);
+    allNearestImages &= variable.box() != nullptr;
+    if (variable.boxPlace() >= 0 && variable.box() == nullptr)
+        for (int i = 0; i < Variable::BoxLength; i++)
+            addNumber(0.0);
     variables.insert(variables.end(), row.begin(), row.end());
     hasMoments |= variable.kind == Variable::CoordinationMoment;
 }

@@ -10,10 +10,25 @@ DEVICE mixed4 cross3(mixed4 a, mixed4 b) {
     return make_mixed4(a.y*b.z-a.z*b.y, a.z*b.x-a.x*b.z, a.x*b.y-a.y*b.x, 0);
 }
 
-/** The vector from one place to another. */
-DEVICE mixed4 between(GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection, int from, int to) {
-    const mixed4 a = loadPosition(posq, posqCorrection, from), b = loadPosition(posq, posqCorrection, to);
-    return make_mixed4(b.x-a.x, b.y-a.y, b.z-a.z, 0);
+/** The vector from one position to another, or to the nearest of its images in a box of ax, bx, by, cx, cy, cz; ax = 0: none. */
+DEVICE mixed4 difference(mixed4 from, mixed4 to, GLOBAL const mixed* RESTRICT box) {
+    mixed4 d = make_mixed4(to.x-from.x, to.y-from.y, to.z-from.z, 0);
+    if (box[0] != 0) {
+        const mixed c = rint(d.z/box[5]);
+        d.x -= c*box[3];
+        d.y -= c*box[4];
+        d.z -= c*box[5];
+        const mixed b = rint(d.y/box[2]);
+        d.x -= b*box[1];
+        d.y -= b*box[2];
+        d.x -= rint(d.x/box[0])*box[0];
+    }
+    return d;
+}
+
+DEVICE mixed4 between(GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection, int from, int to,
+        GLOBAL const mixed* RESTRICT box) {
+    return difference(loadPosition(posq, posqCorrection, from), loadPosition(posq, posqCorrection, to), box);
 }
 
 DEVICE mixed componentOf(mixed4 vector, int axis) {
@@ -21,21 +36,22 @@ DEVICE mixed componentOf(mixed4 vector, int axis) {
 }
 
 /** A distance, an angle or a dihedral, of 2, 3 or 4 places. */
-DEVICE mixed geometry(int count, const int* p, GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection) {
-    const mixed4 a = between(posq, posqCorrection, p[0], p[1]);
+DEVICE mixed geometry(int count, const int* p, GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection,
+        GLOBAL const mixed* RESTRICT box) {
+    const mixed4 a = between(posq, posqCorrection, p[0], p[1], box);
     if (count == 2)
         return sqrt(dot3(a, a));
-    const mixed4 b = between(posq, posqCorrection, p[1], p[2]), ab = cross3(a, b);
+    const mixed4 b = between(posq, posqCorrection, p[1], p[2], box), ab = cross3(a, b);
     if (count == 3)
         return atan2(sqrt(dot3(ab, ab)), -dot3(a, b));
-    const mixed4 c = between(posq, posqCorrection, p[2], p[3]), bc = cross3(b, c);
+    const mixed4 c = between(posq, posqCorrection, p[2], p[3], box), bc = cross3(b, c);
     return atan2(sqrt(dot3(b, b))*dot3(a, bc), dot3(ab, bc));
 }
 
 /** Mean or central moment of smooth coordination numbers, for which there is work space with one walker after the other. */
-DEVICE mixed coordinationMoment(int order, mixed radius, GLOBAL const int* RESTRICT places, GLOBAL const real4* RESTRICT posq,
-        GLOBAL const real4* RESTRICT posqCorrection, GLOBAL mixed* RESTRICT numbers, int stride) {
-    const mixed scale = 1/(radius*radius);
+DEVICE mixed coordinationMoment(int order, GLOBAL const mixed* RESTRICT radiusAndBox, GLOBAL const int* RESTRICT places,
+        GLOBAL const real4* RESTRICT posq, GLOBAL const real4* RESTRICT posqCorrection, GLOBAL mixed* RESTRICT numbers, int stride) {
+    const mixed scale = 1/(radiusAndBox[0]*radiusAndBox[0]);
     mixed mean = 0, moment = 0;
     for (int i = 0; i < NUM_PARTICLES; i++) {
         const mixed4 position = loadPosition(posq, posqCorrection, places[i]);
@@ -43,9 +59,8 @@ DEVICE mixed coordinationMoment(int order, mixed radius, GLOBAL const int* RESTR
         for (int j = 0; j < NUM_PARTICLES; j++) {
             if (j == i)
                 continue;
-            const mixed4 other = loadPosition(posq, posqCorrection, places[j]);
-            const mixed dx = position.x-other.x, dy = position.y-other.y, dz = position.z-other.z;
-            const mixed square = (dx*dx+dy*dy+dz*dz)*scale, fourth = square*square;
+            const mixed4 d = difference(position, loadPosition(posq, posqCorrection, places[j]), radiusAndBox+1);
+            const mixed square = dot3(d, d)*scale, fourth = square*square;
             number += 1/(1+fourth*fourth);
         }
         numbers[i*stride] = number;
@@ -126,7 +141,7 @@ KERNEL void lookUpWalkers(int numWalkers, GLOBAL const real4* RESTRICT posq, GLO
             if (kind == COORDINATE)
                 values[k] = componentOf(loadPosition(posq, posqCorrection, places[indices[0]]), indices[1]);
             else if (kind == COORDINATION_MOMENT)
-                values[k] = coordinationMoment(indices[0], numbers[first+1], places, posq, posqCorrection,
+                values[k] = coordinationMoment(indices[0], numbers+first+1, places, posq, posqCorrection,
                         coordination+walker, numWalkers);
             else if (kind == LINEAR_COMBINATION)
                 values[k] = linearCombination(numbers+first+1, places, posq, posqCorrection);
@@ -134,7 +149,7 @@ KERNEL void lookUpWalkers(int numWalkers, GLOBAL const real4* RESTRICT posq, GLO
                 int chosen[4];
                 for (int i = 0; i <= kind; i++)
                     chosen[i] = places[indices[i]];
-                values[k] = geometry(kind+1, chosen, posq, posqCorrection);
+                values[k] = geometry(kind+1, chosen, posq, posqCorrection, numbers+first+1);
             }
         }
         int state = 0;

@@ -1,0 +1,160 @@
+"""Several committor models that learned from resampled shots: their mean, and how much they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import __version__
+from .committor import CommittorModel, in_batches
+from .saved_model import SavedModel
+from .shots import Shots, ShotTrainer
+
+__all__ = ["CommittorEnsemble", "EnsembleTrainer"]
+
+_FORMAT = "openmm_rare committor ensemble 1"
+
+
+class CommittorEnsemble(SavedModel):
+    r"""Committor models of one system whose probabilities are averaged: :math:`p_B = \langle p_k \rangle_k`.
+
+    It answers what a :class:`~openmm_rare.committor.CommittorModel` is asked in path sampling and in the analysis of a
+    mechanism. The spread of the members is the uncertainty that more shots would remove.
+
+    Parameters
+    ----------
+    members : sequence of CommittorModel
+        Two or more with the same descriptor, for the same system.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer, or they are of different descriptors, systems or temperatures.
+    """
+
+    title = "committor ensemble"
+
+    def __init__(self, members: Sequence[CommittorModel]) -> None:
+        super().__init__()
+        if len(members) < 2:
+            raise ValueError(f"an ensemble needs two or more members, not {len(members)}; one model needs no ensemble")
+        first = members[0]
+        for member in members[1:]:
+            for name in ("spec", "n_atoms", "fingerprint", "temperature"):
+                if getattr(member, name) != getattr(first, name):
+                    raise ValueError(
+                        f"members of an ensemble differ in {name}: {getattr(first, name)} and {getattr(member, name)}"
+                    )
+        self.members = nn.ModuleList(members)
+
+    @classmethod
+    def of(cls, n_members: int, *arguments: Any, seed: int = 1, **options: Any) -> CommittorEnsemble:
+        """`n_members` untrained models with different random weights; the other arguments are those of one model."""
+        members = []
+        for child in np.random.SeedSequence(seed).spawn(n_members):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(child.generate_state(1)[0]))
+                members.append(CommittorModel(*arguments, **options))
+        return cls(members)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("spec", "n_atoms", "fingerprint", "temperature", "descriptor"):  # those of every member
+            return getattr(self.members[0], name)
+        return super().__getattr__(name)
+
+    def standardize(self, positions: np.ndarray) -> None:
+        """Set the scaling of the features of every member from sample positions ``(n, n_atoms, 3)`` in nm."""
+        for member in self.members:
+            member.standardize(positions)
+
+    def log_probabilities(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """ln(1 - p) and ln p of positions ``(n, n_atoms, 3)`` in nm, averaged over the members, each of shape ``(n,)``."""
+        return self._average(self.descriptor(positions))
+
+    def _average(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        logits = torch.stack([member.logit_of_features(member.standardized(features)) for member in self.members])
+        less = np.log(len(self.members))
+        return tuple(torch.logsumexp(nn.functional.logsigmoid(sign * logits), dim=0) - less for sign in (-1.0, 1.0))
+
+    def logit(self, positions: Tensor) -> Tensor:
+        """Logit of the mean probability, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm."""
+        return self.logit_of_raw_features(self.descriptor(positions))
+
+    def logit_of_raw_features(self, features: Tensor) -> Tensor:
+        """Logit of the mean probability, shape ``(n,)``, of features as the descriptor gives them."""
+        to_a, to_b = self._average(features)
+        return to_b - to_a
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """ln I, the logarithm of the mean probability, of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
+        return self.log_probabilities(positions)[1]
+
+    def logits(self, positions: np.ndarray) -> np.ndarray:
+        """Logit of the mean probability of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+        return in_batches(self.logit, positions)
+
+    def log_importance(self, positions: np.ndarray) -> np.ndarray:
+        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+        return in_batches(self, positions)
+
+    def spread(self, positions: np.ndarray) -> np.ndarray:
+        """Standard deviation of the members' probabilities to reach B; float64, shape ``(n,)``."""
+        p = np.stack([1.0 / (1.0 + np.exp(-member.logits(positions))) for member in self.members])
+        return p.std(0, ddof=1)
+
+    def metadata(self) -> dict[str, Any]:
+        """Everything but the tensors, JSON-able."""
+        return {"format": _FORMAT, "version": __version__, "members": [member.metadata() for member in self.members]}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping) -> CommittorEnsemble:
+        """An untrained ensemble as :meth:`metadata` says; ValueError if it is of another format."""
+        if metadata["format"] != _FORMAT:
+            raise ValueError(f"format {metadata['format']!r}, this class reads {_FORMAT!r}")
+        return cls([CommittorModel.from_metadata(each) for each in metadata["members"]])
+
+
+class EnsembleTrainer:
+    """Fits every member of an ensemble to shots of its own resampling; a :class:`~openmm_rare.shots.ShotTrainer` for ensembles.
+
+    Each member sees each shot as often as a Poisson number of mean 1 says, drawn once and for all: a bootstrap that can grow.
+
+    Parameters
+    ----------
+    ensemble : CommittorEnsemble
+        Trained in place.
+    seed : int
+        For the resampling.
+    **options
+        Of :class:`~openmm_rare.shots.ShotTrainer`.
+    """
+
+    def __init__(self, ensemble: CommittorEnsemble, seed: int = 1, **options: Any) -> None:
+        self.model, self.seed = ensemble, int(seed)
+        self.trainers = [ShotTrainer(member, **options) for member in ensemble.members]
+
+    def fit(self, shots: Shots, updates: int, slow_down: float = 1.0) -> float:
+        """Gradient steps of every member; returns their mean loss per shot before the last."""
+        losses = []
+        for number, trainer in enumerate(self.trainers):
+            times = np.random.default_rng([self.seed, number]).poisson(size=len(shots))  # of a shot always the same
+            times = times if times.any() else np.ones_like(times)
+            n_a, n_b = (list(times * np.array(each)) for each in (shots.n_a, shots.n_b))
+            weighted = Shots(shots.cycle, shots.positions, n_a, n_b, shots.expected)
+            losses.append(trainer.fit(weighted, updates, slow_down))
+        return float(np.mean(losses))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """State of the trainer of every member, named ``0/model/...``, ``0/adam/...`` and so on."""
+        states = enumerate(trainer.state() for trainer in self.trainers)
+        return {f"{number}/{name}": value for number, state in states for name, value in state.items()}
+
+    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Restore what :meth:`state` returned."""
+        for number, trainer in enumerate(self.trainers):
+            start = f"{number}/"
+            trainer.set_state({name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)})

@@ -1,0 +1,97 @@
+"""Saving of models as plain arrays and one JSON string, never pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from .files import write_npz
+
+__all__ = ["SavedModel"]
+
+Self = TypeVar("Self", bound="SavedModel")
+
+
+class SavedModel(nn.Module):
+    """A torch module that can be rebuilt from its metadata and its tensors.
+
+    Attributes
+    ----------
+    title : str
+        What it is, in messages.
+    fingerprint : str
+        Fingerprint of the system and its states that it belongs to.
+    """
+
+    title = "committor model"
+    fingerprint: str
+
+    def metadata(self) -> dict:
+        """Everything but the tensors, JSON-able."""
+        raise TypeError(f"{type(self).__name__} does not define metadata()")
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping) -> SavedModel:
+        """An untrained model of this kind; ValueError if the metadata are of something else."""
+        raise TypeError(f"{cls.__name__} does not define from_metadata()")
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Copies of parameters and buffers by name."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Load what :meth:`tensors` returned."""
+        self.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in tensors.items()})
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to an ``.npz`` file of plain arrays and one JSON string, atomically."""
+        write_npz(path, self._archive())
+
+    def to_bytes(self) -> bytes:
+        """What :meth:`save` writes; :meth:`load` reads it from an ``io.BytesIO``."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._archive())
+        return buffer.getvalue()
+
+    def _archive(self) -> dict[str, np.ndarray]:
+        return {"metadata": np.array(json.dumps(self.metadata())), **self.tensors()}
+
+    @classmethod
+    def load(cls: type[Self], path: str | Path | BinaryIO, fingerprint: str | None = None) -> Self:
+        """Read a model.
+
+        Parameters
+        ----------
+        path : path or binary stream
+            What :meth:`save` wrote.
+        fingerprint : str, optional
+            Fingerprint of the system that the model is wanted for.
+
+        Raises
+        ------
+        ValueError
+            If the file is no model, is damaged, or belongs to another system or other states.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                metadata = json.loads(str(archive["metadata"]))
+                tensors = {name: archive[name] for name in archive.files if name != "metadata"}
+            model = cls.from_metadata(metadata)
+            model.set_tensors(tensors)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} is not a readable {cls.title} ({error}); train a new one") from error
+        if fingerprint is not None and fingerprint != model.fingerprint:
+            raise ValueError(
+                f"{path} was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
+                f"this system has {fingerprint[:12]}); train a new model, or rebuild the system it belongs to"
+            )
+        return model
