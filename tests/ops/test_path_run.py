@@ -18,7 +18,7 @@ from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.config import SamplingConfig, build_system
 from openmm_rare.ops import path_sampler
-from openmm_rare.ops.chains import PathProblem
+from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.initial_path import between_states, hot_path, initial_path, read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
@@ -370,3 +370,20 @@ def test_progress_shows_the_yield(tmp_path, capsys):
         run_path_sampling(configure(trials=10), tmp_path / "run", progress=progress)
     shown = capsys.readouterr().err
     assert "initial path: a straight line" in shown and "sampling paths" in shown and "yield" in shown
+
+
+def test_a_system_of_ones_own_can_have_inertia(tmp_path):
+    from openmm_rare.config import load_config
+
+    folder = Path(__file__).parents[2] / "examples" / "own_system"
+    text = (folder / "config.toml").read_text().replace('timestep = "5 fs"', 'timestep = "2 fs"\ninertial = true')
+    for name in ("system.xml", "start.pdb"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "config.toml").write_text(text)
+    config = load_config(tmp_path / "config.toml")
+    system = build_system(config)
+    assert system.inertial and not make_engine(PathProblem(system, PathSettings(), "Reference")).overdamped
+    assert config.expanded(system).system.inertial is True
+    (tmp_path / "config.toml").write_text(text.replace("inertial = true", "inertial = 1"))
+    with pytest.raises(ValueError, match="system.inertial = 1 must be true or false"):
+        load_config(tmp_path / "config.toml")
