@@ -328,7 +328,7 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
         "30 in 1 chain",
         "a true path after",
         "yield per trial",
-        "0.5 is the limit",
+        "1/2 at transition states",
         "mean path time",
         "run folder: run",
     ):
