@@ -172,6 +172,7 @@ def scan(
 @click.option("--trials", type=int, help="Monte Carlo steps of each chain.")
 @click.option("--chains", type=int, help="Independent chains that share one model.")
 @click.option("--selector", help="How shooting points are chosen: lorentzian, gaussian, uniform or aimless.")
+@click.option("--width", type=float, help="How near to them, in units of the logit; less gives more transition paths.")
 @click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
 @click.option("--initial-path", help="A file of mdtraj or .npz, line, or hot; default: what suits the system.")
 @click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model to start from.")

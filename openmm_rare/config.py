@@ -130,6 +130,7 @@ class RunConfig:
             timestep_ps=system.timestep,
             num_dimensions=system.num_dimensions,
             check_interval=system.check_interval,
+            inertial=system.inertial or None,
         )
         return replace(self, system=source)
 

@@ -46,6 +46,8 @@ class SystemConfig:
         Arguments of the built-in system or of the builder.
     temperature_k, friction_per_ps, timestep_ps, num_dimensions, check_interval : number or None
         None leaves the choice to the built-in system or the builder.
+    inertial : bool or None
+        Langevin dynamics with momenta, for path sampling only; None leaves the choice to the system.
     descriptor : dict or None
         What the network sees; None leaves the choice to the system.
     """
@@ -60,13 +62,14 @@ class SystemConfig:
     timestep_ps: float | None = None
     num_dimensions: int | None = None
     check_interval: int | None = None
+    inertial: bool | None = None
     descriptor: Mapping[str, Any] | None = None
 
     @classmethod
     def parse(cls, section: Section, home: Path) -> SystemConfig:
         """From ``[system]``; file names are relative to `home`."""
         names = ("name", "builder", "xml", "pdb")
-        section.check((), (*names, "parameters", *_QUANTITIES, "num_dimensions", "check_interval", "descriptor"))
+        section.check((), (*names, "parameters", *_QUANTITIES, "num_dimensions", "check_interval", "inertial", "descriptor"))
         source = {key: section.text(key) for key in names}
         if (source["xml"] is None) != (source["pdb"] is None):
             raise ValueError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
@@ -90,6 +93,7 @@ class SystemConfig:
             parameters=section.section("parameters").raw,
             num_dimensions=section.count("num_dimensions"),
             check_interval=section.count("check_interval"),
+            inertial=section.flag("inertial", False) if "inertial" in section else None,
             descriptor=section.section("descriptor").raw or None,
         )
 
@@ -187,6 +191,7 @@ class SystemConfig:
             "timestep": self.timestep_ps,
             "num_dimensions": self.num_dimensions,
             "check_interval": self.check_interval,
+            "inertial": self.inertial,
             "descriptor": None if self.descriptor is None else dict(self.descriptor),
         }
         return {key: value for key, value in values.items() if value is not None}

@@ -101,7 +101,10 @@ def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("trials", f"{result['trials']} in {result['chains']} chain{'s' if result['chains'] > 1 else ''}"),
         ("a true path after", f"{waits} trials"),
         ("transition paths", f"{result['generated']} generated, {result['accepted']} accepted"),
-        ("yield per trial", f"{with_error('yield')}; expected by the model {with_error('expected_yield')}; 0.5 is the limit"),
+        (
+            "yield per trial",
+            f"{with_error('yield')}; expected by the model {with_error('expected_yield')}; 1/2 at transition states",
+        ),
         ("acceptance", with_error("acceptance")),
         ("mean path time", f"{with_error('mean_path_time_ps')} ps"),
     ]

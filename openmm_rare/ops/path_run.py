@@ -114,6 +114,8 @@ def _require_fitting(model: CommittorModel | None, system: RareEventSystem, conf
 def _require_same(out: Path, config: RunConfig) -> None:
     """Refuse to mix two runs in one folder."""
     stored = load_config(out / "config.toml")
+    if build_system(stored).fingerprint() != build_system(config).fingerprint():
+        raise ValueError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
     old, new = _identity(stored), _identity(config)
     for name, value in new.items():
         if old[name] != value:
@@ -126,5 +128,5 @@ def _require_same(out: Path, config: RunConfig) -> None:
 def _identity(config: RunConfig) -> dict[str, Any]:
     """Everything that changes the course of a run."""
     same = path_settings(config).course()
-    same |= {"seed": config.sampling.seed, "platform": config.sampling.platform, "system": build_system(config).fingerprint()}
+    same |= {"seed": config.sampling.seed, "platform": config.sampling.platform}
     return same | {"temperature": config.system.temperature_k, "descriptor": build_system(config).descriptor_spec()}

@@ -18,7 +18,7 @@ from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.config import SamplingConfig, build_system
 from openmm_rare.ops import path_sampler
-from openmm_rare.ops.chains import PathProblem
+from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.initial_path import between_states, hot_path, initial_path, read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
@@ -112,6 +112,8 @@ def test_more_trials_continue_a_finished_run_as_if_it_had_been_longer(tmp_path):
     assert_same_run(tmp_path / "long", tmp_path / "short")
     with pytest.raises(ValueError, match="seed = 5 differs from the run in .*, which has 1"):
         run_path_sampling(configure(trials=30, seed=5), tmp_path / "short", resume=True)
+    with pytest.raises(ValueError, match="is of another system, other states or other dynamics"):
+        run_path_sampling(configure("two_channel_2d", trials=30), tmp_path / "short", resume=True)
     with pytest.raises(ValueError, match="width = 2.0 differs from the run"):
         run_path_sampling(configure(trials=30, width=2.0), tmp_path / "short", resume=True)
 
@@ -326,7 +328,7 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
         "30 in 1 chain",
         "a true path after",
         "yield per trial",
-        "0.5 is the limit",
+        "1/2 at transition states",
         "mean path time",
         "run folder: run",
     ):
@@ -339,10 +341,10 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
 def test_killed_it_goes_on_to_the_same_end(tmp_path):
     """The real command, with its processes and storages."""
     command = [sys.executable, "-c", "from openmm_rare.cli import main; main()", "tps", "double_well_1d", "--seed", "3"]
-    command += ["--chains", "2", "--trials", "60", "--resume", "--out"]
+    command += ["--chains", "2", "--trials", "30", "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = tmp_path / "killed"
-    for more in (2, 3):
+    for more in (1, 2):
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         goal = (PathRecord.load(killed).rounds if (killed / "shots.npz").exists() else 0) + more
         while process.poll() is None and not ((killed / "shots.npz").exists() and PathRecord.load(killed).rounds >= goal):
@@ -368,3 +370,20 @@ def test_progress_shows_the_yield(tmp_path, capsys):
         run_path_sampling(configure(trials=10), tmp_path / "run", progress=progress)
     shown = capsys.readouterr().err
     assert "initial path: a straight line" in shown and "sampling paths" in shown and "yield" in shown
+
+
+def test_a_system_of_ones_own_can_have_inertia(tmp_path):
+    from openmm_rare.config import load_config
+
+    folder = Path(__file__).parents[2] / "examples" / "own_system"
+    text = (folder / "config.toml").read_text().replace('timestep = "5 fs"', 'timestep = "2 fs"\ninertial = true')
+    for name in ("system.xml", "start.pdb"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "config.toml").write_text(text)
+    config = load_config(tmp_path / "config.toml")
+    system = build_system(config)
+    assert system.inertial and not make_engine(PathProblem(system, PathSettings(), "Reference")).overdamped
+    assert config.expanded(system).system.inertial is True
+    (tmp_path / "config.toml").write_text(text.replace("inertial = true", "inertial = 1"))
+    with pytest.raises(ValueError, match="system.inertial = 1 must be true or false"):
+        load_config(tmp_path / "config.toml")
