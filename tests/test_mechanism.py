@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from openmm import app
 from scipy.special import expit
 
+from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
@@ -353,3 +355,19 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
             AnalysisOptions(**options)
     with pytest.raises(ValueError, match="k = 9 parts of 3 shooting points"):
         folds(3, 9, np.random.default_rng(0))
+
+
+def test_the_command(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: run)
+    monkeypatch.setattr("openmm_rare.mechanism.analysis.is_installed", lambda: False)
+    options = ["--configurations", "3", "--fresh-shots", "5", "--seed", "3"]
+    done = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    assert "Inputs that matter" in done.output and "pip install 'openmm-rare[symbolic]'" in done.output
+    assert json.loads((tmp_path / "out" / "analysis.json").read_text())["options"]["seed"] == 3
+    assert (tmp_path / "out" / "model.npz").is_file()
+
+
+def test_the_command_refuses_a_folder_without_a_run(tmp_path):
+    done = CliRunner().invoke(main, ["analyze", str(tmp_path)])
+    assert done.exit_code == 2 and "holds no run" in done.output
