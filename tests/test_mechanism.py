@@ -87,6 +87,21 @@ def test_a_model_that_uses_noise_has_a_floor():
     assert found.above_floor[:2].all() and not found.above_floor[2:].any() and found.floor > 0.0
 
 
+def test_shuffling_on_shots_that_were_left_out_unmasks_an_input_that_is_used_for_nothing():
+    def spurious(inputs):
+        return paper(inputs) + 1.0 * inputs[:, 2]
+
+    table = make_table(3000)
+    table.inputs[:, 2] *= 0.2  # most values lie near the middle of the range that noise fills
+    table.inputs[:2, 2] = -0.8, 0.8
+    noise, shuffled = (
+        input_relevance(spurious, table, np.random.default_rng(0), method=method) for method in ("noise", "permutation")
+    )
+    assert set(np.array(noise.names)[noise.above_floor]) == {"x", "y", "a"}  # negative control
+    confirmed = noise.confirmed_by(shuffled)
+    assert set(np.array(confirmed.names)[confirmed.above_floor]) == {"x", "y"}
+
+
 def test_sine_and_cosine_of_an_angle_go_together():
     names = ("sin psi", "sin phi", "cos psi", "cos phi", "d(1,2)", "cos(omega)", "sin(omega)")
     assert paired_columns(names) == {"psi": [0, 2], "phi": [1, 3], "d(1,2)": [4], "omega": [5, 6]}
@@ -360,6 +375,11 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
 def test_the_command(run, tmp_path, monkeypatch):
     monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: run)
     monkeypatch.setattr("openmm_rare.mechanism.analysis.is_installed", lambda: False)
+
+    def first_only(template, shots, parts, seed, candidates, on_fit):
+        return cross_fit(template, shots, parts, seed, candidates[:1], on_fit)
+
+    monkeypatch.setattr("openmm_rare.mechanism.analysis.cross_fit", first_only)
     options = ["--configurations", "3", "--fresh-shots", "5", "--seed", "3"]
     done = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options])
     assert done.exit_code == 0, done.output
