@@ -121,7 +121,7 @@ def plot_path_density(
     mesh = ax.pcolormesh(x_edges, y_edges, shown, cmap=COLORMAP, rasterized=True)
     if transition_states is not None and len(transition_states):
         ax.plot(*transition_states.T, ".", ms=3, color=RED, alpha=0.6, ls="none", label="transition states")
-        ax.legend(frameon=False)
+        ax.legend(loc="upper right", framealpha=0.9)
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.grid(False)
     ax.figure.colorbar(mesh, ax=ax, label="density of path frames")
