@@ -42,7 +42,7 @@ def test_overdamped_shots_agree_with_quadrature():
 
 
 def test_langevin_shots_agree_with_the_same_dynamics_in_numpy():
-    target, n = jung_42d.build(), 60
+    target, n = jung_42d.build(), 40
     x, y = np.array([-0.3, 0.25]), np.array([-0.05, 0.1])
     positions = np.zeros((2, 14, 3))
     positions[:, 0, 0], positions[:, 0, 1] = x, y
@@ -109,6 +109,7 @@ def test_velocities_are_thermal_and_satisfy_the_constraints():
         assert_within(kinetic.mean(), 3.0, error)  # negative control: without the constraint
 
 
+@pytest.mark.slow
 def test_one_by_one_in_processes_as_many_at_once():
     """A periodic system runs one shot after another; the odds are those of its copies."""
     middle = np.array([[[0.05, 0.0, 0.0], [0.05, 0.1, 0.0]]])
@@ -138,6 +139,7 @@ def test_a_record_is_taken_up_and_another_one_refused(tmp_path):
         shoot(target, positions, 750, 1, record=path)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on(tmp_path):
     code = """
         import numpy as np

@@ -6,13 +6,15 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from openmm import app
 from scipy.special import expit
 
+from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
-from openmm_rare.mechanism.fitting import FitOptions, cross_fit, fit_model
+from openmm_rare.mechanism.fitting import FitOptions, RefitTrainer, cross_fit, fit_model
 from openmm_rare.mechanism.formula import find_formulas, folds, refine, simple_formulas
 from openmm_rare.mechanism.path_statistics import mean_and_error, path_density, path_statistics, running_mean
 from openmm_rare.mechanism.relevance import input_relevance
@@ -83,6 +85,21 @@ def test_a_model_that_uses_noise_has_a_floor():
 
     found = input_relevance(overfit, make_table(), np.random.default_rng(0))
     assert found.above_floor[:2].all() and not found.above_floor[2:].any() and found.floor > 0.0
+
+
+def test_shuffling_on_shots_that_were_left_out_unmasks_an_input_that_is_used_for_nothing():
+    def spurious(inputs):
+        return paper(inputs) + 1.0 * inputs[:, 2]
+
+    table = make_table(3000)
+    table.inputs[:, 2] *= 0.2  # most values lie near the middle of the range that noise fills
+    table.inputs[:2, 2] = -0.8, 0.8
+    noise, shuffled = (
+        input_relevance(spurious, table, np.random.default_rng(0), method=method) for method in ("noise", "permutation")
+    )
+    assert set(np.array(noise.names)[noise.above_floor]) == {"x", "y", "a"}  # negative control
+    confirmed = noise.confirmed_by(shuffled)
+    assert set(np.array(confirmed.names)[confirmed.above_floor]) == {"x", "y"}
 
 
 def test_sine_and_cosine_of_an_angle_go_together():
@@ -192,6 +209,27 @@ def test_needless_inputs_are_weeded_out():
     assert min(abs(each) for each in everything) > 0.0  # negative control
 
 
+def test_a_trainer_that_fits_anew():
+    shots = make_shots(300)
+    model = CommittorModel(
+        {"kind": "coordinates", "columns": list(range(6)), "scale": 1.0}, 2, (8,), network={"kind": "residual"}
+    )
+    trainer = RefitTrainer(model)
+    losses = [trainer.fit(shots.up_to(100), 20), trainer.fit(shots, 20)]
+    assert max(losses) < 0.95 * np.log(2.0)
+    before = model.tensors()
+    again = RefitTrainer(model.copy())
+    again.set_state(trainer.state())
+    assert again.fit(shots.up_to(300), 20) == losses[1]
+    shots.add(300, shots.positions[0], 2, 0, 0.5)
+    trainer.fit(shots, 20)  # hardly more shots: nothing happens
+    assert all(np.array_equal(before[name], value) for name, value in model.tensors().items())
+    with pytest.raises(ValueError, match="the network is of kind 'mlp'"):
+        RefitTrainer(model_of())
+    with pytest.raises(ValueError, match="no shots to learn from"):
+        trainer.fit(Shots())
+
+
 def logit_slopes(model):
     step = 0.05 * np.eye(6)
     logit = logit_function(model)
@@ -243,8 +281,8 @@ def test_the_error_of_a_wrong_model_is_measured():
 def test_calibration_configurations_are_spread_over_the_logit():
     q = np.concatenate([np.random.default_rng(0).normal(0.0, 0.1, 1000), np.linspace(-4.5, 4.5, 91)])
     chosen = spread_over_q(q, 40, np.random.default_rng(1))
-    assert len(set(chosen.tolist())) == 40 and (np.abs(q[chosen]) < 4.0).all()
-    assert np.histogram(q[chosen], 8, (-4, 4))[0].min() >= 2
+    assert len(set(chosen.tolist())) == 40 and (np.abs(q[chosen]) < 3.0).all()
+    assert np.histogram(q[chosen], 6, (-3, 3))[0].min() >= 2
     with pytest.raises(ValueError, match="no configuration has a predicted logit"):
         spread_over_q(np.full(5, 50.0), 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match="2 shots or more"):
@@ -307,7 +345,7 @@ def run():
     return target, model, shots, paths
 
 
-@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("refit", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_whole_analysis(run, tmp_path, refit):
     options = AnalysisOptions(
         configurations=6, fresh_shots=20, n_searches=0, n_folds=3, gate_decays=(1.0,), weight_decays=(0.3,), refit=refit
@@ -353,3 +391,24 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
             AnalysisOptions(**options)
     with pytest.raises(ValueError, match="k = 9 parts of 3 shooting points"):
         folds(3, 9, np.random.default_rng(0))
+
+
+def test_the_command(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: run)
+    monkeypatch.setattr("openmm_rare.mechanism.analysis.is_installed", lambda: False)
+
+    def first_only(template, shots, parts, seed, candidates, on_fit):
+        return cross_fit(template, shots, parts, seed, candidates[:1], on_fit)
+
+    monkeypatch.setattr("openmm_rare.mechanism.analysis.cross_fit", first_only)
+    options = ["--configurations", "3", "--fresh-shots", "5", "--seed", "3"]
+    done = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    assert "Inputs that matter" in done.output and "pip install 'openmm-rare[symbolic]'" in done.output
+    assert json.loads((tmp_path / "out" / "analysis.json").read_text())["options"]["seed"] == 3
+    assert (tmp_path / "out" / "model.npz").is_file()
+
+
+def test_the_command_refuses_a_folder_without_a_run(tmp_path):
+    done = CliRunner().invoke(main, ["analyze", str(tmp_path)])
+    assert done.exit_code == 2 and "holds no run" in done.output

@@ -51,6 +51,8 @@ def test_text_and_complexity():
     assert (X * X - number(0.5)).text(NAMES) == "x^2 - 0.5"
     assert (number(1) / X).text(NAMES) == "1/x"
     assert Expression(()).text(NAMES) == "0"
+    bracket = (X + Y) * X / X + number(1)
+    assert bracket.text(NAMES) == "x + [cos psi] + 1" and bracket == X + Y + number(1)
 
 
 def test_a_formula_that_leaves_something_out():

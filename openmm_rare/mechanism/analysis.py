@@ -181,6 +181,8 @@ def analyze(
     progress.stage("relevance")
     logit = held_out if options.refit else logit_function(model)
     relevance = input_relevance(logit, table, streams[0], method=options.method, groups=options.groups)
+    shuffled = input_relevance(logit, table, streams[3], method="permutation", groups=options.groups)
+    relevance = relevance.confirmed_by(shuffled)
     progress.stage("paths")
     logits = [model.logits(path) for path in paths.paths]
     statistics = path_statistics(paths, logits)

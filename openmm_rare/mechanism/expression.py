@@ -141,7 +141,9 @@ def _clean(terms: Sequence[tuple[tuple, float]]) -> Sum:
     collected: dict[tuple, float] = {}
     for product, value in terms:
         ordered = _join(product)
-        collected[ordered] = collected.get(ordered, 0.0) + value
+        alone = len(ordered) == 1 and ordered[0][0][0] == "sum" and ordered[0][1] == 1  # needless brackets
+        for each, factor in ordered[0][0][1] if alone else [(ordered, 1.0)]:
+            collected[each] = collected.get(each, 0.0) + value * factor
     kept = [(product, value) for product, value in collected.items() if value != 0.0]
     if not all(np.isfinite(value) for _, value in kept):
         raise ValueError("a formula has a coefficient that is not finite")

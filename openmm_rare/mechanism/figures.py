@@ -38,7 +38,7 @@ def plot_relevance(ax: Axes, relevance: Relevance, most: int = 20) -> Axes:
     ax.barh(place, relevance.normalized[shown], xerr=bars, color=colors, ecolor=GRAY, capsize=2, height=0.7)
     ax.axvline(relevance.floor / largest, color=RED, lw=1.2, ls="--", label="noise floor")
     ax.set_yticks(place, relevance.names[shown])
-    ax.invert_yaxis()
+    ax.set_ylim(len(place) - 0.4, -0.6)
     ax.set(xlabel="relevance (increase of the loss, largest = 1)")
     ax.grid(False, axis="y")
     ax.legend(frameon=False, loc="lower right")
@@ -66,7 +66,7 @@ def plot_calibration(ax: Axes, calibration: Calibration) -> Axes:
     )
     ax.set(xlabel="predicted probability to reach B", ylabel="fraction of fresh shots", xlim=(0, 1), ylim=(-0.03, 1.03))
     ax.set_aspect("equal")
-    ax.legend(frameon=False, loc="upper left")
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.0, 1.14), ncols=2)
     return ax
 
 
@@ -121,7 +121,7 @@ def plot_path_density(
     mesh = ax.pcolormesh(x_edges, y_edges, shown, cmap=COLORMAP, rasterized=True)
     if transition_states is not None and len(transition_states):
         ax.plot(*transition_states.T, ".", ms=3, color=RED, alpha=0.6, ls="none", label="transition states")
-        ax.legend(frameon=False)
+        ax.legend(loc="upper right", framealpha=0.9)
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.grid(False)
     ax.figure.colorbar(mesh, ax=ax, label="density of path frames")

@@ -10,7 +10,7 @@ stayed open are fitted alone, with little decay.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,10 +25,11 @@ from ..losses import binomial_loss
 from ..shots import Shots
 from .table import Committor, ShotTable, logit_function
 
-__all__ = ["CrossFit", "FitOptions", "cross_fit", "fit_model"]
+__all__ = ["CrossFit", "FitOptions", "RefitTrainer", "cross_fit", "fit_model"]
 
 
 _HIDDEN = (16, 16)
+_GROWTH = 1.1  # of the number of shots, after which a model is fitted anew
 _CLOSED = 1e-3  # gate times weights of an input that is not used
 
 
@@ -64,13 +65,13 @@ def fit_model(
 ) -> CommittorModel:
     """A new model with the descriptor of another, fitted to the shots of some points.
 
-    Its network is residual and small: a linear logit and what has to be added to it. Of a few hundred shots it learns more
-    than plain layers do.
+    Its network is residual: a linear logit and what has to be added to it. Of a few hundred shots it learns more than plain
+    layers do.
 
     Parameters
     ----------
     template : CommittorModel or CommittorEnsemble
-        Of an ensemble the first member is taken.
+        Of an ensemble the first member is taken. A residual network keeps its widths; others are replaced by a small one.
     shots : Shots
     rows : ndarray of int
         Points to fit to.
@@ -84,18 +85,27 @@ def fit_model(
         If there are no shots, or the loss is not finite.
     """
     template = template if isinstance(template, CommittorModel) else template.members[0]
-    options, arrays = options or FitOptions(), {name: value[rows] for name, value in shots.arrays().items()}
+    chosen = template.options()
+    if chosen["network"]["kind"] != "residual":
+        chosen |= {"hidden": _HIDDEN, "network": {"kind": "residual"}}
+    arrays = {name: value[rows] for name, value in shots.arrays().items()}
     if not len(rows):
         raise ValueError("there are no shots to learn from")
-    n_a, n_b = (torch.as_tensor(arrays[name], dtype=torch.float32) for name in ("n_a", "n_b"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CommittorModel(**template.options() | {"hidden": _HIDDEN, "network": {"kind": "residual"}})
-        model.standardize(arrays["positions"])
-        with torch.no_grad():  # it starts from the mean outcome
-            mean = float((n_b.sum() + 0.5) / (n_a.sum() + n_b.sum() + 1.0))
-            model.network[-1].bias.fill_(np.log(mean / (1.0 - mean)))
-            features = model.features(torch.as_tensor(arrays["positions"], dtype=torch.float32))
+        model = CommittorModel(**chosen)
+    model.standardize(arrays["positions"])
+    n_a, n_b = (torch.as_tensor(arrays[name], dtype=torch.float32) for name in ("n_a", "n_b"))
+    with torch.no_grad():  # it starts from the mean outcome
+        mean = float((n_b.sum() + 0.5) / (n_a.sum() + n_b.sum() + 1.0))
+        model.network[-1].bias.fill_(np.log(mean / (1.0 - mean)))
+        features = model.features(torch.as_tensor(arrays["positions"], dtype=torch.float32))
+    _fit(model, features, n_a, n_b, options or FitOptions())
+    return model
+
+
+def _fit(model: CommittorModel, features: Tensor, n_a: Tensor, n_b: Tensor, options: FitOptions) -> None:
+    """Both stages, in double precision."""
     network = copy.deepcopy(model.network).double()
     features, n_a, n_b = features.double(), n_a.double(), n_b.double()
     direct = model.logit_of_features(features.float()).detach().double() - model.network(features.float())[:, 0].detach()
@@ -113,7 +123,6 @@ def fit_model(
             weight.mul_(kept)
         for mine, fitted in zip(model.network.parameters(), network.parameters(), strict=True):
             mine.copy_(fitted)
-    return model
 
 
 def _minimize(
@@ -210,3 +219,53 @@ def cross_fit(
         fit = CrossFit(models, list(parts), options)
         found.append(replace(fit, loss=table.loss(fit(table.inputs))))
     return min(found, key=lambda fit: fit.loss)
+
+
+class RefitTrainer:
+    """Fits a model anew whenever the shots have become a tenth more: a :class:`~openmm_rare.shots.ShotTrainer` that weeds out.
+
+    Parameters
+    ----------
+    model : CommittorModel
+        With a residual network; trained in place.
+    options : FitOptions, optional
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If the network is of another kind.
+    """
+
+    def __init__(self, model: CommittorModel, options: FitOptions | None = None, seed: int = 1) -> None:
+        if model.architecture["kind"] != "residual":
+            raise ValueError(
+                f"the network is of kind {model.architecture['kind']!r}: make the model with network={{'kind': 'residual'}} to "
+                "fit it anew, or take a ShotTrainer"
+            )
+        self.model, self.options, self.seed = model, options or FitOptions(), int(seed)
+        self._fitted_to = 0
+
+    def fit(self, shots: Shots, updates: int = 0, slow_down: float = 1.0) -> float:
+        """Fit to all shots, if they have become enough more; returns the loss per shot. The other arguments mean nothing here.
+
+        Raises
+        ------
+        ValueError
+            If there are no shots, or the loss is not finite.
+        """
+        if not len(shots) or len(shots) >= _GROWTH * self._fitted_to:
+            fitted = fit_model(self.model, shots, np.arange(len(shots)), self.seed, self.options)
+            self.model.set_tensors(fitted.tensors())
+            self._fitted_to = len(shots)
+        return ShotTable.of(self.model, shots).loss(self.model.logits(shots.arrays()["positions"]))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Model tensors, named ``model/...``, and the number of shots of the last fit."""
+        tensors = {f"model/{name}": value for name, value in self.model.tensors().items()}
+        return tensors | {"fitted_to": np.array(self._fitted_to)}
+
+    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Restore what :meth:`state` returned."""
+        self.model.set_tensors({name[6:]: value for name, value in arrays.items() if name.startswith("model/")})
+        self._fitted_to = int(arrays["fitted_to"])

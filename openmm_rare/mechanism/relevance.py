@@ -1,21 +1,25 @@
 """Which inputs matter: how much worse the model predicts the shots when one of them is replaced by noise.
 
-Jung, Covino & Hummer (2019), section V.C; the permutation variant is that of Breiman (2001).
+Jung, Covino & Hummer (2019), section V.C; the permutation variant is that of Breiman (2001). Noise over the whole range is
+more than an input ever varies by: it makes any model worse that uses the input at all, also one that uses it for nothing. A
+permutation keeps the spread, so that on shots which the model has not seen a useless input does not raise the loss on average.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import norm
 
 from .table import Logit, ShotTable, paired_columns, shot_losses
 
 __all__ = ["METHODS", "Relevance", "input_relevance"]
 
 METHODS: tuple[str, ...] = ("noise", "permutation")
-_FLOOR_SIGMAS = 3.0
+_FLOOR_SIGMAS = 6.0
+_FALSE_ALARM = 0.01  # that any input which does not matter is taken for one that does
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,8 @@ class Relevance:
     loss : float
         Loss per shot with all inputs as they are.
     method : str
+    confirmed : frozenset of str, optional
+        Names that another test found to matter too: only they count as such.
     """
 
     names: list[str]
@@ -43,6 +49,7 @@ class Relevance:
     floor: float
     loss: float
     method: str
+    confirmed: frozenset[str] | None = None
 
     @property
     def normalized(self) -> np.ndarray:
@@ -53,7 +60,14 @@ class Relevance:
     @property
     def above_floor(self) -> np.ndarray:
         """Which inputs matter beyond doubt, booleans ``(n,)``."""
-        return self.increase > np.maximum(self.floor, _FLOOR_SIGMAS * self.stderr)
+        sigmas = norm.isf(_FALSE_ALARM / len(self.names))
+        seen = self.increase > np.maximum(self.floor, sigmas * self.stderr)
+        return seen if self.confirmed is None else seen & np.isin(self.names, sorted(self.confirmed))
+
+    def confirmed_by(self, other: Relevance) -> Relevance:
+        """The same, with only those inputs above the noise that are so in another relevance, too."""
+        names = zip(other.names, other.above_floor, strict=True)
+        return replace(self, confirmed=frozenset(name for name, seen in names if seen))
 
     def rows(self) -> list[dict]:
         """One record for each input, JSON-able."""
@@ -151,4 +165,4 @@ def _noise_floor(increase: np.ndarray) -> float:
     lower = np.sort(increase)[: (3 * len(increase)) // 4]
     middle = float(np.median(lower))
     spread = 1.4826 * float(np.median(np.abs(lower - middle)))
-    return max(middle + 2.0 * _FLOOR_SIGMAS * spread, 0.0)
+    return max(middle + _FLOOR_SIGMAS * spread, 0.0)

@@ -174,7 +174,8 @@ def solute_atoms(system: RareEventSystem) -> np.ndarray:
 
 _RELEVANCE = (
     "How much worse the network predicts the shots when one input is replaced by noise, relative to the largest, with 95 % "
-    "intervals. Blue inputs stand out from what inputs that do not matter show by chance."
+    "intervals. Blue inputs raise the loss of shots that were left out when they are shuffled, too, beyond what an input that "
+    "does not matter would do by chance."
 )
 _CALIBRATION = (
     "Configurations of transition paths, spread over the predicted committor: the fraction of fresh shots that reached B. "

@@ -14,7 +14,7 @@ MISSING = "symbolic regression needs the package pyoperon: pip install 'openmm-r
 SYMBOLS: tuple[str, ...] = tuple(FUNCTIONS)
 """Functions that may be asked for."""
 
-_POPULATION, _SELECTED = 500, 4000
+_POPULATION, _SELECTED = 500, 1000
 
 
 def is_installed() -> bool:

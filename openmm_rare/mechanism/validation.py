@@ -62,7 +62,7 @@ class Calibration:
         return [dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
 
 
-def spread_over_q(logits: np.ndarray, n: int, rng: np.random.Generator, widest: float = 4.0) -> np.ndarray:
+def spread_over_q(logits: np.ndarray, n: int, rng: np.random.Generator, widest: float = 3.0) -> np.ndarray:
     """Indices of n configurations whose predicted logits are spread evenly over ``|q| < widest``, each chosen once.
 
     Parameters
