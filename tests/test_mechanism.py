@@ -14,7 +14,7 @@ from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
-from openmm_rare.mechanism.fitting import FitOptions, RefitTrainer, cross_fit, fit_model
+from openmm_rare.mechanism.fitting import FitOptions, cross_fit, fit_model
 from openmm_rare.mechanism.formula import find_formulas, folds, refine, simple_formulas
 from openmm_rare.mechanism.path_statistics import mean_and_error, path_density, path_statistics, running_mean
 from openmm_rare.mechanism.relevance import input_relevance
@@ -207,27 +207,6 @@ def test_needless_inputs_are_weeded_out():
     assert slopes[0] > 3.0 and max(slopes[1:]) == 0.0
     everything = logit_slopes(fit_model(model_of(), shots, np.arange(600), 1, FitOptions(gate_decay=0.0)))
     assert min(abs(each) for each in everything) > 0.0  # negative control
-
-
-def test_a_trainer_that_fits_anew():
-    shots = make_shots(300)
-    model = CommittorModel(
-        {"kind": "coordinates", "columns": list(range(6)), "scale": 1.0}, 2, (8,), network={"kind": "residual"}
-    )
-    trainer = RefitTrainer(model)
-    losses = [trainer.fit(shots.up_to(100), 20), trainer.fit(shots, 20)]
-    assert max(losses) < 0.95 * np.log(2.0)
-    before = model.tensors()
-    again = RefitTrainer(model.copy())
-    again.set_state(trainer.state())
-    assert again.fit(shots.up_to(300), 20) == losses[1]
-    shots.add(300, shots.positions[0], 2, 0, 0.5)
-    trainer.fit(shots, 20)  # hardly more shots: nothing happens
-    assert all(np.array_equal(before[name], value) for name, value in model.tensors().items())
-    with pytest.raises(ValueError, match="the network is of kind 'mlp'"):
-        RefitTrainer(model_of())
-    with pytest.raises(ValueError, match="no shots to learn from"):
-        trainer.fit(Shots())
 
 
 def logit_slopes(model):

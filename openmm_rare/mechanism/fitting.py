@@ -10,7 +10,7 @@ stayed open are fitted alone, with little decay.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,11 +25,10 @@ from ..losses import binomial_loss
 from ..shots import Shots
 from .table import Committor, ShotTable, logit_function
 
-__all__ = ["CrossFit", "FitOptions", "RefitTrainer", "cross_fit", "fit_model"]
+__all__ = ["CrossFit", "FitOptions", "cross_fit", "fit_model"]
 
 
 _HIDDEN = (16, 16)
-_GROWTH = 1.1  # of the number of shots, after which a model is fitted anew
 _CLOSED = 1e-3  # gate times weights of an input that is not used
 
 
@@ -219,53 +218,3 @@ def cross_fit(
         fit = CrossFit(models, list(parts), options)
         found.append(replace(fit, loss=table.loss(fit(table.inputs))))
     return min(found, key=lambda fit: fit.loss)
-
-
-class RefitTrainer:
-    """Fits a model anew whenever the shots have become a tenth more: a :class:`~openmm_rare.shots.ShotTrainer` that weeds out.
-
-    Parameters
-    ----------
-    model : CommittorModel
-        With a residual network; trained in place.
-    options : FitOptions, optional
-    seed : int
-
-    Raises
-    ------
-    ValueError
-        If the network is of another kind.
-    """
-
-    def __init__(self, model: CommittorModel, options: FitOptions | None = None, seed: int = 1) -> None:
-        if model.architecture["kind"] != "residual":
-            raise ValueError(
-                f"the network is of kind {model.architecture['kind']!r}: make the model with network={{'kind': 'residual'}} to "
-                "fit it anew, or take a ShotTrainer"
-            )
-        self.model, self.options, self.seed = model, options or FitOptions(), int(seed)
-        self._fitted_to = 0
-
-    def fit(self, shots: Shots, updates: int = 0, slow_down: float = 1.0) -> float:
-        """Fit to all shots, if they have become enough more; returns the loss per shot. The other arguments mean nothing here.
-
-        Raises
-        ------
-        ValueError
-            If there are no shots, or the loss is not finite.
-        """
-        if not len(shots) or len(shots) >= _GROWTH * self._fitted_to:
-            fitted = fit_model(self.model, shots, np.arange(len(shots)), self.seed, self.options)
-            self.model.set_tensors(fitted.tensors())
-            self._fitted_to = len(shots)
-        return ShotTable.of(self.model, shots).loss(self.model.logits(shots.arrays()["positions"]))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Model tensors, named ``model/...``, and the number of shots of the last fit."""
-        tensors = {f"model/{name}": value for name, value in self.model.tensors().items()}
-        return tensors | {"fitted_to": np.array(self._fitted_to)}
-
-    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Restore what :meth:`state` returned."""
-        self.model.set_tensors({name[6:]: value for name, value in arrays.items() if name.startswith("model/")})
-        self._fitted_to = int(arrays["fitted_to"])

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import openpathsampling as paths
 import pytest
+import torch
 
 from line import make_engine, make_model, make_path, make_states
+from openmm_rare.committor import CommittorModel
 from openmm_rare.ops.hooks import TrainingHook, outcome
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
@@ -137,6 +139,23 @@ def test_shots_of_steps_that_the_storage_lost_are_dropped():
     assert shots.up_to(3).cycle == [1, 2, 3] and yields(shots, 3) == (3.0, 1.5)
     again = Shots.from_arrays(shots.arrays())
     assert again.cycle == shots.cycle and again.expected == shots.expected
+
+
+def test_the_penalty_leaves_out_inputs_that_say_nothing():
+    rng = np.random.default_rng(3)
+    positions = rng.normal(size=(150, 4, 3))
+    n_b = rng.binomial(2, 1.0 / (1.0 + np.exp(-2.0 * positions[:, 0, 0])))
+    shots = Shots([0] * 150, list(positions), (2 - n_b).tolist(), n_b.tolist(), [0.5] * 150)
+
+    def leftover(penalty):
+        torch.manual_seed(1)
+        model = CommittorModel({"kind": "coordinates", "columns": list(range(12)), "scale": 1.0}, 4, (16,))
+        ShotTrainer(model, 1e-2, 0.1, penalty).fit(shots, 400)
+        lengths = model.network[0].weight.norm(dim=0)
+        return float(lengths[1:].max() / lengths[0])
+
+    assert leftover(1.0) < 0.1
+    assert leftover(0.0) > 0.3  # negative control
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
