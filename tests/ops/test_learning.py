@@ -151,7 +151,7 @@ def test_the_penalty_leaves_out_inputs_that_say_nothing():
         torch.manual_seed(1)
         model = CommittorModel({"kind": "coordinates", "columns": list(range(12)), "scale": 1.0}, 4, (16,))
         ShotTrainer(model, 1e-2, 0.1, penalty).fit(shots, 400)
-        lengths = model.network[0].weight.norm(dim=0)
+        lengths = model.network[0].weight.detach().norm(dim=0)
         return float(lengths[1:].max() / lengths[0])
 
     assert leftover(1.0) < 0.1
