@@ -335,7 +335,9 @@ def _variable_from(description: Mapping[str, Any]) -> CollectiveVariable:
     kinds = (Coordinate, Distance, Angle, Dihedral, CoordinationMoment, LinearCombination, FunctionVariable)
     known = {kind.__name__: kind for kind in kinds}
     if description["kind"] not in known:
-        raise ValueError(f"collective variables of the kind {description['kind']!r} cannot be read; use {', '.join(known)}")
+        raise ValueError(
+            f"collective variables of the kind {description['kind']!r} cannot be read back; use {', '.join(known)}"
+        )
     if "function" in parameters:
         parameters["function"] = function_of_label(parameters["function"])
     return known[description["kind"]](**parameters)
