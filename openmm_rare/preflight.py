@@ -83,7 +83,7 @@ def require_runnable(target: RareEventSystem) -> None:
     if target.inertial:
         raise ValueError(
             f"{target.name} moves with inertia, but rate constants are computed for overdamped dynamics only: sample its paths "
-            "(openmm_rare.ops), or set inertial=False"
+            "with openmm-rare tps, or set inertial=False"
         )
     limit = 2.0 * target.friction / max(largest_curvature(target), 1e-300)
     if target.timestep > limit:

@@ -121,6 +121,8 @@ def make_report(folder: str | Path) -> Path:
         from .scan import write_scan_report
 
         return write_scan_report(folder)
+    if (folder / "shots.npz").is_file():
+        raise ValueError(f"{folder} holds a path sampling run: openmm-rare analyze {folder} makes its report")
     return write_run_report(folder)
 
 
