@@ -158,7 +158,7 @@ def test_particles_that_openmm_moves_about_stay_in_their_walkers(native_platform
     moved = context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(positions.shape)
     result = energy_and_forces(context, positions.shape)
     assert max(differences(result, *exact(model, moved, num_dimensions))) < 5e-6
-    assert min(differences(result, *exact(model, positions, num_dimensions))) > 1e-5  # negative control: where they were
+    assert max(differences(result, *exact(model, positions, num_dimensions))) > 1e-3  # negative control: where they were
 
 
 def test_a_periodic_system_is_refused_where_particles_are_moved_by_periods(native_platform):
