@@ -21,6 +21,8 @@ def block_average(
 ) -> tuple[float, float]:
     """Weighted mean of correlated series, and its standard error from blocks.
 
+    The error is too small where correlations outlast a block, as those of aimless shooting do: then compare several chains.
+
     Parameters
     ----------
     chains : sequence of ndarray, shape (n_steps,)
