@@ -63,12 +63,6 @@ class Shots:
             "expected": np.array(self.expected),
         }
 
-    def up_to(self, cycle: int) -> Shots:
-        """The shots of the steps up to a number."""
-        kept = [i for i, each in enumerate(self.cycle) if each <= cycle]
-        columns = (self.cycle, self.positions, self.n_a, self.n_b, self.expected)
-        return Shots(*([column[i] for i in kept] for column in columns))
-
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Shots:
         """Inverse of :meth:`arrays`."""

@@ -89,7 +89,7 @@ class TrainingHook(PathSimulatorHook):
         if self.checkpoint.exists():
             arrays = self._read()
             require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
-            self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")}).up_to(sim.step)
+            self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")})
             self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
             self.selector.model_changed()
         stored = [] if sim.storage is None else sim.storage.steps
