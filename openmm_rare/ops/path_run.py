@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..committor import CommittorModel
 from ..config import RunConfig, build_system, load_config
 from ..files import lock_folder, remove_stale, write_text
-from ..path_folder import path_settings
+from ..path_folder import initial_path_of, path_settings
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -89,9 +89,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     threads = settings.threads or max(1, cores // processes)
     if stored is not None and not settings.threads and (stored / "config.toml").is_file():
         threads = path_settings(load_config(stored / "config.toml")).threads
-    place = settings.initial_path
-    place = place if place in ("auto", "line", "hot") else str(Path(config.folder, place).resolve())
-    settings = replace(settings, processes=processes, threads=threads, initial_path=place)
+    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_path_of(config))
     return replace(config.expanded(system), path_sampling=settings)
 
 

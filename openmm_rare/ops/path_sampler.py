@@ -80,7 +80,7 @@ class PathSampler:
 
     def begin(self) -> None:
         """Find the first path."""
-        path = initial_path(self.problem, self._random(_INITIAL), self.progress)
+        path = initial_path(self.problem, self._random(_INITIAL), self.progress, self.model if self._given else None)
         if not self._given:
             self.model.standardize(path.positions)
         self.states = [ChainState(path)] * self.settings.chains

@@ -19,7 +19,10 @@ from openmm_rare.committor import CommittorModel
 from openmm_rare.config import SamplingConfig, build_system
 from openmm_rare.ops import path_sampler
 from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.initial_path import between_states, hot_path, initial_path, read_path
+from openmm_rare.ops.connection import between_states
+from openmm_rare.ops.driven_path import hot_path
+from openmm_rare.ops.initial_path import initial_path
+from openmm_rare.ops.path_file import read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
 from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble, with_path_settings
@@ -237,7 +240,7 @@ def test_files_that_are_no_paths_are_refused(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(ValueError, match="holds no array named positions"):
         read_path(str(tmp_path / "other.npz"), problem())
-    with pytest.raises(ValueError, match='must be "auto", "line", "hot", or a file; there is no such file'):
+    with pytest.raises(ValueError, match='must be "auto", "line", "hot", "biased", or a file; there is no such file'):
         read_path("nowhere.npz", problem())
     with pytest.raises(ValueError, match='"line" needs a state B given by Cartesian coordinates'):
         initial_path(problem("lj7", initial_path="line"), 1, Silent())
