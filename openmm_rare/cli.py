@@ -199,7 +199,7 @@ def tps(
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
-    click.echo(f"run folder: {out}")
+    click.echo(f"report: {out / 'report.html'}")
 
 
 @main.command()

@@ -11,6 +11,7 @@ from ..committor import CommittorModel
 from ..config import RunConfig, build_system, load_config
 from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
+from ..path_report import write_path_report
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -36,7 +37,7 @@ def run_path_sampling(
     config : RunConfig
         With or without ``[path_sampling]``.
     out : path
-        Folder for config.toml, shots.npz, model.npz, result.json, and a folder for each chain.
+        Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain.
     resume : bool
         Continue the run in `out`; start where there is nothing.
     progress : Progress, optional
@@ -78,7 +79,10 @@ def run_path_sampling(
             sampler.take_up()
         write_text(out / "config.toml", config.to_toml())
         sampler.run()
-        return sampler.finish()
+        result = sampler.finish()
+        progress.stage("figures and report")
+        write_path_report(out)
+        return result
 
 
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
