@@ -39,7 +39,7 @@ def plot_fraction(ax: Axes, hits: np.ndarray, label: str, expected: np.ndarray |
     ax.plot(trials, mean, color=BLUE, label=f"last {window} trials", marker="o" if len(trials) == 1 else None)
     if expected is not None:
         marker = "s" if len(trials) == 1 else None
-        ax.plot(trials, _moving_mean(expected, window), color=RED, label="expected by the model", marker=marker)
+        ax.plot(trials, _moving_mean(expected, window), color=RED, label="expected", marker=marker)
     ax.axhline(float(np.mean(hits)), color=BLUE, lw=0.8, ls=":")
     if limit:
         ax.axhline(0.5, color=GRAY, lw=1.0, ls="--")
@@ -67,9 +67,9 @@ def plot_states(ax: Axes, states: States, columns: tuple[int, int]) -> list[Patc
             (x0, y0), (x1, y1) = patch.get_extents().transformed(ax.transData.inverted()).get_points()
             (x0, x1), (y0, y1) = np.clip([x0, x1], *limits[0]), np.clip([y0, y1], *limits[1])
             if x1 > x0 and y1 > y0:
-                ax.text(
-                    0.5 * (x0 + x1), 0.5 * (y0 + y1), name, color=_COLORS[name], fontweight="bold", ha="center", va="center"
-                )
+                look = {"color": _COLORS[name], "fontweight": "bold", "ha": "center", "va": "center"}
+                box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+                ax.text(0.5 * (x0 + x1), 0.5 * (y0 + y1), name, bbox=box, **look)
     ax.set(xlim=limits[0], ylim=limits[1])
     return made
 

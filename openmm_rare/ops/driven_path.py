@@ -111,8 +111,8 @@ def _first_to_arrive(problem: PathProblem, attempts: Iterable[_Attempt], seed: i
             _LOG.info("reached B by %s", attempt.name)
             return frames_at_rest(system, frames.positions[stretch], frames.boxes[stretch])
     raise ValueError(
-        f"nothing up to {attempt.name} reached B within {attempt.n_frames} frames of {problem.settings.steps_per_frame} steps "
-        f"each ({where_frames_lie(system, frames.positions[-1:])}): {advice}"
+        f"nothing up to {attempt.name} gave a path to B within {attempt.n_frames} frames of "
+        f"{problem.settings.steps_per_frame} steps each: {where_frames_lie(system, frames.positions)}; {advice}"
     )
 
 
