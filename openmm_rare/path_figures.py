@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from .plots import BLUE, GRAY, GREEN, ORANGE, RED
 from .regions import Disc, Range, Region
@@ -14,7 +15,7 @@ from .states import States
 
 __all__ = ["plot_fraction", "plot_line_density", "plot_shooting_points", "plot_states"]
 
-_LEAST_WINDOW, _WINDOW, _SHARE = 20, 100, 4
+_FIRST, _LEAST_WINDOW, _WINDOW, _SHARE = 5, 20, 100, 4
 _COLORS = {"A": GREEN, "B": RED}
 
 
@@ -32,25 +33,29 @@ def plot_fraction(ax: Axes, hits: np.ndarray, label: str, expected: np.ndarray |
     limit : bool
         Mark 1/2.
     """
-    window = min(len(hits), max(_LEAST_WINDOW, min(_WINDOW, len(hits) // _SHARE)))
-    trials, mean = np.arange(window, len(hits) + 1), _moving_mean(hits, window)
-    half = 1.96 * np.sqrt(np.maximum(mean * (1.0 - mean), 0.25 / window) / window)
+    window = max(_LEAST_WINDOW, min(_WINDOW, len(hits) // _SHARE))
+    trials = np.arange(min(_FIRST, len(hits)), len(hits) + 1)
+    mean, n = _moving_mean(hits, trials, window), np.minimum(trials, window)
+    half = 1.96 * np.sqrt(np.maximum(mean * (1.0 - mean), 0.25 / n) / n)
     ax.fill_between(trials, np.maximum(mean - half, 0.0), mean + half, color=BLUE, alpha=0.18, lw=0, label="95 % interval")
     ax.plot(trials, mean, color=BLUE, label=f"last {window} trials", marker="o" if len(trials) == 1 else None)
     if expected is not None:
         marker = "s" if len(trials) == 1 else None
-        ax.plot(trials, _moving_mean(expected, window), color=RED, label="expected", marker=marker)
+        ax.plot(trials, _moving_mean(expected, trials, window), color=RED, label="expected", marker=marker)
     ax.axhline(float(np.mean(hits)), color=BLUE, lw=0.8, ls=":")
     if limit:
         ax.axhline(0.5, color=GRAY, lw=1.0, ls="--")
     ax.set(xlabel="trials of all chains", ylabel=label, ylim=(0.0, min(1.0, max(0.6 * limit, 1.05 * ax.get_ylim()[1]))))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0, handlelength=1.2)
     return ax
 
 
-def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
+def _moving_mean(values: np.ndarray, trials: np.ndarray, window: int) -> np.ndarray:
+    """Mean of the latest values after so many trials, as many as there are up to a window."""
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
-    return (total[window:] - total[:-window]) / window
+    first = np.maximum(trials - window, 0)
+    return (total[trials] - total[first]) / (trials - first)
 
 
 def plot_states(ax: Axes, states: States, columns: tuple[int, int]) -> list[Patch]:

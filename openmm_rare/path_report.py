@@ -60,7 +60,7 @@ def write_path_report(folder: str | Path) -> Path:
     result = summarize_paths(record, ensemble)
     body = [
         f"<h1>Transition paths of {system.name} at {system.temperature:g} K</h1>",
-        '<p class="soft">Sampled by shooting with a committor that is learned meanwhile, by openmm-rare.</p>',
+        '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
         notice(_warnings(result), "enough paths, made by the dynamics alone, in every chain."),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),

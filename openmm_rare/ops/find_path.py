@@ -83,6 +83,10 @@ def find_path(
         If anything about the input is wrong, which is found out before dynamics runs, or there is no such path.
     FloatingPointError
         If the dynamics breaks down.
+
+    Notes
+    -----
+    Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
     """
     progress = progress or Silent()
     platform_by_name(platform)
@@ -111,11 +115,12 @@ def _relaxed(
     """The path after so many accepted shots from it and from those after it."""
     system, settings = problem.system, problem.settings
     selector = "uniform" if model is None else "lorentzian"
-    settings = replace(settings, selector=selector, density_correction=False, trials_per_round=1)
+    hidden = settings.hidden if model is None else model.hidden
+    settings = replace(settings, selector=selector, density_correction=False, trials_per_round=1, hidden=hidden)
     problem = PathProblem(system, settings, problem.platform)
     if model is None:  # it says nothing about uniform shooting
         spec, n_atoms = system.descriptor_spec(), len(system.positions)
-        model = CommittorModel(spec, n_atoms, settings.hidden, system.temperature, system.fingerprint())
+        model = CommittorModel(spec, n_atoms, hidden, system.temperature, system.fingerprint())
     state, accepted, trials = ChainState(found.frames), 0, 0
     progress.stage("relaxing", relax)
     while accepted < relax:

@@ -13,11 +13,14 @@ from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.ops import driven_path
 from openmm_rare.ops import initial_path as choice
+from openmm_rare.ops import path_sampler
 from openmm_rare.ops.chains import PathProblem
 from openmm_rare.ops.driven_path import biased_path, guided_path, pulled_path
 from openmm_rare.ops.find_path import find_path
 from openmm_rare.ops.initial_path import initial_path
 from openmm_rare.ops.path_file import read_path, write_path
+from openmm_rare.ops.path_run import run_path_sampling
+from openmm_rare.path_folder import with_path_settings
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.shots import Shots, ShotTrainer
 from openmm_rare.states import (
@@ -32,6 +35,7 @@ from openmm_rare.states import (
 )
 from openmm_rare.systems import RareEventSystem, build
 from openmm_rare.tasks import Silent
+from openmm_rare.workflow import configuration
 
 
 def problem(name="double_well_1d", **options):
@@ -179,6 +183,22 @@ def test_a_model_guides_and_chooses_the_shots():
     system = build("double_well_1d")
     found = find_path(system, model=learned(system), relax=1)
     assert_connects(found.frames, system)
+
+
+def test_tps_hands_its_model_on(tmp_path, monkeypatch):
+    given = []
+
+    def first_path(problem, seed, progress, model):
+        given.append(model)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(path_sampler, "initial_path", first_path)
+    config = with_path_settings(configuration("double_well_1d"), initial_path="biased")
+    model = CommittorModel(build("double_well_1d").descriptor_spec(), 1, (64, 64), 300.0, build("double_well_1d").fingerprint())
+    for start in (model, None):  # an untrained model guides nobody
+        with pytest.raises(ValueError, match="enough"):
+            run_path_sampling(config, tmp_path / "run", model=start)
+    assert given == [model, None]
 
 
 @pytest.mark.parametrize(

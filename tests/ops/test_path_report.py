@@ -117,7 +117,7 @@ def test_fractions_of_the_latest_trials():
     _, (ax,) = plots.new_figure()
     plot_fraction(ax, hits, "hits", np.full(100, 0.5))
     seen, expected = (line.get_ydata() for line in ax.lines[:2])
-    assert seen[0] == 1.0 and seen[-1] == 0.0 and len(seen) == 76 and np.allclose(expected, 0.5)
+    assert seen[0] == 1.0 and seen[-1] == 0.0 and len(seen) == 96 and np.allclose(expected, 0.5)
     _, (ax,) = plots.new_figure()
     plot_fraction(ax, hits[:3], "hits")  # a run has to begin somewhere
     assert ax.lines[0].get_xdata() == [3]
