@@ -11,9 +11,8 @@ from click.testing import CliRunner
 
 from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
-from openmm_rare.ops import driven_path
+from openmm_rare.ops import driven_path, path_sampler
 from openmm_rare.ops import initial_path as choice
-from openmm_rare.ops import path_sampler
 from openmm_rare.ops.chains import PathProblem
 from openmm_rare.ops.driven_path import biased_path, guided_path, pulled_path
 from openmm_rare.ops.find_path import find_path
