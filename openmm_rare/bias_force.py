@@ -15,13 +15,15 @@ import numpy as np
 import openmm
 
 from . import native
+from .architectures import MLP
 from .committor import CommittorModel
 from .committor_force import CommittorForce, has_native_features
+from .committors import Committor
 from .forces import BIAS_GROUP, ImportanceFunction, Observer, PythonBias, python_force
 from .inference import FastImportance
 from .torch_force import HOW_TO_INSTALL, TorchImportance, python_torch_force, torch_force
 
-__all__ = ["FORCES", "auto_force", "check_force", "is_compiled", "make_bias_force", "require_known", "why_not"]
+__all__ = ["FORCES", "auto_force", "check_force", "importance_of", "is_compiled", "make_bias_force", "require_known", "why_not"]
 
 _TOLERANCE = 1e-5  # relative, in a trial; the forces in single precision come to 1e-6
 
@@ -40,6 +42,12 @@ _MAKERS: dict[str, Callable[..., openmm.Force]] = {
 
 FORCES: tuple[str, ...] = ("native", "python", "torch", "python_torch")
 """Kinds of bias force: the plugin's CommittorForce, OpenMM's PythonForce, openmmtorch's TorchForce and PythonTorchForce."""
+
+
+def importance_of(model: Committor, num_dimensions: int = 3) -> FastImportance | TorchImportance:
+    """A learned committor as an importance function: by hand for plain layers, by autograd for other networks and ensembles."""
+    plain = isinstance(model, CommittorModel) and model.architecture == MLP
+    return FastImportance(model, num_dimensions) if plain else TorchImportance(model)
 
 
 def auto_force(importance: ImportanceFunction) -> str:

@@ -174,7 +174,7 @@ def scan(
 @click.option("--selector", help="How shooting points are chosen: lorentzian, gaussian, uniform or aimless.")
 @click.option("--width", type=float, help="How near to them, in units of the logit; less gives more transition paths.")
 @click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
-@click.option("--initial-path", help="A file of mdtraj or .npz, line, or hot; default: what suits the system.")
+@click.option("--initial-path", help="A file of mdtraj or .npz, line, hot, or biased; default: what suits.")
 @click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model to start from.")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
 @click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
@@ -199,7 +199,58 @@ def tps(
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
-    click.echo(f"run folder: {out}")
+    click.echo(f"report: {out / 'report.html'}")
+
+
+@main.command()
+@click.argument("source", metavar="SYSTEM|CONFIG.toml")
+@click.option("--from", "how", help="auto, line, hot, biased, or a file of mdtraj or .npz.")
+@click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model that guides biased dynamics.")
+@click.option(
+    "--relax", type=click.IntRange(min=0), default=0, help="Shots that are to be accepted, each from the path before."
+)
+@click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
+@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
+@click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
+@click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
+@command
+def path(
+    source: str,
+    how: str | None,
+    model: Path | None,
+    relax: int,
+    steps_per_frame: int | None,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
+    from .committors import load_committor
+    from .config import build_system
+    from .ops.find_path import find_path, found_rows
+    from .path_folder import initial_path_of, path_settings, with_path_settings
+    from .progress import TerminalProgress
+    from .result_text import format_table
+    from .workflow import configuration
+
+    config = configuration(source).with_options(**options)
+    config = with_path_settings(config, steps_per_frame=steps_per_frame, initial_path=how)
+    system, sampling = build_system(config), config.sampling
+    out = out or _default_folder(config, "path").with_suffix(".npz")
+    guide = None if model is None else load_committor(model, system.fingerprint())
+    with TerminalProgress() as progress:
+        found = find_path(
+            system,
+            initial_path_of(config),
+            model=guide,
+            relax=relax,
+            out=out,
+            settings=path_settings(config),
+            seed=sampling.seed,
+            platform=sampling.platform,
+            progress=progress,
+        )
+    click.echo(f"\n{format_table([('Path', found_rows(found, system))])}\n")
+    click.echo(f"next: openmm-rare tps {source} --initial-path {out}")
 
 
 @main.command()

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import platform as machine
-from importlib.metadata import PackageNotFoundError, version
 
 import openmm
 
 from . import __version__, native
 from .bias_force import FORCES, why_not
 from .result_text import Group
+from .summary import installed_version
 
 __all__ = ["diagnose"]
 
 _WORKS = "works"
+_PATHS = "pip install 'openmm-rare[ops]' for path sampling"
+_PACKAGES = {
+    "torch": "pip install torch",
+    "numpy": "pip install numpy",
+    "netCDF4": "pip install netCDF4",
+    "openpathsampling": _PATHS,
+    "mdtraj": _PATHS,
+    "openpathsampling-cli": "pip install openpathsampling-cli, if you use its input files",
+    "pyoperon": "pip install 'openmm-rare[symbolic]' for formulas",
+    "openmmtorch": "one of four ways to compute the bias, see below",
+}
+"""What the versions are shown of, and what to do where it is missing."""
 
 
 def diagnose() -> list[Group]:
@@ -41,15 +53,13 @@ def diagnose() -> list[Group]:
 
 def _versions() -> list[tuple[str, str]]:
     rows = [("openmm_rare", __version__), ("openmm", openmm.version.short_version)]
-    rows += [(name, _installed(name)) for name in ("torch", "openmmtorch", "numpy")]
+    rows += [(name, _installed(name, remedy)) for name, remedy in _PACKAGES.items()]
     return [*rows, ("python", f"{machine.python_version()} on {machine.platform()}")]
 
 
-def _installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+def _installed(name: str, remedy: str) -> str:
+    found = installed_version(name)
+    return f"not installed: {remedy}" if found is None else found
 
 
 def _platforms() -> list[tuple[str, str]]:

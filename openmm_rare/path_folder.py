@@ -18,7 +18,7 @@ from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .files import write_npz
 from .path_ensemble import PathEnsemble
-from .path_settings import PathSettings
+from .path_settings import INITIAL_PATHS, PathSettings
 from .shots import Shots
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TRIALS",
     "PathRecord",
+    "initial_path_of",
     "load_path_sampling",
     "path_settings",
     "read_path_ensemble",
@@ -175,13 +176,19 @@ def path_settings(config: RunConfig) -> PathSettings:
     return config.path_sampling or PathSettings()
 
 
+def initial_path_of(config: RunConfig) -> str:
+    """Where the first path comes from; a file is looked up from the folder of the configuration."""
+    place = path_settings(config).initial_path
+    return place if place in INITIAL_PATHS else str(Path(config.folder, place).resolve())
+
+
 def with_path_settings(config: RunConfig, **options: Any) -> RunConfig:
     """A configuration with ``[path_sampling]``, and with these of its settings; None keeps what there is.
 
     A file for the initial path is looked up where the program runs.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    if given.get("initial_path", "auto") not in ("auto", "line", "hot"):
+    if given.get("initial_path", "auto") not in INITIAL_PATHS:
         given["initial_path"] = str(Path(given["initial_path"]).resolve())
     return replace(config, path_sampling=replace(path_settings(config), **given))
 

@@ -95,8 +95,7 @@ def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Lines for the terminal."""
 
     def with_error(name: str) -> str:
-        mean, error = result[name], result[f"{name}_stderr"]
-        return "unknown" if np.isnan(mean) else format_value(mean, None if np.isnan(error) else error)
+        return format_value(result[name], result[f"{name}_stderr"])
 
     waits = ", ".join(str(n) if done else "not yet" for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True))
     return [

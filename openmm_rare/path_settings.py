@@ -9,10 +9,13 @@ from typing import Any
 from .architectures import architecture_spec
 from .toml_text import Section, nearest
 
-__all__ = ["SELECTORS", "PathSettings"]
+__all__ = ["INITIAL_PATHS", "SELECTORS", "PathSettings"]
 
 SELECTORS: tuple[str, ...] = ("lorentzian", "gaussian", "uniform", "aimless")
 """How shooting points are chosen."""
+
+INITIAL_PATHS: tuple[str, ...] = ("auto", "line", "hot", "biased")
+"""Where a first path comes from, other than a file."""
 
 _FREE = {"trials", "processes", "initial_path"}
 
@@ -64,7 +67,7 @@ class PathSettings:
     window : int
         Latest trials on which the transition paths seen and expected are compared.
     initial_path : str
-        "auto", "line", "hot", or a file.
+        "auto", "line", "hot", "biased", or a file; see :func:`~openmm_rare.ops.initial_path.initial_path`.
     storage : bool
         Write every step to an OpenPathSampling storage too.
     """

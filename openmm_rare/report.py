@@ -16,6 +16,7 @@ from .run_figures import FigureFile, make_figures
 from .storage import RunFile
 
 __all__ = [
+    "details_block",
     "figure_block",
     "grid_block",
     "notice",
@@ -119,8 +120,8 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
         table_block(groups),
         *(figure_block(figure) for figure in figures),
         "<h2>To repeat this run</h2>",
-        _details("Configuration (config.toml)", str(run.attributes.get("config", ""))),
-        _details("Versions", "\n".join(f"{name} {version}" for name, version in result["versions"].items())),
+        details_block("Configuration (config.toml)", str(run.attributes.get("config", ""))),
+        details_block("Versions", "\n".join(f"{name} {version}" for name, version in result["versions"].items())),
     ]
     return page(folder / "report.html", title, body)
 
@@ -171,10 +172,10 @@ def page(path: Path, title: str, body: Sequence[str]) -> Path:
     return path
 
 
-def notice(warnings: Sequence[str]) -> str:
+def notice(warnings: Sequence[str], otherwise: str = "nothing speaks against the error bar.") -> str:
     """The warnings, or that there are none."""
     if not warnings:
-        return '<div class="notice good">All checks passed: nothing speaks against the error bar.</div>'
+        return f'<div class="notice good">All checks passed: {_escape(otherwise)}</div>'
     items = "".join(f"<li>{_escape(sentence)}</li>" for sentence in warnings)
     return f'<div class="notice bad"><strong>Do not trust these numbers yet.</strong><ul>{items}</ul></div>'
 
@@ -214,7 +215,8 @@ def pretty(text: str) -> str:
     return re.sub(r"\b1/ps\b", "ps<sup>−1</sup>", escaped)
 
 
-def _details(title: str, text: str) -> str:
+def details_block(title: str, text: str) -> str:
+    """Text under a title that unfolds it."""
     return f"<details><summary>{_escape(title)}</summary><pre>{_escape(text)}</pre></details>"
 
 

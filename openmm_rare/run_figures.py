@@ -12,7 +12,7 @@ import numpy as np
 from . import plots
 from .storage import RunFile
 
-__all__ = ["FigureFile", "convergence", "make_figures", "root_contributions"]
+__all__ = ["FigureFile", "axis_label", "convergence", "make_figures", "root_contributions"]
 
 _POINTS = 40
 _TRAINING_CURVES = {"heldout_loss": "held-out loss", "sd_log_importance": "sd(ln I)", "residual": "residual"}
@@ -149,12 +149,13 @@ def _draw_paths(run: RunFile, result: Mapping[str, Any]) -> Any:
         np.concatenate([record["path_values"][:, :2] for record in records]),
         np.concatenate([record["path_ln_importance"] for record in records]),
         np.concatenate([record["path_id"] + offset for record, offset in zip(records, offsets, strict=False)]),
-        tuple(_axis_label(name, units.get(name, "")) for name in names[:2]),
+        tuple(axis_label(name, units.get(name, "")) for name in names[:2]),
     )
     return figure
 
 
-def _axis_label(name: str, unit: str) -> str:
+def axis_label(name: str, unit: str) -> str:
+    """Name of a variable with its unit, Greek where it is Greek."""
     for latin, greek in _GREEK.items():
         if name.startswith(latin):
             name = greek + name[len(latin) :]

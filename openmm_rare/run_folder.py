@@ -12,11 +12,12 @@ from .committor import CommittorModel
 from .config import RunConfig, load_config
 from .files import lock_folder, remove_stale, write_text
 from .settings import Settings
+from .states import CollectiveVariables
 from .storage import RunFile
 from .summary import versions
 from .systems.base import RareEventSystem
 
-__all__ = ["check_new", "open_run"]
+__all__ = ["check_new", "open_run", "variable_units"]
 
 _UNITS = {
     "Coordinate": "nm",
@@ -100,6 +101,11 @@ def open_run(
         write_text(folder / "config.toml", config.to_toml())
 
 
+def variable_units(variables: CollectiveVariables) -> dict[str, str]:
+    """Unit of each variable, by its name; empty where there is none."""
+    return {variable["name"]: _UNITS.get(variable["kind"], "") for variable in variables.describe()}
+
+
 def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: CommittorModel | None) -> RunFile:
     text = config.to_toml()
     write_text(folder / "config.toml", text)
@@ -107,8 +113,8 @@ def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: Comm
         model.save(folder / "start_model.npz")
     attributes: dict[str, Any] = {"config": text, "seed": config.sampling.seed, "fingerprint": system.fingerprint()}
     attributes |= {f"version_{name}": version for name, version in versions().items()}
-    kinds = {variable["name"]: _UNITS.get(variable["kind"], "") for variable in system.states.variables.describe()}
-    attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in kinds.items())
+    units = variable_units(system.states.variables)
+    attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in units.items())
     return RunFile.create(folder / "run.nc", attributes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform as machine
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,18 +24,26 @@ if TYPE_CHECKING:
     from .rates import ImportanceSamplingRate
     from .states import States
 
-__all__ = ["bootstrap_stream", "common_fields", "importance_estimate", "versions"]
+__all__ = ["bootstrap_stream", "common_fields", "importance_estimate", "installed_version", "versions"]
 
 
-def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
+def installed_version(name: str) -> str | None:
+    """Version of a package of Python, or None if there is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def versions(*more: str) -> dict[str, str]:
+    """Versions of what computed a result, and of these packages where there are some."""
     return {
         "openmm_rare": __version__,
         "openmm": openmm.version.short_version,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": machine.python_version(),
-    }
+    } | {name: found for name in more if (found := installed_version(name)) is not None}
 
 
 def common_fields(

@@ -122,7 +122,9 @@ def make_report(folder: str | Path) -> Path:
 
         return write_scan_report(folder)
     if (folder / "shots.npz").is_file():
-        raise ValueError(f"{folder} holds a path sampling run: openmm-rare analyze {folder} makes its report")
+        from .path_report import write_path_report
+
+        return write_path_report(folder)
     return write_run_report(folder)
 
 

@@ -35,7 +35,8 @@ def new_simulation(selector_name, seed, out):
     engine = make_engine(problem)
     engine.integrator.setRandomNumberSeed(noise)
     a, b = state_volumes(TARGET.states)
-    model = CommittorModel(TARGET.descriptor_spec(), 14, (64, 64), TARGET.temperature, TARGET.fingerprint())
+    about = (TARGET.descriptor_spec(), 14, (32,), TARGET.temperature, TARGET.fingerprint())
+    model = CommittorModel(*about, {"kind": "residual"})
     model.standardize(first.positions)
     selector = CommittorSelector(model, form="uniform" if selector_name == "aimless" else selector_name).named("selector")
     velocities = paths.RandomVelocities(engine=engine)
@@ -73,11 +74,11 @@ def main():
     made = old_simulation(storage) if storage.exists() else new_simulation(arguments.selector, arguments.seed, storage)
     simulation, selector, a, b = made
     simulation.save_frequency = 10
-    hook = TrainingHook(selector, a, b, arguments.out.with_suffix(".npz"))
+    hook = TrainingHook(selector, [a, b], arguments.out.with_suffix(".npz"))
     simulation.attach_hook(hook)
     simulation.run_until(arguments.trials)
     simulation.storage.close()
-    both = np.array(hook.shots.n_a) * np.array(hook.shots.n_b) > 0
+    both = (np.array(hook.shots.reached) > 0).all(1)
     error = both.std() / np.sqrt(len(both))
     print(f"\n{len(both)} trials, {both.mean():.3f} ± {error:.3f} of them transition paths (0.5 at most on average)")
 

@@ -54,17 +54,12 @@ def write_report(
     body = [
         f"<h1>Mechanism of {system.name} at {system.temperature:g} K</h1>",
         '<p class="soft">From transition path sampling and a learned committor, by openmm-rare.</p>',
-        _notice(found.warnings),
+        notice(found.warnings, "fresh shots agree with the committor."),
         table_block([("In short", summary_rows(found))]),
         *_tables(found),
         *blocks,
     ]
     return page(out / "report.html", f"Mechanism of {system.name}", body)
-
-
-def _notice(warnings: list[str]) -> str:
-    text = notice(warnings)
-    return text if warnings else text.replace("nothing speaks against the error bar", "fresh shots agree with the committor")
 
 
 def summary_rows(found: Mechanism) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ from ..committors import Committor
 from ..config import RunConfig, build_system, load_config
 from ..ensemble import CommittorEnsemble
 from ..files import lock_folder, remove_stale, write_text
-from ..path_folder import path_settings
+from ..path_folder import initial_path_of, path_settings
+from ..path_report import write_path_report
 from ..path_settings import PathSettings
 from ..run_folder import check_new
 from ..slots import platform_by_name
@@ -38,7 +39,7 @@ def run_path_sampling(
     config : RunConfig
         With or without ``[path_sampling]``.
     out : path
-        Folder for config.toml, shots.npz, model.npz, result.json, and a folder for each chain.
+        Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain.
     resume : bool
         Continue the run in `out`; start where there is nothing.
     progress : Progress, optional
@@ -82,7 +83,10 @@ def run_path_sampling(
             sampler.take_up()
         write_text(out / "config.toml", config.to_toml())
         sampler.run()
-        return sampler.finish()
+        result = sampler.finish()
+        progress.stage("figures and report")
+        write_path_report(out)
+        return result
 
 
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
@@ -93,9 +97,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     threads = settings.threads or max(1, cores // processes)
     if stored is not None and not settings.threads and (stored / "config.toml").is_file():
         threads = path_settings(load_config(stored / "config.toml")).threads
-    place = settings.initial_path
-    place = place if place in ("auto", "line", "hot") else str(Path(config.folder, place).resolve())
-    settings = replace(settings, processes=processes, threads=threads, initial_path=place)
+    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_path_of(config))
     return replace(config.expanded(system), path_sampling=settings)
 
 

@@ -86,7 +86,7 @@ class PathSampler:
 
     def begin(self) -> None:
         """Find the first path."""
-        path = initial_path(self.problem, self._random(_INITIAL), self.progress)
+        path = initial_path(self.problem, self._random(_INITIAL), self.progress, self.model if self._given else None)
         if not self._given:
             self.model.standardize(path.positions)
         self.states = [ChainState(path)] * self.settings.chains
@@ -174,7 +174,7 @@ class PathSampler:
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
-        result |= summarize_paths(self.record, ensemble) | {"versions": versions()}
+        result |= summarize_paths(self.record, ensemble) | {"versions": versions("openpathsampling", "mdtraj")}
         write_json(self.folder / "result.json", result)
         return result
 

@@ -17,9 +17,12 @@ from click.testing import CliRunner
 from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.config import SamplingConfig, build_system
-from openmm_rare.ops import path_sampler
+from openmm_rare.ops import path_run, path_sampler
 from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.initial_path import between_states, hot_path, initial_path, read_path
+from openmm_rare.ops.connection import between_states
+from openmm_rare.ops.driven_path import hot_path
+from openmm_rare.ops.initial_path import initial_path
+from openmm_rare.ops.path_file import read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
 from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble, with_path_settings
@@ -30,7 +33,7 @@ from openmm_rare.shots import Shots
 from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import RareEventSystem, build
 from openmm_rare.tasks import Silent
-from openmm_rare.workflow import configuration, make_report
+from openmm_rare.workflow import configuration
 from stats import assert_within
 
 
@@ -51,6 +54,7 @@ def in_this_process(monkeypatch):
         yield [_Here()] * n
 
     monkeypatch.setattr(path_sampler, "_workers", here)
+    monkeypatch.setattr(path_run, "write_path_report", lambda folder: None)  # test_path_report.py looks at it
 
 
 def configure(name="double_well_1d", seed=1, **options):
@@ -237,7 +241,7 @@ def test_files_that_are_no_paths_are_refused(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(ValueError, match="holds no array named positions"):
         read_path(str(tmp_path / "other.npz"), problem())
-    with pytest.raises(ValueError, match='must be "auto", "line", "hot", or a file; there is no such file'):
+    with pytest.raises(ValueError, match='must be "auto", "line", "hot", "biased", or a file; there is no such file'):
         read_path("nowhere.npz", problem())
     with pytest.raises(ValueError, match='"line" needs a state B given by Cartesian coordinates'):
         initial_path(problem("lj7", initial_path="line"), 1, Silent())
@@ -285,8 +289,6 @@ def test_a_damaged_record_is_refused_and_kept(tmp_path):
 
 def test_missing_paths_are_missed(tmp_path):
     run_path_sampling(configure(trials=40), tmp_path / "run")
-    with pytest.raises(ValueError, match="holds a path sampling run: openmm-rare analyze .* makes its report"):
-        make_report(tmp_path / "run")
     for file in (tmp_path / "run" / "chain-0").glob("paths-*.npz"):
         file.unlink()
     with pytest.raises(ValueError, match="chain-0 lacks the paths of the steps"):
@@ -332,7 +334,7 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
         "yield per trial",
         "1/2 at transition states",
         "mean path time",
-        "run folder: run",
+        "report: run/report.html",
     ):
         assert words in done.output
     bad = CliRunner().invoke(main, ["tps", "run.toml", "--trials", "30", "--initial-path", "nothing.dcd", "--out", "other"])

@@ -1,0 +1,154 @@
+"""One call for a first path: found, relaxed by shots of the dynamics itself, and written to a file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..committor import CommittorModel
+from ..committors import Committor
+from ..path_settings import PathSettings
+from ..slots import platform_by_name
+from ..states import IN_B
+from ..tasks import Progress, Silent
+from .chains import ChainState, ChainTask, PathProblem, run_chain
+from .frames import Frames
+from .initial_path import initial_path
+from .path_file import require_writable, write_path
+
+if TYPE_CHECKING:
+    from ..systems.base import RareEventSystem
+
+__all__ = ["FoundPath", "find_path", "found_rows"]
+
+_TRIALS = 200  # at most, for each path that is to be accepted
+
+
+@dataclass(frozen=True, eq=False)
+class FoundPath:
+    """A path from A to B.
+
+    Attributes
+    ----------
+    frames : Frames
+        From the last in A to the first in B.
+    frame_time : float
+        Time between two frames, ps.
+    trials, accepted : int
+        Shots that relaxed it; with none accepted it is no path of the system's own dynamics.
+    """
+
+    frames: Frames
+    frame_time: float
+    trials: int = 0
+    accepted: int = 0
+
+
+def find_path(
+    system: RareEventSystem,
+    how: str = "auto",
+    *,
+    model: Committor | None = None,
+    relax: int = 0,
+    out: str | Path | None = None,
+    settings: PathSettings | None = None,
+    seed: int = 1,
+    platform: str = "Reference",
+    progress: Progress | None = None,
+) -> FoundPath:
+    """Find a path from A to B.
+
+    Parameters
+    ----------
+    system : RareEventSystem
+    how : str
+        "auto", "line", "hot", "biased", or a file; see :func:`~openmm_rare.ops.initial_path.initial_path`. "auto" means
+        "biased" where there is a model.
+    model : CommittorModel or CommittorEnsemble, optional
+        Of this system, to guide "biased" and to choose shooting points.
+    relax : int
+        Shots that are to be accepted, each from the path before.
+    out : path, optional
+        New file for the path: ``.npz``, or what mdtraj writes.
+    settings : PathSettings, optional
+        For frames and threads.
+    seed : int
+    platform : str
+    progress : Progress, optional
+
+    Raises
+    ------
+    ValueError
+        If anything about the input is wrong, which is found out before dynamics runs, or there is no such path.
+    FloatingPointError
+        If the dynamics breaks down.
+
+    Notes
+    -----
+    Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
+    """
+    progress = progress or Silent()
+    platform_by_name(platform)
+    if relax < 0:
+        raise ValueError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
+    if out is not None:
+        require_writable(out, system)
+    settings = settings or PathSettings()
+    how = "biased" if how == "auto" and model is not None else how
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    settings = replace(settings, initial_path=how, threads=settings.threads or cores)
+    problem = PathProblem(system, settings, platform)
+    frame_time = settings.steps_per_frame * system.timestep
+    found = FoundPath(initial_path(problem, seed, progress, model), frame_time)
+    if relax:
+        found = _relaxed(found, relax, problem, model, seed, progress)
+    if out is not None:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        write_path(out, found.frames, problem)
+    return found
+
+
+def _relaxed(
+    found: FoundPath, relax: int, problem: PathProblem, model: Committor | None, seed: int, progress: Progress
+) -> FoundPath:
+    """The path after so many accepted shots from it and from those after it."""
+    system, settings = problem.system, problem.settings
+    selector = "uniform" if model is None else "lorentzian"
+    settings = replace(settings, selector=selector, density_correction=False, trials_per_round=1)
+    problem = PathProblem(system, settings, problem.platform)
+    if model is None:  # it says nothing about uniform shooting
+        spec, n_atoms = system.descriptor_spec(), len(system.positions)
+        model = CommittorModel(spec, n_atoms, (1,), system.temperature, system.fingerprint())
+    state, accepted, trials = ChainState(found.frames), 0, 0
+    progress.stage("relaxing", relax)
+    while accepted < relax:
+        if trials == _TRIALS * relax:
+            raise ValueError(
+                f"only {accepted} of {trials} shots from the path became transition paths: start from another path, or store "
+                f"frames more often than every {settings.steps_per_frame} steps"
+            )
+        state, (trial,) = run_chain(ChainTask(problem, 0, trials, seed, state, model.to_bytes()))
+        accepted, trials = accepted + trial.accepted, trials + 1
+        progress.update(float(trial.accepted), trials=trials)
+    frames = state.path
+    backward = system.states.classify(frames.positions[:1])[0] == IN_B
+    return FoundPath(frames.reversed if backward else frames, found.frame_time, trials, accepted)
+
+
+def found_rows(found: FoundPath, system: RareEventSystem) -> list[tuple[str, str]]:
+    """Lines for the terminal."""
+    values = system.states.variables(found.frames.positions[[0, -1]])
+    first, last = (
+        ", ".join(f"{name} = {value:.4g}" for name, value in zip(system.states.variables.names, row, strict=True))
+        for row in values
+    )
+    shots = f"{found.accepted} accepted of {found.trials} shots" if found.trials else "nothing: the dynamics did not make it"
+    time, duration = found.frame_time, found.frame_time * (len(found.frames) - 1)
+    return [
+        ("frames", f"{len(found.frames)}, {time:.4g} ps apart: {duration:.4g} ps"),
+        ("first frame, in A", first),
+        ("last frame, in B", last),
+        ("relaxed by", shots),
+    ]

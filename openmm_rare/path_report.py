@@ -1,0 +1,172 @@
+"""The page about a path sampling run: yields, path times, where paths and shooting points lie, and how to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import plots
+from .committors import load_committor
+from .config import RunConfig, build_system, load_config
+from .mechanism import figures
+from .mechanism.path_statistics import path_density, path_statistics
+from .path_ensemble import PathEnsemble
+from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
+from .path_folder import PathRecord, ensemble_of, path_settings
+from .path_result import path_rows, summarize_paths
+from .report import details_block, figure_block, notice, page, pretty, read_json, table_block
+from .result_text import format_value
+from .run_figures import FigureFile, axis_label
+from .run_folder import variable_units
+from .summary import versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .systems.base import RareEventSystem
+
+__all__ = ["write_path_report"]
+
+_FEW = 20  # accepted paths, below which averages over them say little
+_UNFINISHED = 0.01  # of the trials
+_FRAMES_PER_BIN = 5  # of the density of paths, on average
+
+
+def write_path_report(folder: str | Path) -> Path:
+    """Draw the figures of a path sampling run, finished or not, and write its ``report.html``.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no such run, or a file is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise ValueError(f"{folder} holds no run: config.toml is missing")
+    config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
+    system = build_system(config)
+    ensemble = None
+    if any(record.trials["accepted"]):
+        ensemble = ensemble_of(record, folder, path_settings(config), system.timestep)
+    (folder / "figures").mkdir(exist_ok=True)
+    blocks = []
+    for name, title, caption, figure in _drawn(folder, system, record, ensemble):
+        path = folder / "figures" / f"{name}.png"
+        plots.save_figure(figure, path)
+        blocks.append(figure_block(FigureFile(path, title, caption)))
+    result = summarize_paths(record, ensemble)
+    body = [
+        f"<h1>Transition paths of {system.name} at {system.temperature:g} K</h1>",
+        '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
+        f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
+        notice(_warnings(result), "enough paths, made by the dynamics alone, in every chain."),
+        table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
+        *blocks,
+        f"<p>The mechanism in these paths: <code>openmm-rare analyze {folder.name}</code></p>",
+        "<h2>To repeat this run</h2>",
+        details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
+        details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
+    ]
+    return page(folder / "report.html", f"Transition paths of {system.name}", body)
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    """Those that finished the run, or those of now."""
+    return read_json(folder / "result.json")["versions"] if (folder / "result.json").is_file() else versions()
+
+
+def _headline(result: dict[str, Any]) -> str:
+    yielded = format_value(result["yield"], result["yield_stderr"])
+    return f"{result['accepted']} paths accepted of {result['trials']} trials; {yielded} transition paths a trial"
+
+
+def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]]:
+    settings = path_settings(config)
+    return [
+        ("shooting points", settings.selector),
+        ("frames", f"every {settings.steps_per_frame} steps; {result['frames']} made"),
+        ("first path", settings.initial_path),
+        ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
+    ]
+
+
+def _warnings(result: dict[str, Any]) -> list[str]:
+    found = []
+    waiting = [number for number, done in enumerate(result["relaxed"]) if not done]
+    if waiting:
+        found.append(
+            f"No transition path of the dynamics yet in chain {', '.join(map(str, waiting))}: run more trials with --resume, "
+            "or start from another path (openmm-rare path)."
+        )
+    if result["accepted"] < _FEW:
+        found.append(f"Only {result['accepted']} paths were accepted: averages over them say little. Run more trials.")
+    if result["unfinished"] > _UNFINISHED * result["trials"]:
+        found.append(
+            f"{result['unfinished']} of {result['trials']} trials were given up before they reached a state: raise max_frames, "
+            "or look for a state between A and B."
+        )
+    return found
+
+
+def _drawn(
+    folder: Path, system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble | None
+) -> Iterator[tuple[str, str, str, Figure]]:
+    """Name, title, caption and figure of everything there is to draw."""
+    counted = record.table("relaxed")
+    if counted.any():
+        connects = ((record.table("n_a") > 0) & (record.table("n_b") > 0))[counted]
+        figure, axes = plots.new_figure(1, 2, width=8.6, height=3.6)
+        plot_fraction(axes[0], connects, "transition paths per trial", record.table("expected")[counted], limit=True)
+        plot_fraction(axes[1], record.table("accepted")[counted], "acceptance")
+        yield "yield", "Yield and acceptance", _YIELD, figure
+    if ensemble is None:
+        return
+    model = load_committor(folder / "model.npz", system.fingerprint())
+    try:
+        statistics = path_statistics(ensemble, [model.logits(path) for path in ensemble.paths])
+    except ValueError:  # paths without a frame between the states
+        return
+    figure, axes = plots.new_figure(1, 2, width=8.6, height=3.6)
+    figures.plot_transition_time(axes[0], statistics)
+    figures.plot_q_density(axes[1], statistics)
+    yield "time", "Path times, and paths along the committor", _TIME, figure
+    yield "paths", "Where paths run, and where shots began", _PATHS, _plane(system, record, ensemble)
+
+
+def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:
+    """Density of paths over the first two variables of the states, or the only one."""
+    states, units = system.states, variable_units(system.states.variables)
+    values = [states.variables(path) for path in ensemble.paths]
+    points = states.variables(np.array(record.shots.positions))
+    connects = (np.array(record.shots.reached) > 0).all(1)
+    names = [axis_label(name, unit) for name, unit in units.items()]
+    figure, (ax,) = plots.new_figure(width=6.6, height=4.8)
+    if len(names) == 1:
+        weights = np.repeat(ensemble.weights, [len(each) for each in values])
+        plot_line_density(ax, np.concatenate(values)[:, 0], weights, states, points[:, 0]).set_xlabel(names[0])
+        return figure
+    bins = int(np.clip(np.sqrt(sum(map(len, values)) / _FRAMES_PER_BIN), 15, 60))
+    density = path_density(ensemble, [each[:, :2] for each in values], bins)
+    figures.plot_path_density(ax, *density, (names[0], names[1]))
+    plot_shooting_points(ax, points[:, :2], connects)
+    plot_states(ax, states, (0, 1))
+    return figure
+
+
+_YIELD = (
+    "Averages over the latest trials, of those from paths that the dynamics has made. Left: how many trials gave a transition "
+    "path, and how many the committor of that time expected; where the two agree, the committor is right where it shoots "
+    "from. 1/2 (dashed) is the most that decorrelated trials from transition states can give. Right: how many were accepted, "
+    "which is what moves the chain. Dotted: averages over all."
+)
+_TIME = (
+    "Left: running mean of the time that transition paths take; it should have settled. Right: how paths are spread over the "
+    "predicted logit; trials from frames with |q| below 1 become transition paths most often."
+)
+_PATHS = (
+    "Density of the frames of accepted paths over the variables in which A and B are defined, and the latest shooting points. "
+    "Shots should begin where both states are within reach; paths should fill every channel that you know of."
+)
