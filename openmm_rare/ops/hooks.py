@@ -14,6 +14,7 @@ from openpathsampling.beta.hooks import PathSimulatorHook
 
 from ..files import write_npz
 from ..shots import Shots, ShotTrainer, require_same_model, training_effort, yields
+from .aimless import recall_pairs
 from .selector import CommittorSelector, positions_of
 
 __all__ = ["TrainingHook", "outcome"]
@@ -34,7 +35,7 @@ def outcome(step: Any, state_a: paths.Volume, state_b: paths.Volume) -> tuple[np
     if snapshot is None or not change.trials:
         return None
     path = change.trials[0].trajectory
-    ends = (path[0], path[-1])
+    ends = getattr(change.details, "arrivals", (path[0], path[-1]))  # shots of a fixed length go on after they arrive
     n_a, n_b = (sum(bool(state(end)) for end in ends) for state in (state_a, state_b))
     if n_a + n_b == 0:
         return None
@@ -85,7 +86,8 @@ class TrainingHook(PathSimulatorHook):
         self.shots = Shots()
 
     def before_simulation(self, sim: Any, **kwargs: Any) -> None:
-        """Take up the checkpoint, and what the storage knows beyond it."""
+        """Take up the checkpoint, what the storage knows beyond it, and the pairs of aimless shooting."""
+        recall_pairs(sim)
         if self.checkpoint.exists():
             arrays = self._read()
             require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
