@@ -177,12 +177,13 @@ class FixedLengthAimlessMover(AimlessShootingMover):
         index = self.pairs(trajectory)[0] + self._zero_or_offset()
         forward, backward = self._frames(start, self.length - 1 - index), self._frames(start.reversed, index)
         path = backward.reversed.trajectory(self.engine) + paths.Trajectory([start]) + forward.trajectory(self.engine)
-        arrivals = []
+        arrived = []
         if which_state(self.states, Frames.of([start], not self.engine.overdamped), self.engine)[0] < 0:
             times = ((-1, self._arrival(backward)), (1, self._arrival(forward)))
-            arrivals = [path[index + sign * time] for sign, time in times if time]
-        details = {"modified_shooting_snapshot": start, "shooting_index": index, "n_frames": len(path), "arrivals": arrivals}
-        return path, details
+            arrived = [index + sign * time for sign, time in times if time]
+        self._kept = {index, *arrived}
+        details = {"modified_shooting_snapshot": start, "shooting_index": index, "n_frames": len(path)}
+        return path, details | {"arrivals": [path[frame] for frame in arrived]}
 
     def _frames(self, start: Any, n_frames: int) -> Frames:
         self.engine.current_snapshot = start
@@ -193,7 +194,7 @@ class FixedLengthAimlessMover(AimlessShootingMover):
         inside = which_state(self.states, shot, self.engine) >= 0
         return int(inside.argmax()) + 1 if inside.any() else 0
 
-    def _for_ensemble(self, path: paths.Trajectory) -> paths.Trajectory:
+    def _judged(self, path: paths.Trajectory) -> paths.Trajectory:
         return path
 
 
@@ -265,7 +266,7 @@ def recall_pairs(simulation: paths.PathSampling) -> None:
 def _stored_pair(storage: Any, trajectory: paths.Trajectory) -> int | None:
     """Where the pair of a path was when it was accepted; None for a path that no aimless shooting has made."""
     steps = [] if storage is None else storage.steps
-    for index in range(len(steps) - 1, -1, -1):
+    for index in range(len(steps) - 1, 0, -1):  # step 0 is the start
         change = steps[index].change.canonical
         if change.accepted and any(trial.trajectory == trajectory for trial in change.trials):
             return getattr(change.details, "aimless_index", None)

@@ -22,7 +22,7 @@ class ShootingMover(EngineMover):
 
     Both shots always run to a state, also when the first has already spoiled the path: their outcomes are what a committor is
     learned from. A path between different states is accepted with the ratio of the selector's probabilities. Of a rejected
-    trial only both ends and one frame between them stay: storing the others is most of the cost of a model system.
+    trial only both ends and the shooting point stay: storing the others is most of the cost of a model system.
 
     Parameters
     ----------
@@ -47,6 +47,7 @@ class ShootingMover(EngineMover):
         super().__init__(ensemble, ensemble, selector, engine, modifier)
         self.states = list(states)
         self._relaxing = False
+        self._kept: set[int] = set()  # frames of the latest trial that its details speak of: SimStore does not look there
 
     def relax(self, relaxing: bool) -> None:
         """Accept every transition path for now: to get away from a first path that no dynamics has made."""
@@ -69,6 +70,7 @@ class ShootingMover(EngineMover):
         }
         if first == last:
             before, after = before[:1], after[-1:]
+        self._kept = {len(before)}
         return before.trajectory(self.engine) + paths.Trajectory([start]) + after.trajectory(self.engine), details
 
     def _shoot(self, start: Any) -> tuple[Frames, int]:
@@ -82,27 +84,21 @@ class ShootingMover(EngineMover):
         return frames, state
 
     def metropolis(self, trials: list[paths.Sample]) -> tuple[bool, dict[str, Any]]:
-        """Accept or reject, as OpenPathSampling does; but the ensemble sees one frame of the many between the states.
-
-        Where a shot ends is known already, and what an ensemble of paths between states says depends on nothing else. All
-        that is left of a rejected path are these frames.
-        """
+        """Accept or reject, as OpenPathSampling does, and leave only a few frames of a rejected path."""
         (trial,) = trials
+        path = trial.trajectory
         bias = float(trial.bias > 0.0) if self._relaxing else trial.bias
-        judged = self._for_ensemble(trial.trajectory)
-        accepted, details = super().metropolis([paths.Sample(trial.replica, judged, trial.ensemble, bias)])
+        accepted, details = super().metropolis([paths.Sample(trial.replica, self._judged(path), trial.ensemble, bias)])
         if not accepted:
-            trial.trajectory = _sketch(trial.trajectory)
+            trial.trajectory = paths.Trajectory([path[index] for index in sorted({0, *self._kept, len(path) - 1})])
         return accepted, details
 
-    def _for_ensemble(self, path: paths.Trajectory) -> paths.Trajectory:
-        """What the ensemble needs to see of a path."""
-        return _sketch(path)
+    def _judged(self, path: paths.Trajectory) -> paths.Trajectory:
+        """What the ensemble gets to see of a path: one frame of the many between the states.
 
-
-def _sketch(path: paths.Trajectory) -> paths.Trajectory:
-    """Both ends, and a frame between them."""
-    return paths.Trajectory([path[0], path[len(path) // 2], path[-1]])
+        Where a shot ends is known already, and what an ensemble of paths between states says depends on nothing else.
+        """
+        return paths.Trajectory([path[0], path[len(path) // 2], path[-1]])
 
 
 class FreshShotsStrategy(SingleEnsembleMoveStrategy):
