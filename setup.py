@@ -120,9 +120,9 @@ setup(
         "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six"],
         # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
         "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
-        # with ops; Python 3.13 has no OpenPathSampling
+        # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
-        "test": ["pytest", "openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
+        "test": ["pytest"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module
