@@ -140,7 +140,8 @@ class FixedLengthAimlessMover(AimlessShootingMover):
     none needs a weight.
 
     The outcome of a shot is the first state that it reaches; a shot that reaches none has no outcome, and neither has a trial
-    from within a state. Both shots run for all their frames, whatever states they pass.
+    from within a state. Both shots run for all their frames, whatever states they pass. Shots that are cut off before a state
+    tell nothing about the slow ones: with a length of few transition-path times a committor learns from the fast ones.
 
     Parameters
     ----------
@@ -163,18 +164,18 @@ class FixedLengthAimlessMover(AimlessShootingMover):
         if length < self.offset + 3:
             raise ValueError(f"paths of length = {length} frames carry no pair with an offset of {offset}: make them longer")
         self.length = int(length)
+        self._first = (self.length - 1 - self.offset) // 2
 
     def pairs(self, trajectory: paths.Trajectory) -> range:
         """The one pair in the middle."""
-        first = (self.length - 1 - self.offset) // 2
-        return range(first, first + 1)
+        return range(self._first, self._first + 1)
 
     def _new_first(self, shooting_index: int) -> int:
-        return self.pairs(paths.Trajectory([]))[0]
+        return self._first
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
-        index = self.pairs(trajectory)[0] + self._zero_or_offset()
+        index = self._first + self._zero_or_offset()
         forward, backward = self._frames(start, self.length - 1 - index), self._frames(start.reversed, index)
         path = backward.reversed.trajectory(self.engine) + paths.Trajectory([start]) + forward.trajectory(self.engine)
         arrived = []
@@ -252,8 +253,7 @@ def recall_pairs(simulation: paths.PathSampling) -> None:
     simulation : openpathsampling.PathSampling
         With its storage.
     """
-    movers = [mover for group in simulation.move_scheme.movers.values() for mover in group]
-    for mover in movers:
+    for mover in simulation.root_mover:
         if not isinstance(mover, AimlessShootingMover):
             continue
         for sample in simulation.sample_set:

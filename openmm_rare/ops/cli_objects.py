@@ -141,7 +141,7 @@ def training_hook(scheme: paths.MoveScheme, checkpoint: Path) -> TrainingHook:
     ValueError
         If there is no such selector.
     """
-    for mover in (mover for group in scheme.movers.values() for mover in group):
+    for mover in scheme.root_mover:
         if isinstance(mover, ShootingMover) and isinstance(mover.selector, CommittorSelector):
             return TrainingHook(mover.selector, *mover.states, checkpoint)
     raise ValueError(

