@@ -62,7 +62,7 @@ def make_scheme(mover=None, length=LENGTH, seed=1):
     if mover is not None:
         strategy._mover = lambda network, ensemble, states: mover(ensemble, strategy.modifier, engine, states, length, OFFSET)
     scheme = shooting_scheme(network, strategy)
-    return scheme, make_path(engine, np.clip(np.linspace(-1.5, 1.5, length), -0.9, 0.9))
+    return scheme, make_path(engine, np.linspace(-0.5, 0.5, length))
 
 
 def start_of(scheme, path):
