@@ -96,8 +96,13 @@ setup(
     license="MIT",
     url="https://pypi.org/project/openmm-rare/",
     python_requires=">=3.10",
-    packages=["openmm_rare", "openmm_rare.mechanism", "openmm_rare.ops", "openmm_rare.systems"],
-    package_dir={"openmm_rare": "openmm_rare", "openmm_rare.systems": "systems"},
+    # the last is a namespace in which the command line of OpenPathSampling looks for plugins: no __init__.py
+    packages=["openmm_rare", "openmm_rare.mechanism", "openmm_rare.ops", "openmm_rare.systems", "paths_cli_plugins"],
+    package_dir={
+        "openmm_rare": "openmm_rare",
+        "openmm_rare.systems": "systems",
+        "paths_cli_plugins": "openmm_rare/ops/paths_cli_plugins",
+    },
     package_data={"openmm_rare": ["py.typed"], "openmm_rare.systems": ["data/*.npz"]},
     install_requires=[
         "openmm>=8.6,<8.7",
@@ -115,6 +120,8 @@ setup(
         "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six"],
         # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
         "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
+        # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
+        "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
         "test": ["pytest"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli:main"]},

@@ -57,13 +57,13 @@ def imports(path):
     return found
 
 
-MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("ops/*.py"), *PACKAGE.glob("mechanism/*.py")])
+MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("ops/**/*.py"), *PACKAGE.glob("mechanism/*.py")])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_direction_of_imports(path):
     name, found = path.stem, imports(path)
-    if path.parent.name == "ops":
+    if "ops" in path.relative_to(PACKAGE).parts:
         assert not {".systems", ".cli"} & found
         return
     assert not ({"openpathsampling", ".ops"} - ({".ops"} if name == "cli" else set())) & found

@@ -20,12 +20,13 @@ from ..committors import load_committor
 from ..inertial import LangevinIntegrator
 from ..integrators import OverdampedLangevinIntegrator
 from ..path_settings import PathSettings
+from .aimless import AimlessShootingMover, AimlessShootingStrategy
 from .engine import RareEventEngine
 from .frames import Frames
 from .hooks import outcome
 from .seeding import seed_path_sampling
 from .selector import CommittorSelector
-from .shooting import AimlessShootingMover, AimlessShootingStrategy, ShootingStrategy, shooting_scheme
+from .shooting import ShootingStrategy, shooting_scheme
 from .simstore import open_simstore
 from .volumes import state_volumes
 

@@ -16,6 +16,7 @@ from openpathsampling.beta.hooks import PathSimulatorHook
 from ..files import write_npz
 from ..fitting import ShotTrainer
 from ..shots import Shots, require_same_model, yields
+from .aimless import recall_pairs
 from .selector import CommittorSelector, positions_of
 
 __all__ = ["TrainingHook", "outcome"]
@@ -36,7 +37,7 @@ def outcome(step: Any, states: Sequence[paths.Volume]) -> tuple[np.ndarray, np.n
     if snapshot is None or not change.trials:
         return None
     path = change.trials[0].trajectory
-    ends = (path[0], path[-1])
+    ends = getattr(change.details, "arrivals", (path[0], path[-1]))  # shots of a fixed length go on after they arrive
     reached = np.array([sum(bool(state(end)) for end in ends) for state in states])
     return (positions_of([snapshot])[0], reached) if reached.any() else None
 
@@ -56,6 +57,7 @@ class TrainingHook(PathSimulatorHook):
     checkpoint : path
         File for model and data.
     trainer : ShotTrainer, optional
+        By default one that begins with the first shots; for a model that knows something, ``ShotTrainer(model, given=True)``.
     every : int
         Look after every so many trials whether a fit is due.
 
@@ -86,7 +88,8 @@ class TrainingHook(PathSimulatorHook):
         self.shots = Shots()
 
     def before_simulation(self, sim: Any, **kwargs: Any) -> None:
-        """Take up the checkpoint, and what the storage knows beyond it."""
+        """Take up the checkpoint, what the storage knows beyond it, and the pairs of aimless shooting."""
+        recall_pairs(sim)
         if self.checkpoint.exists():
             arrays = self._read()
             require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
@@ -113,7 +116,7 @@ class TrainingHook(PathSimulatorHook):
         if found is None:
             return False
         positions, reached = found
-        expected = self.selector.model.transition_probability(positions[None])[0]
+        expected = self.selector.model.transition_probability(positions[None])[0] if reached.sum() > 1 else 0.0
         self.shots.add(step.mccycle, positions, reached, expected)
         return True
 

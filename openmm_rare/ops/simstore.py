@@ -18,6 +18,7 @@ from openpathsampling.experimental.simstore.class_lookup import (
     is_storage_iterable,
     is_storage_mappable,
 )
+from openpathsampling.experimental.simstore.dict_serialization_helpers import tuple_keys_from_dict, tuple_keys_to_dict
 from openpathsampling.experimental.simstore.proxy import GenericLazyLoader
 from openpathsampling.experimental.simstore.serialization_helpers import default_find_uuids, get_uuid
 from openpathsampling.experimental.simstore.tools import dict_group_by
@@ -93,7 +94,7 @@ class PathStorage(Storage):
 
 
 def open_simstore(path: str | Path, mode: str) -> PathStorage:
-    """A SimStore storage.
+    """A SimStore storage; other than that of OpenPathSampling it takes networks of fixed length too.
 
     Parameters
     ----------
@@ -109,6 +110,9 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
     if not _PATCHED:
         monkey_patch_all(paths)
         is_storage_iterable.force_false(bytes)
+        network, key = paths.FixedLengthTPSNetwork, "transitions"  # as is done for TPSNetwork: no JSON has pairs as keys
+        network.to_dict = tuple_keys_to_dict(network.to_dict, key)
+        network.from_dict = classmethod(tuple_keys_from_dict(network.from_dict, key))
         _PATCHED.append(True)
     try:
         return PathStorage(str(path), mode)

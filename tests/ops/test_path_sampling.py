@@ -9,9 +9,10 @@ import pytest
 import line
 import plane
 from line import coordinate, make_engine, make_model, make_path, make_states
+from openmm_rare.ops.aimless import AimlessShootingStrategy
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
-from openmm_rare.ops.shooting import AimlessShootingStrategy, ShootingStrategy, shooting_scheme
+from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from stats import assert_within, mean_and_stderr
 
 OFFSET = 4
