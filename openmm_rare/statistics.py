@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ClusteredRate", "correlated_mean", "effective_sample_size", "pareto_k", "ratio_of_sums"]
+__all__ = [
+    "ClusteredRate",
+    "correlated_mean",
+    "effective_sample_size",
+    "mean_over_runs",
+    "pareto_k",
+    "ratio_of_sums",
+]
 
 _WINDOW = 1.5  # Wolff's S: how much longer than the integrated autocorrelation time correlations may last
 
@@ -56,6 +63,14 @@ def pareto_k(contributions: np.ndarray) -> float:
     best = float((theta * weights).sum() / weights.sum())
     k = float(np.log1p(-best * excess).mean())
     return k * n / (n + 10.0) + 10.0 * 0.5 / (n + 10.0)
+
+
+def mean_over_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over independent runs, along the first axis, and its standard error, NaN for a single one."""
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    error = values.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(values[0], np.nan)
+    return values.mean(0), error
 
 
 def correlated_mean(chains: Sequence[np.ndarray], stationary: tuple[float, float] | None = None) -> tuple[float, float]:
