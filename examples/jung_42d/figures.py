@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from exact import GRID_X, GRID_Y, STEPS_PER_FRAME, Exact, compare, on_plane
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
-from scipy.interpolate import NearestNDInterpolator, RegularGridInterpolator
 from scipy.special import expit, logit
 
 from openmm_rare import plots
 from openmm_rare.config import SamplingConfig, load_config
-from openmm_rare.files import write_csv, write_json, write_npz
+from openmm_rare.files import write_csv, write_json
 from openmm_rare.mechanism import figures
 from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.expression import Expression
@@ -50,11 +50,6 @@ from openmm_rare.statistics import mean_over_runs
 from openmm_rare.systems import jung_42d
 
 HERE = Path(__file__).parent
-SYSTEM = jung_42d.build()
-STEPS_PER_FRAME = 10
-"""A and B are tested on frames only, by path sampling, fresh shots and the exact committor alike."""
-GRID_X, GRID_Y = np.linspace(-1.1, 1.1, 45), np.linspace(-0.9, 0.9, 37)
-HIGHEST = 9.0  # kT above the wells: where the committor is compared
 WINDOW = 100  # trials that a yield is drawn over
 COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.GRAY)
 
@@ -96,93 +91,6 @@ def study(run: Run, configurations: int, shots: int) -> None:
     for name, each in (("refit", found.calibration), ("run", found.run_calibration)):
         content[name] = {key: getattr(each, key) for key in ("predicted", "n_a", "n_b")}
     write_json(run.study / "panels.json", content)
-
-
-def exact_part(x: np.ndarray, y: np.ndarray, n_shots: int, seed: int) -> np.ndarray:
-    """Shots that reach B, from some points of the plane."""
-    return np.round(jung_42d.committor(x, y, n_shots, seed, STEPS_PER_FRAME)[0] * n_shots)
-
-
-class Exact:
-    """The committor of the dynamics used, sampled on a grid up to 9 kT above the wells, with its errors.
-
-    The other half of the plane is the mirror image.
-
-    Parameters
-    ----------
-    in_b : ndarray, shape (nx, ny)
-        Shots that reached B; NaN where there were none.
-    n_shots : int
-    """
-
-    def __init__(self, in_b: np.ndarray, n_shots: int) -> None:
-        self.in_b, self.n_shots = in_b, n_shots
-        self.sampled = np.isfinite(in_b)
-        smooth = (in_b + 0.5) / (n_shots + 1.0)  # never 0 or 1
-        self.stderr = np.sqrt(smooth * (1.0 - smooth) / n_shots)
-        place = np.stack(np.meshgrid(GRID_X, GRID_Y, indexing="ij"), axis=-1)
-        for (cx, cy), known in ((jung_42d.CENTER_A, 0.0), (jung_42d.CENTER_B, 1.0)):
-            inside = np.hypot(place[..., 0] - cx, place[..., 1] - cy) <= jung_42d.RADIUS
-            smooth[inside] = (known * n_shots + 0.5) / (n_shots + 1.0)
-        self.p = smooth
-        seen = np.isfinite(smooth)
-        filled = NearestNDInterpolator(place[seen], logit(smooth[seen]))(place)
-        self._logit = RegularGridInterpolator((GRID_X, GRID_Y), filled, bounds_error=False, fill_value=None)
-
-    def logits(self, positions: np.ndarray) -> np.ndarray:
-        """Between the points of the grid, for positions ``(n, n_atoms, 3)``."""
-        return self._logit(positions[:, 0, :2])
-
-    @staticmethod
-    def to_sample() -> np.ndarray:
-        """Points of half the grid that are low enough and in no state, booleans ``(nx, ny)``."""
-        x, y = np.meshgrid(GRID_X, GRID_Y, indexing="ij")
-        low = jung_42d.energy(x, y) < jung_42d.energy(*np.array(jung_42d.CENTER_A)) + HIGHEST
-        for cx, cy in (jung_42d.CENTER_A, jung_42d.CENTER_B):
-            low &= np.hypot(x - cx, y - cy) > jung_42d.RADIUS
-        half = np.arange(x.size).reshape(x.shape) <= x.size // 2
-        return low & half
-
-    @classmethod
-    def load(cls, file: Path, n_shots: int, pool: ProcessPoolExecutor, progress: TerminalProgress) -> Exact:
-        """From the file, or made and kept there."""
-        if file.exists():
-            with np.load(file) as archive:
-                if int(archive["n_shots"]) >= n_shots:
-                    return cls(archive["in_b"], int(archive["n_shots"]))
-        half = cls.to_sample()
-        x, y = (each[half] for each in np.meshgrid(GRID_X, GRID_Y, indexing="ij"))
-        parts = np.array_split(np.arange(len(x)), max(len(x) * n_shots // 40_000, 1))
-        progress.stage("exact committor", len(x))
-        futures = {pool.submit(exact_part, x[part], y[part], n_shots, number): part for number, part in enumerate(parts)}
-        in_b, found = np.full(half.shape, np.nan), np.empty(len(x))
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            progress.update(len(futures[future]))
-        in_b[half] = found
-        mirrored = np.where(half, np.nan, n_shots - in_b[::-1, ::-1])
-        in_b = np.where(half, in_b, mirrored)
-        write_npz(file, {"in_b": in_b, "n_shots": np.array(n_shots), "x": GRID_X, "y": GRID_Y})
-        return cls(in_b, n_shots)
-
-
-def on_plane(function: Callable[[np.ndarray], np.ndarray], exact: Exact, still: bool, seed: int = 1) -> np.ndarray:
-    """Logits over the grid where it was sampled, with the oscillators at rest or as they are in equilibrium."""
-    positions = np.zeros((int(exact.sampled.sum()), *SYSTEM.positions.shape))
-    if not still:
-        spread = np.full(positions[0].size, np.sqrt(jung_42d.KT))
-        spread[2 : 2 + jung_42d.N_OSCILLATORS] /= jung_42d.frequencies()
-        positions += (spread * np.random.default_rng(seed).normal(size=(len(positions), spread.size))).reshape(positions.shape)
-    positions[:, 0, :2] = np.stack(np.meshgrid(GRID_X, GRID_Y, indexing="ij"), axis=-1)[exact.sampled]
-    plane = np.full(exact.sampled.shape, np.nan)
-    plane[exact.sampled] = function(positions)
-    return plane
-
-
-def error_on_grid(plane: np.ndarray, exact: Exact, lowest: float = 0.0) -> float:
-    """Root mean square error of logits over the grid where the exact committor is from `lowest` to 1 - `lowest`."""
-    rows = exact.sampled & (exact.p >= lowest) & (exact.p <= 1.0 - lowest)
-    return calibrate(plane[rows], exact.n_shots - exact.in_b[rows], exact.in_b[rows]).rmse
 
 
 def limit(paths: PathEnsemble, q: Sequence[np.ndarray], run: Run) -> float:
@@ -299,19 +207,19 @@ def draw(panels: Panels, out: Path) -> None:
     figures.plot_relevance(axes[2], panels.relevance, most=12)
     for ax, label, shown in ((axes[3], "learned, each run", panels.planes), (axes[4], "formula", [panels.formula])):
         background(ax)
-        planes = {label: (plots.BLUE, [expit(each) for each in shown]), "exact": (plots.RED, [panels.exact.p])}
+        planes = {label: (plots.BLUE, [expit(each) for each in shown]), "exact": (plots.RED, [panels.exact.smooth])}
         figures.plot_isolines(ax, GRID_X, GRID_Y, planes)
-    figures.plot_calibration(axes[5], panels.calibration)
+    figures.plot_calibration(axes[5], panels.calibration).legend(frameon=False, loc="lower right")
     titles = (
         "generated (solid) and accepted (dotted)",
         "yield",
         "relevance of the inputs",
         "committor",
         f"q = {panels.formula_text}",
-        "",
+        "fresh shots against the learned committor",
     )
     for ax, letter, title in zip(axes, "ABCDEF", titles, strict=True):
-        ax.set_title(rf"$\bf{{{letter}}}$   {title}")
+        ax.set_title(rf"$\bf{{{letter}}}$   {title}", loc="left")
     for suffix in ("png", "svg"):
         plots.save_figure(figure, out / f"figure3.{suffix}", dpi=200)
 
@@ -363,18 +271,18 @@ def collect(kinds: dict[str, list[Run]], exact: Exact, out: Path) -> None:
     found = [json.loads((run.study / "panels.json").read_text()) for run in learned]
     models: list[Committor] = [load_path_sampling(run.folder)[1] for run in learned]
     formula, text, loss = pooled_formula(found, learned)
-    as_function = lambda positions: formula(positions.reshape(len(positions), -1)[:, : 2 + jung_42d.N_OSCILLATORS])  # noqa: E731
+    as_function = lambda positions: formula(positions.reshape(len(positions), -1))  # noqa: E731
     panels = Panels(
         {label: outcomes(runs) for label, runs in kinds.items()},
         pooled_relevance(found),
-        [on_plane(model.logits, exact, still=True) for model in models],
-        on_plane(as_function, exact, still=True),
+        [on_plane(model.logits, exact) for model in models],
+        on_plane(as_function, exact),
         text,
         exact,
         pooled_calibration(found, "run"),
     )
-    noisy = [on_plane(model.logits, exact, still=False, seed=number) for number, model in enumerate(models)]
-    errors = {name: [error_on_grid(each, exact, low) for each in noisy] for name, low in (("all", 0.0), ("transition", 0.1))}
+    noisy = [on_plane(model.logits, exact, seed=number) for number, model in enumerate(models)]
+    errors = {name: [compare(each, exact, low).rmse for each in noisy] for name, low in (("all", 0.0), ("transition", 0.1))}
     gaps = mean_over_runs(np.array([each["formula"]["gap"] for each in found]))
     numbers = {
         "yields": rows,
@@ -382,12 +290,17 @@ def collect(kinds: dict[str, list[Run]], exact: Exact, out: Path) -> None:
         "transition_states": transition_state_yield([run for runs in kinds.values() for run in runs], exact),
         "relevance": panels.relevance.rows(),
         "formulas": [each["formula"] for each in found],
-        "pooled_formula": {"text": text, "loss": loss, "rmse": error_on_grid(panels.formula, exact)},
+        "pooled_formula": {"text": text, "loss": loss, "rmse": compare(panels.formula, exact).rmse},
         "formula_minus_network": {"mean": float(gaps[0]), "stderr": float(gaps[1])},
         "rmse_on_grid": {name: {"runs": each, **_mean(each)} for name, each in errors.items()},
         "calibration": panels.calibration.summary(),
         "calibration_of_refit": pooled_calibration(found, "refit").summary(),
-        "exact": {"shots": exact.n_shots, "points": int(exact.sampled.sum()), "largest_stderr": float(np.nanmax(exact.stderr))},
+        "exact": {
+            "shots": exact.n_shots,
+            "points": int(exact.sampled.sum()),
+            "largest_stderr": float(np.nanmax(exact.stderr)),
+            "chi_squared_of_spline": exact.chi_squared(),
+        },
     }
     write_json(out / "numbers.json", numbers)
     write_tables(panels, rows, out)

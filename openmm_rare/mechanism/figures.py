@@ -171,7 +171,7 @@ def plot_isolines(
         lines.append(Line2D([], [], color=color, lw=1.6, label=label))
     ax.set(xlabel=names[0], ylabel=names[1], aspect="equal")
     ax.grid(False)
-    ax.legend(handles=lines, loc="upper left", frameon=False)
+    ax.legend(handles=lines, loc="upper left", framealpha=0.9, edgecolor="none")
     return ax
 
 
@@ -209,7 +209,8 @@ def plot_yields(
         ax.plot([0, longest], ends, color=GRAY, lw=1.2, ls="--", label=f"limit, {limit:g} per trial")
     yields = "transition paths so far" if window is None else f"yield over {window} trials"
     ax.set(xlabel="trials", ylabel=yields, xlim=(0, longest), ylim=(0.0, None))
-    ax.legend(frameon=False)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False)
     return ax
 
 
