@@ -209,14 +209,15 @@ def draw(panels: Panels, out: Path) -> None:
         background(ax)
         planes = {label: (plots.BLUE, [expit(each) for each in shown]), "exact": (plots.RED, [panels.exact.smooth])}
         figures.plot_isolines(ax, GRID_X, GRID_Y, planes)
+    axes[4].text(0.0, -0.89, f"q = {panels.formula_text}", ha="center", fontsize=9, bbox={"fc": "white", "ec": "none"})
     figures.plot_calibration(axes[5], panels.calibration).legend(frameon=False, loc="lower right")
     titles = (
         "generated (solid) and accepted (dotted)",
         "yield",
         "relevance of the inputs",
         "committor",
-        f"q = {panels.formula_text}",
-        "fresh shots against the learned committor",
+        "committor",
+        "calibration, all runs",
     )
     for ax, letter, title in zip(axes, "ABCDEF", titles, strict=True):
         ax.set_title(rf"$\bf{{{letter}}}$   {title}", loc="left")
@@ -295,12 +296,7 @@ def collect(kinds: dict[str, list[Run]], exact: Exact, out: Path) -> None:
         "rmse_on_grid": {name: {"runs": each, **_mean(each)} for name, each in errors.items()},
         "calibration": panels.calibration.summary(),
         "calibration_of_refit": pooled_calibration(found, "refit").summary(),
-        "exact": {
-            "shots": exact.n_shots,
-            "points": int(exact.sampled.sum()),
-            "largest_stderr": float(np.nanmax(exact.stderr)),
-            "chi_squared_of_spline": exact.chi_squared(),
-        },
+        "exact": exact.summary(),
     }
     write_json(out / "numbers.json", numbers)
     write_tables(panels, rows, out)

@@ -171,7 +171,7 @@ def plot_isolines(
         lines.append(Line2D([], [], color=color, lw=1.6, label=label))
     ax.set(xlabel=names[0], ylabel=names[1], aspect="equal")
     ax.grid(False)
-    ax.legend(handles=lines, loc="upper left", framealpha=0.9, edgecolor="none")
+    ax.legend(handles=lines, loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(lines), frameon=False)  # above the axes
     return ax
 
 
