@@ -1,4 +1,8 @@
-"""The platform CPU: a run that is continued by another process is the same run, to the last bit."""
+"""The platform CPU with one thread: a run that is continued by another process is the same run, to the last bit.
+
+With several threads it is another run, and no test can change that: OpenMM adds up their forces in the order in which they are
+ready, also with DeterministicForces, which concerns the mesh of PME only (openmm/openmm#1802).
+"""
 
 import pickle
 from dataclasses import replace
@@ -89,17 +93,17 @@ def assert_same(one, other):
 
 def test_a_run_that_another_process_continues_is_the_same(tmp_path):
     task = make_task(threads=1)
-    whole, _ = rounds(task, 3)
+    whole, _ = rounds(task, 2)
     first, after = rounds(task, 1)
     (tmp_path / "task.pickle").write_bytes(pickle.dumps(replace(after, round=1)))
     code = """
         import pickle
         from test_cpu_platform import rounds
         with open("task.pickle", "rb") as task, open("found.pickle", "wb") as found:
-            pickle.dump(rounds(pickle.load(task), 2)[0], found)
+            pickle.dump(rounds(pickle.load(task), 1)[0], found)
     """
     in_fresh(code, tmp_path)
     assert_same(whole, first + pickle.loads((tmp_path / "found.pickle").read_bytes()))
     with pytest.raises(AssertionError):  # negative control: positions in single precision, as storages keep them
         rounded = replace(after.state, path=replace(after.state.path, positions=after.state.path.positions.astype(np.float32)))
-        assert_same(whole[1:], rounds(replace(after, round=1, state=rounded), 2)[0])
+        assert_same(whole[1:], rounds(replace(after, round=1, state=rounded), 1)[0])
