@@ -205,7 +205,7 @@ def draw(panels: Panels, out: Path) -> None:
     figures.plot_yields(axes[1], generated, window=min(WINDOW, next(iter(generated.values()))[1].shape[1] // 2))
     axes[1].legend(frameon=False, loc="lower right")
     figures.plot_relevance(axes[2], panels.relevance, most=12)
-    for ax, label, shown in ((axes[3], "learned, each run", panels.planes), (axes[4], "formula", [panels.formula])):
+    for ax, label, shown in ((axes[3], "learned", panels.planes), (axes[4], "formula", [panels.formula])):
         background(ax)
         planes = {label: (plots.BLUE, [expit(each) for each in shown]), "exact": (plots.RED, [panels.exact.smooth])}
         figures.plot_isolines(ax, GRID_X, GRID_Y, planes)
@@ -215,8 +215,8 @@ def draw(panels: Panels, out: Path) -> None:
         "generated (solid) and accepted (dotted)",
         "yield",
         "relevance of the inputs",
-        "committor",
-        "committor",
+        "network, each run",
+        "formula",
         "calibration, all runs",
     )
     for ax, letter, title in zip(axes, "ABCDEF", titles, strict=True):
