@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from openmm_rare.path_result import mean_outcome
+from openmm_rare.committor import CommittorModel
+from openmm_rare.path_ensemble import PathEnsemble
+from openmm_rare.path_folder import PathRecord
+from openmm_rare.path_result import mean_outcome, summarize_paths
 from openmm_rare.statistics import correlated_mean
 from stats import assert_within, mean_and_stderr
 
@@ -91,3 +94,38 @@ def test_series_that_say_nothing():
     mean, error = correlated_mean([np.ones(9)], (0.5, 0.1))  # it never moved: the truth may be as far as it is
     assert mean == 1.0 and error == pytest.approx(0.5)
     assert np.isnan(mean_outcome([np.ones(4)], [np.ones(4)])[1])
+
+
+def fabricated_run(n=200):
+    """A chain of aimless shooting that stayed at transition states: alternate trials become paths."""
+    record = PathRecord(states=[{"relaxed": np.array(True)}])
+    for cycle in range(1, n + 1):
+        ends = (1, 1) if cycle % 2 else (2, 0)
+        row = {"chain": 0, "cycle": cycle, "n_a": ends[0], "n_b": ends[1], "expected": 0.5, "accepted": cycle % 2 == 1}
+        for name, value in {**row, "relaxed": True, "n_frames": 20}.items():
+            record.trials[name].append(value)
+        record.shots.add(cycle, np.zeros((1, 3)), *ends, 0.5)
+    path = np.zeros((21, 1, 3))
+    path[:, 0, 0] = np.linspace(-1.0, 1.0, 21)
+    return record, PathEnsemble([path] * 5, np.ones(5), np.zeros(5), 1.0)
+
+
+def model_of(slope):
+    """Its logit is close to `slope` x."""
+    model = CommittorModel({"kind": "coordinates", "columns": [0], "scale": 1.0}, 1, (2,))
+    tensors = {name: np.zeros_like(value) for name, value in model.tensors().items()}
+    tensors["feature_scale"] += 1.0
+    tensors["network.0.weight"][:, 0], tensors["network.2.weight"][0] = (slope, -slope), (1.0, -1.0)
+    model.set_tensors(tensors)
+    return model
+
+
+@pytest.mark.parametrize("slope", [0.0, 5.0])
+def test_a_chain_that_stayed_where_half_of_all_trials_succeed_has_not_seen_the_rest(slope):
+    """Also with a model that has not learned yet that paths have ends."""
+    record, ensemble = fabricated_run()
+    result = summarize_paths(record, ensemble, model_of(slope), aimless=True)
+    assert result["yield"] == pytest.approx(0.5) and 0.1 < result["yield_stderr"] < 0.4
+    assert 0.05 < result["acceptance_stderr"] < result["yield_stderr"] + 0.1
+    moving = summarize_paths(record, ensemble, model_of(slope))  # a selector draws points anew, all over the path
+    assert moving["yield_stderr"] < 0.05
