@@ -1,9 +1,9 @@
 """A double well on a line for path sampling: overdamped dynamics."""
 
 import numpy as np
-from world import BARRIER, EDGE, STRIDE, World, coordinate
 
 from openmm_rare.committor import CommittorModel
+from world import BARRIER, EDGE, STRIDE, World, coordinate
 
 __all__ = ["BARRIER", "EDGE", "STRIDE", "coordinate"]
 

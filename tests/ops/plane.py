@@ -1,6 +1,7 @@
 """Two wells on a plane for path sampling: dynamics with inertia, in a valley along y = TILT x."""
 
 import numpy as np
+
 from world import BARRIER, STRIDE, World
 
 STIFFNESS, TILT, FRICTION, TIMESTEP = 3.0, 0.7, 2.5, 0.02
