@@ -70,7 +70,8 @@ class Exact:
 
     def summary(self) -> dict[str, float]:
         """Its numbers; the mean squared deviation of the spline in units of the errors is 1 if both are right."""
-        chi_squared = np.mean(((self.smooth - self.p) / self.stderr)[self.sampled] ** 2)
+        smooth = self.smooth[self.sampled]
+        chi_squared = np.mean((self.in_b[self.sampled] / self.n_shots - smooth) ** 2 / (smooth * (1.0 - smooth)) * self.n_shots)
         points, largest = int(self.sampled.sum()), float(np.nanmax(self.stderr))
         return {"shots": self.n_shots, "points": points, "largest_stderr": largest, "chi_squared_of_spline": float(chi_squared)}
 
