@@ -16,7 +16,7 @@ from stats import assert_within
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "jung_42d"))
 import exact as grid
-import figures
+import panels as drawn
 
 SHOTS = 60
 
@@ -99,19 +99,19 @@ def test_all_panels_are_drawn_and_written(exact, tmp_path):
         for label in ("learned", "uniform", "aimless")
     }
     there = grid.on_plane(exact.logits, exact)
-    panels = figures.Panels(
+    panels = drawn.Panels(
         curves,
-        figures.pooled_relevance(runs),
+        drawn.pooled_relevance(runs),
         [there, 1.1 * there],
         there,
         "3*x0*exp(2*x0*y0)",
         exact,
-        figures.pooled_calibration(runs, "run"),
+        drawn.pooled_calibration(runs, "run"),
     )
     assert panels.relevance.names[:2] == ["x0", "y0"] and panels.relevance.above_floor.sum() == 2
     assert panels.calibration.rmse < 0.05 and len(panels.calibration.predicted) == 80
-    figures.draw(panels, tmp_path)
-    figures.write_tables(panels, [{"selector": "learned", "yield": 0.4}], tmp_path)
+    drawn.draw(panels, tmp_path)
+    drawn.write_tables(panels, [{"selector": "learned", "yield": 0.4}], tmp_path)
     assert all((tmp_path / f"figure3.{suffix}").stat().st_size > 50_000 for suffix in ("png", "svg"))
     with open(tmp_path / "isolines.csv") as stream:
         rows = list(csv.DictReader(stream))
