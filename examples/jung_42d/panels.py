@@ -95,7 +95,7 @@ def draw(panels: Panels, out: Path) -> None:
         "generated (solid) and accepted (dotted)",
         "yield",
         "relevance of the inputs",
-        "network, each run",
+        "network",
         "formula",
         "calibration, all runs",
     )
