@@ -32,7 +32,7 @@ class Adam:
     def __init__(self, parameters: Sequence[Tensor], weight_decay: float = 0.0) -> None:
         self.weight_decay = weight_decay
         self.parameters = [parameter.detach() for parameter in parameters]
-        self.mean, self.square = (torch.zeros(sum(map(Tensor.numel, self.parameters))) for _ in range(2))
+        self.mean, self.square = (torch.cat([torch.zeros_like(each).reshape(-1) for each in self.parameters]) for _ in range(2))
         self.steps = 0
 
     def step(self, gradient: Tensor, learning_rate: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["MLP", "architecture_spec", "build_network", "input_weights"]
+__all__ = ["MLP", "architecture_spec", "build_network", "has_dropout", "input_weights"]
 
 MLP: dict[str, Any] = {"kind": "mlp"}
 """The network that rate calculations and the native force know: plain layers with SiLU."""
@@ -90,6 +90,11 @@ def input_weights(network: nn.Sequential) -> list[Tensor]:
     if isinstance(first, ResidualBlock):
         return [layer.weight for layer in (first.first, first.shortcut) if hasattr(layer, "weight")]
     return [first.weight]
+
+
+def has_dropout(network: nn.Sequential) -> bool:
+    """Whether a network drops units while it learns."""
+    return any(isinstance(layer, (nn.Dropout, nn.AlphaDropout)) for layer in network.modules())
 
 
 def _plain_layers(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:

@@ -185,7 +185,7 @@ def tps(
     source: str, model: Path | None, seed: int | None, platform: str | None, out: Path | None, resume: bool, **options: Any
 ) -> None:
     """Sample transition paths of SYSTEM or CONFIG.toml, shooting from where a learned committor says 1/2."""
-    from .committor import CommittorModel
+    from .committors import load_committor
     from .config import build_system
     from .ops.path_run import run_path_sampling
     from .path_folder import with_path_settings
@@ -195,7 +195,7 @@ def tps(
 
     config, out = _configuration(source, out, resume, "tps", {"seed": seed, "platform": platform})
     config = with_path_settings(config, **options)
-    start = None if model is None else CommittorModel.load(model, build_system(config).fingerprint())
+    start = None if model is None else load_committor(model, build_system(config).fingerprint())
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")

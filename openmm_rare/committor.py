@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ def in_batches(function: Callable[[Tensor], Tensor], positions: np.ndarray) -> n
 class FeatureModel(SavedModel):
     """A network of standardized features of a descriptor.
 
-    Dropout, where the network has it, acts only within :meth:`learning`.
+    Dropout, where the network has it, acts only while the model is fitted.
 
     Parameters
     ----------
@@ -76,15 +75,6 @@ class FeatureModel(SavedModel):
         self.network = build_network(self.architecture, width, self.hidden, n_outputs)
         self.eval()
 
-    @contextmanager
-    def learning(self) -> Iterator[None]:
-        """While this lasts, dropout acts."""
-        self.train()
-        try:
-            yield
-        finally:
-            self.eval()
-
     def standardize(self, positions: np.ndarray) -> None:
         """Set the scaling of the features from sample positions ``(n, n_atoms, 3)`` in nm."""
         with torch.no_grad():
@@ -92,7 +82,8 @@ class FeatureModel(SavedModel):
             self.feature_mean.copy_(features.mean(0))
             # a feature that hardly varies in the sample must not be blown up later
             floor = 1e-3 * features.abs().mean(0) + 1e-6
-            self.feature_scale.copy_(torch.maximum(features.std(0), floor))
+            spread = features.std(0) if len(features) > 1 else torch.zeros_like(floor)
+            self.feature_scale.copy_(torch.maximum(spread, floor))
 
     def features(self, positions: Tensor) -> Tensor:
         """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
@@ -165,6 +156,11 @@ class CommittorModel(FeatureModel):
             logit = logit + self.feature_mean[column] + self.feature_scale[column] * features[:, column]
         return logit
 
+    def logits_of_features(self, features: Tensor) -> Tensor:
+        """0 and q, the logits of A and B, shape ``(n, 2)``, of standardized features."""
+        logit = self.logit_of_features(features)
+        return torch.stack([torch.zeros_like(logit), logit], dim=1)
+
     def logit_of_raw_features(self, features: Tensor) -> Tensor:
         """Logit q, shape ``(n,)``, of features as the descriptor gives them."""
         return self.logit_of_features(self.standardized(features))
@@ -180,6 +176,11 @@ class CommittorModel(FeatureModel):
     def logits(self, positions: np.ndarray) -> np.ndarray:
         """Logit q of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
         return in_batches(self.logit, positions)
+
+    def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """ln(1 - I) and ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, 2)``."""
+        logit = self.logits(positions)
+        return -np.logaddexp(0.0, np.stack([logit, -logit], axis=1))
 
     def log_importance(self, positions: np.ndarray) -> np.ndarray:
         """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from . import __version__
 from .committor import CommittorModel, in_batches
 from .saved_model import SavedModel
-from .shots import Shots, ShotTrainer
 
-__all__ = ["CommittorEnsemble", "EnsembleTrainer"]
+__all__ = ["CommittorEnsemble"]
 
 _FORMAT = "openmm_rare committor ensemble 1"
 
@@ -71,11 +70,12 @@ class CommittorEnsemble(SavedModel):
         for member in self.members:
             member.standardize(positions)
 
-    def log_probabilities(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """ln(1 - p) and ln p of positions ``(n, n_atoms, 3)`` in nm, averaged over the members, each of shape ``(n,)``."""
-        return self._average(self.descriptor(positions))
+    def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """ln(1 - p) and ln p of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, 2)``."""
+        return in_batches(lambda block: torch.stack(self._average(self.descriptor(block)), dim=1), positions)
 
     def _average(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """ln(1 - p) and ln p, averaged over the members, each of shape ``(n,)``."""
         logits = torch.stack([member.logit_of_features(member.standardized(features)) for member in self.members])
         less = np.log(len(self.members))
         return tuple(torch.logsumexp(nn.functional.logsigmoid(sign * logits), dim=0) - less for sign in (-1.0, 1.0))
@@ -91,7 +91,7 @@ class CommittorEnsemble(SavedModel):
 
     def forward(self, positions: Tensor) -> Tensor:
         """ln I, the logarithm of the mean probability, of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
-        return self.log_probabilities(positions)[1]
+        return self._average(self.descriptor(positions))[1]
 
     def logits(self, positions: np.ndarray) -> np.ndarray:
         """Logit of the mean probability of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
@@ -116,45 +116,3 @@ class CommittorEnsemble(SavedModel):
         if metadata["format"] != _FORMAT:
             raise ValueError(f"format {metadata['format']!r}, this class reads {_FORMAT!r}")
         return cls([CommittorModel.from_metadata(each) for each in metadata["members"]])
-
-
-class EnsembleTrainer:
-    """Fits every member of an ensemble to shots of its own resampling; a :class:`~openmm_rare.shots.ShotTrainer` for ensembles.
-
-    Each member sees each shot as often as a Poisson number of mean 1 says, drawn once and for all: a bootstrap that can grow.
-
-    Parameters
-    ----------
-    ensemble : CommittorEnsemble
-        Trained in place.
-    seed : int
-        For the resampling.
-    **options
-        Of :class:`~openmm_rare.shots.ShotTrainer`.
-    """
-
-    def __init__(self, ensemble: CommittorEnsemble, seed: int = 1, **options: Any) -> None:
-        self.model, self.seed = ensemble, int(seed)
-        self.trainers = [ShotTrainer(member, **options) for member in ensemble.members]
-
-    def fit(self, shots: Shots, updates: int, slow_down: float = 1.0) -> float:
-        """Gradient steps of every member; returns their mean loss per shot before the last."""
-        losses = []
-        for number, trainer in enumerate(self.trainers):
-            times = np.random.default_rng([self.seed, number]).poisson(size=len(shots))  # of a shot always the same
-            times = times if times.any() else np.ones_like(times)
-            n_a, n_b = (list(times * np.array(each)) for each in (shots.n_a, shots.n_b))
-            weighted = Shots(shots.cycle, shots.positions, n_a, n_b, shots.expected)
-            losses.append(trainer.fit(weighted, updates, slow_down))
-        return float(np.mean(losses))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """State of the trainer of every member, named ``0/model/...``, ``0/adam/...`` and so on."""
-        states = enumerate(trainer.state() for trainer in self.trainers)
-        return {f"{number}/{name}": value for number, state in states for name, value in state.items()}
-
-    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Restore what :meth:`state` returned."""
-        for number, trainer in enumerate(self.trainers):
-            start = f"{number}/"
-            trainer.set_state({name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)})

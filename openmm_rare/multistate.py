@@ -20,7 +20,7 @@ _FORMAT = "openmm_rare multi-state committor model 1"
 class MultiStateModel(FeatureModel):
     r"""Probabilities :math:`p_i(x) = \mathrm{softmax}(q(x))_i` to reach state i before every other.
 
-    Trained with :func:`openmm_rare.losses.multinomial_loss`. With two states, :math:`q_B - q_A` is the logit of a
+    With two states, :math:`q_B - q_A` is the logit of a
     :class:`~openmm_rare.committor.CommittorModel`.
 
     Parameters
@@ -65,21 +65,9 @@ class MultiStateModel(FeatureModel):
         """ln p of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, n_states)``."""
         return in_batches(self, positions)
 
-    def transition_distance(self, positions: np.ndarray) -> np.ndarray:
-        r"""Zero where all states are equally likely: what a selector of shooting points takes in place of the logit.
-
-        The probability that two shots end in different states is :math:`1-\sum p_i^2`. Between two states that is
-        :math:`2p(1-p)`, and this function is :math:`|q|`, from which the selector's Lorentzian is made.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-        """
-        p = np.exp(self.log_probabilities(positions))
-        n = len(self.state_names)
-        # of the pair yield y in [0, 1 - 1/n], the logit distance of the two-state model with the same share of the best yield
-        share = np.clip((1.0 - (p**2).sum(1)) / (1.0 - 1.0 / n), 1e-300, 1.0)
-        return 2.0 * np.arccosh(1.0 / np.sqrt(share))
+    def options(self) -> dict[str, Any]:
+        """What the constructor needs to make a model like this one."""
+        return super().options() | {"state_names": self.state_names}
 
     def metadata(self) -> dict[str, Any]:
         """Everything but the tensors, JSON-able."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .committor import CommittorModel
+from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .files import write_npz
 from .path_ensemble import PathEnsemble
@@ -235,7 +235,7 @@ def read_path_ensemble(folder: str | Path) -> PathEnsemble:
     return load_path_sampling(folder)[3]
 
 
-def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, CommittorModel, Shots, PathEnsemble]:
+def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, Shots, PathEnsemble]:
     """System, learned committor, shots and paths of a run.
 
     Raises
@@ -250,5 +250,5 @@ def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, CommittorMo
     if config.path_sampling is None:
         raise ValueError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
     record, system = PathRecord.load(folder), build_system(config)
-    model = CommittorModel.load(folder / "model.npz", system.fingerprint())
+    model = load_committor(folder / "model.npz", system.fingerprint())
     return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .architectures import architecture_spec
 from .toml_text import Section, nearest
 
 __all__ = ["SELECTORS", "PathSettings"]
@@ -48,14 +49,21 @@ class PathSettings:
         Integration steps between two frames; A and B are tested on frames only.
     max_frames : int
         A shot that is in no state after so many frames is given up, and its trial rejected.
+    network : str
+        "residual" learns most of few shots; "selu" and "mlp" have plain layers (:mod:`openmm_rare.architectures`).
     hidden : tuple of int
-        Widths of the network's hidden layers.
-    learning_rate, weight_decay, input_penalty : float
-        See :class:`~openmm_rare.shots.ShotTrainer`.
-    updates : int
-        Gradient steps after each round.
+        Widths of its hidden layers, or of its residual blocks.
+    dropout : float
+        Probability that a unit is left out while a residual or selu network learns.
+    members : int
+        Networks that learn from resampled shots and are averaged; their spread says how sure they are.
+    gate_strength, weight_decay : float
+        See :class:`~openmm_rare.fitting.FitOptions`.
+    growth : float
+        The committor is fitted anew when the shots have grown by this part; earlier, at most after every round, where
+        transition paths are more or fewer than expected (:class:`~openmm_rare.fitting.ShotTrainer`).
     window : int
-        Latest trials on which the transition paths seen and expected are compared; the learning rate falls with the difference.
+        Latest trials on which the transition paths seen and expected are compared.
     initial_path : str
         "auto", "line", "hot", or a file.
     storage : bool
@@ -74,11 +82,13 @@ class PathSettings:
     threads: int = 0
     steps_per_frame: int = 10
     max_frames: int = 10_000
-    hidden: tuple[int, ...] = (64, 64)
-    learning_rate: float = 1e-3
-    weight_decay: float = 1.0
-    input_penalty: float = 1.0
-    updates: int = 50
+    network: str = "residual"
+    hidden: tuple[int, ...] = (32,)
+    dropout: float = 0.0
+    members: int = 1
+    gate_strength: float = 0.6
+    weight_decay: float = 0.3
+    growth: float = 0.1
     window: int = 100
     initial_path: str = "auto"
     storage: bool = True
@@ -89,12 +99,12 @@ class PathSettings:
                 f"selector = {self.selector!r} must be one of {', '.join(SELECTORS)}; "
                 f"did you mean {nearest(self.selector, SELECTORS)!r}?"
             )
-        for name in ("width", "learning_rate"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} = {getattr(self, name)} must be positive")
-        for name in ("weight_decay", "input_penalty"):
+        if not self.width > 0.0:
+            raise ValueError(f"width = {self.width} must be positive")
+        for name in ("gate_strength", "weight_decay", "growth"):
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
+        architecture_spec(self.architecture())
         least = {"processes": 0, "threads": 0, "max_frames": 3}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -106,6 +116,10 @@ class PathSettings:
     def course(self) -> dict[str, Any]:
         """The settings that change what a run computes, and not only for how long or how fast it does."""
         return {name: value for name, value in asdict(self).items() if name not in _FREE}
+
+    def architecture(self) -> dict[str, Any]:
+        """The network, for :func:`openmm_rare.architectures.architecture_spec`."""
+        return {"kind": self.network} | ({"dropout": self.dropout} if self.dropout else {})
 
     @property
     def rounds(self) -> int:

@@ -26,6 +26,7 @@ from .slots import platform_by_name
 from .statistics import effective_sample_size, ratio_of_sums
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
+from .threads import one_torch_thread
 from .weighted_paths import Patience
 
 if TYPE_CHECKING:
@@ -121,9 +122,7 @@ class ImportanceSamplingRate:
             If no walker leaves A, or B is never reached at any temperature.
         """
         self._task.start_clock()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the batches are small: more threads only wait for each other
-        try:
+        with one_torch_thread():
             importance = self._train()
             pool, state = self._equilibrate()
             state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)
@@ -131,8 +130,6 @@ class ImportanceSamplingRate:
             sampler = RootSampler(self.system, importance, self.settings, self.platform, pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
             production = self._produce(sampler, state, steering)
-        finally:
-            torch.set_num_threads(threads)
         return importance_estimate(self, pool, density, production, steering, self._task.wall_seconds())
 
     def _run_task(self, part: str, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:

@@ -19,6 +19,12 @@ __all__ = ["SavedModel"]
 Self = TypeVar("Self", bound="SavedModel")
 
 
+def _apart(log_p: np.ndarray) -> np.ndarray:
+    """Probability that two shots end in different states, of ln p ``(n, n_states)``."""
+    p = np.exp(log_p)
+    return (p * (p @ (1.0 - np.eye(p.shape[1])))).sum(1)  # 1 - p as a sum: exact where p is almost 1
+
+
 class SavedModel(nn.Module):
     """A torch module that can be rebuilt from its metadata and its tensors.
 
@@ -36,6 +42,36 @@ class SavedModel(nn.Module):
     def metadata(self) -> dict:
         """Everything but the tensors, JSON-able."""
         raise TypeError(f"{type(self).__name__} does not define metadata()")
+
+    def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """ln p of each state for an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, n_states)``."""
+        raise TypeError(f"{type(self).__name__} does not define log_probabilities()")
+
+    def transition_probability(self, positions: np.ndarray) -> np.ndarray:
+        r"""Probability that two shots end in different states, :math:`\sum_i p_i (1 - p_i)`.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n, n_atoms, 3), nm
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        return _apart(self.log_probabilities(positions))
+
+    def transition_distance(self, positions: np.ndarray) -> np.ndarray:
+        r"""Zero where all states are equally likely: what a selector of shooting points goes by.
+
+        The :math:`|q|` of two states for which two shots end in different ones as large a part of the best as here.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        log_p = self.log_probabilities(positions)
+        share = np.clip(_apart(log_p) / (1.0 - 1.0 / log_p.shape[1]), 1e-300, 1.0)
+        return 2.0 * np.arccosh(1.0 / np.sqrt(share))
 
     @classmethod
     def from_metadata(cls, metadata: Mapping) -> SavedModel:

@@ -104,7 +104,7 @@ def fabricated_run(n=200):
         row = {"chain": 0, "cycle": cycle, "n_a": ends[0], "n_b": ends[1], "expected": 0.5, "accepted": cycle % 2 == 1}
         for name, value in {**row, "relaxed": True, "n_frames": 20}.items():
             record.trials[name].append(value)
-        record.shots.add(cycle, np.zeros((1, 3)), *ends, 0.5)
+        record.shots.add(cycle, np.zeros((1, 3)), ends, 0.5)
     path = np.zeros((21, 1, 3))
     path[:, 0, 0] = np.linspace(-1.0, 1.0, 21)
     return record, PathEnsemble([path] * 5, np.ones(5), np.zeros(5), 1.0)

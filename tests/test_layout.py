@@ -30,7 +30,7 @@ TORCH = {
     "symmetry_functions",
     "committor",
     "losses",
-    "shots",
+    "threads",
     "training",
     "fast_features",
     "inference",

@@ -12,9 +12,10 @@ from scipy.special import expit
 
 from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
+from openmm_rare.fitting import FitOptions, fit_model
 from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
-from openmm_rare.mechanism.fitting import FitOptions, cross_fit, fit_model
+from openmm_rare.mechanism.cross_fit import cross_fit
 from openmm_rare.mechanism.formula import find_formulas, folds, refine, simple_formulas
 from openmm_rare.mechanism.path_statistics import mean_and_error, path_density, path_statistics, running_mean
 from openmm_rare.mechanism.relevance import input_relevance
@@ -47,12 +48,13 @@ def make_shots(n=600, seed=2, slope=10.0, n_atoms=2):
     for number in range(n):
         positions = rng.uniform(-0.4, 0.4, (n_atoms, 3))
         n_b = rng.binomial(2, expit(slope * positions[0, 0]))
-        shots.add(number, positions, 2 - n_b, n_b, 0.5)
+        shots.add(number, positions, (2 - n_b, n_b), 0.5)
     return shots
 
 
 def model_of(n_atoms=2, hidden=(8,)):
-    return CommittorModel({"kind": "coordinates", "columns": list(range(3 * n_atoms)), "scale": 1.0}, n_atoms, hidden)
+    spec = {"kind": "coordinates", "columns": list(range(3 * n_atoms)), "scale": 1.0}
+    return CommittorModel(spec, n_atoms, hidden, network={"kind": "residual"})
 
 
 @pytest.mark.parametrize("method", ["noise", "permutation"])
@@ -128,7 +130,7 @@ def test_the_noise_enters_a_model_through_positions_as_it_does_through_inputs():
 
 def test_atoms_share_the_gradient():
     shots = make_shots(400)
-    model = fit_model(model_of(), shots, np.arange(400), 1, FitOptions(gate_decay=4.0))
+    model = fit_model(model_of(), shots, 1)
     positions = shots.arrays()["positions"]
     found = atom_contributions(model, positions[transition_states(model.logits(positions), 0.5)])
     assert found.share.sum() == pytest.approx(1.0) and found.share[0] > 0.99 and found.relative[0] == 1.0
@@ -200,26 +202,11 @@ def test_without_operon_the_message_says_what_to_install(monkeypatch):
     assert len(front.formulas) >= 2 and front.formulas[0].complexity == 1
 
 
-def test_needless_inputs_are_weeded_out():
-    shots = make_shots(600, slope=10.0)
-    model = fit_model(model_of(), shots, np.arange(600), 1)
-    slopes = [abs(each) for each in logit_slopes(model)]
-    assert slopes[0] > 3.0 and max(slopes[1:]) == 0.0
-    everything = logit_slopes(fit_model(model_of(), shots, np.arange(600), 1, FitOptions(gate_decay=0.0)))
-    assert min(abs(each) for each in everything) > 0.0  # negative control
-
-
-def logit_slopes(model):
-    step = 0.05 * np.eye(6)
-    logit = logit_function(model)
-    return (logit(step) - logit(-step)) / 0.1
-
-
 def test_held_out_shots_choose_the_decay():
     shots = make_shots(300)
     parts = folds(300, 4, np.random.default_rng(0))
     count = []
-    options = [FitOptions(gate_decay=8.0), FitOptions(gate_decay=1e4)]
+    options = [FitOptions(), FitOptions(gate_strength=1e3)]
     fit = cross_fit(model_of(), shots, parts, 1, options, lambda: count.append(1))
     assert fit.options == options[0] and len(count) == 8
     table = ShotTable.of(model_of(), shots)
@@ -318,7 +305,7 @@ def run():
     x = rng.uniform(-0.35, 0.35, 200)
     n_b = rng.binomial(2, double_well_1d.committor(x, 600.0, 10.0))
     for number in range(200):
-        shots.add(number, np.array([[x[number], 0.0, 0.0]]), 2 - n_b[number], n_b[number], 0.5)
+        shots.add(number, np.array([[x[number], 0.0, 0.0]]), (2 - n_b[number], n_b[number]), 0.5)
     model = CommittorModel(target.descriptor_spec(), 1, (8,), 600.0, target.fingerprint())
     paths = PathEnsemble([walk(rng) for _ in range(12)], np.ones(12), np.zeros(12), 0.05)
     return target, model, shots, paths
@@ -327,7 +314,7 @@ def run():
 @pytest.mark.parametrize("refit", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_whole_analysis(run, tmp_path, refit):
     options = AnalysisOptions(
-        configurations=6, fresh_shots=20, n_searches=0, n_folds=3, gate_decays=(1.0,), weight_decays=(0.3,), refit=refit
+        configurations=6, fresh_shots=20, n_searches=0, n_folds=3, gate_strengths=(0.6,), weight_decays=(0.3,), refit=refit
     )
     found = analyze(*run, tmp_path / "out", options)
     names = {path.name for path in (tmp_path / "out").iterdir()}

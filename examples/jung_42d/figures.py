@@ -27,12 +27,13 @@ from exact import STEPS_PER_FRAME, Exact, compare, on_plane
 from panels import Panels, draw, draw_density, pooled_calibration, pooled_relevance, write_tables
 from scipy.special import expit
 
+from openmm_rare.committors import Committor
 from openmm_rare.config import SamplingConfig, load_config
 from openmm_rare.files import write_json
 from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.expression import Expression
 from openmm_rare.mechanism.formula import refine
-from openmm_rare.mechanism.table import Committor, ShotTable
+from openmm_rare.mechanism.table import ShotTable
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
 from openmm_rare.path_folder import PathRecord, load_path_sampling, with_path_settings
@@ -144,7 +145,7 @@ def transition_state_yield(runs: Sequence[Run], exact: Exact) -> dict[str, float
     """How many trials from points with an exact committor of 0.4 to 0.6 became transition paths: is 1/2 the limit?"""
     arrays = [PathRecord.load(run.folder).shots.arrays() for run in runs]
     p = expit(exact.logits(np.concatenate([each["positions"] for each in arrays])))
-    both = np.concatenate([(each["n_a"] > 0) & (each["n_b"] > 0) for each in arrays])[(p > 0.4) & (p < 0.6)]
+    both = np.concatenate([(each["reached"] > 0).all(1) for each in arrays])[(p > 0.4) & (p < 0.6)]
     return {"yield": float(both.mean()), "stderr": float(both.std() / np.sqrt(len(both))), "trials": len(both)}
 
 

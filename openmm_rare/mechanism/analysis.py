@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..committors import Committor
 from ..files import write_csv, write_json
+from ..fitting import FitOptions
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
 from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Progress, Silent
 from .atoms import AtomContributions, atom_contributions, transition_states, write_pdb
-from .fitting import CrossFit, FitOptions, cross_fit
+from .cross_fit import CrossFit, cross_fit
 from .formula import FormulaFront, find_formulas, folds
 from .path_statistics import PathStatistics, path_statistics
 from .relevance import Relevance, input_relevance
 from .report import write_report
 from .structure_search import MISSING, is_installed
-from .table import Committor, ShotTable, logit_function, shot_losses
+from .table import ShotTable, logit_function, shot_losses
 from .validation import Calibration, calibrate, spread_over_q
 
 if TYPE_CHECKING:
@@ -55,9 +57,9 @@ class AnalysisOptions:
         Independent searches for structures.
     n_folds : int
         Of the cross-validation.
-    gate_decays, weight_decays : tuple of float
+    gate_strengths, weight_decays : tuple of float
         How strongly inputs are weeded out, and weights held down, when the committor is fitted anew; see
-        :class:`~openmm_rare.mechanism.fitting.FitOptions`. Those that predict left-out shots best are taken.
+        :class:`~openmm_rare.fitting.FitOptions`. Those that predict left-out shots best are taken.
     refit : bool
         Analyze the committor that is fitted anew, one member for each fold. Otherwise that of the run, which knows all
         shots: what it says about them is too good.
@@ -79,8 +81,8 @@ class AnalysisOptions:
     penalty: float = 1e-3
     n_searches: int = 3
     n_folds: int = 5
-    gate_decays: tuple[float, ...] = (6.0, 12.0, 24.0)
-    weight_decays: tuple[float, ...] = (0.3, 3.0)
+    gate_strengths: tuple[float, ...] = (0.3, 0.6, 1.2)
+    weight_decays: tuple[float, ...] = (0.3, 1.0)
     refit: bool = True
     configurations: int = 50
     fresh_shots: int = 40
@@ -169,7 +171,7 @@ def analyze(
     out.mkdir(parents=True, exist_ok=True)
     streams = [np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)]
     parts = folds(len(table), min(options.n_folds, len(table)), streams[1])
-    candidates = [FitOptions(*each) for each in product(options.gate_decays, options.weight_decays)]
+    candidates = [FitOptions(*each) for each in product(options.gate_strengths, options.weight_decays)]
     progress.stage("fits", float(len(candidates) * len(parts)))
     held_out = cross_fit(model, shots, parts, options.seed, candidates, lambda: progress.update())
     run_model = model

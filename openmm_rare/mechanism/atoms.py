@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from openmm import app, unit
 
+from ..committors import Committor
 from ..files import write_text
-from .table import Committor
 
 if TYPE_CHECKING:
     from openmm.app import Topology

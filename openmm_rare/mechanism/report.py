@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import plots
+from ..committors import Committor
 from ..path_ensemble import PathEnsemble
 from ..report import figure_block, grid_block, notice, page, table_block
 from ..result_text import format_value
 from ..run_figures import FigureFile
 from . import figures
 from .path_statistics import path_density
-from .table import Committor
 from .validation import Calibration
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..committor import CommittorModel, in_batches
-from ..ensemble import CommittorEnsemble
+from ..committor import in_batches
+from ..committors import Committor
 from ..shots import Shots
 
-__all__ = ["Committor", "Logit", "ShotTable", "features_of", "logit_function", "paired_columns", "shot_losses"]
+__all__ = ["Logit", "ShotTable", "features_of", "logit_function", "paired_columns", "shot_losses"]
 
-Committor = CommittorModel | CommittorEnsemble
 Logit = Callable[[np.ndarray], np.ndarray]
 """Logits ``(n,)`` of inputs ``(n, n_inputs)``, in the units of the descriptor."""
 
@@ -63,7 +62,7 @@ class ShotTable:
         if not len(shots):
             raise ValueError("there are no shots to analyze: run the path sampling first")
         arrays = shots.arrays()
-        return cls(features_of(model, arrays["positions"]), arrays["n_a"], arrays["n_b"], tuple(model.descriptor.names))
+        return cls(features_of(model, arrays["positions"]), *arrays["reached"].T, tuple(model.descriptor.names))
 
     def __len__(self) -> int:
         return len(self.n_a)

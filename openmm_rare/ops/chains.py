@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import openpathsampling as paths
 from openpathsampling.engines.topology import MDTrajTopology, Topology
 from openpathsampling.netcdfplus import StorableObject
 
-from ..committor import CommittorModel
+from ..committors import load_committor
 from ..inertial import LangevinIntegrator
 from ..integrators import OverdampedLangevinIntegrator
 from ..path_settings import PathSettings
@@ -94,7 +93,7 @@ class ChainTask:
     state : ChainState
         Before the stretch.
     model : bytes
-        ``CommittorModel.to_bytes``, frozen for the stretch.
+        What ``to_bytes`` of the model returned, frozen for the stretch.
     density : tuple of float or None
         For the selector.
     storage : str or None
@@ -205,7 +204,7 @@ class _Sampler:
         settings, self.engine = task.problem.settings, make_engine(task.problem)
         self.engine.no_velocities()  # made now, it is the same object for all rounds
         self.volumes = list(state_volumes(task.problem.system.states))
-        model = CommittorModel.load(io.BytesIO(task.model))
+        model = load_committor(task.model)
         modifier = paths.NoModification() if self.engine.overdamped else paths.RandomVelocities(engine=self.engine)
         self.selector = CommittorSelector(model, settings.width, "uniform").named("selector")
         if settings.selector == "aimless":
@@ -246,7 +245,7 @@ class _Sampler:
 
     def _begin(self, task: ChainTask, noise: int) -> None:
         """The model and the noise of this round."""
-        self.selector.model.set_tensors(CommittorModel.load(io.BytesIO(task.model)).tensors())
+        self.selector.model.set_tensors(load_committor(task.model).tensors())
         self.selector.set_density(task.density)
         self.engine.integrator.setRandomNumberSeed(noise)
         self.engine.simulation.context.reinitialize()
@@ -269,11 +268,11 @@ class _Sampler:
         details, accepted = step.change.canonical.details, bool(step.change.accepted)
         point = Frames.of([details.shooting_snapshot], with_velocities=False).positions[0]
         unfinished = getattr(details, "stopping_reason", None) is not None
-        _, n_a, n_b = (None, 0, 0) if unfinished else outcome(step, *self.volumes)
-        p = 1.0 / (1.0 + np.exp(-self.selector.model.logits(point[None])[0]))
+        n_a, n_b = (0, 0) if unfinished else outcome(step, self.volumes)[1].tolist()
+        expected = float(self.selector.model.transition_probability(point[None])[0])
         path = Frames.of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
         n_frames = 0 if unfinished else details.n_frames
-        return Trial(step.mccycle, point, n_a, n_b, 2.0 * p * (1.0 - p), accepted, relaxed, n_frames, path)
+        return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path)
 
     def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:
         names = (trajectory.__uuid__, *(snapshot.__uuid__ for snapshot in trajectory))

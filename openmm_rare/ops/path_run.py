@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..committor import CommittorModel
+from ..committors import Committor
 from ..config import RunConfig, build_system, load_config
+from ..ensemble import CommittorEnsemble
 from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import path_settings
+from ..path_settings import PathSettings
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -27,7 +29,7 @@ def run_path_sampling(
     out: str | Path,
     resume: bool = False,
     progress: Progress | None = None,
-    model: CommittorModel | None = None,
+    model: Committor | None = None,
 ) -> dict[str, Any]:
     """Sample transition paths and write the run folder.
 
@@ -40,8 +42,8 @@ def run_path_sampling(
     resume : bool
         Continue the run in `out`; start where there is nothing.
     progress : Progress, optional
-    model : CommittorModel, optional
-        To start from; of the same system, states and descriptor.
+    model : CommittorModel or CommittorEnsemble, optional
+        To start from; of the same system, states and descriptor. Its network takes the place of that of the settings.
 
     Returns
     -------
@@ -60,7 +62,9 @@ def run_path_sampling(
     fresh = not (out / "shots.npz").exists()
     if not resume or (fresh and not (out / "config.toml").exists()):
         check_new(out)
-    _require_fitting(model, system, config)
+    if model is not None:
+        _require_fitting(model, system)
+        config = replace(config, path_sampling=_with_network_of(model, path_settings(config)))
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
@@ -95,20 +99,23 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     return replace(config.expanded(system), path_sampling=settings)
 
 
-def _require_fitting(model: CommittorModel | None, system: RareEventSystem, config: RunConfig) -> None:
+def _require_fitting(model: Committor, system: RareEventSystem) -> None:
     """Refuse a model of something else."""
-    if model is None:
-        return
+    if not isinstance(model, Committor):
+        raise ValueError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
     if model.spec != system.descriptor_spec():
         raise ValueError(
             f"the model was trained on the descriptor {model.spec}, but the run uses {system.descriptor_spec()}: give the "
             "descriptor of the model in [system], or train a new model"
         )
-    if model.fingerprint != system.fingerprint() or model.hidden != path_settings(config).hidden:
-        raise ValueError(
-            f"the model is one of other states, other dynamics, or layers of {model.hidden} (wanted: "
-            f"{path_settings(config).hidden}); train a new one"
-        )
+    if model.fingerprint != system.fingerprint():
+        raise ValueError("the model is one of another system, other states or other dynamics; train a new one")
+
+
+def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
+    members = model.members if isinstance(model, CommittorEnsemble) else [model]
+    kind, dropout = members[0].architecture["kind"], members[0].architecture.get("dropout", 0.0)
+    return replace(settings, network=kind, dropout=dropout, hidden=members[0].hidden, members=len(members))
 
 
 def _require_same(out: Path, config: RunConfig) -> None:

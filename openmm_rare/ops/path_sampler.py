@@ -15,11 +15,14 @@ import numpy as np
 import torch
 
 from ..committor import CommittorModel
+from ..committors import Committor
+from ..ensemble import CommittorEnsemble
 from ..files import write_json
+from ..fitting import FitOptions, ShotTrainer
 from ..path_ensemble import PathEnsemble
 from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
 from ..path_result import summarize_paths
-from ..shots import ShotTrainer, require_same_model, training_effort, yields
+from ..shots import require_same_model, yields
 from ..summary import versions
 from .chains import ChainState, ChainTask, PathProblem, Trial, run_chain
 from .frames import Frames
@@ -47,8 +50,8 @@ class PathSampler:
     system : RareEventSystem
     folder : Path
     progress : Progress
-    model : CommittorModel, optional
-        To start from.
+    model : CommittorModel or CommittorEnsemble, optional
+        To start from, with the network of the settings.
     """
 
     def __init__(
@@ -57,23 +60,26 @@ class PathSampler:
         system: RareEventSystem,
         folder: Path,
         progress: Progress,
-        model: CommittorModel | None = None,
+        model: Committor | None = None,
     ) -> None:
         self.system, self.folder, self.progress = system, folder, progress
         self.settings, self.seed = path_settings(config), config.sampling.seed
         self.problem = PathProblem(system, self.settings, config.sampling.platform)
         self.model, self._given = model or self._new_model(), model is not None
-        self.trainer = ShotTrainer(
-            self.model, self.settings.learning_rate, self.settings.weight_decay, self.settings.input_penalty
-        )
+        options = FitOptions(self.settings.gate_strength, self.settings.weight_decay)
+        growth, window = self.settings.growth, self.settings.window
+        self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
         self.record = PathRecord(metadata=self.model.metadata())
         self.states: list[ChainState] = []
 
-    def _new_model(self) -> CommittorModel:
+    def _new_model(self) -> Committor:
+        system, settings, seed = self.system, self.settings, self._random(_NETWORK)
+        about = (system.descriptor_spec(), len(system.positions), settings.hidden, system.temperature, system.fingerprint())
+        if settings.members > 1:
+            return CommittorEnsemble.of(settings.members, *about, settings.architecture(), seed=seed)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._random(_NETWORK))
-            spec, n_atoms = self.system.descriptor_spec(), len(self.system.positions)
-            return CommittorModel(spec, n_atoms, self.settings.hidden, self.system.temperature, self.system.fingerprint())
+            torch.manual_seed(seed)
+            return CommittorModel(*about, settings.architecture())
 
     def _random(self, stream: int) -> int:
         return int(np.random.SeedSequence(self.seed, spawn_key=(stream,)).generate_state(1)[0]) % (2**31 - 1) + 1
@@ -122,8 +128,8 @@ class PathSampler:
             self._add(chain, trials)
             write_paths(self.folder, chain, number, {trial.cycle: trial.path for trial in trials if trial.path is not None})
         self.record.rounds += 1
-        if len(self.record.shots):
-            self.trainer.fit(self.record.shots, self.settings.updates, training_effort(self.record.shots, self.settings.window))
+        if self.trainer.due(self.record.shots):
+            self.trainer.fit(self.record.shots)
         self._save()
 
     def _add(self, chain: int, trials: list[Trial]) -> None:
@@ -132,7 +138,7 @@ class PathSampler:
             for name, value in row.items():
                 self.record.trials[name].append(value)
             if trial.n_a + trial.n_b:
-                self.record.shots.add(trial.cycle, trial.point, trial.n_a, trial.n_b, trial.expected)
+                self.record.shots.add(trial.cycle, trial.point, (trial.n_a, trial.n_b), trial.expected)
 
     def _density(self) -> tuple[float, ...] | None:
         """How often the latest paths pass each tenth of the committor, by the model of now."""

@@ -3,7 +3,6 @@ r"""Shooting points chosen by a learned committor (THEORY: section 7)."""
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ import openpathsampling as paths
 from openpathsampling.shooting import ShootingPointSelector
 from scipy.special import expit
 
-from ..committor import CommittorModel
+from ..committors import Committor, load_committor
+from ..saved_model import SavedModel
 
 __all__ = ["CommittorSelector", "committor_bin", "positions_of"]
 
@@ -41,7 +41,7 @@ class CommittorSelector(ShootingPointSelector):
 
     Parameters
     ----------
-    model : CommittorModel
+    model : CommittorModel, CommittorEnsemble or MultiStateModel
         Trained between steps only, never within one: both probabilities of a trial must be those of one model. Who changes
         it calls :meth:`model_changed`.
     width : float
@@ -55,11 +55,12 @@ class CommittorSelector(ShootingPointSelector):
     Raises
     ------
     ValueError
-        For a width that is not positive, an unknown form, or a density that is negative or not finite.
+        For a width that is not positive, an unknown form, or a density that is negative, not finite, or for other than two
+        states.
     """
 
     def __init__(
-        self, model: CommittorModel, width: float = 1.0, form: str = "lorentzian", density: Sequence[float] | None = None
+        self, model: SavedModel, width: float = 1.0, form: str = "lorentzian", density: Sequence[float] | None = None
     ) -> None:
         super().__init__()
         if form not in _FORMS:
@@ -71,15 +72,18 @@ class CommittorSelector(ShootingPointSelector):
         self.set_density(density)
 
     @property
-    def model(self) -> CommittorModel:
+    def model(self) -> SavedModel:
         """The committor model."""
         return self._model
 
     def set_density(self, density: Sequence[float] | None) -> None:
         """Use another density, or none; like the model it may change between steps only."""
-        self.density = None if density is None else [float(count) for count in density]
-        if self.density is not None and not (np.isfinite(self.density).all() and min(self.density, default=-1.0) >= 0.0):
-            raise ValueError(f"density = {self.density} must be finite numbers of at least 0, one for each bin")
+        counts = None if density is None else [float(count) for count in density]
+        if counts is not None and not (np.isfinite(counts).all() and min(counts, default=-1.0) >= 0.0):
+            raise ValueError(f"density = {counts} must be finite numbers of at least 0, one for each bin")
+        if counts is not None and not isinstance(self._model, Committor):
+            raise ValueError("density needs the logit between two states, and this model knows more of them")
+        self.density = counts
         self.model_changed()
 
     def model_changed(self) -> None:
@@ -94,7 +98,7 @@ class CommittorSelector(ShootingPointSelector):
     @classmethod
     def from_dict(cls, dct: dict[str, Any]) -> CommittorSelector:
         """Rebuild from storage."""
-        model = CommittorModel.load(io.BytesIO(base64.b64decode(dct["model"])))
+        model = load_committor(base64.b64decode(dct["model"]))
         return cls(model, float(dct["width"]), str(dct["form"]), dct["density"])
 
     def weights(self, trajectory: paths.Trajectory) -> np.ndarray:
@@ -110,9 +114,7 @@ class CommittorSelector(ShootingPointSelector):
             inner = trajectory[1:-1]
             weights = np.zeros(len(trajectory))
             if len(inner):
-                blind = self.form == "uniform" and self.density is None
-                logit = np.zeros(len(inner)) if blind else self._model.logits(positions_of(inner))
-                weights[1:-1] = _FORMS[self.form](logit, self.width) * self._rarity(logit)
+                weights[1:-1] = self._preference(inner) * self._rarity(inner)
             if not np.isfinite(weights).all() or not weights.sum() > 0.0:
                 raise ValueError(
                     f"no shooting point can be chosen on a path of {len(trajectory)} frames: the weights are all zero or not "
@@ -123,12 +125,16 @@ class CommittorSelector(ShootingPointSelector):
             self._known[key] = weights
         return self._known[key]
 
-    def _rarity(self, logit: np.ndarray) -> np.ndarray | float:
+    def _preference(self, frames: paths.Trajectory) -> np.ndarray:
+        distance = np.zeros(len(frames)) if self.form == "uniform" else self._model.transition_distance(positions_of(frames))
+        return _FORMS[self.form](distance, self.width)
+
+    def _rarity(self, frames: paths.Trajectory) -> np.ndarray | float:
         """Inverse density; a bin that no path has been seen in counts as one that was seen once."""
         if self.density is None:
             return 1.0
         counts = np.maximum(self.density, 1.0)
-        return (counts.sum() / counts)[committor_bin(logit, len(counts))]
+        return (counts.sum() / counts)[committor_bin(self._model.logits(positions_of(frames)), len(counts))]
 
     def _biases(self, trajectory: paths.Trajectory) -> list[float]:
         return self.weights(trajectory).tolist()

@@ -28,12 +28,29 @@ __all__ = ["PathStorage", "open_simstore"]
 
 
 class PathStorage(Storage):
-    """A SimStore storage that saves many steps at once, quickly, and all of them or none."""
+    """A SimStore storage that saves quickly, and all of what it is given or nothing: it outlives `kill -9`.
+
+    Use it for a `PathSampling` of your own too. SimStore commits the parts of a step one after the other, and netCDF files
+    can be left unreadable.
+    """
 
     _stored: Collection[str] = ()
 
+    def save(self, obj_list: Any, use_cache: bool = True) -> None:
+        """Save one object or a list of them in one transaction: if the process dies meanwhile, none is there."""
+        engine = self.backend.engine
+        if isinstance(engine, _Joined):
+            super().save(obj_list, use_cache)
+            return
+        try:
+            with engine.begin() as connection:
+                self.backend.engine = _Joined(connection)
+                super().save(obj_list, use_cache)
+        finally:
+            self.backend.engine = engine
+
     def save_steps(self, steps: Sequence[paths.pathsimulators.MCStep], stored: Collection[str]) -> None:
-        """Save steps in one transaction: if the process dies meanwhile, none is there.
+        """Save steps, all or none.
 
         Parameters
         ----------
@@ -41,13 +58,11 @@ class PathStorage(Storage):
         stored : collection of str
             Identities of objects that are in the storage already, and need not be looked at.
         """
-        engine, self._stored = self.backend.engine, stored
+        self._stored = stored
         try:
-            with engine.begin() as connection:
-                self.backend.engine = _Joined(connection)
-                self.save(list(steps))
+            self.save(list(steps))
         finally:
-            self.backend.engine, self._stored = engine, ()
+            self._stored = ()
 
     def _uuids_by_table(
         self, input_uuids: Mapping[str, Any], cache: Mapping[str, Any], get_table_name: Callable[[str, Any], str]

@@ -5,16 +5,15 @@ import sys
 import textwrap
 
 import openpathsampling as paths
-from openpathsampling.experimental.storage import Storage as SimStore
-from openpathsampling.experimental.storage import monkey_patch_all
+
+from openmm_rare.ops.simstore import open_simstore
 
 
 def open_storage(name, mode, template=None):
-    """netCDF, or SimStore, which changes OpenPathSampling for the whole process: use it in processes of its own only."""
+    """netCDF, or our SimStore, which changes OpenPathSampling for the whole process: use it in processes of its own only."""
     if str(name).endswith(".nc"):
         return paths.Storage(str(name), mode, template=template) if mode == "w" else paths.Storage(str(name), mode)
-    monkey_patch_all(paths)
-    return SimStore(str(name), mode)
+    return open_simstore(name, mode)
 
 
 def fresh(code, folder, **options):

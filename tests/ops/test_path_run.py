@@ -259,7 +259,7 @@ def test_a_model_of_something_else_is_refused(tmp_path):
             system.fingerprint(),
             "trained on the descriptor .*but the run uses",
         ),
-        (system.descriptor_spec(), "another", "other states, other dynamics"),
+        (system.descriptor_spec(), "another", "other states or other dynamics"),
     ]:
         model = CommittorModel(descriptor, 1, (64, 64), system.temperature, fingerprint)
         with pytest.raises(ValueError, match=message):

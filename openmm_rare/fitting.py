@@ -1,0 +1,333 @@
+r"""Fitting a committor to the outcomes of shots (THEORY: section 7; Jung, Covino & Hummer 2019, eq. 3).
+
+A committor often depends on few of many inputs, and shots are few: a network that may use every input fits their noise with
+all of them, and decay of all weights makes it forget the right ones as well. So a model is fitted twice. First each input has
+a gate, a factor that decays together with the weights behind it, which closes the gates of needless inputs: the sum of both
+squares is least where it is twice the length of their product, a group lasso (Yuan & Lin 2006). Then the inputs whose gates
+stayed open are fitted alone, with little decay, from several starts: only some of them find how inputs act together.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from .adam import Adam
+from .architectures import has_dropout, input_weights
+from .committor import CommittorModel, FeatureModel
+from .ensemble import CommittorEnsemble
+from .losses import multinomial_loss
+from .saved_model import SavedModel
+from .shots import Shots, training_effort
+from .threads import one_torch_thread
+
+__all__ = ["FitOptions", "ShotTrainer", "fit_model"]
+
+Model = TypeVar("Model", bound=SavedModel)
+
+_HOLD = 10.0  # times the decay of weights towards those of a prior
+_FEWEST = 10  # shots that a model is first fitted to
+_CLOSED = 1e-3  # gate times weights of an input that is not used
+_FASTEST, _STEPS_WITH_DROPOUT = 1e-2, 5  # learning rate; steps of Adam instead of one of L-BFGS
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    r"""How a model is fitted.
+
+    Attributes
+    ----------
+    gate_strength : float
+        Decay of gates and weights while inputs are chosen, in units of :math:`\sqrt{2 n \ln p}/4`: with 1, the most that any
+        of p inputs that say nothing correlates with n even shots by chance (the universal threshold of Donoho & Johnstone
+        1994). 0: all inputs stay.
+    weight_decay : float
+        This over the number of shots times the sum of squared weights is added to the loss per shot in the end; ten times as
+        much of the squared differences from a prior.
+    prior_shots : float
+        Shots that a prior counts for.
+    least_input : float
+        An input is dropped when gate times weights are shorter than this part of the longest.
+    iterations : int
+        Most steps of the minimizer each time: L-BFGS; with dropout, five times as many of Adam.
+    starts : int
+        Random weights that the last fit starts from; the best result is taken.
+    """
+
+    gate_strength: float = 0.6
+    weight_decay: float = 0.3
+    prior_shots: float = 30.0
+    least_input: float = 0.1
+    iterations: int = 300
+    starts: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.gate_strength, self.weight_decay, self.prior_shots) < 0.0:
+            raise ValueError(f"gate_strength, weight_decay and prior_shots must not be negative: {self}")
+        if not 0.0 <= self.least_input < 1.0 or min(self.iterations, self.starts) < 1:
+            raise ValueError(f"least_input must be a part of 1, iterations and starts at least 1: {self}")
+
+    def gate_decay(self, n_shots: float, n_inputs: int) -> float:
+        """Decay of gates and weights, as `weight_decay` is meant."""
+        return self.gate_strength * 0.25 * math.sqrt(2.0 * n_shots * math.log(n_inputs))
+
+
+def fit_model(
+    template: Model,
+    shots: Shots,
+    seed: int,
+    options: FitOptions | None = None,
+    prior: Model | None = None,
+    guess: Model | None = None,
+) -> Model:
+    """A new model like another, fitted to shots.
+
+    Members of an ensemble see each shot as often as a Poisson number of mean 1 says, drawn once and for all: a bootstrap that
+    can grow.
+
+    Parameters
+    ----------
+    template : CommittorModel, MultiStateModel or CommittorEnsemble
+        Only its architecture counts.
+    shots : Shots
+    seed : int
+        For the random weights that it starts with.
+    options : FitOptions, optional
+    prior : like the template, optional
+        A model that knows something already: the fit starts from it, what it expects at the shooting points counts as some
+        shots, weights decay towards its weights, and no input is dropped.
+    guess : like the template, optional
+        A model whose weights are one more start.
+
+    Raises
+    ------
+    ValueError
+        If there are no shots, or the loss is not finite.
+    """
+    options = options or FitOptions()
+    if not len(shots):
+        raise ValueError("there are no shots to learn from yet")
+    arrays = shots.arrays()
+    positions, reached = arrays["positions"], arrays["reached"]
+    if not np.isfinite(positions).all():
+        raise ValueError("positions of shooting points are not finite: look for NaN in them")
+    if not isinstance(template, CommittorEnsemble):
+        return _fit_one(template, positions, reached, seed, options, prior, guess)
+    members = []
+    for number, member in enumerate(template.members):
+        times = np.random.default_rng(number).poisson(size=len(shots))  # of a shot always the same
+        times = times if times.any() else np.ones_like(times)
+        known, guessed = (None if model is None else model.members[number] for model in (prior, guess))
+        members.append(_fit_one(member, positions, reached * times[:, None], seed + number, options, known, guessed))
+    return CommittorEnsemble(members)
+
+
+def _fit_one(
+    template: FeatureModel,
+    positions: np.ndarray,
+    reached: np.ndarray,
+    seed: int,
+    options: FitOptions,
+    prior: FeatureModel | None,
+    guess: FeatureModel | None,
+) -> FeatureModel:
+    with torch.random.fork_rng(devices=[]), one_torch_thread():
+        torch.manual_seed(seed)
+        model, *others = (type(template)(**template.options()) for _ in range(options.starts))
+        counts = torch.as_tensor(reached, dtype=torch.float64)
+        if prior is None:
+            model.standardize(positions)
+            share = torch.log(counts.sum(0) + 0.5)
+            with torch.no_grad():  # fits start from the mean outcome
+                for each in (model, *others):
+                    each.network[-1].bias.copy_(share[1:] - share[:1] if isinstance(model, CommittorModel) else share)
+        else:
+            model.set_tensors(prior.tensors())
+            expected = torch.as_tensor(np.exp(prior.log_probabilities(positions)))
+            counts = counts + options.prior_shots / len(positions) * expected
+        with torch.no_grad():
+            features = model.features(torch.as_tensor(positions, dtype=torch.float32))
+            offset = model.logits_of_features(features) - _two_logits(model.network(features))
+        fit = _Fit(model.network, features.double(), offset.double(), counts, options)
+        if prior is None:
+            fit.anew([each.network for each in (*others, *([] if guess is None else [guess]))])
+        else:
+            fit.from_prior()
+    return model
+
+
+def _two_logits(outputs: Tensor) -> Tensor:
+    """Logits ``(n, n_states)`` of what a network gives: its single output is the logit of B against A."""
+    return outputs if outputs.shape[1] > 1 else torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+
+
+class _Fit:
+    """Fits of a network in place, in double precision."""
+
+    def __init__(self, network: nn.Sequential, features: Tensor, offset: Tensor, counts: Tensor, options: FitOptions) -> None:
+        self.network, self.options = network, options
+        self.features, self.offset, self.counts = features, offset, counts
+        self.n_shots = float(counts.sum())
+
+    def anew(self, others: Sequence[nn.Sequential]) -> None:
+        """Choose inputs; then fit the network, and others with other weights, to these; the best is taken."""
+        starts = [copy.deepcopy(each).double() for each in (self.network, *others)]
+        kept = self._inputs(copy.deepcopy(starts[0]))
+        losses = [self._minimize(each, kept, self.options.weight_decay) for each in starts]
+        self._take(starts[int(np.argmin(losses))], kept)
+
+    def from_prior(self) -> None:
+        """Fit the network from what it knows."""
+        start = copy.deepcopy(self.network).double()
+        network, kept = copy.deepcopy(start), torch.ones(self.features.shape[1], dtype=torch.float64)
+        self._minimize(network, kept, _HOLD * self.options.weight_decay, start)
+        self._take(network, kept)
+
+    def _inputs(self, network: nn.Sequential) -> Tensor:
+        """1 for each input that the shots speak for, 0 for the others."""
+        n_inputs = self.features.shape[1]
+        strength, gates = self.options.gate_decay(self.n_shots, n_inputs), torch.ones(n_inputs, dtype=torch.float64)
+        if not strength > 0.0:
+            return gates
+        self._minimize(network, gates.requires_grad_(True), strength)
+        length = gates.detach().abs() * torch.cat(input_weights(network)).detach().norm(dim=0)
+        return (length > torch.clamp(self.options.least_input * length.max(), min=_CLOSED)).double()
+
+    def _take(self, network: nn.Sequential, kept: Tensor) -> None:
+        with torch.no_grad():
+            for weight in input_weights(network):
+                weight.mul_(kept)
+            for mine, fitted in zip(self.network.parameters(), network.parameters(), strict=True):
+                mine.copy_(fitted)
+
+    def _minimize(self, network: nn.Sequential, gates: Tensor, decay: float, towards: nn.Sequential | None = None) -> float:
+        """Fit network and gates, those that want a gradient, to the shots; returns the loss with the decay."""
+        parameters = [*network.parameters(), *([gates] if gates.requires_grad else [])]
+        homes = [torch.zeros_like(each) for each in parameters] if towards is None else list(towards.parameters())
+        decayed = [pair for pair in zip(parameters, homes, strict=True) if pair[0].ndim > 1 or pair[0] is gates]
+
+        def loss() -> Tensor:
+            value = multinomial_loss(_two_logits(network(self.features * gates)) + self.offset, self.counts)
+            value = value + decay / self.n_shots * sum((each - home).square().sum() for each, home in decayed)
+            if not torch.isfinite(value):
+                raise ValueError(
+                    "the loss over the shots is not finite: the descriptor is not, or the weights have grown too large"
+                )
+            return value
+
+        if has_dropout(network):
+            network.train()
+            self._descend(parameters, loss)
+            network.eval()
+        else:
+            self._descend_to_the_bottom(parameters, loss)
+        return loss().item()
+
+    def _descend(self, parameters: list[Tensor], loss: Any) -> None:
+        """Adam with a falling learning rate: with dropout the loss is another at each step."""
+        optimizer, steps = Adam(parameters), _STEPS_WITH_DROPOUT * self.options.iterations
+        for step in range(steps):
+            gradient = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss(), parameters)])
+            optimizer.step(gradient, _FASTEST * (1.0 - step / steps))
+
+    def _descend_to_the_bottom(self, parameters: list[Tensor], loss: Any) -> None:
+        """L-BFGS."""
+        sizes = [each.numel() for each in parameters]
+
+        def put(values: np.ndarray) -> None:
+            with torch.no_grad():
+                for each, part in zip(parameters, torch.as_tensor(values).split(sizes), strict=True):
+                    each.copy_(part.view_as(each))
+
+        def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
+            put(values)
+            value = loss()
+            gradient = torch.autograd.grad(value, parameters)
+            return value.item(), torch.cat([part.reshape(-1) for part in gradient]).numpy()
+
+        first = torch.cat([each.detach().reshape(-1) for each in parameters]).numpy()
+        put(minimize(objective, first, jac=True, method="L-BFGS-B", options={"maxiter": self.options.iterations}).x)
+
+
+class ShotTrainer:
+    r"""Fits a model anew to a growing number of shots, when that is due; its whole state is a dictionary of arrays.
+
+    It is due after a part of the shots have been added since the last time. That part falls to nothing where the transition
+    paths seen are not those that were expected, :math:`g\,[1 - \min(1, (1 - n_\mathrm{seen}/n_\mathrm{expected})^2)]`, the
+    measure that Jung et al. set their learning rate by.
+
+    Parameters
+    ----------
+    model : CommittorModel, MultiStateModel or CommittorEnsemble
+        Trained in place.
+    options : FitOptions, optional
+    seed : int
+        For the random weights that fits start with.
+    growth : float
+        :math:`g`, relative to the shots of the last fit.
+    window : int
+        Latest trials over which transition paths seen and expected are compared.
+    given : bool
+        The model knows something already, which fits start from and are held to.
+    """
+
+    def __init__(
+        self,
+        model: SavedModel,
+        options: FitOptions | None = None,
+        seed: int = 1,
+        growth: float = 0.1,
+        window: int = 100,
+        given: bool = False,
+    ) -> None:
+        self.model, self.options, self.seed = model, options or FitOptions(), int(seed)
+        self.growth, self.window = float(growth), int(window)
+        self.fitted = 0
+        self._prior = copy.deepcopy(model) if given else None
+
+    def due(self, shots: Shots) -> bool:
+        """Whether there are shots enough, and enough since the last fit."""
+        if len(shots) < _FEWEST:
+            return False
+        wanted = self.growth * (1.0 - training_effort(shots, self.window)) * self.fitted
+        return len(shots) - self.fitted >= max(1.0, wanted)
+
+    def fit(self, shots: Shots) -> None:
+        """Fit the model to the shots, due or not.
+
+        Raises
+        ------
+        ValueError
+            If there are no shots, or the loss is not finite.
+        """
+        seed = (self.seed + len(shots)) % 2**31  # another start each time
+        self.model.set_tensors(fit_model(self.model, shots, seed, self.options, self._prior, self.model).tensors())
+        self.fitted = len(shots)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Model tensors, named ``model/...``, those of a given model, ``prior/...``, and the shots of the last fit."""
+        arrays = {"fitted": np.array(self.fitted)}
+        for name, model in (("model", self.model), ("prior", self._prior)):
+            arrays |= {} if model is None else {f"{name}/{key}": value for key, value in model.tensors().items()}
+        return arrays
+
+    def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Restore what :meth:`state` returned."""
+        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "prior": {}}
+        for key, value in arrays.items():
+            part, _, name = key.partition("/")
+            if name:
+                parts[part][name] = value
+        self.model.set_tensors(parts["model"])
+        self._prior = copy.deepcopy(self.model) if parts["prior"] else None
+        if self._prior is not None:
+            self._prior.set_tensors(parts["prior"])
+        self.fitted = int(arrays["fitted"])
