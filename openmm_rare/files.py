@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["lock_folder", "remove_stale", "replacing", "write_bytes", "write_json", "write_npz", "write_text"]
+__all__ = ["lock_folder", "remove_stale", "replacing", "write_bytes", "write_csv", "write_json", "write_npz", "write_text"]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -62,6 +64,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, data: Any) -> None:
     """Write strict JSON atomically; NumPy values become numbers and lists, and NaN and infinities become null."""
     write_text(path, json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write records with equal keys atomically, the keys in the first line."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else ["empty"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

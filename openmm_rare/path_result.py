@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit
 
 from .path_ensemble import PathEnsemble
 from .path_folder import PathRecord
 from .result_text import format_value
+from .statistics import correlated_mean
 
-__all__ = ["block_average", "path_rows", "summarize_paths"]
+if TYPE_CHECKING:
+    from .committor import CommittorModel
+
+__all__ = ["block_average", "mean_outcome", "path_rows", "summarize_paths"]
 
 _BLOCKS, _SHORTEST, _FEWEST = 20, 5, 4
+_TOO_EVEN, _RISING = 0.45, (1.0 / 3.0, 1.0 / 45.0)  # mean, and mean with variance, of 2 p (1 - p) over frames of paths
 
 
 def block_average(
@@ -21,7 +27,7 @@ def block_average(
 ) -> tuple[float, float]:
     """Weighted mean of correlated series, and its standard error from blocks.
 
-    The error is too small where correlations outlast a block, as those of aimless shooting do: then compare several chains.
+    The error is too small where correlations outlast a block: then see :func:`~openmm_rare.statistics.correlated_mean`.
 
     Parameters
     ----------
@@ -52,21 +58,69 @@ def block_average(
     return float(mean), float(np.sqrt(n / (n - 1.0) * (residual**2).sum()) / total.sum())
 
 
-def summarize_paths(record: PathRecord, ensemble: PathEnsemble | None) -> dict[str, Any]:
+def mean_outcome(
+    outcomes: Sequence[np.ndarray], predicted: Sequence[np.ndarray], stationary: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Part of the trials with an outcome, and its standard error where the probability of it wanders from trial to trial.
+
+    Chance makes outcomes differ from their probabilities anew in each trial, which blocks measure; slow changes of the
+    probabilities hide in the noise of single outcomes, but not in what a model predicts.
+
+    Parameters
+    ----------
+    outcomes : sequence of ndarray, shape (n_trials,)
+        0 or 1; one series for each independent chain.
+    predicted : sequence of ndarray, shape (n_trials,)
+        Probabilities by a model. A model that knows nothing leaves everything to the blocks.
+    stationary : tuple of float, optional
+        Mean and variance of the predictions in infinitely long chains; see :func:`~openmm_rare.statistics.correlated_mean`.
+
+    Returns
+    -------
+    mean, stderr : float
+        NaN where there is nothing; no error from fewer than four blocks.
+    """
+    residuals = [outcome - p for outcome, p in zip(outcomes, predicted, strict=True)]
+    mean, noise = block_average(residuals)
+    level, wandering = correlated_mean(predicted, stationary)
+    return mean + level, float(np.hypot(noise, wandering))
+
+
+def summarize_paths(
+    record: PathRecord, ensemble: PathEnsemble | None, model: CommittorModel, aimless: bool = False
+) -> dict[str, Any]:
     """The content of ``result.json``.
 
     Yields and acceptance count the trials from paths that the dynamics has made; mean path times are those of the current
     path, averaged over steps.
+
+    Parameters
+    ----------
+    record : PathRecord
+    ensemble : PathEnsemble or None
+        The accepted paths, if there are any.
+    model : CommittorModel
+        What the run knows of the committor at its end.
+    aimless : bool
+        Shooting points stay near each other: only the paths tell how far they would get in the end, anywhere on a path alike.
     """
     chain, relaxed, accepted = (record.table(name) for name in ("chain", "relaxed", "accepted"))
     n_a, n_b, expected = (record.table(name) for name in ("n_a", "n_b", "expected"))
     connects = (n_a > 0) & (n_b > 0)
     numbers = range(len(record.states))
     counted = [relaxed & (chain == number) for number in numbers]
+    predicted = expected.copy()
+    if len(record.shots):
+        predicted[n_a + n_b > 0] = _predicted_yield(model.logits(np.array(record.shots.positions)))
+    stationary = _on_paths(ensemble, model) if aimless and ensemble is not None else None
+    per_path = (accepted & relaxed).sum() / max((connects & relaxed).sum(), 1)  # of the transition paths, so many are accepted
+    squared = None if stationary is None else (per_path * stationary[0], per_path**2 * stationary[1])
     shown = {
-        "yield": block_average([connects[mine].astype(float) for mine in counted]),
-        "expected_yield": block_average([expected[mine] for mine in counted]),
-        "acceptance": block_average([accepted[mine].astype(float) for mine in counted]),
+        "yield": mean_outcome([connects[mine] for mine in counted], [predicted[mine] for mine in counted], stationary),
+        "expected_yield": correlated_mean([expected[mine] for mine in counted], stationary),
+        "acceptance": mean_outcome(
+            [accepted[mine] for mine in counted], [per_path * predicted[mine] for mine in counted], squared
+        ),
         "mean_path_time_ps": _mean_time(ensemble),
     }
     waits = [int((~relaxed & (chain == number)).sum()) for number in numbers]
@@ -82,6 +136,23 @@ def summarize_paths(record: PathRecord, ensemble: PathEnsemble | None) -> dict[s
         "relaxed": [bool(state["relaxed"]) for state in record.states],
         "frames": int(record.table("n_frames").sum()),
     }
+
+
+def _predicted_yield(logits: np.ndarray) -> np.ndarray:
+    """Probabilities 2 p (1 - p) of a transition path."""
+    return 2.0 * expit(logits) * expit(-logits)
+
+
+def _on_paths(ensemble: PathEnsemble, model: CommittorModel) -> tuple[float, float]:
+    """Mean and variance of the predicted yield over the frames of paths that lie between the states.
+
+    Paths lead from a committor of 0 to 1, and no model that has learned it says the same of nearly all their frames. For one
+    that does, the moments are those of a committor that rises evenly along paths.
+    """
+    inner = [_predicted_yield(model.logits(path[1:-1])) for path in ensemble.paths]
+    mean, square = (float(np.average([(each**power).mean() for each in inner], weights=ensemble.weights)) for power in (1, 2))
+    variance = square - mean**2
+    return (mean, variance) if mean < _TOO_EVEN and variance > 0.1 * _RISING[1] else _RISING
 
 
 def _mean_time(ensemble: PathEnsemble | None) -> tuple[float, float]:

@@ -46,7 +46,8 @@ class PathSettings:
     processes : int
         Chains that run at the same time; 0: as many as there are chains or cores.
     threads : int
-        Threads of each, on the platform CPU; 0: the cores divided by the processes.
+        Threads of each, on the platform CPU; 0: the cores divided by the processes. Only with one thread does OpenMM add up
+        forces in the same order each time, and a run that was stopped goes on to the same bits as if it had not been.
     steps_per_frame : int
         Integration steps between two frames; A and B are tested on frames only.
     max_frames : int
@@ -73,7 +74,7 @@ class PathSettings:
     """
 
     selector: str = "lorentzian"
-    width: float = 1.0
+    width: float = 0.5
     density_correction: bool = False
     offset: int = 2
     corrected: bool = True

@@ -1,12 +1,22 @@
-"""Error bars: effective sample size, Pareto k-hat, cluster bootstrap (NumPy only; docs/theory.md: section 7)."""
+"""Error bars: effective sample size, Pareto k-hat, bootstrap, autocorrelation (NumPy only; docs/theory.md: section 7)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ClusteredRate", "effective_sample_size", "pareto_k", "ratio_of_sums"]
+__all__ = [
+    "ClusteredRate",
+    "correlated_mean",
+    "effective_sample_size",
+    "mean_over_runs",
+    "pareto_k",
+    "ratio_of_sums",
+]
+
+_WINDOW = 1.5  # Wolff's S: how much longer than the integrated autocorrelation time correlations may last
 
 
 def effective_sample_size(contributions: np.ndarray) -> float:
@@ -53,6 +63,73 @@ def pareto_k(contributions: np.ndarray) -> float:
     best = float((theta * weights).sum() / weights.sum())
     k = float(np.log1p(-best * excess).mean())
     return k * n / (n + 10.0) + 10.0 * 0.5 / (n + 10.0)
+
+
+def mean_over_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over independent runs, along the first axis, and its standard error, NaN for a single one."""
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    error = values.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(values[0], np.nan)
+    return values.mean(0), error
+
+
+def correlated_mean(chains: Sequence[np.ndarray], stationary: tuple[float, float] | None = None) -> tuple[float, float]:
+    r"""Mean of correlated series and its standard error from the integrated autocorrelation time.
+
+    The autocorrelation is summed up to the window of Wolff 2004 (doi:10.1016/S0010-4655(03)00467-3), with his correction for
+    the mean being that of the same data. No such estimate sees what lasts longer than the series: one that hardly moved looks
+    as if there were nothing to see. Where the distribution that the series comes from is known by other means, its moments
+    tell how far the series may be from it, and correlations are those about its mean.
+
+    Parameters
+    ----------
+    chains : sequence of ndarray, shape (n_steps,)
+        One series for each independent chain.
+    stationary : tuple of float, optional
+        Mean and variance of the values that infinitely long series would take.
+
+    Returns
+    -------
+    mean, stderr : float
+        NaN where there is nothing.
+    """
+    chains = [np.asarray(chain, dtype=np.float64) for chain in chains if len(chain)]
+    if not chains:
+        return float("nan"), float("nan")
+    n = sum(map(len, chains))
+    mean = sum(chain.sum() for chain in chains) / n
+    covariance = _autocovariance(chains, mean if stationary is None else stationary[0])
+    if not covariance[0] > 0.0:
+        return float(mean), 0.0
+    times = np.cumsum(covariance / covariance[0]) - 0.5
+    if stationary is None:
+        window = _window(times, n)
+        variance = 2.0 * max(times[window], 0.5) * covariance[0] / n * (1.0 + (2 * window + 1) / n)
+    else:  # as long as there is any correlation with the start
+        time = times[int(np.argmax(covariance <= 0.0)) - 1]
+        variance = max(covariance[0], stationary[1]) * min(2.0 * time / n, 1.0 / len(chains))
+    return float(mean), float(np.sqrt(variance))
+
+
+def _autocovariance(chains: Sequence[np.ndarray], mean: float) -> np.ndarray:
+    """Mean product of deviations so many steps apart, shape ``(longest chain,)``."""
+    total, count = np.zeros((2, max(map(len, chains))))
+    for chain in chains:
+        n = len(chain)
+        spectrum = np.fft.rfft(chain - mean, 2 * n)
+        total[:n] += np.fft.irfft(spectrum * spectrum.conj())[:n]
+        count[:n] += n - np.arange(n)
+    return total / count
+
+
+def _window(times: np.ndarray, n: int) -> int:
+    """Where to end the sum of correlations, of which `times` are the sums so far: where more would add more noise than bias."""
+    for window in range(1, len(times)):
+        ratio = 2.0 * max(times[window], 0.5 + 1e-6)
+        decay = _WINDOW / np.log((ratio + 1.0) / (ratio - 1.0))
+        if np.exp(-window / decay) < decay / np.sqrt(window * n):
+            return window
+    return len(times) - 1
 
 
 def ratio_of_sums(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]:

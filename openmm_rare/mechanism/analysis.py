@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..committors import Committor
-from ..files import write_json, write_text
+from ..files import write_csv, write_json
 from ..fitting import FitOptions
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
@@ -315,7 +313,7 @@ def _write_files(
     if found.calibration is not None:
         tables["calibration"] = found.calibration.rows()
     for name, table in tables.items():
-        _write_csv(out / f"{name}.csv", table)
+        write_csv(out / f"{name}.csv", table)
     front = found.front
     write_json(
         out / "analysis.json",
@@ -349,11 +347,3 @@ def atom_names(system: RareEventSystem) -> list[str]:
     if system.topology is None:
         return [f"P{number + 1}" for number in range(len(system.positions))]
     return [f"{atom.residue.name}{atom.residue.id}-{atom.name}" for atom in system.topology.atoms()]
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]) if rows else ["empty"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())

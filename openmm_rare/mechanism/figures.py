@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..plots import BLUE, COLORMAP, GRAY, ORANGE, RED
+from ..statistics import mean_over_runs
 from .formula import FormulaFront
 from .path_statistics import PathStatistics
 from .relevance import Relevance
@@ -19,10 +21,12 @@ __all__ = [
     "plot_atoms",
     "plot_calibration",
     "plot_formula_front",
+    "plot_isolines",
     "plot_path_density",
     "plot_q_density",
     "plot_relevance",
     "plot_transition_time",
+    "plot_yields",
 ]
 
 _CONTRIBUTIONS = "YlOrRd"
@@ -125,6 +129,88 @@ def plot_path_density(
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.grid(False)
     ax.figure.colorbar(mesh, ax=ax, label="density of path frames")
+    return ax
+
+
+def plot_isolines(
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    planes: Mapping[str, tuple[str, Sequence[np.ndarray]]],
+    levels: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
+    names: tuple[str, str] = ("x (nm)", "y (nm)"),
+) -> Axes:
+    """Isolines of several functions of the plane, such as a learned committor of several runs on the exact one.
+
+    Parameters
+    ----------
+    ax : Axes
+    x, y : ndarray, shape (nx,), (ny,)
+        Grid.
+    planes : mapping from label to (color, sequence of ndarray of shape (nx, ny))
+        The members of one label are drawn alike, the more faintly the more there are; NaN where there is nothing to show.
+    levels : sequence of float
+    names : tuple of str
+        Axis labels.
+    """
+    lines = []
+    for label, (color, members) in planes.items():
+        for member in members:
+            drawn = ax.contour(
+                x,
+                y,
+                np.ma.masked_invalid(member).T,
+                levels=sorted(levels),
+                colors=color,
+                linewidths=1.8 if len(members) == 1 else 0.9,
+                alpha=1.0 if len(members) == 1 else 0.65,
+            )
+            drawn.set(linestyle="solid")
+            if len(members) == 1:
+                ax.clabel(drawn, fmt="%g", fontsize=7)
+        lines.append(Line2D([], [], color=color, lw=1.6, label=label))
+    ax.set(xlabel=names[0], ylabel=names[1], aspect="equal")
+    ax.grid(False)
+    ax.legend(handles=lines, loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=len(lines), frameon=False)  # above the axes
+    return ax
+
+
+def plot_yields(
+    ax: Axes,
+    outcomes: Mapping[str, tuple[str, np.ndarray]],
+    limit: float | None = 0.5,
+    window: int | None = None,
+    linestyle: str = "-",
+) -> Axes:
+    """Transition paths against trials, means over runs with their 95 % bands: counted from the start, or as a yield.
+
+    Parameters
+    ----------
+    ax : Axes
+    outcomes : mapping from label to (color, ndarray of shape (n_runs, n_trials))
+        1 where a trial became a transition path.
+    limit : float, optional
+        Yield of decorrelated trials from transition states.
+    window : int, optional
+        Draw the yield over so many trials, instead of the number of paths so far.
+    linestyle : str
+        Of the means.
+    """
+    longest = max(values.shape[1] for _, values in outcomes.values())
+    for label, (color, values) in outcomes.items():
+        sums = np.cumsum(np.pad(np.asarray(values, dtype=np.float64), ((0, 0), (1, 0))), axis=1)
+        shown = sums if window is None else (sums[:, window:] - sums[:, :-window]) / window
+        trial = np.arange(shown.shape[1]) + (0 if window is None else window)
+        mean, error = mean_over_runs(shown)
+        ax.fill_between(trial, mean - 1.96 * error, mean + 1.96 * error, color=color, alpha=0.18, lw=0)
+        ax.plot(trial, mean, color=color, ls=linestyle, label=label)
+    if limit is not None:
+        ends = [0.0, limit * longest] if window is None else [limit, limit]
+        ax.plot([0, longest], ends, color=GRAY, lw=1.2, ls="--", label=f"limit, {limit:g} per trial")
+    yields = "transition paths so far" if window is None else f"yield over {window} trials"
+    ax.set(xlabel="trials", ylabel=yields, xlim=(0, longest), ylim=(0.0, None))
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False)
     return ax
 
 

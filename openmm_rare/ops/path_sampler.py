@@ -174,7 +174,8 @@ class PathSampler:
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
-        result |= summarize_paths(self.record, ensemble) | {"versions": versions("openpathsampling", "mdtraj")}
+        result |= summarize_paths(self.record, ensemble, self.model, self.settings.selector == "aimless")
+        result |= {"versions": versions("openpathsampling", "mdtraj")}
         write_json(self.folder / "result.json", result)
         return result
 

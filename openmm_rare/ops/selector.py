@@ -60,7 +60,7 @@ class CommittorSelector(ShootingPointSelector):
     """
 
     def __init__(
-        self, model: SavedModel, width: float = 1.0, form: str = "lorentzian", density: Sequence[float] | None = None
+        self, model: SavedModel, width: float = 0.5, form: str = "lorentzian", density: Sequence[float] | None = None
     ) -> None:
         super().__init__()
         if form not in _FORMS:

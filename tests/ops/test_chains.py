@@ -7,6 +7,7 @@ import numpy as np
 import openmm
 import pytest
 from test_path_sampling import block_average
+from test_path_sampling import direct as simulated
 
 import line
 from openmm_rare.ops.chains import ChainState, ChainTask, PathProblem, run_chain
@@ -105,7 +106,7 @@ def durations(selector, n_rounds=14, per_round=40, seed=3):
 @pytest.fixture(scope="module")
 def direct():
     """Lengths of the transition paths of direct simulation."""
-    return line.direct_paths()[0]
+    return simulated(line)[0]
 
 
 @pytest.mark.parametrize("selector", ["lorentzian", "aimless"])

@@ -31,8 +31,9 @@ def strategy(kind, engine, world=line):
         return AimlessShootingStrategy(still, engine, offset=OFFSET, corrected=kind == "aimless")
     if kind == "uniform":
         return ShootingStrategy(paths.UniformSelector(), still, engine)
-    maker = Broken if kind == "broken" else CommittorSelector
-    return ShootingStrategy(maker(make_model(8.0), 0.5, "gaussian" if kind == "gaussian" else "lorentzian"), still, engine)
+    maker, form = Broken if kind == "broken" else CommittorSelector, "gaussian" if kind == "gaussian" else "lorentzian"
+    density = [50, 5, 2, 1, 30] if kind == "density" else None
+    return ShootingStrategy(maker(make_model(8.0), 0.5, form, density), still, engine)
 
 
 def sample(world, kind, n_steps, seed, leave_out=50):
@@ -81,7 +82,7 @@ def assert_like_direct_simulation(rows, truth):
 
 
 IN_EACH_WORLD = pytest.mark.parametrize("world", [line, plane], ids=["line", "plane"])
-OF_EACH_KIND = pytest.mark.parametrize("kind", ["uniform", "lorentzian", "gaussian", "aimless", "aimless, plain"])
+OF_EACH_KIND = pytest.mark.parametrize("kind", ["uniform", "lorentzian", "gaussian", "density", "aimless", "aimless, plain"])
 
 
 @OF_EACH_KIND
