@@ -64,7 +64,7 @@ class PathSettings:
         See :class:`~openmm_rare.fitting.FitOptions`.
     growth : float
         The committor is fitted anew when the shots have grown by this part; earlier, at most after every round, where
-        transition paths are more or fewer than expected (:class:`~openmm_rare.fitting.ShotTrainer`).
+        transition paths are more or fewer than expected (:class:`~openmm_rare.shot_trainer.ShotTrainer`).
     window : int
         Latest trials on which the transition paths seen and expected are compared.
     initial_path : str

@@ -6,8 +6,9 @@ import torch
 
 from openmm_rare.committor import CommittorModel
 from openmm_rare.ensemble import CommittorEnsemble
-from openmm_rare.fitting import FitOptions, ShotTrainer, fit_model
+from openmm_rare.fitting import FitOptions, fit_model
 from openmm_rare.multistate import MultiStateModel
+from openmm_rare.shot_trainer import ShotTrainer
 from openmm_rare.shots import Shots
 from stats import assert_within
 

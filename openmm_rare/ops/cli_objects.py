@@ -11,8 +11,8 @@ from openpathsampling.engines import topology as topologies
 
 from ..committors import load_committor
 from ..config import build_system, load_config
-from ..fitting import ShotTrainer
 from ..path_folder import path_settings
+from ..shot_trainer import ShotTrainer
 from ..tasks import Silent
 from .aimless import AimlessShootingStrategy
 from .chains import PathProblem, make_engine

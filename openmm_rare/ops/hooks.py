@@ -14,7 +14,7 @@ import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
 from ..files import write_npz
-from ..fitting import ShotTrainer
+from ..shot_trainer import ShotTrainer
 from ..shots import Shots, require_same_model, yields
 from .aimless import recall_pairs
 from .selector import CommittorSelector, positions_of

@@ -18,10 +18,11 @@ from ..committor import CommittorModel
 from ..committors import Committor
 from ..ensemble import CommittorEnsemble
 from ..files import write_json
-from ..fitting import FitOptions, ShotTrainer
+from ..fitting import FitOptions
 from ..path_ensemble import PathEnsemble
 from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
 from ..path_result import summarize_paths
+from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
 from .chains import ChainState, ChainTask, PathProblem, Trial, run_chain
