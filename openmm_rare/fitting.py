@@ -35,7 +35,7 @@ Model = TypeVar("Model", bound=SavedModel)
 
 _HOLD = 10.0  # times the decay of weights towards those of a prior
 _CLOSED = 1e-3  # gate times weights of an input that is not used
-_FASTEST, _STEPS_WITH_DROPOUT = 1e-2, 5  # learning rate; steps of Adam instead of one of L-BFGS
+_FASTEST, _STEPS_WITH_DROPOUT = 1e-2, 2  # learning rate; steps of Adam instead of one of L-BFGS
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FitOptions:
     least_input : float
         An input is dropped when gate times weights are shorter than this part of the longest.
     iterations : int
-        Most steps of the minimizer each time: L-BFGS; with dropout, five times as many of Adam.
+        Most steps of the minimizer each time: L-BFGS; with dropout, twice as many of Adam.
     starts : int
         Random weights that the last fit starts from; the best result is taken.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
-from .committors import load_committor
+from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
@@ -47,17 +47,18 @@ def write_path_report(folder: str | Path) -> Path:
     if not (folder / "config.toml").is_file():
         raise ValueError(f"{folder} holds no run: config.toml is missing")
     config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
-    system = build_system(config)
+    system, settings = build_system(config), path_settings(config)
+    model = load_committor(folder / "model.npz", system.fingerprint())
     ensemble = None
     if any(record.trials["accepted"]):
-        ensemble = ensemble_of(record, folder, path_settings(config), system.timestep)
+        ensemble = ensemble_of(record, folder, settings, system.timestep)
     (folder / "figures").mkdir(exist_ok=True)
     blocks = []
-    for name, title, caption, figure in _drawn(folder, system, record, ensemble):
+    for name, title, caption, figure in _drawn(system, record, ensemble, model):
         path = folder / "figures" / f"{name}.png"
         plots.save_figure(figure, path)
         blocks.append(figure_block(FigureFile(path, title, caption)))
-    result = summarize_paths(record, ensemble)
+    result = summarize_paths(record, ensemble, model, settings.selector == "aimless")
     body = [
         f"<h1>Transition paths of {system.name} at {system.temperature:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
@@ -112,7 +113,7 @@ def _warnings(result: dict[str, Any]) -> list[str]:
 
 
 def _drawn(
-    folder: Path, system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble | None
+    system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
 ) -> Iterator[tuple[str, str, str, Figure]]:
     """Name, title, caption and figure of everything there is to draw."""
     counted = record.table("relaxed")
@@ -124,7 +125,6 @@ def _drawn(
         yield "yield", "Yield and acceptance", _YIELD, figure
     if ensemble is None:
         return
-    model = load_committor(folder / "model.npz", system.fingerprint())
     try:
         statistics = path_statistics(ensemble, [model.logits(path) for path in ensemble.paths])
     except ValueError:  # paths without a frame between the states

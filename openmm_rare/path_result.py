@@ -14,7 +14,7 @@ from .result_text import format_value
 from .statistics import correlated_mean
 
 if TYPE_CHECKING:
-    from .committor import CommittorModel
+    from .committors import Committor
 
 __all__ = ["block_average", "mean_outcome", "path_rows", "summarize_paths"]
 
@@ -87,7 +87,7 @@ def mean_outcome(
 
 
 def summarize_paths(
-    record: PathRecord, ensemble: PathEnsemble | None, model: CommittorModel, aimless: bool = False
+    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, aimless: bool = False
 ) -> dict[str, Any]:
     """The content of ``result.json``.
 
@@ -99,7 +99,7 @@ def summarize_paths(
     record : PathRecord
     ensemble : PathEnsemble or None
         The accepted paths, if there are any.
-    model : CommittorModel
+    model : CommittorModel or CommittorEnsemble
         What the run knows of the committor at its end.
     aimless : bool
         Shooting points stay near each other: only the paths tell how far they would get in the end, anywhere on a path alike.
@@ -143,7 +143,7 @@ def _predicted_yield(logits: np.ndarray) -> np.ndarray:
     return 2.0 * expit(logits) * expit(-logits)
 
 
-def _on_paths(ensemble: PathEnsemble, model: CommittorModel) -> tuple[float, float]:
+def _on_paths(ensemble: PathEnsemble, model: Committor) -> tuple[float, float]:
     """Mean and variance of the predicted yield over the frames of paths that lie between the states.
 
     Paths lead from a committor of 0 to 1, and no model that has learned it says the same of nearly all their frames. For one
