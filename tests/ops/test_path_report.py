@@ -10,6 +10,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from openmm_rare import path_report, plots
 from openmm_rare.cli import main
+from openmm_rare.committors import load_committor
 from openmm_rare.config import SamplingConfig
 from openmm_rare.ops import path_sampler
 from openmm_rare.ops.path_run import run_path_sampling
@@ -106,7 +107,7 @@ def test_a_run_that_goes_on_has_a_report_that_warns(tmp_path, monkeypatch):
 
 def test_trials_that_were_given_up_are_told(folder):
     record = PathRecord.load(folder)
-    result = path_report.summarize_paths(record, None)
+    result = path_report.summarize_paths(record, None, load_committor(folder / "model.npz"))
     assert not any("given up" in sentence for sentence in path_report._warnings(result))
     found = path_report._warnings(result | {"unfinished": 3, "accepted": 100, "relaxed": [True]})
     assert len(found) == 1 and "3 of 120 trials were given up" in found[0]
