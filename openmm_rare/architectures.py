@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["MLP", "architecture_spec", "build_network", "has_dropout", "input_weights"]
+__all__ = ["MLP", "architecture_spec", "build_network", "has_dropout", "input_layers"]
 
 MLP: dict[str, Any] = {"kind": "mlp"}
 """The network that rate calculations and the native force know: plain layers with SiLU."""
@@ -16,15 +18,15 @@ _KEYS: dict[str, dict[str, float]] = {"mlp": {}, "selu": {"dropout": 0.0}, "resi
 
 
 class ResidualBlock(nn.Module):
-    """:math:`x + W_2\\,\\mathrm{silu}(W_1 x)`, with a linear shortcut where the width changes.
+    """:math:`x + W_2\\,\\mathrm{silu}(W_1 x)`, with a linear shortcut where the width changes, and for inputs of a network.
 
     The second layer starts at zero, so that an untrained block hands on its input.
     """
 
-    def __init__(self, n_in: int, n_out: int, dropout: float) -> None:
+    def __init__(self, n_in: int, n_out: int, dropout: float, first: bool) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(n_in, n_out), nn.Linear(n_out, n_out)
-        self.shortcut = nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out, bias=False)
+        self.shortcut = nn.Linear(n_in, n_out, bias=False) if first or n_in != n_out else nn.Identity()
         self.dropout = nn.Dropout(dropout) if dropout > 0.0 else nn.Identity()
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
@@ -75,8 +77,7 @@ def build_network(spec: Mapping, n_inputs: int, hidden: Sequence[int], n_outputs
     spec = architecture_spec(spec)
     make = {"mlp": _plain_layers, "selu": _selu_layers, "residual": _residual_blocks}[spec["kind"]]
     widths = [n_inputs, *hidden]
-    layers = [layer for pair in zip(widths[:-1], widths[1:], strict=True) for layer in make(*pair, spec.get("dropout", 0.0))]
-    network = nn.Sequential(*layers, nn.Linear(widths[-1], n_outputs))
+    network = nn.Sequential(*make(widths, spec.get("dropout", 0.0)), nn.Linear(widths[-1], n_outputs))
     if spec["kind"] == "selu":
         for layer in network:
             if isinstance(layer, nn.Linear):
@@ -84,12 +85,10 @@ def build_network(spec: Mapping, n_inputs: int, hidden: Sequence[int], n_outputs
     return network
 
 
-def input_weights(network: nn.Sequential) -> list[Tensor]:
-    """The matrices that the inputs enter, (n_out, n_inputs): one, or two of a residual block."""
+def input_layers(network: nn.Sequential) -> list[nn.Linear]:
+    """The layers that the inputs enter: one, or two of a residual block."""
     first = network[0]
-    if isinstance(first, ResidualBlock):
-        return [layer.weight for layer in (first.first, first.shortcut) if hasattr(layer, "weight")]
-    return [first.weight]
+    return [first.first, first.shortcut] if isinstance(first, ResidualBlock) else [first]
 
 
 def has_dropout(network: nn.Sequential) -> bool:
@@ -97,17 +96,17 @@ def has_dropout(network: nn.Sequential) -> bool:
     return any(isinstance(layer, (nn.Dropout, nn.AlphaDropout)) for layer in network.modules())
 
 
-def _plain_layers(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
-    return [nn.Linear(n_in, n_out), nn.SiLU()]
+def _plain_layers(widths: list[int], dropout: float) -> list[nn.Module]:
+    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
 
 
-def _selu_layers(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
-    layers: list[nn.Module] = [nn.Linear(n_in, n_out), nn.SELU()]
-    return layers + ([nn.AlphaDropout(dropout)] if dropout > 0.0 else [])
+def _selu_layers(widths: list[int], dropout: float) -> list[nn.Module]:
+    kinds: list[Callable[[], nn.Module]] = [nn.SELU] + ([partial(nn.AlphaDropout, dropout)] if dropout > 0.0 else [])
+    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), *(kind() for kind in kinds))]
 
 
-def _residual_blocks(n_in: int, n_out: int, dropout: float) -> list[nn.Module]:
-    return [ResidualBlock(n_in, n_out, dropout)]
+def _residual_blocks(widths: list[int], dropout: float) -> list[nn.Module]:
+    return [ResidualBlock(*pair, dropout, first=number == 0) for number, pair in enumerate(pairwise(widths))]
 
 
 def _lecun_normal(layer: nn.Linear) -> None:

@@ -13,7 +13,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from .adam import Adam
-from .architectures import has_dropout, input_weights
+from .architectures import has_dropout, input_layers
 from .committor import CommittorModel, FeatureModel
 from .ensemble import CommittorEnsemble
 from .losses import multinomial_loss
@@ -53,6 +53,8 @@ class FitOptions:
         much of the squared differences from a prior.
     prior_shots : float
         Shots that a prior counts for.
+    passage_weight : float
+        Part of a shot that a frame counts for which a shot passed (:class:`~openmm_rare.shots.Passages`).
     least_input : float
         An input is dropped when gate times weights are shorter than this part of the longest.
     iterations : int
@@ -64,13 +66,14 @@ class FitOptions:
     gate_strength: float = 0.6
     weight_decay: float = 0.3
     prior_shots: float = 30.0
+    passage_weight: float = 0.5
     least_input: float = 0.1
     iterations: int = 300
     starts: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.gate_strength, self.weight_decay, self.prior_shots) < 0.0:
-            raise ValueError(f"gate_strength, weight_decay and prior_shots must not be negative: {self}")
+        if min(self.gate_strength, self.weight_decay, self.prior_shots, self.passage_weight) < 0.0:
+            raise ValueError(f"gate_strength, weight_decay, prior_shots and passage_weight must not be negative: {self}")
         if not 0.0 <= self.least_input < 1.0 or min(self.iterations, self.starts) < 1:
             raise ValueError(f"least_input must be a part of 1, iterations and starts at least 1: {self}")
 
@@ -114,25 +117,32 @@ def fit_model(
     options = options or FitOptions()
     if not len(shots):
         raise ValueError("there are no shots to learn from yet")
-    arrays = shots.arrays()
-    positions, reached = arrays["positions"], arrays["reached"]
+    positions, counts, trial = shots.outcomes(options.passage_weight)
     if not np.isfinite(positions).all():
         raise ValueError("positions of shooting points are not finite: look for NaN in them")
     if not isinstance(template, CommittorEnsemble):
-        return _fit_one(template, positions, reached, seed, options, prior, guess)
+        return _fit_one(template, _Data(positions, counts, len(shots)), seed, options, prior, guess)
     members = []
     for number, member in enumerate(template.members):
         times = np.random.default_rng(number).poisson(size=len(shots))  # of a shot always the same
         times = times if times.any() else np.ones_like(times)
         known, guessed = (None if model is None else model.members[number] for model in (prior, guess))
-        members.append(_fit_one(member, positions, reached * times[:, None], seed + number, options, known, guessed))
+        data = _Data(positions, counts * times[trial, None], len(shots))
+        members.append(_fit_one(member, data, seed + number, options, known, guessed))
     return CommittorEnsemble(members)
+
+
+class _Data(NamedTuple):
+    """Positions, and counts of the states that shots reached from there; the first `n_shots` are shooting points."""
+
+    positions: np.ndarray
+    counts: np.ndarray
+    n_shots: int
 
 
 def _fit_one(
     template: FeatureModel,
-    positions: np.ndarray,
-    reached: np.ndarray,
+    data: _Data,
     seed: int,
     options: FitOptions,
     prior: FeatureModel | None,
@@ -141,21 +151,21 @@ def _fit_one(
     with torch.random.fork_rng(devices=[]), one_torch_thread():
         torch.manual_seed(seed)
         model, *others = (type(template)(**template.options()) for _ in range(options.starts))
-        counts = torch.as_tensor(reached, dtype=torch.float64)
+        counts = torch.as_tensor(data.counts, dtype=torch.float32)
         if prior is None:
-            model.standardize(positions)
+            model.standardize(data.positions)
             share = torch.log(counts.sum(0) + 0.5)
             with torch.no_grad():  # fits start from the mean outcome
                 for each in (model, *others):
                     each.network[-1].bias.copy_(share[1:] - share[:1] if isinstance(model, CommittorModel) else share)
         else:
             model.set_tensors(prior.tensors())
-            expected = torch.as_tensor(np.exp(prior.log_probabilities(positions)))
-            counts = counts + options.prior_shots / len(positions) * expected
+            expected = np.exp(prior.log_probabilities(data.positions[: data.n_shots]))
+            counts[: data.n_shots] += torch.as_tensor(options.prior_shots / data.n_shots * expected, dtype=torch.float32)
         with torch.no_grad():
-            features = model.features(torch.as_tensor(positions, dtype=torch.float32))
+            features = model.features(torch.as_tensor(data.positions, dtype=torch.float32))
             offset = model.logits_of_features(features) - _two_logits(model.network(features))
-        fit = _Fit(model.network, features.double(), offset.double(), counts, options)
+        fit = _Fit(model.network, features, offset, counts, options)
         if prior is None:
             fit.anew([each.network for each in (*others, *([] if guess is None else [guess]))])
         else:
@@ -169,53 +179,64 @@ def _two_logits(outputs: Tensor) -> Tensor:
 
 
 class _Fit:
-    """Fits of a network in place, in double precision."""
+    """Fits of a network in place."""
 
     def __init__(self, network: nn.Sequential, features: Tensor, offset: Tensor, counts: Tensor, options: FitOptions) -> None:
         self.network, self.options = network, options
         self.features, self.offset, self.counts = features, offset, counts
-        self.n_shots = float(counts.sum())
 
     def anew(self, others: Sequence[nn.Sequential]) -> None:
         """Choose inputs; then fit the network, and others with other weights, to these; the best is taken."""
-        starts = [copy.deepcopy(each).double() for each in (self.network, *others)]
-        kept = self._inputs(copy.deepcopy(starts[0]))
-        losses = [self._minimize(each, kept, self.options.weight_decay) for each in starts]
+        kept = self._inputs(copy.deepcopy(self.network))
+        starts = [_narrow(copy.deepcopy(each), kept) for each in (self.network, *others)]
+        features = self.features[:, kept]
+        losses = [self._minimize(each, features, self.options.weight_decay) for each in starts]
         self._take(starts[int(np.argmin(losses))], kept)
 
     def from_prior(self) -> None:
         """Fit the network from what it knows."""
-        start = copy.deepcopy(self.network).double()
-        network, kept = copy.deepcopy(start), torch.ones(self.features.shape[1], dtype=torch.float64)
-        self._minimize(network, kept, _HOLD * self.options.weight_decay, start)
-        self._take(network, kept)
+        network = copy.deepcopy(self.network)
+        self._minimize(network, self.features, _HOLD * self.options.weight_decay, towards=self.network)
+        self._take(network, torch.arange(self.features.shape[1]))
 
     def _inputs(self, network: nn.Sequential) -> Tensor:
-        """1 for each input that the shots speak for, 0 for the others."""
+        """The inputs that the shots speak for."""
         n_inputs = self.features.shape[1]
-        strength, gates = self.options.gate_decay(self.n_shots, n_inputs), torch.ones(n_inputs, dtype=torch.float64)
+        strength = self.options.gate_decay(float(self.counts.sum()), n_inputs)
         if not strength > 0.0:
-            return gates
-        self._minimize(network, gates.requires_grad_(True), strength)
-        length = gates.detach().abs() * torch.cat(input_weights(network)).detach().norm(dim=0)
-        return (length > torch.clamp(self.options.least_input * length.max(), min=_CLOSED)).double()
-
-    def _take(self, network: nn.Sequential, kept: Tensor) -> None:
+            return torch.arange(n_inputs)
+        gates = torch.ones(n_inputs, requires_grad=True)
+        self._minimize(network, self.features, strength, gates)
         with torch.no_grad():
-            for weight in input_weights(network):
-                weight.mul_(kept)
-            for mine, fitted in zip(self.network.parameters(), network.parameters(), strict=True):
-                mine.copy_(fitted)
+            length = gates.abs() * torch.cat([layer.weight for layer in input_layers(network)]).norm(dim=0)
+        return torch.nonzero(length > torch.clamp(self.options.least_input * length.max(), min=_CLOSED))[:, 0]
 
-    def _minimize(self, network: nn.Sequential, gates: Tensor, decay: float, towards: nn.Sequential | None = None) -> float:
-        """Fit network and gates, those that want a gradient, to the shots; returns the loss with the decay."""
-        parameters = [*network.parameters(), *([gates] if gates.requires_grad else [])]
+    @torch.no_grad()
+    def _take(self, network: nn.Sequential, kept: Tensor) -> None:
+        """What was fitted with some of the inputs; the weights of the others are 0."""
+        for mine, fitted in zip(input_layers(self.network), input_layers(network), strict=True):
+            fitted.weight = nn.Parameter(torch.zeros_like(mine.weight).index_copy(1, kept, fitted.weight))
+        for mine, fitted in zip(self.network.parameters(), network.parameters(), strict=True):
+            mine.copy_(fitted)
+
+    def _minimize(
+        self,
+        network: nn.Sequential,
+        features: Tensor,
+        decay: float,
+        gates: Tensor | None = None,
+        towards: nn.Sequential | None = None,
+    ) -> float:
+        """Fit a network, and gates of its inputs; returns the loss with the decay."""
+        parameters = [*network.parameters(), *([] if gates is None else [gates])]
         homes = [torch.zeros_like(each) for each in parameters] if towards is None else list(towards.parameters())
         decayed = [pair for pair in zip(parameters, homes, strict=True) if pair[0].ndim > 1 or pair[0] is gates]
+        decay /= float(self.counts.sum())
 
         def loss() -> Tensor:
-            value = multinomial_loss(_two_logits(network(self.features * gates)) + self.offset, self.counts)
-            value = value + decay / self.n_shots * sum((each - home).square().sum() for each, home in decayed)
+            inputs = features if gates is None else features * gates
+            value = multinomial_loss(_two_logits(network(inputs)) + self.offset, self.counts)
+            value = value + decay * sum((each - home).square().sum() for each, home in decayed)
             if not torch.isfinite(value):
                 raise ValueError(
                     "the loss over the shots is not finite: the descriptor is not, or the weights have grown too large"
@@ -243,14 +264,21 @@ class _Fit:
 
         def put(values: np.ndarray) -> None:
             with torch.no_grad():
-                for each, part in zip(parameters, torch.as_tensor(values).split(sizes), strict=True):
+                for each, part in zip(parameters, torch.as_tensor(values, dtype=torch.float32).split(sizes), strict=True):
                     each.copy_(part.view_as(each))
 
         def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
             put(values)
             value = loss()
             gradient = torch.autograd.grad(value, parameters)
-            return value.item(), torch.cat([part.reshape(-1) for part in gradient]).numpy()
+            return value.item(), torch.cat([part.reshape(-1) for part in gradient]).double().numpy()
 
-        first = torch.cat([each.detach().reshape(-1) for each in parameters]).numpy()
+        first = torch.cat([each.detach().reshape(-1) for each in parameters]).double().numpy()
         put(minimize(objective, first, jac=True, method="L-BFGS-B", options={"maxiter": self.options.iterations}).x)
+
+
+def _narrow(network: nn.Sequential, kept: Tensor) -> nn.Sequential:
+    """A network, changed in place, that takes some of its inputs only."""
+    for layer in input_layers(network):
+        layer.weight = nn.Parameter(layer.weight.detach()[:, kept])
+    return network

@@ -60,6 +60,9 @@ class PathSettings:
         Probability that a unit is left out while a residual or selu network learns.
     members : int
         Networks that learn from resampled shots and are averaged; their spread says how sure they are.
+    passages : int
+        About how many frames that the shots of a trial pass count as shots as well, in dynamics without momenta
+        (:class:`~openmm_rare.shots.Passages`).
     gate_strength, weight_decay : float
         See :class:`~openmm_rare.fitting.FitOptions`.
     growth : float
@@ -86,12 +89,13 @@ class PathSettings:
     steps_per_frame: int = 10
     max_frames: int = 10_000
     network: str = "residual"
-    hidden: tuple[int, ...] = (32,)
+    hidden: tuple[int, ...] = (16,)
     dropout: float = 0.0
     members: int = 1
+    passages: int = 4
     gate_strength: float = 0.6
     weight_decay: float = 0.3
-    growth: float = 0.1
+    growth: float = 0.2
     window: int = 100
     initial_path: str = "auto"
     storage: bool = True
@@ -108,7 +112,7 @@ class PathSettings:
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
         architecture_spec(self.architecture())
-        least = {"processes": 0, "threads": 0, "max_frames": 3}
+        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and value < least.get(field.name, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .shots import Shots, training_effort
 __all__ = ["ShotTrainer"]
 
 _FEWEST = 10  # shots that a model is first fitted to
+_ITERATIONS = 100  # of a fit while the shots grow: the next one goes on from it
+_FINAL_STARTS = 3
 
 
 class ShotTrainer:
@@ -28,6 +31,7 @@ class ShotTrainer:
     model : CommittorModel, MultiStateModel or CommittorEnsemble
         Trained in place.
     options : FitOptions, optional
+        While the shots grow at most 100 of the iterations are made: each fit goes on from the last one.
     seed : int
         For the random weights that fits start with.
     growth : float
@@ -43,7 +47,7 @@ class ShotTrainer:
         model: SavedModel,
         options: FitOptions | None = None,
         seed: int = 1,
-        growth: float = 0.1,
+        growth: float = 0.2,
         window: int = 100,
         given: bool = False,
     ) -> None:
@@ -67,9 +71,23 @@ class ShotTrainer:
         ValueError
             If there are no shots, or the loss is not finite.
         """
-        seed = (self.seed + len(shots)) % 2**31  # another start each time
-        self.model.set_tensors(fit_model(self.model, shots, seed, self.options, self._prior, self.model).tensors())
+        options = replace(self.options, iterations=min(_ITERATIONS, self.options.iterations))
+        self.model.set_tensors(self._fitted(shots, options).tensors())
         self.fitted = len(shots)
+
+    def final(self, shots: Shots) -> SavedModel:
+        """A model fitted with all iterations and more starts, for use after the sampling; that of the trainer stays as it is.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        return self._fitted(shots, replace(self.options, starts=max(_FINAL_STARTS, self.options.starts)))
+
+    def _fitted(self, shots: Shots, options: FitOptions) -> SavedModel:
+        seed = (self.seed + len(shots)) % 2**31  # another start each time
+        return fit_model(self.model, shots, seed, options, self._prior, self.model)
 
     def state(self) -> dict[str, np.ndarray]:
         """Model tensors, named ``model/...``, those of a given model, ``prior/...``, and the shots of the last fit."""

@@ -20,6 +20,7 @@ from ..committors import load_committor
 from ..inertial import LangevinIntegrator
 from ..integrators import OverdampedLangevinIntegrator
 from ..path_settings import PathSettings
+from ..shots import Passages
 from .aimless import AimlessShootingMover, AimlessShootingStrategy
 from .engine import RareEventEngine
 from .frames import Frames
@@ -132,6 +133,8 @@ class Trial:
         Frames of both shots.
     path : ndarray of float32, shape (n_frames, n_atoms, 3), or None
         Positions of an accepted path, nm.
+    passages : Passages or None
+        Frames that the shots passed.
     """
 
     cycle: int
@@ -143,6 +146,7 @@ class Trial:
     relaxed: bool
     n_frames: int
     path: np.ndarray | None = field(default=None, repr=False)
+    passages: Passages | None = field(default=None, repr=False)
 
 
 def make_engine(problem: PathProblem) -> RareEventEngine:
@@ -232,7 +236,7 @@ class _Sampler:
             change = self.scheme.root_mover.move(active)
             active = active.apply_samples(change.results)
             steps.append(self._step(cycle, change, active))
-            trials.append(self._trial(steps[-1], relaxed))
+            trials.append(self._trial(steps[-1], relaxed, task.problem.settings.passages))
             relaxed |= bool(change.accepted)
         state = self._state(active[0].trajectory, relaxed)
         if self.storage is not None:
@@ -265,7 +269,7 @@ class _Sampler:
     def _step(self, cycle: int, change: paths.MoveChange, active: paths.SampleSet) -> paths.pathsimulators.MCStep:
         return paths.pathsimulators.MCStep(self.simulation, cycle, active=active, change=change)
 
-    def _trial(self, step: paths.pathsimulators.MCStep, relaxed: bool) -> Trial:
+    def _trial(self, step: paths.pathsimulators.MCStep, relaxed: bool, n_passages: int) -> Trial:
         details, accepted = step.change.canonical.details, bool(step.change.accepted)
         point = Frames.of([details.shooting_snapshot], with_velocities=False).positions[0]
         unfinished = getattr(details, "stopping_reason", None) is not None
@@ -273,7 +277,8 @@ class _Sampler:
         expected = float(self.selector.model.transition_probability(point[None])[0])
         path = Frames.of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
         n_frames = 0 if unfinished else details.n_frames
-        return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path)
+        passages = self.mover.passages(step.change.canonical, n_passages)
+        return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path, passages)
 
     def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:
         names = (trajectory.__uuid__, *(snapshot.__uuid__ for snapshot in trajectory))

@@ -14,10 +14,12 @@ import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
 from ..files import write_npz
+from ..saved_model import SavedModel
 from ..shot_trainer import ShotTrainer
 from ..shots import Shots, require_same_model, yields
 from .aimless import recall_pairs
 from .selector import CommittorSelector, positions_of
+from .shooting import ShootingMover
 
 __all__ = ["TrainingHook", "outcome"]
 
@@ -60,6 +62,8 @@ class TrainingHook(PathSimulatorHook):
         By default one that begins with the first shots; for a model that knows something, ``ShotTrainer(model, given=True)``.
     every : int
         Look after every so many trials whether a fit is due.
+    passages : int
+        About how many frames that the shots of a trial pass count as shots as well, in dynamics without momenta; 0 for none.
 
     Raises
     ------
@@ -76,6 +80,7 @@ class TrainingHook(PathSimulatorHook):
         checkpoint: str | Path,
         trainer: ShotTrainer | None = None,
         every: int = 1,
+        passages: int = 4,
     ) -> None:
         super().__init__()
         self.selector, self.states = selector, list(states)
@@ -84,7 +89,7 @@ class TrainingHook(PathSimulatorHook):
             raise ValueError(f"the model is one of the states {', '.join(names or 'AB')}, not of {len(self.states)} states")
         self.checkpoint = Path(checkpoint)
         self.trainer = trainer or ShotTrainer(selector.model)
-        self.every = int(every)
+        self.every, self.passages = int(every), int(passages)
         self.shots = Shots()
 
     def before_simulation(self, sim: Any, **kwargs: Any) -> None:
@@ -111,13 +116,26 @@ class TrainingHook(PathSimulatorHook):
         metadata = {"metadata": np.array(json.dumps(self.selector.model.metadata()))}
         write_npz(self.checkpoint, metadata | shots | trainer)
 
+    def committor(self) -> SavedModel:
+        """A committor fitted to all shots, with more effort than between the steps; that of the selector stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are no shots.
+        """
+        return self.trainer.final(self.shots)
+
     def _add(self, step: Any) -> bool:
         found = outcome(step, self.states)
         if found is None:
             return False
         positions, reached = found
+        change = step.change.canonical
+        mover = change.mover if isinstance(change.mover, ShootingMover) else None
+        passages = None if mover is None else mover.passages(change, self.passages)
         expected = self.selector.model.transition_probability(positions[None])[0] if reached.sum() > 1 else 0.0
-        self.shots.add(step.mccycle, positions, reached, expected)
+        self.shots.add(step.mccycle, positions, reached, expected, passages)
         return True
 
     def _fit(self) -> None:

@@ -139,7 +139,7 @@ class PathSampler:
             for name, value in row.items():
                 self.record.trials[name].append(value)
             if trial.n_a + trial.n_b:
-                self.record.shots.add(trial.cycle, trial.point, (trial.n_a, trial.n_b), trial.expected)
+                self.record.shots.add(trial.cycle, trial.point, (trial.n_a, trial.n_b), trial.expected, trial.passages)
 
     def _density(self) -> tuple[float, ...] | None:
         """How often the latest paths pass each tenth of the committor, by the model of now."""
@@ -169,16 +169,24 @@ class PathSampler:
 
     def finish(self) -> dict[str, Any]:
         """Write result.json."""
-        self.model.save(self.folder / "model.npz")  # as the record has it, whatever happened in between
+        model = self._final()
+        model.save(self.folder / "model.npz")
         ensemble: PathEnsemble | None = None
         if any(self.record.trials["accepted"]):
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
-        result |= summarize_paths(self.record, ensemble, self.model, self.settings.selector == "aimless")
+        result |= summarize_paths(self.record, ensemble, model, self.settings.selector == "aimless")
         result |= {"versions": versions("openpathsampling", "mdtraj")}
         write_json(self.folder / "result.json", result)
         return result
+
+    def _final(self) -> Committor:
+        """The committor that the run leaves; sampling goes on with the one that it knows."""
+        if not len(self.record.shots):
+            return self.model
+        self.progress.stage(f"fitting the committor to {len(self.record.shots)} shots")
+        return self.trainer.final(self.record.shots)
 
 
 def _arrays_of(state: ChainState) -> dict[str, np.ndarray]:

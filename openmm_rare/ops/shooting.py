@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import openpathsampling as paths
 from openpathsampling.pathmover import EngineMover
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
 
+from ..shots import Passages
 from .engine import RareEventEngine
 from .frames import Frames
 from .volumes import which_state
@@ -48,6 +50,7 @@ class ShootingMover(EngineMover):
         self.states = list(states)
         self._relaxing = False
         self._kept: set[int] = set()  # frames of the latest trial that its details speak of: SimStore does not look there
+        self._latest: tuple[str, list[tuple[np.ndarray, int]], int] = ("", [], 1)
 
     def relax(self, relaxing: bool) -> None:
         """Accept every transition path for now: to get away from a first path that no dynamics has made."""
@@ -58,10 +61,35 @@ class ShootingMover(EngineMover):
         """Both."""
         return "bidirectional"
 
+    def passages(self, change: paths.MoveChange, number: int) -> Passages | None:
+        """Frames that the shots of the latest trial passed, and where each shot went from there.
+
+        Parameters
+        ----------
+        change : openpathsampling.MoveChange
+            Of this mover.
+        number : int
+            About how many; their distance follows from the length of the path that was shot from.
+
+        Returns
+        -------
+        Passages or None
+            None for another trial than the latest, one whose shots did not reach a state or were not followed, and with
+            momenta: what follows on a frame then depends on how it was reached.
+        """
+        name, shots, length = self._latest
+        point = getattr(change.details, "modified_shooting_snapshot", None)
+        if not number or point is None or name != str(point.__uuid__):
+            return None
+        return Passages.of(shots, max(1, length // number))
+
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
         forward, last = self._shoot(start)
         backward, first = self._shoot(start.reversed)
+        if self.engine.overdamped:
+            shots = [(forward.positions, last), (backward.positions, first)]
+            self._latest = (str(start.__uuid__), shots, len(trajectory))
         before, after = backward.reversed, forward
         details = {
             "modified_shooting_snapshot": start,

@@ -173,7 +173,7 @@ def committor_sampling(
     simulation.attach_hook(hook)
     simulation.run(nsteps)
     output.tags["final_conditions"] = simulation.sample_set
-    hook.selector.model.save(learned)
+    hook.committor().save(learned)
 
 
 FIRST_PATH = OPSCommandPlugin(command=first_path, section="Simulation Setup", requires_cli=(0, 3))
