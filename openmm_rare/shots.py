@@ -127,8 +127,12 @@ class Shots:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Shots:
         """Inverse of :meth:`arrays`."""
         cycle, expected = (np.asarray(arrays[name]).tolist() for name in ("cycle", "expected"))
-        passed, passed_to = (np.split(arrays[name], np.cumsum(arrays["n_passed"])[:-1]) for name in ("passed", "passed_to"))
-        n = len(cycle)  # without any trial, split makes one part
+        n = len(cycle)
+        n_passed = arrays.get("n_passed", np.zeros(n, dtype=np.int64))  # old files know no passages
+        empty = Passages.none(np.shape(arrays["positions"])[1] if n else 0)
+        everything = arrays.get("passed", empty.positions), arrays.get("passed_to", empty.state)
+        passed, passed_to = (np.split(each, np.cumsum(n_passed)[:-1]) for each in everything)
+        # without any trial, split makes one part
         return cls(cycle, list(arrays["positions"]), list(arrays["reached"]), expected, passed[:n], passed_to[:n])
 
 

@@ -79,14 +79,13 @@ class Frames:
         return paths.Trajectory([self._snapshot(i, engine, still) for i in range(len(self))])
 
     def _snapshot(self, index: int, engine: Any, still: Any) -> Snapshot:
-        return Snapshot.construct(
-            # a product with a unit would copy each array twice
-            coordinates=unit.Quantity(self.positions[index], unit.nanometer),
-            box_vectors=unit.Quantity(self.boxes[index], unit.nanometer),
-            velocities=None if self.velocities is None else unit.Quantity(self.velocities[index], _VELOCITY),
-            kinetics=still,
-            engine=engine,
-        )
+        # the constructors copy what they are given, and a product with a unit does so twice: more work than a step
+        statics, kinetics = Snapshot.StaticContainer(None, None, engine), still or Snapshot.KineticContainer(None, engine)
+        statics.coordinates = unit.Quantity(self.positions[index].copy(), unit.nanometer)
+        statics.box_vectors = unit.Quantity(self.boxes[index].copy(), unit.nanometer)
+        if self.velocities is not None:
+            kinetics.velocities = unit.Quantity(self.velocities[index].copy(), _VELOCITY)
+        return Snapshot(engine=engine, statics=statics, kinetics=kinetics)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """For a file."""

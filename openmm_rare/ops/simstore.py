@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import openpathsampling as paths
+from openmm import unit
 from openpathsampling.experimental.simstore.class_lookup import (
     has_storage_uuid,
     is_storage_iterable,
@@ -23,6 +24,7 @@ from openpathsampling.experimental.simstore.proxy import GenericLazyLoader
 from openpathsampling.experimental.simstore.serialization_helpers import default_find_uuids, get_uuid
 from openpathsampling.experimental.simstore.tools import dict_group_by
 from openpathsampling.experimental.storage import Storage, monkey_patch_all
+from openpathsampling.experimental.storage.simtk_unit import SimtkQuantityHandler
 from sqlalchemy.exc import DatabaseError
 
 __all__ = ["PathStorage", "open_simstore"]
@@ -113,6 +115,7 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
         network, key = paths.FixedLengthTPSNetwork, "transitions"  # as is done for TPSNetwork: no JSON has pairs as keys
         network.to_dict = tuple_keys_to_dict(network.to_dict, key)
         network.from_dict = classmethod(tuple_keys_from_dict(network.from_dict, key))
+        SimtkQuantityHandler.serialize = _serialize
         _PATCHED.append(True)
     try:
         return PathStorage(str(path), mode)
@@ -124,6 +127,12 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
 
 
 _PATCHED: list[bool] = []
+
+
+def _serialize(handler: SimtkQuantityHandler, quantity: unit.Quantity) -> Any:
+    """What a handler of SimStore writes; a quantity in its unit is not copied for it."""
+    same = quantity.unit is handler.unit
+    return handler.inner_serialize(quantity._value if same else quantity.value_in_unit(handler.unit))
 
 
 class _Joined:
