@@ -277,7 +277,7 @@ class _Sampler:
         expected = float(self.selector.model.transition_probability(point[None])[0])
         path = Frames.of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
         n_frames = 0 if unfinished else details.n_frames
-        passages = self.mover.passages(step.change.canonical, n_passages)
+        passages = self.mover.passages(step.change.canonical, self.volumes, n_passages)
         return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path, passages)
 
     def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:

@@ -187,11 +187,12 @@ class RareEventEngine(Engine):
     def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
         """The next frames, all finite, after those in `parts`, or after the start if there are none."""
         context, moving = self.simulation.context, not self.overdamped
+        step, n_steps = self.integrator.step, self.n_steps_per_frame  # OpenPathSampling looks attributes up slowly
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
         for i in range(n_frames):
             try:
-                self.integrator.step(self.n_steps_per_frame)
+                step(n_steps)
             except openmm.OpenMMException as error:
                 if "nan" not in str(error).lower():
                     raise

@@ -133,7 +133,7 @@ class TrainingHook(PathSimulatorHook):
         positions, reached = found
         change = step.change.canonical
         mover = change.mover if isinstance(change.mover, ShootingMover) else None
-        passages = None if mover is None else mover.passages(change, self.passages)
+        passages = None if mover is None else mover.passages(change, self.states, self.passages)
         expected = self.selector.model.transition_probability(positions[None])[0] if reached.sum() > 1 else 0.0
         self.shots.add(step.mccycle, positions, reached, expected, passages)
         return True

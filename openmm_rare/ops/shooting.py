@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class ShootingMover(EngineMover):
         self.states = list(states)
         self._relaxing = False
         self._kept: set[int] = set()  # frames of the latest trial that its details speak of: SimStore does not look there
-        self._latest: tuple[str, list[tuple[np.ndarray, int]], int] = ("", [], 1)
+        self._latest: tuple[str, tuple[np.ndarray, np.ndarray], int] | None = None
 
     def relax(self, relaxing: bool) -> None:
         """Accept every transition path for now: to get away from a first path that no dynamics has made."""
@@ -61,13 +62,15 @@ class ShootingMover(EngineMover):
         """Both."""
         return "bidirectional"
 
-    def passages(self, change: paths.MoveChange, number: int) -> Passages | None:
+    def passages(self, change: paths.MoveChange, states: Sequence[paths.Volume], number: int) -> Passages | None:
         """Frames that the shots of the latest trial passed, and where each shot went from there.
 
         Parameters
         ----------
         change : openpathsampling.MoveChange
             Of this mover.
+        states : sequence of openpathsampling.Volume
+            In the order by which they are to be numbered.
         number : int
             About how many; their distance follows from the length of the path that was shot from.
 
@@ -77,19 +80,20 @@ class ShootingMover(EngineMover):
             None for another trial than the latest, one whose shots did not reach a state or were not followed, and with
             momenta: what follows on a frame then depends on how it was reached.
         """
-        name, shots, length = self._latest
         point = getattr(change.details, "modified_shooting_snapshot", None)
-        if not number or point is None or name != str(point.__uuid__):
+        if not number or point is None or self._latest is None or self._latest[0] != str(point.__uuid__):
             return None
-        return Passages.of(shots, max(1, length // number))
+        _, shots, length = self._latest
+        path = change.trials[0].trajectory
+        reached = [next(i for i, state in enumerate(states) if state(end)) for end in (path[-1], path[0])]
+        return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number))
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
         forward, last = self._shoot(start)
         backward, first = self._shoot(start.reversed)
         if self.engine.overdamped:
-            shots = [(forward.positions, last), (backward.positions, first)]
-            self._latest = (str(start.__uuid__), shots, len(trajectory))
+            self._latest = (str(start.__uuid__), (forward.positions, backward.positions), len(trajectory))
         before, after = backward.reversed, forward
         details = {
             "modified_shooting_snapshot": start,

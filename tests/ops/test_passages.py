@@ -49,9 +49,12 @@ def sampled():
     for cycle in range(N_TRIALS):
         change = mover.move(current)
         current = current.apply_samples(change.results)
-        (after, to), (before, fro) = mover._latest[1]
-        point = change.canonical.details.shooting_snapshot.statics.coordinates._value
-        shots.add(cycle, point, np.bincount([fro, to], minlength=2), 0.5, mover.passages(change.canonical, N_PASSAGES))
+        change = change.canonical
+        after, before = mover._latest[1]
+        to, fro = (int(frames[-1, 0, 0] > 0.0) for frames in (after, before))
+        point = change.details.shooting_snapshot.statics.coordinates._value
+        passages = mover.passages(change, mover.states, N_PASSAGES)
+        shots.add(cycle, point, np.bincount([fro, to], minlength=2), 0.5, passages)
         last.append(Passages.of([(after[-4:], to), (before[-4:], fro)], 1))
     return shots, last
 
@@ -93,12 +96,17 @@ def test_a_committor_learns_from_them():
 
 
 def test_there_are_none_with_momenta_and_of_other_trials():
-    for world, n_passed in ((plane, 0), (line, 1)):
+    for world in (plane, line):
         mover, current = mover_and_start(world, 1)
         first, second = (mover.move(current).canonical for _ in range(2))
-        assert mover.passages(first, 20) is None and mover.passages(second, 0) is None
-        found = mover.passages(second, 20)
-        assert (0 if found is None else len(found.state) > 0) == n_passed
+        a, b = mover.states
+        assert mover.passages(first, [a, b], 20) is None and mover.passages(second, [a, b], 0) is None
+        found, turned = (mover.passages(second, states, 20) for states in ([a, b], [b, a]))
+        if world is plane:
+            assert found is None
+        else:
+            np.testing.assert_array_equal(found.state, 1 - turned.state)
+            assert len(found.state) == len(found.positions) > 0
 
 
 def test_they_stay_with_their_trials():
