@@ -78,7 +78,11 @@ class FeatureModel(SavedModel):
     def standardize(self, positions: np.ndarray) -> None:
         """Set the scaling of the features from sample positions ``(n, n_atoms, 3)`` in nm."""
         with torch.no_grad():
-            features = self.descriptor(torch.as_tensor(positions, dtype=torch.float32))
+            self.standardize_features(self.descriptor(torch.as_tensor(positions, dtype=torch.float32)))
+
+    def standardize_features(self, features: Tensor) -> None:
+        """Set the scaling of the features from a sample ``(n, n_features)`` of what the descriptor gives."""
+        with torch.no_grad():
             self.feature_mean.copy_(features.mean(0))
             # a feature that hardly varies in the sample must not be blown up later
             floor = 1e-3 * features.abs().mean(0) + 1e-6

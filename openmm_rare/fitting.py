@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from .architectures import has_dropout, input_layers
 from .committor import CommittorModel, FeatureModel
 from .ensemble import CommittorEnsemble
 from .losses import multinomial_loss
+from .passages import Passages, weights_without_drift
 from .saved_model import SavedModel
 from .shots import Shots
 from .threads import one_torch_thread
@@ -35,6 +36,8 @@ Model = TypeVar("Model", bound=SavedModel)
 
 _HOLD = 10.0  # times the decay of weights towards those of a prior
 _CLOSED = 1e-3  # gate times weights of an input that is not used
+_STEP = 1e-2  # of standardized features, for rates of the logit
+_TRIES = 3  # to find inputs that say something
 _FASTEST, _STEPS_WITH_DROPOUT = 1e-2, 2  # learning rate; steps of Adam instead of one of L-BFGS
 
 
@@ -54,7 +57,7 @@ class FitOptions:
     prior_shots : float
         Shots that a prior counts for.
     passage_weight : float
-        Part of a shot that a frame counts for which a shot passed (:class:`~openmm_rare.shots.Passages`).
+        Part of a shot that a frame counts for which a shot passed (:class:`~openmm_rare.passages.Passages`).
     least_input : float
         An input is dropped when gate times weights are shorter than this part of the longest.
     iterations : int
@@ -66,7 +69,7 @@ class FitOptions:
     gate_strength: float = 0.6
     weight_decay: float = 0.3
     prior_shots: float = 30.0
-    passage_weight: float = 0.5
+    passage_weight: float = 1.0
     least_input: float = 0.1
     iterations: int = 300
     starts: int = 1
@@ -117,57 +120,118 @@ def fit_model(
     options = options or FitOptions()
     if not len(shots):
         raise ValueError("there are no shots to learn from yet")
-    positions, counts, trial = shots.outcomes(options.passage_weight)
-    if not np.isfinite(positions).all():
+    if not np.isfinite(shots.positions).all():
         raise ValueError("positions of shooting points are not finite: look for NaN in them")
     if not isinstance(template, CommittorEnsemble):
-        return _fit_one(template, _Data(positions, counts, len(shots)), seed, options, prior, guess)
-    members = []
+        return _fit_one(template, _Outcomes.of(template, shots, options), seed, options, prior, guess)
+    members, everything = [], _Outcomes.of(template.members[0], shots, options)
     for number, member in enumerate(template.members):
         times = np.random.default_rng(number).poisson(size=len(shots))  # of a shot always the same
         times = times if times.any() else np.ones_like(times)
         known, guessed = (None if model is None else model.members[number] for model in (prior, guess))
-        data = _Data(positions, counts * times[trial, None], len(shots))
-        members.append(_fit_one(member, data, seed + number, options, known, guessed))
+        members.append(_fit_one(member, everything.repeated(times), seed + number, options, known, guessed))
     return CommittorEnsemble(members)
 
 
-class _Data(NamedTuple):
-    """Positions, and counts of the states that shots reached from there; the first `n_shots` are shooting points."""
+@dataclass(frozen=True, eq=False)
+class _Outcomes:
+    """Features as the descriptor gives them, and how often each state was reached from there: shots, and then passages.
 
-    positions: np.ndarray
-    counts: np.ndarray
+    Attributes
+    ----------
+    features : Tensor, shape (n + n_passed, n_features)
+    counts : Tensor, shape (n + n_passed, n_states)
+    rates : Tensor, shape (n_passed, n_features)
+    trial : ndarray of int, shape (n + n_passed,)
+        The trial that each belongs to.
+    n_shots : int
+    """
+
+    features: Tensor
+    counts: Tensor
+    rates: Tensor
+    trial: np.ndarray
     n_shots: int
+
+    @classmethod
+    def of(cls, template: FeatureModel, shots: Shots, options: FitOptions) -> _Outcomes:
+        """Of shots, as the descriptor of a model sees them."""
+        reached = torch.as_tensor(np.array(shots.reached), dtype=torch.float32)
+        with torch.no_grad():
+            features = template.descriptor(torch.as_tensor(np.array(shots.positions), dtype=torch.float32))
+        passed, trial = Passages.join(shots.passages), np.arange(len(shots))
+        if not len(passed) or not options.passage_weight > 0.0:
+            return cls(features, reached, torch.zeros(0, features.shape[1]), trial, len(shots))
+        counts = options.passage_weight * torch.eye(reached.shape[1])[torch.as_tensor(passed.state)]
+        return cls(
+            torch.cat([features, torch.as_tensor(passed.features)]),
+            torch.cat([reached, counts]),
+            torch.as_tensor(passed.rates),
+            np.concatenate([trial, np.repeat(trial, [len(each) for each in shots.passages])]),
+            len(shots),
+        )
+
+    def repeated(self, times: np.ndarray) -> _Outcomes:
+        """With every trial so many times."""
+        return replace(self, counts=self.counts * torch.as_tensor(times[self.trial, None], dtype=torch.float32))
+
+    @property
+    def moving(self) -> bool:
+        """Whether passages have velocities, which are not those of equilibrium."""
+        return bool(self.rates.any())
+
+    def without_drift(self, model: FeatureModel) -> _Outcomes:
+        """With passages weighted so that the logit of a model does not drift; without them for more than two states."""
+        if isinstance(model, CommittorModel):
+            weights = weights_without_drift(*_logit_and_rate(model, self.features[self.n_shots :], self.rates))
+        else:
+            weights = np.zeros(len(self.rates))
+        factors = torch.as_tensor(np.concatenate([np.ones(self.n_shots), weights]), dtype=torch.float32)
+        return replace(self, counts=self.counts * factors[:, None], rates=torch.zeros_like(self.rates))
+
+
+def _logit_and_rate(model: CommittorModel, features: Tensor, rates: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Logit, and its change per time, of features that change at some rates."""
+    time = _STEP / (rates / model.feature_scale).square().mean().sqrt()
+    with torch.no_grad():
+        logit, ahead, behind = (model.logit_of_raw_features(features + sign * time * rates) for sign in (0.0, 1.0, -1.0))
+    return logit.double().numpy(), ((ahead - behind) / (2.0 * time)).double().numpy()
 
 
 def _fit_one(
     template: FeatureModel,
-    data: _Data,
+    data: _Outcomes,
     seed: int,
     options: FitOptions,
     prior: FeatureModel | None,
     guess: FeatureModel | None,
 ) -> FeatureModel:
+    if data.moving:
+        known = (
+            prior or guess or _fit_one(template, replace(data, rates=torch.zeros_like(data.rates)), seed, options, None, None)
+        )
+        data = data.without_drift(known)
     with torch.random.fork_rng(devices=[]), one_torch_thread():
         torch.manual_seed(seed)
-        model, *others = (type(template)(**template.options()) for _ in range(options.starts))
-        counts = torch.as_tensor(data.counts, dtype=torch.float32)
+        model, *others = (type(template)(**template.options()) for _ in range(max(options.starts, _TRIES)))
+        counts = data.counts.clone()
         if prior is None:
-            model.standardize(data.positions)
+            model.standardize_features(data.features)
             share = torch.log(counts.sum(0) + 0.5)
             with torch.no_grad():  # fits start from the mean outcome
                 for each in (model, *others):
                     each.network[-1].bias.copy_(share[1:] - share[:1] if isinstance(model, CommittorModel) else share)
         else:
             model.set_tensors(prior.tensors())
-            expected = np.exp(prior.log_probabilities(data.positions[: data.n_shots]))
-            counts[: data.n_shots] += torch.as_tensor(options.prior_shots / data.n_shots * expected, dtype=torch.float32)
+            with torch.no_grad():
+                logits = prior.logits_of_features(prior.standardized(data.features[: data.n_shots]))
+            counts[: data.n_shots] += options.prior_shots / data.n_shots * torch.softmax(logits, dim=1)
         with torch.no_grad():
-            features = model.features(torch.as_tensor(data.positions, dtype=torch.float32))
+            features = model.standardized(data.features)
             offset = model.logits_of_features(features) - _two_logits(model.network(features))
         fit = _Fit(model.network, features, offset, counts, options)
         if prior is None:
-            fit.anew([each.network for each in (*others, *([] if guess is None else [guess]))])
+            fit.anew([each.network for each in others], None if guess is None else guess.network)
         else:
             fit.from_prior()
     return model
@@ -185,10 +249,12 @@ class _Fit:
         self.network, self.options = network, options
         self.features, self.offset, self.counts = features, offset, counts
 
-    def anew(self, others: Sequence[nn.Sequential]) -> None:
+    def anew(self, others: Sequence[nn.Sequential], guess: nn.Sequential | None) -> None:
         """Choose inputs; then fit the network, and others with other weights, to these; the best is taken."""
-        kept = self._inputs(copy.deepcopy(self.network))
-        starts = [_narrow(copy.deepcopy(each), kept) for each in (self.network, *others)]
+        random = [self.network, *others]
+        kept = self._inputs(random)
+        starts = [*random[: self.options.starts], *([] if guess is None else [guess])]
+        starts = [_narrow(copy.deepcopy(each), kept) for each in starts]
         features = self.features[:, kept]
         losses = [self._minimize(each, features, self.options.weight_decay) for each in starts]
         self._take(starts[int(np.argmin(losses))], kept)
@@ -199,17 +265,25 @@ class _Fit:
         self._minimize(network, self.features, _HOLD * self.options.weight_decay, towards=self.network)
         self._take(network, torch.arange(self.features.shape[1]))
 
-    def _inputs(self, network: nn.Sequential) -> Tensor:
-        """The inputs that the shots speak for."""
+    def _inputs(self, starts: Sequence[nn.Sequential]) -> Tensor:
+        """The inputs that the shots speak for.
+
+        No gate open at all is a minimum too, and one fit in ten falls into it: then it is tried from other weights.
+        """
         n_inputs = self.features.shape[1]
         strength = self.options.gate_decay(float(self.counts.sum()), n_inputs)
         if not strength > 0.0:
             return torch.arange(n_inputs)
-        gates = torch.ones(n_inputs, requires_grad=True)
-        self._minimize(network, self.features, strength, gates)
-        with torch.no_grad():
-            length = gates.abs() * torch.cat([layer.weight for layer in input_layers(network)]).norm(dim=0)
-        return torch.nonzero(length > torch.clamp(self.options.least_input * length.max(), min=_CLOSED))[:, 0]
+        kept = torch.arange(0)
+        for start in starts[:_TRIES]:
+            network, gates = copy.deepcopy(start), torch.ones(n_inputs, requires_grad=True)
+            self._minimize(network, self.features, strength, gates)
+            with torch.no_grad():
+                length = gates.abs() * torch.cat([layer.weight for layer in input_layers(network)]).norm(dim=0)
+            kept = torch.nonzero(length > torch.clamp(self.options.least_input * length.max(), min=_CLOSED))[:, 0]
+            if len(kept):
+                break
+        return kept
 
     @torch.no_grad()
     def _take(self, network: nn.Sequential, kept: Tensor) -> None:

@@ -61,8 +61,7 @@ class PathSettings:
     members : int
         Networks that learn from resampled shots and are averaged; their spread says how sure they are.
     passages : int
-        About how many frames that the shots of a trial pass count as shots as well, in dynamics without momenta
-        (:class:`~openmm_rare.shots.Passages`).
+        About how many frames that the shots of a trial pass count as shots as well (:mod:`openmm_rare.passages`).
     gate_strength, weight_decay : float
         See :class:`~openmm_rare.fitting.FitOptions`.
     growth : float

@@ -19,8 +19,8 @@ from openpathsampling.netcdfplus import StorableObject
 from ..committors import load_committor
 from ..inertial import LangevinIntegrator
 from ..integrators import OverdampedLangevinIntegrator
+from ..passages import Passages
 from ..path_settings import PathSettings
-from ..shots import Passages
 from .aimless import AimlessShootingMover, AimlessShootingStrategy
 from .engine import RareEventEngine
 from .frames import Frames
@@ -277,7 +277,7 @@ class _Sampler:
         expected = float(self.selector.model.transition_probability(point[None])[0])
         path = Frames.of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
         n_frames = 0 if unfinished else details.n_frames
-        passages = self.mover.passages(step.change.canonical, self.volumes, n_passages)
+        passages = self.mover.passages(step.change.canonical, self.volumes, self.selector.model.descriptor, n_passages)
         return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path, passages)
 
     def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:

@@ -63,7 +63,7 @@ class TrainingHook(PathSimulatorHook):
     every : int
         Look after every so many trials whether a fit is due.
     passages : int
-        About how many frames that the shots of a trial pass count as shots as well, in dynamics without momenta; 0 for none.
+        About how many frames that the shots of a trial pass count as shots as well (:mod:`openmm_rare.passages`).
 
     Raises
     ------
@@ -133,7 +133,8 @@ class TrainingHook(PathSimulatorHook):
         positions, reached = found
         change = step.change.canonical
         mover = change.mover if isinstance(change.mover, ShootingMover) else None
-        passages = None if mover is None else mover.passages(change, self.states, self.passages)
+        descriptor = self.selector.model.descriptor
+        passages = None if mover is None else mover.passages(change, self.states, descriptor, self.passages)
         expected = self.selector.model.transition_probability(positions[None])[0] if reached.sum() > 1 else 0.0
         self.shots.add(step.mccycle, positions, reached, expected, passages)
         return True

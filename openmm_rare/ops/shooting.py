@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import openpathsampling as paths
 from openpathsampling.pathmover import EngineMover
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
+from torch import Tensor
 
-from ..shots import Passages
+from ..passages import Passages
 from .engine import RareEventEngine
 from .frames import Frames
 from .volumes import which_state
@@ -51,7 +51,7 @@ class ShootingMover(EngineMover):
         self.states = list(states)
         self._relaxing = False
         self._kept: set[int] = set()  # frames of the latest trial that its details speak of: SimStore does not look there
-        self._latest: tuple[str, tuple[np.ndarray, np.ndarray], int] | None = None
+        self._latest: tuple[str, tuple[Frames, Frames], int] | None = None
 
     def relax(self, relaxing: bool) -> None:
         """Accept every transition path for now: to get away from a first path that no dynamics has made."""
@@ -62,7 +62,9 @@ class ShootingMover(EngineMover):
         """Both."""
         return "bidirectional"
 
-    def passages(self, change: paths.MoveChange, states: Sequence[paths.Volume], number: int) -> Passages | None:
+    def passages(
+        self, change: paths.MoveChange, states: Sequence[paths.Volume], descriptor: Callable[[Tensor], Tensor], number: int
+    ) -> Passages | None:
         """Frames that the shots of the latest trial passed, and where each shot went from there.
 
         Parameters
@@ -71,14 +73,15 @@ class ShootingMover(EngineMover):
             Of this mover.
         states : sequence of openpathsampling.Volume
             In the order by which they are to be numbered.
+        descriptor : callable
+            From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``.
         number : int
             About how many; their distance follows from the length of the path that was shot from.
 
         Returns
         -------
         Passages or None
-            None for another trial than the latest, one whose shots did not reach a state or were not followed, and with
-            momenta: what follows on a frame then depends on how it was reached.
+            None for another trial than the latest, and for one whose shots did not reach a state or were not followed.
         """
         point = getattr(change.details, "modified_shooting_snapshot", None)
         if not number or point is None or self._latest is None or self._latest[0] != str(point.__uuid__):
@@ -86,14 +89,13 @@ class ShootingMover(EngineMover):
         _, shots, length = self._latest
         path = change.trials[0].trajectory
         reached = [next(i for i, state in enumerate(states) if state(end)) for end in (path[-1], path[0])]
-        return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number))
+        return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number), descriptor)
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
         forward, last = self._shoot(start)
         backward, first = self._shoot(start.reversed)
-        if self.engine.overdamped:
-            self._latest = (str(start.__uuid__), (forward.positions, backward.positions), len(trajectory))
+        self._latest = (str(start.__uuid__), (forward, backward), len(trajectory))
         before, after = backward.reversed, forward
         details = {
             "modified_shooting_snapshot": start,
