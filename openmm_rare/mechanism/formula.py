@@ -78,6 +78,11 @@ class FormulaFront:
     network_held_out_stderr: float
     inputs: tuple[str, ...]
 
+    def summary(self) -> dict:
+        """JSON-able."""
+        names = ("inputs", "chosen", "penalty", "network_held_out", "network_held_out_stderr")
+        return {**{name: getattr(self, name) for name in names}, "front": [each.row() for each in self.formulas]}
+
 
 def refine(expression: Expression, table: ShotTable) -> tuple[Expression, float]:
     """The same structure with the most likely coefficients, and its loss per shot; ``inf`` where it is not finite."""
