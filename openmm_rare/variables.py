@@ -213,6 +213,7 @@ class FunctionVariable(CollectiveVariable):
         return self.function(positions)
 
     def describe(self) -> dict[str, Any]:
+        """As :meth:`CollectiveVariable.describe`, with the function by its name."""
         return {"kind": "FunctionVariable", "name": self.name, "function": function_label(self.function, "function")}
 
 
