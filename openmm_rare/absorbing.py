@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .backends import choose_backend
+from .bias import Bias
 from .bias_force import check_force, is_compiled
 from .constraints import KeptDistances
-from .dynamics import Bias, native_parts
+from .dynamics import native_parts
 from .integrators import check_system
 from .native_integrator import IDLE, has_native_states
 from .replication import replicate

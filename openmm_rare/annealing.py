@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .bias import Bias
 from .committor import CommittorModel
-from .dynamics import Bias
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .segments import noise_of_one_step, sample_segments

@@ -13,8 +13,9 @@ import openmm
 import torch
 
 from . import native
+from .bias import Bias
 from .committor import CommittorModel
-from .dynamics import Bias, native_parts
+from .dynamics import native_parts
 from .files import write_json
 from .inference import FastImportance
 from .replication import replicate

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__
+from .cli_options import (
+    common_options,
+    configured,
+    default_folder,
+    folder_option,
+    platform_option,
+    resume_option,
+    seed_option,
+    source_argument,
+    temperatures_of,
+)
 from .plain_errors import command
-
-if TYPE_CHECKING:
-    from .config import RunConfig
 
 __all__ = ["main"]
 
 _UNRELIABLE = 3
-
-
-def common_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Options of every command that computes."""
-    for option in (
-        click.argument("source", metavar="SYSTEM|CONFIG.toml"),
-        click.option("--target-error", type=float, help="Relative standard error at which to stop, e.g. 0.1."),
-        click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result."),
-        click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA."),
-        click.option("--backend", help="What moves the walkers: auto, native, python or custom_integrator."),
-        click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written."),
-        click.option("--resume", is_flag=True, help="Continue the run in the folder."),
-        click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),
-        click.option("--strict", is_flag=True, help="Exit status 3 when a result should not be trusted."),
-    )[::-1]:
-        function = option(function)
-    return function
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,9 +57,9 @@ def rate(source: str, temperature: str | None, out: Path | None, resume: bool, s
     from .storage import RunFile
     from .workflow import run_rate
 
-    temperatures = _temperatures([temperature] if temperature else [])
+    temperatures = temperatures_of([temperature] if temperature else [])
     wanted = {"temperature_k": temperatures[0] if temperatures else None, **options}
-    config, out = _configuration(source, out, resume, "brute_force" if options["brute_force"] else "", wanted)
+    config, out = configured(source, out, resume, "brute_force" if options["brute_force"] else "", wanted)
     with TerminalProgress() as progress:
         estimate = run_rate(config, out, resume, progress)
     result = read_result(out)
@@ -98,8 +88,8 @@ def scan(
     from .result_text import format_columns
     from .scan import channel_table, run_scan, scan_table
 
-    temperatures, counted = _temperatures(temperature), _temperatures(brute_force)
-    config, out = _configuration(source, out, resume, "scan", options)
+    temperatures, counted = temperatures_of(temperature), temperatures_of(brute_force)
+    config, out = configured(source, out, resume, "scan", options)
     with TerminalProgress() as progress:
         estimates = run_scan(config, temperatures, out, resume, counted, progress)
     data = read_json(out / "scan.json")
@@ -111,7 +101,7 @@ def scan(
 
 
 @main.command()
-@click.argument("source", metavar="SYSTEM|CONFIG.toml")
+@source_argument
 @click.option("--trials", type=int, help="Monte Carlo steps of each chain.")
 @click.option("--chains", type=int, help="Independent chains that share one model.")
 @click.option("--selector", help="How shooting points are chosen: lorentzian, gaussian, uniform or aimless.")
@@ -119,10 +109,10 @@ def scan(
 @click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
 @click.option("--initial-path", help="A file of mdtraj or .npz, line, hot, or biased; default: what suits.")
 @click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model to start from.")
-@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
-@click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written.")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@seed_option
+@platform_option
+@folder_option
+@resume_option
 @command
 def tps(
     source: str, model: Path | None, seed: int | None, platform: str | None, out: Path | None, resume: bool, **options: Any
@@ -136,7 +126,7 @@ def tps(
     from .progress import TerminalProgress
     from .result_text import format_table
 
-    config, out = _configuration(source, out, resume, "tps", {"seed": seed, "platform": platform})
+    config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform})
     config = with_path_settings(config, **options)
     start = None if model is None else load_committor(model, build_system(config).fingerprint())
     with TerminalProgress() as progress:
@@ -146,15 +136,15 @@ def tps(
 
 
 @main.command()
-@click.argument("source", metavar="SYSTEM|CONFIG.toml")
+@source_argument
 @click.option("--from", "how", help="auto, line, hot, biased, or a file of mdtraj or .npz.")
 @click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model that guides biased dynamics.")
 @click.option(
     "--relax", type=click.IntRange(min=0), default=0, help="Shots that are to be accepted, each from the path before."
 )
 @click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
-@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
-@click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
+@seed_option
+@platform_option
 @click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
 @command
 def path(
@@ -178,7 +168,7 @@ def path(
     config = configuration(source).with_options(**options)
     config = with_path_settings(config, steps_per_frame=steps_per_frame, initial_path=how)
     system, sampling = build_system(config), config.sampling
-    out = out or _default_folder(config, "path").with_suffix(".npz")
+    out = out or default_folder(config, "path").with_suffix(".npz")
     guide = None if model is None else load_committor(model, system.fingerprint())
     with TerminalProgress() as progress:
         found = find_path(
@@ -245,7 +235,7 @@ def report(folder: Path) -> None:
 @click.option("--formula-inputs", type=click.IntRange(min=0), help="Most inputs of a formula; 0: no formulas.")
 @click.option("--penalty", type=click.FloatRange(min=0.0), help="Loss per shot that one more operation must save.")
 @click.option("--method", type=click.Choice(["noise", "permutation"]), help="How inputs are made worthless.")
-@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
+@seed_option
 @click.option("--platform", help="OpenMM platform of the fresh shots.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for the fresh shots of a large system.")
 @command
@@ -266,47 +256,6 @@ def analyze(folder: Path, out: Path | None, **options: Any) -> None:
     for sentence in found.warnings:
         click.secho(f"Warning: {sentence}", fg="red", err=True)
     click.echo(f"report: {out / 'report.html'}")
-
-
-def _configuration(
-    source: str, out: Path | None, resume: bool, ending: str, options: Mapping[str, Any]
-) -> tuple[RunConfig, Path]:
-    """The configuration with the options of the command line, and the folder of the run.
-
-    A run of a built-in system that is continued takes from its folder what the command line does not say.
-    """
-    from .config import load_config
-    from .workflow import configuration
-
-    given = {key: None if value is False else value for key, value in options.items()}
-    if given.pop("brute_force", None):
-        given["method"] = "brute_force"
-    config = configuration(source)
-    named = config.with_options(**given)
-    out = out or _default_folder(named, ending)
-    if resume and config.system.is_builtin and not Path(source).is_file() and (out / "config.toml").is_file():
-        stored = load_config(out / "config.toml")
-        if stored.system.name == config.system.name:
-            return stored.with_options(**given), out
-    return named, out
-
-
-def _temperatures(texts: tuple[str, ...] | list[str]) -> list[float]:
-    from openmm import unit
-
-    from .units import parse_quantity
-
-    values = [parse_quantity(text, unit.kelvin, "--temperature") for text in texts]
-    for value, text in zip(values, texts, strict=True):
-        if value <= 0.0:
-            raise ValueError(f"--temperature = {text!r} must be positive")
-    return values
-
-
-def _default_folder(config: RunConfig, ending: str) -> Path:
-    name = config.system.name or "user"
-    temperature = "" if config.system.temperature_k is None else f"_{config.system.temperature_k:g}K"
-    return Path("runs") / f"{name}{temperature}{'_' if ending else ''}{ending}"
 
 
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import openmm
 from openmm import unit
 
-from .bias_force import make_bias_force, require_known
-from .forces import BIAS_GROUP, MASK_GROUP, ImportanceFunction, Observer, PythonBias, python_force
+from .bias import Bias
+from .bias_force import make_bias_force
+from .forces import BIAS_GROUP, MASK_GROUP, Observer, PythonBias, python_force
 from .integrators import (
     MAX_SHIFT,
     BiasedOverdampedLangevinIntegrator,
@@ -44,46 +44,6 @@ def mobility(target: RareEventSystem) -> np.ndarray:
     per_mass = np.divide(1.0, masses, out=np.zeros_like(masses), where=masses > 0.0)
     moves = np.arange(3) < target.num_dimensions
     return target.timestep / target.friction * per_mass[:, None] * moves
-
-
-@dataclass(frozen=True)
-class Bias:
-    """How walkers are biased: dynamics along the gradient of ln I.
-
-    Attributes
-    ----------
-    importance : ImportanceFunction
-        I, which the walkers climb.
-    strength : float
-        Factor on the bias, 0 to 1; with 0 the dynamics is unbiased.
-    interval : int
-        Steps for which a gradient of ln I is kept, at least 1; see :class:`openmm_rare.forces.PythonBias`.
-    force : str
-        What evaluates ln I: one of :data:`openmm_rare.bias_force.FORCES`, or "auto" for the fastest that fits.
-
-    Raises
-    ------
-    ValueError
-        For an unknown force, or a bias along an importance function that has no gradient.
-    """
-
-    importance: ImportanceFunction
-    strength: float = 1.0
-    interval: int = 1
-    force: str = "auto"
-
-    def __post_init__(self) -> None:
-        require_known(self.force)
-        if self.strength != 0.0 and not hasattr(self.importance, "log_importance_gradient"):
-            raise ValueError(
-                f"importance is a {type(self.importance).__name__}, which has no log_importance_gradient; "
-                "a torch module gets it as openmm_rare.torch_force.TorchImportance(module)"
-            )
-
-    @property
-    def in_python(self) -> bool:
-        """Whether Python may evaluate ln I, as a backend without the plugin prefers."""
-        return self.force in ("auto", "python")
 
 
 class Dynamics(Protocol):

@@ -63,6 +63,7 @@ class PairFeatures:
         self.centering = np.eye(n_atoms, dtype=np.float32) - self.average
 
     def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
+        """As :meth:`Features.forward`."""
         columns = np.array(positions.transpose(2, 1, 0)[: self.num_dimensions], dtype=np.float32, order="C")
         self.delta = self.difference @ columns  # (dimension, pair, walker)
         self.r2 = (self.delta * self.delta).sum(0)
@@ -129,6 +130,7 @@ class PairFeatures:
         self.gaps[part] = away, distance, gap
 
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        """As :meth:`Features.backward`."""
         # slope: the gradient with respect to half of each squared distance, whose own gradient is the pair vector
         slope = self._coordination_slope(gradient) if self.radii else np.zeros_like(self.r2)
         for part, piece in self._rows(gradient):
@@ -140,6 +142,7 @@ class PairFeatures:
             result[:, :, axis] = along[axis].T
 
     def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        """As :meth:`Features.along`."""
         columns = np.array(displacements.transpose(2, 1, 0)[: self.num_dimensions], dtype=np.float32, order="C")
         step = (self.delta * (self.difference @ columns)).sum(0)  # of half of each squared distance
         if self.radii:

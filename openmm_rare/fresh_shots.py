@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,24 +87,11 @@ def shoot(
     copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
     size = _BLOCK if copied else 1
     blocks = [start[first : first + size] for first in range(0, len(start), size)]
-    plan = {
-        "fingerprint": system.fingerprint(),
-        "temperature_k": system.temperature,
-        "positions": hashlib.sha256(positions.tobytes()).hexdigest(),
-        "n_shots": int(n_shots),
-        "steps_per_test": int(interval),
-        "seed": int(seed),
-    }
+    run = ShotRun(system, platform, interval, max_steps, int(seed), copied)
     progress = progress or Silent()
     progress.stage("fresh shots", float(len(start)))
-    with closing(ShotRecord(record, plan)) as log:
-        for number in log.results:
-            progress.update(len(blocks[number]))
-        todo = {number: positions[block] for number, block in enumerate(blocks) if number not in log.results}
-        run = ShotRun(system, platform, interval, max_steps, int(seed), copied)
-        for number, status in _results(run, todo, 1 if copied else workers):
-            log.add(number, status)
-            progress.update(len(status))
+    with closing(ShotRecord(record, _plan(run, positions, n_shots))) as log:
+        _complete(log, run, positions, blocks, 1 if copied else workers, progress)
         status = np.concatenate([log.results[number] for number in range(len(blocks))])
     return tuple(np.bincount(start[status == state], minlength=len(positions)) for state in (IN_A, IN_B))
 
@@ -123,6 +110,30 @@ def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interva
     inside = np.flatnonzero(system.states.classify(positions) != NEITHER)
     if len(inside):
         raise ValueError(f"configurations {inside[:10].tolist()} lie in A or B, where the committor is known: leave them out")
+
+
+def _plan(run: ShotRun, positions: np.ndarray, n_shots: int) -> dict[str, Any]:
+    """What tells these shots from all others."""
+    return {
+        "fingerprint": run.system.fingerprint(),
+        "temperature_k": run.system.temperature,
+        "positions": hashlib.sha256(positions.tobytes()).hexdigest(),
+        "n_shots": int(n_shots),
+        "steps_per_test": int(run.interval),
+        "seed": run.seed,
+    }
+
+
+def _complete(
+    log: ShotRecord, run: ShotRun, positions: np.ndarray, blocks: list[np.ndarray], workers: int, progress: Progress
+) -> None:
+    """Run the blocks of rows of the positions that are not on record yet."""
+    for number in log.results:
+        progress.update(len(blocks[number]))
+    todo = {number: positions[block] for number, block in enumerate(blocks) if number not in log.results}
+    for number, status in _results(run, todo, workers):
+        log.add(number, status)
+        progress.update(len(status))
 
 
 class ShotRun:

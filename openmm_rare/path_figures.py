@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from .plots import BLUE, GRAY, GREEN, ORANGE, RED
+from .figure_style import BLUE, GRAY, GREEN, ORANGE, RED
 from .regions import Disc, Range, Region
 from .states import States
 

@@ -1,20 +1,16 @@
-"""Figures: arrays in, Axes out. Colors are those of Okabe & Ito, which color-blind readers can tell apart."""
+"""Figures: arrays in, Axes out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from .files import replacing
+from .figure_style import BLUE, COLORMAP, GRAY, GREEN, ORANGE, RED, new_figure, save_figure
 
 __all__ = [
     "new_figure",
@@ -27,59 +23,6 @@ __all__ = [
     "plot_weights",
     "save_figure",
 ]
-
-BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
-COLORMAP = "viridis"
-STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "axes.edgecolor": "#4B5563",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E5E7EB",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#4B5563",
-    "ytick.color": "#4B5563",
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-}
-
-
-def new_figure(rows: int = 1, columns: int = 1, width: float = 6.0, height: float = 3.8) -> tuple[Figure, list[Axes]]:
-    """A figure in the package's style, without touching pyplot; sizes in inches.
-
-    Returns
-    -------
-    figure : Figure
-    axes : list of Axes
-        Row by row.
-    """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(axes.ravel())
-
-
-def save_figure(figure: Figure, path: str | Path, dpi: int = 170) -> None:
-    """Write a figure atomically; the suffix gives the format."""
-    with replacing(path) as temporary, rc_context(STYLE):
-        figure.dpi = dpi
-        figure.get_layout_engine().execute(figure)  # savefig would draw everything once more for this
-        figure.set_layout_engine("none")
-        figure.savefig(temporary, dpi=dpi)
 
 
 def plot_importance_planes(

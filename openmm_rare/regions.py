@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .variables import CollectiveVariables, Function, function_label, function_of_label
+from .named_functions import Function, function_label, function_of_label
+from .variables import CollectiveVariables
 
 
 class Region(Protocol):

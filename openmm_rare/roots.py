@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .bias import Bias
 from .branching import WeightWindow
-from .dynamics import Bias
 from .flux import RootDensity
 from .forces import ImportanceFunction
 from .pool import Pool

@@ -8,9 +8,9 @@ import numpy as np
 import openmm
 
 from .backends import choose_backend, make_dynamics
+from .bias import Bias
 from .bias_force import check_force
 from .constraints import KeptDistances
-from .dynamics import Bias
 from .forces import Observer
 from .integrators import check_system
 from .replication import replicate

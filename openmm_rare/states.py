@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .coordination import coordination_numbers
+from .named_functions import Function, function_label
 from .regions import Disc, FunctionRegion, Range, Region
 from .variables import (
     Angle,
@@ -19,10 +20,8 @@ from .variables import (
     CoordinationMoment,
     Dihedral,
     Distance,
-    Function,
     FunctionVariable,
     LinearCombination,
-    function_label,
 )
 
 __all__ = [

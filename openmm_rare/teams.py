@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .cores import available_cores
+
 __all__ = ["TEAM", "check_stop", "together"]
 
 _stop = threading.Event()
@@ -55,8 +57,7 @@ def check_stop() -> None:
 @cache
 def _threads() -> ThreadPoolExecutor:
     """One thread for each core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ThreadPoolExecutor(cores)
+    return ThreadPoolExecutor(available_cores())
 
 
 if hasattr(os, "register_at_fork"):

@@ -68,6 +68,19 @@ class _Targets:
     ratio: Tensor
 
 
+class _BestModel:
+    """The tensors of a model when its held-out loss was least, of those looked at, and the failures to improve since."""
+
+    def __init__(self, model: CommittorModel, loss: float) -> None:
+        self._model, self.loss, self.tensors, self.failures = model, loss, model.tensors(), 0
+
+    def look(self, loss: float, certain: bool) -> None:
+        """Take the model as it is now if it is better; `certain` takes it anyway, as with nothing held out."""
+        self.failures = 0 if loss < self.loss else self.failures + 1
+        if loss < self.loss or certain:
+            self.loss, self.tensors = loss, self._model.tensors()
+
+
 class Trainer:
     """Fits a model to segments with Adam; its whole state is a dictionary of arrays.
 
@@ -141,31 +154,26 @@ class Trainer:
         """
         data = self._targets(segments)
         order = rng.permutation(len(segments))
-        n_held = int(_HELD_OUT * len(order))
-        held, kept = order[:n_held], order[n_held:]
-        held_probes = self._probes(rng, min(n_held, _HELD_PLACES))
+        held, kept = np.split(order, [int(_HELD_OUT * len(order))])
+        held_probes = self._probes(rng, min(len(held), _HELD_PLACES))
         before, residual = self._heldout(data, held, held_probes)
-        best = before
-        best_tensors, losses, failures = self.model.tensors(), [float("nan")], 0
+        best, losses = _BestModel(self.model, before), []
         for number in range(updates):
             rate = learning_rate * 0.1 ** (number / max(updates - 1, 1))
             losses.append(self._update(data, kept, rng, larger, rate))
             if number % check == check - 1 or number == updates - 1:
-                now, _ = self._heldout(data, held, held_probes)
-                failures = 0 if now < best else failures + 1
-                if now < best or n_held == 0:
-                    best, best_tensors = now, self.model.tensors()
-                if failures == 2:
+                best.look(self._heldout(data, held, held_probes)[0], certain=not len(held))
+                if best.failures == 2:
                     break
-        self.model.set_tensors(best_tensors)
+        self.model.set_tensors(best.tensors)
         return {
-            "loss": float(np.mean(losses[1:][-check:])),
-            "heldout_loss": best,
-            "heldout_gain": before - best,
+            "loss": float(np.mean(losses[-check:])),
+            "heldout_loss": best.loss,
+            "heldout_gain": before - best.loss,
             "residual": residual,
             "sd_log_importance": float(data.reference.std()),
             "mean_ratio": float(data.ratio.mean()),
-            "updates": float(len(losses) - 1),
+            "updates": float(len(losses)),
         }
 
     def _targets(self, segments: SegmentData) -> _Targets:

@@ -3,50 +3,15 @@
 Variables are evaluated on every tested frame of every walker, so they work on whole batches of positions.
 """
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from .coordination import mean_and_deviations
+from .named_functions import Function, function_label, function_of_label
 from .nearest_image import box_vectors, nearest_image
-
-Function = Callable[..., np.ndarray]
-
-
-def function_label(function: Function, argument: str) -> str:
-    """``module:name`` of a module-level function: the form in which fingerprints and workers refer to it.
-
-    Raises
-    ------
-    ValueError
-        If it is not a named function of a module; a lambda or nested function has no name that another process
-        could find.
-    """
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if not callable(function) or not module or not name or "<" in name:
-        raise ValueError(
-            f"{argument} must be a function defined at the top level of a module, not {function!r}; "
-            "give the lambda or nested function a name there"
-        )
-    return f"{module}:{name}"
-
-
-def function_of_label(label: str) -> Function:
-    """Inverse of :func:`function_label`.
-
-    Raises
-    ------
-    ValueError
-        If the module cannot be imported here, or has no such function.
-    """
-    module, _, name = label.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"the function {label} cannot be found ({error}): put its module on the import path") from error
 
 
 def _require_atoms(atoms: Sequence[int], count: int, name: str) -> None:
@@ -248,6 +213,7 @@ class FunctionVariable(CollectiveVariable):
         return self.function(positions)
 
     def describe(self) -> dict[str, Any]:
+        """As :meth:`CollectiveVariable.describe`, with the function by its name."""
         return {"kind": "FunctionVariable", "name": self.name, "function": function_label(self.function, "function")}
 
 

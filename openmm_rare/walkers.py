@@ -9,8 +9,8 @@ import numpy as np
 
 from .absorbing import AbsorbingSlots, absorbing_slots, run_without_python
 from .backends import choose_backend
+from .bias import Bias
 from .bias_force import is_compiled
-from .dynamics import Bias
 from .teams import TEAM, together
 
 if TYPE_CHECKING:

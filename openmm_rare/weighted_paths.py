@@ -8,8 +8,8 @@ import numpy as np
 
 from .branching import WeightWindow
 from .forces import ImportanceFunction
-from .states import IN_A, IN_B
-from .walkers import Propagator, Walkers
+from .states import IN_A, IN_B, NEITHER, States
+from .walkers import Block, Propagator, Walkers
 
 __all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
 
@@ -112,6 +112,11 @@ class _Tally:
         self.arrivals = np.zeros(n_channels, dtype=np.int64)
         self.log_weights: list[np.ndarray] = []
         self.walker_steps = 0
+
+    def add(self, block: Block) -> None:
+        """Count the steps and the arrivals of a block."""
+        self.walker_steps += block.walker_steps
+        self.arrive(block.walkers, block.status)
 
     def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
         at_a, at_b = status == IN_A, status == IN_B
@@ -223,27 +228,34 @@ def run_roots(
     target, window, patience = propagator.target, window or WeightWindow(), patience or Patience()
     stride = max(1, round(stride / target.check_interval)) * target.check_interval
     history = PathHistory() if record_paths else None
-    tally = _Tally(first_root + len(roots), len(target.states.channel_names))
     started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
-    at_start = target.states.classify(started.positions)
-    tally.arrive(started, at_start)
-    population = _Population(started.take(at_start == 0), pending)
+    tally, population = _started(started, target.states, first_root + len(roots), pending)
     waited = 0
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
-        tally.walker_steps += block.walker_steps
-        tally.arrive(block.walkers, block.status)
+        tally.add(block)
         log_importance = importance.log_importance(block.walkers.positions)
         if history is not None:
             values = np.column_stack([target.states.variables(block.walkers.positions), log_importance])
             history.add(values, population.parents, block.status == IN_B)
-        going = np.flatnonzero(block.status == 0)
-        if max_steps is not None:
-            going = going[block.walkers.clocks[going] < max_steps]
+        going = _going(block, max_steps)
         survivors, log_w = window.branch(
             block.walkers.log_weights[going], log_importance[going], log_level, max_population, rng
         )
         population.replace(block.walkers, going[survivors], log_w)
     return tally.batch(population.active, history)
+
+
+def _started(walkers: Walkers, states: States, n_roots: int, pending: Walkers | None) -> tuple[_Tally, _Population]:
+    """Roots that lie in B have arrived already; the others wait, beside what earlier calls left pending."""
+    status, tally = states.classify(walkers.positions), _Tally(n_roots, len(states.channel_names))
+    tally.arrive(walkers, status)
+    return tally, _Population(walkers.take(status == NEITHER), pending)
+
+
+def _going(block: Block, max_steps: int | None) -> np.ndarray:
+    """Rows of the walkers that go on: between the states, and younger than `max_steps`."""
+    going = np.flatnonzero(block.status == NEITHER)
+    return going if max_steps is None else going[block.walkers.clocks[going] < max_steps]

@@ -5,6 +5,7 @@ minimum C2 (B). Yardsticks: :func:`kramers_rate` and the stationary points of ``
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import openmm
@@ -170,40 +171,45 @@ def build(
     temperature = _temperature(temperature, kt_over_epsilon)
     if radius_a is None:
         radius_a = RADIUS_A * min(temperature / HOT, 1.0) ** 2.5
+    return RareEventSystem(
+        name="lj7",
+        system=_system(),
+        positions=hexagon(),
+        states=_states(radius_a, radius_b),
+        temperature=temperature,
+        friction=FRICTION,
+        timestep=timestep_reduced * TIME_UNIT,
+        num_dimensions=2,
+        descriptor=_descriptor(radius_a),
+        reduced=ReducedUnits(EPSILON, SIGMA, TIME_UNIT),
+        parameters={"radius_a": radius_a},
+        notes="LJ7 in the plane after Kim & Cai; alpha, epsilon, sigma, friction and radii are this package's choice.",
+    )
+
+
+def _states(radius_a: float, radius_b: float) -> States:
+    """Discs around the hexagon and C2 in the plane of mu2 and mu3, with channels by way and by handedness."""
     variables = CollectiveVariables([CoordinationMoment(f"mu{order}", order, RADIUS_MOMENTS) for order in (2, 3)])
     a, b, c1 = (
         Disc(dict(zip(variables.names, CENTERS[name], strict=True)), radius)
         for name, radius in (("hexagon", radius_a), ("c2", radius_b), ("c1", RADIUS_C1))
     )
     rules = [LabelRule(c1, "through_c1_left", after="direct_left")]  # arrivals are told left from right
-    return RareEventSystem(
-        name="lj7",
-        system=_system(),
-        positions=hexagon(),
-        states=States(variables, a, b, Channels(CHANNEL_NAMES, rules, arrival_channel)),
-        temperature=temperature,
-        friction=FRICTION,
-        timestep=timestep_reduced * TIME_UNIT,
-        num_dimensions=2,
-        descriptor={
-            "kind": "concatenate",
-            "parts": [
-                {"kind": "sorted_distances"},
-                *({"kind": "coordination", "radius": radius * SIGMA, "sorted": True} for radius in (1.25, 1.5, 1.75)),
-                {"kind": "coordination_moments", "radius": RADIUS_MOMENTS},
-                {
-                    "kind": "disc_gap",
-                    "radius": RADIUS_MOMENTS,
-                    "center": list(CENTERS["hexagon"]),
-                    "disc_radius": radius_a,
-                    "offset": GAP_OFFSET,
-                },
-            ],
-        },
-        reduced=ReducedUnits(EPSILON, SIGMA, TIME_UNIT),
-        parameters={"radius_a": radius_a},
-        notes="LJ7 in the plane after Kim & Cai; alpha, epsilon, sigma, friction and radii are this package's choice.",
-    )
+    return States(variables, a, b, Channels(CHANNEL_NAMES, rules, arrival_channel))
+
+
+def _descriptor(radius_a: float) -> dict[str, Any]:
+    """Distances and coordination numbers, whatever the order of the discs, their moments, and how far A is."""
+    gap = {"radius": RADIUS_MOMENTS, "center": list(CENTERS["hexagon"]), "disc_radius": radius_a, "offset": GAP_OFFSET}
+    return {
+        "kind": "concatenate",
+        "parts": [
+            {"kind": "sorted_distances"},
+            *({"kind": "coordination", "radius": radius * SIGMA, "sorted": True} for radius in (1.25, 1.5, 1.75)),
+            {"kind": "coordination_moments", "radius": RADIUS_MOMENTS},
+            {"kind": "disc_gap", **gap},
+        ],
+    }
 
 
 def _system() -> openmm.System:

@@ -10,7 +10,7 @@ import pytest
 import openmm_rare
 
 PACKAGE = Path(openmm_rare.__file__).parent
-ARRAYS_ONLY = {"branching", "statistics", "coordination", "sorting", "variables", "regions", "states"}
+ARRAYS_ONLY = {"branching", "statistics", "coordination", "sorting", "variables", "regions", "states", "named_functions"}
 TORCH = {
     "adam",
     "architectures",

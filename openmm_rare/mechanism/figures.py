@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..plots import BLUE, COLORMAP, GRAY, ORANGE, RED
+from ..figure_style import BLUE, COLORMAP, GRAY, ORANGE, RED
 from ..statistics import mean_over_runs
 from .formula import FormulaFront
 from .path_statistics import PathStatistics

@@ -78,6 +78,11 @@ class FormulaFront:
     network_held_out_stderr: float
     inputs: tuple[str, ...]
 
+    def summary(self) -> dict:
+        """JSON-able."""
+        names = ("inputs", "chosen", "penalty", "network_held_out", "network_held_out_stderr")
+        return {**{name: getattr(self, name) for name in names}, "front": [each.row() for each in self.formulas]}
+
 
 def refine(expression: Expression, table: ShotTable) -> tuple[Expression, float]:
     """The same structure with the most likely coefficients, and its loss per shot; ``inf`` where it is not finite."""
@@ -176,22 +181,23 @@ def find_formulas(
         If Operon is missing.
     """
     columns = list(columns)
-    logit = np.clip(network(table.inputs), -_LARGEST_TARGET, _LARGEST_TARGET)
-    weights = (table.n_a + table.n_b) / (2.0 + 2.0 * np.cosh(logit))
+    logit, weights = _targets(network, table)
     candidates = simple_formulas(columns)
     for child in np.random.SeedSequence(seed).spawn(n_searches):
         number = int(child.generate_state(1)[0]) % 2**31
         found = search_structures(table.inputs[:, columns], logit, weights, number, functions, longest, generations)
         candidates += [_renumbered(each, columns) for each in found]
         on_search()
-    front = _front(_refined(candidates, table, {}))
-    known = {expression.structure(): (expression, loss) for expression, loss in front}
-    shorter = [each for expression, _ in front for each in expression.simpler()]  # terms that the likelihood does not miss
-    front = _front(_refined(shorter, table, known))
-    formulas = [_judged(expression, loss, table, parts, network_losses) for expression, loss in front]
+    best = _best_fits(candidates, table)
+    formulas = [_judged(expression, loss, table, parts, network_losses) for expression, loss in best]
     chosen = int(np.argmin([each.held_out + penalty * each.complexity for each in formulas]))
-    mean, error = _per_shot(network_losses, table)
-    return FormulaFront(formulas, chosen, penalty, mean, error, tuple(table.names[column] for column in columns))
+    return FormulaFront(formulas, chosen, penalty, *_per_shot(network_losses, table), tuple(table.names[c] for c in columns))
+
+
+def _targets(network: Logit, table: ShotTable) -> tuple[np.ndarray, np.ndarray]:
+    """The logits that structures are searched for, and how much each point counts, both ``(n,)``."""
+    logit = np.clip(network(table.inputs), -_LARGEST_TARGET, _LARGEST_TARGET)
+    return logit, (table.n_a + table.n_b) / (2.0 + 2.0 * np.cosh(logit))
 
 
 def simple_formulas(columns: Sequence[int]) -> list[Expression]:
@@ -222,6 +228,14 @@ def _refined(
         if key not in known and len(each.constants()):
             known[key] = refine(each, table)
     return list(known.values())
+
+
+def _best_fits(candidates: Iterable[Expression], table: ShotTable) -> list[tuple[Expression, float]]:
+    """The best expression of every complexity, and its loss: of the candidates, and of those without one of their terms."""
+    front = _front(_refined(candidates, table, {}))
+    known = {expression.structure(): (expression, loss) for expression, loss in front}
+    shorter = [each for expression, _ in front for each in expression.simpler()]  # terms that the likelihood does not miss
+    return _front(_refined(shorter, table, known))
 
 
 def _front(found: Iterable[tuple[Expression, float]]) -> list[tuple[Expression, float]]:

@@ -115,10 +115,7 @@ def input_relevance(
         raise ValueError(f"method = {method!r} must be one of {', '.join(METHODS)}")
     if n_repeats < 2:
         raise ValueError(f"n_repeats = {n_repeats} must be at least 2: their spread is the error")
-    groups = {name: list(each) for name, each in (paired_columns(table.names) if groups is None else groups).items()}
-    for name, columns in groups.items():
-        if not columns or not all(0 <= column < len(table.names) for column in columns):
-            raise ValueError(f"group {name!r} = {columns} must name columns from 0 to {len(table.names) - 1}")
+    groups = _columns_by_name(groups, table)
     before = shot_losses(logit(table.inputs), table.n_a, table.n_b)
     resamples = rng.multinomial(len(table), np.full(len(table), 1.0 / len(table)), n_resamples).astype(float)
     shots = resamples @ (table.n_a + table.n_b)
@@ -140,6 +137,15 @@ def input_relevance(
         float(before.sum() / table.n_shots),
         method,
     )
+
+
+def _columns_by_name(groups: Mapping[str, Sequence[int]] | None, table: ShotTable) -> dict[str, list[int]]:
+    """What is replaced together: the groups, or single inputs with both halves of each pair."""
+    groups = {name: list(each) for name, each in (paired_columns(table.names) if groups is None else groups).items()}
+    for name, columns in groups.items():
+        if not columns or not all(0 <= column < len(table.names) for column in columns):
+            raise ValueError(f"group {name!r} = {columns} must name columns from 0 to {len(table.names) - 1}")
+    return groups
 
 
 def _replaced(logit: Logit, table: ShotTable, columns: list[int], method: str, rng: np.random.Generator) -> np.ndarray:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..systems.base import RareEventSystem
-    from .analysis import Mechanism
+    from .findings import Mechanism
 
 __all__ = ["summary_rows", "write_report"]
 

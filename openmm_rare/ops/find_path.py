@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..committor import CommittorModel
 from ..committors import Committor
+from ..cores import available_cores
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
 from ..states import IN_B
@@ -89,16 +89,10 @@ def find_path(
     -----
     Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
     """
-    progress = progress or Silent()
-    platform_by_name(platform)
-    if relax < 0:
-        raise ValueError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
-    if out is not None:
-        require_writable(out, system)
-    settings = settings or PathSettings()
+    _check(system, relax, out, platform)
+    progress, settings = progress or Silent(), settings or PathSettings()
     how = "biased" if how == "auto" and model is not None else how
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    settings = replace(settings, initial_path=how, threads=settings.threads or cores)
+    settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     problem = PathProblem(system, settings, platform)
     frame_time = settings.steps_per_frame * system.timestep
     found = FoundPath(initial_path(problem, seed, progress, model), frame_time)
@@ -108,6 +102,15 @@ def find_path(
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         write_path(out, found.frames, problem)
     return found
+
+
+def _check(system: RareEventSystem, relax: int, out: str | Path | None, platform: str) -> None:
+    """Refuse what would be noticed only after the dynamics."""
+    platform_by_name(platform)
+    if relax < 0:
+        raise ValueError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
+    if out is not None:
+        require_writable(out, system)
 
 
 def _relaxed(

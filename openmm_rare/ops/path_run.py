@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..committors import Committor
 from ..config import RunConfig, build_system, load_config
+from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
@@ -72,12 +72,7 @@ def run_path_sampling(
         remove_stale(out)
         sampler = PathSampler(config, system, out, progress, model)
         if fresh:
-            try:
-                sampler.begin()
-            except BaseException:
-                if made:
-                    out.rmdir()
-                raise
+            _begin(sampler, out, made)
         else:
             _require_same(out, config)
             sampler.take_up()
@@ -89,10 +84,20 @@ def run_path_sampling(
         return result
 
 
+def _begin(sampler: PathSampler, out: Path, made: bool) -> None:
+    """Start in an empty folder, which goes again if that fails and it was `made` for this run."""
+    try:
+        sampler.begin()
+    except BaseException:
+        if made:
+            out.rmdir()
+        raise
+
+
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     processes = min(settings.processes or cores, settings.chains)
     threads = settings.threads or max(1, cores // processes)
     if stored is not None and not settings.threads and (stored / "config.toml").is_file():
