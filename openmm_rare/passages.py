@@ -7,9 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
-import torch
 from scipy.optimize import brentq
-from torch import Tensor
 
 __all__ = ["Passages", "ShotFrames", "weights_without_drift"]
 
@@ -54,7 +52,9 @@ class Passages:
         return len(self.state)
 
     @classmethod
-    def of(cls, shots: Sequence[tuple[ShotFrames, int]], every: int, descriptor: Callable[[Tensor], Tensor]) -> Passages:
+    def of(
+        cls, shots: Sequence[tuple[ShotFrames, int]], every: int, descriptor: Callable[[np.ndarray], np.ndarray]
+    ) -> Passages:
         """Of shots, with the state that each reached, every so many frames before it.
 
         Parameters
@@ -62,17 +62,17 @@ class Passages:
         shots : sequence of (ShotFrames, int)
         every : int
         descriptor : callable
-            From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``.
+            From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``, arrays.
         """
         chosen = slice(every - 1, -1, every)
         positions = np.concatenate([shot.positions[chosen] for shot, _ in shots])
         states = np.concatenate([np.full(len(shot.positions[chosen]), state) for shot, state in shots])
-        features = _features(descriptor, positions)
+        features = descriptor(positions).astype(np.float32)
         rates = np.zeros_like(features)
         if len(positions) and shots[0][0].velocities is not None:
             velocities = np.concatenate([np.asarray(shot.velocities)[chosen] for shot, _ in shots])
             time = _DISPLACEMENT / np.sqrt(np.mean(velocities**2))
-            ahead, behind = (_features(descriptor, positions + sign * time * velocities) for sign in (1.0, -1.0))
+            ahead, behind = (descriptor(positions + sign * time * velocities) for sign in (1.0, -1.0))
             rates = (ahead - behind) / (2.0 * time)
         return cls(features, rates.astype(np.float32), states)
 
@@ -87,11 +87,6 @@ class Passages:
         """No passages, of no features."""
         nothing = np.zeros((0, 0), dtype=np.float32)
         return cls(nothing, nothing, np.zeros(0, dtype=np.int64))
-
-
-def _features(descriptor: Callable[[Tensor], Tensor], positions: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return descriptor(torch.as_tensor(positions, dtype=torch.float32)).numpy()
 
 
 def weights_without_drift(logit: np.ndarray, rate: np.ndarray) -> np.ndarray:
@@ -109,7 +104,7 @@ def weights_without_drift(logit: np.ndarray, rate: np.ndarray) -> np.ndarray:
     n_bins = int(np.clip(len(logit) // _FEWEST_IN_BIN, 1, _BINS))
     weights = np.ones(len(logit))
     for rows in np.array_split(np.argsort(logit, kind="stable"), n_bins):
-        scale = rate[rows].std()
+        scale = rate[rows].std() if len(rows) else 0.0
         if scale > 0.0:
             weights[rows] = _tilted(rate[rows] / scale)
     return weights

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_rare.architectures import architecture_spec, build_network
+from openmm_rare.architectures import architecture_spec, build_network, input_layers
 from openmm_rare.committor import CommittorModel
 from openmm_rare.committors import load_committor
 from openmm_rare.ensemble import CommittorEnsemble
@@ -99,10 +99,18 @@ def test_self_normalizing_layers_keep_mean_and_variance():
         assert network[:-1](x).std().item() > 1.4
 
 
-def test_a_residual_block_starts_as_the_identity():
+def test_a_residual_network_starts_as_a_linear_map_of_its_inputs():
+    """Also where the widths are equal: an input whose weights are 0 must not pass by a shortcut of its own."""
     network = build_network({"kind": "residual"}, 5, (5, 5), 1)
     x = torch.randn(7, 5)
-    assert torch.equal(network[:-1](x), x)
+    assert torch.equal(network[:-1](x), network[0].shortcut(x))
+    with torch.no_grad():
+        for layer in input_layers(network):
+            layer.weight[:, 2] = 0.0
+        network[0].second.weight.normal_()
+    changed = x.clone()
+    changed[:, 2] += 1.0
+    assert torch.equal(network(changed), network(x)) and not torch.equal(network(x + 1.0), network(x))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import openpathsampling as paths
@@ -10,6 +11,7 @@ from openpathsampling.pathmover import EngineMover
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
 from torch import Tensor
 
+from ..committor import in_batches
 from ..passages import Passages
 from .engine import RareEventEngine
 from .frames import Frames
@@ -89,7 +91,7 @@ class ShootingMover(EngineMover):
         _, shots, length = self._latest
         path = change.trials[0].trajectory
         reached = [next(i for i, state in enumerate(states) if state(end)) for end in (path[-1], path[0])]
-        return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number), descriptor)
+        return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number), partial(in_batches, descriptor))
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
