@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cores import available_cores
 from .shot_dynamics import ShotDynamics
 from .states import IN_A, IN_B, NEITHER
 from .tasks import Progress, Silent
@@ -81,7 +82,8 @@ def shoot(
     FloatingPointError
         If positions become NaN.
     """
-    positions, interval = np.asarray(positions, dtype=np.float64), steps_per_test or system.check_interval
+    positions = np.asarray(positions, dtype=np.float64)
+    interval = system.check_interval if steps_per_test is None else steps_per_test
     _check(system, positions, n_shots, interval, max_steps)
     start = np.tile(np.arange(len(positions)), n_shots)
     copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
@@ -180,7 +182,7 @@ class ShotRun:
 
 def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iterator[tuple[int, np.ndarray]]:
     """Number and outcome of every block, as they come."""
-    workers = min(workers, len(todo), os.cpu_count() or 1)
+    workers = min(workers, len(todo), available_cores())
     if workers <= 1:
         for number, block in todo.items():
             yield number, run(number, block)

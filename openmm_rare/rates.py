@@ -107,7 +107,7 @@ class ImportanceSamplingRate:
             self.model = model.copy()
         else:
             spec, n_atoms = system.descriptor_spec(), system.system.getNumParticles()
-            with torch.random.fork_rng():  # the caller's random numbers stay as they are
+            with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
                 torch.manual_seed(seed)
                 self.model = CommittorModel(spec, n_atoms, self.settings.hidden, system.temperature, fingerprint)
 

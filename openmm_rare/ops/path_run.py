@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,11 +73,11 @@ def run_path_sampling(
         remove_stale(out)
         sampler = PathSampler(config, system, out, progress, model)
         if fresh:
-            _begin(sampler, out, made)
+            _begin(sampler, out, config, made)
         else:
             _require_same(out, config)
             sampler.take_up()
-        write_text(out / "config.toml", config.to_toml())
+            write_text(out / "config.toml", config.to_toml())
         sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
@@ -84,13 +85,20 @@ def run_path_sampling(
         return result
 
 
-def _begin(sampler: PathSampler, out: Path, made: bool) -> None:
-    """Start in an empty folder, which goes again if that fails and it was `made` for this run."""
+def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> None:
+    """Start in an empty folder, which goes again if that fails and it was `made` for this run.
+
+    The configuration is there before anything else: whatever happens next, `--resume` finds it.
+    """
+    known = (out / "config.toml").exists()
+    write_text(out / "config.toml", config.to_toml())
     try:
         sampler.begin()
     except BaseException:
         if made:
-            out.rmdir()
+            shutil.rmtree(out, ignore_errors=True)
+        elif not known:
+            (out / "config.toml").unlink()
         raise
 
 

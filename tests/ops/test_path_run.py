@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,22 @@ def test_a_run_that_stops_anywhere_and_goes_on_is_the_same_run(tmp_path, monkeyp
     run_path_sampling(configure(trials=20, selector=selector, density_correction=selector == "lorentzian", seed=2), other)
     with pytest.raises(AssertionError):
         assert_same_run(tmp_path / "whole", other)
+
+
+def test_a_run_that_is_killed_before_its_first_path_begins_again(tmp_path, monkeypatch):
+    config, original = configure(trials=10), path_sampler.initial_path
+
+    def killed(*arguments):
+        shutil.copytree(tmp_path / "run", tmp_path / "left")  # what `kill -9` would leave here
+        (tmp_path / "left" / "chain-0").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(path_sampler, "initial_path", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_path_sampling(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()  # an error leaves nothing
+    monkeypatch.setattr(path_sampler, "initial_path", original)
+    assert run_path_sampling(config, tmp_path / "left", resume=True)["trials"] == 20
 
 
 def test_more_trials_continue_a_finished_run_as_if_it_had_been_longer(tmp_path):
