@@ -57,7 +57,8 @@ class FitOptions:
     prior_shots : float
         Shots that a prior counts for.
     passage_weight : float
-        Part of a shot that a frame counts for which a shot passed (:class:`~openmm_rare.passages.Passages`).
+        Part of a shot that a frame counts for which a shot passed (:class:`~openmm_rare.passages.Passages`). The frames of one
+        shot have the same outcome: where each counts as a shot, more of the inputs that say nothing seem to say something.
     least_input : float
         An input is dropped when gate times weights are shorter than this part of the longest.
     iterations : int
@@ -69,7 +70,7 @@ class FitOptions:
     gate_strength: float = 0.6
     weight_decay: float = 0.3
     prior_shots: float = 30.0
-    passage_weight: float = 1.0
+    passage_weight: float = 0.3
     least_input: float = 0.1
     iterations: int = 300
     starts: int = 1
