@@ -12,10 +12,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import openpathsampling as paths
 from openmm import unit
+from openpathsampling.engines.features.shared import KineticContainer, StaticContainer
 from openpathsampling.experimental.simstore.class_lookup import (
     has_storage_uuid,
     is_storage_iterable,
@@ -42,6 +44,7 @@ class PathStorage(Storage):
     """
 
     _stored: Collection[str] = ()
+    _frame_info: Mapping[tuple[type, int], Any] = MappingProxyType({})
 
     def save(self, obj_list: Any, use_cache: bool = True) -> None:
         """Save one object or a list of them in one transaction: if the process dies meanwhile, none is there."""
@@ -78,10 +81,20 @@ class PathStorage(Storage):
     ) -> dict[str, dict[str, Any]]:
         """As in SimStore, but an object that belongs to many steps, as the path does, is searched only once."""
         found: dict[str, Any] = {}
+        self._frame_info = {}  # for now: what is missing here gets a table next
         for each in input_uuids.values():
             self._search(each, found, cache)
         found = self.filter_existing_uuids(self._unproxy_lazies(found))
-        return defaultdict(dict, dict_group_by(found, key_extract=get_table_name))
+        return defaultdict(dict, dict_group_by(found, key_extract=lambda uuid, each: self._info(each).table))
+
+    def _info(self, each: Any) -> Any:
+        """How objects like this one are stored; frames of one engine are all alike, and most of all objects."""
+        if not isinstance(each, _FRAMES):
+            return self.class_info[each]
+        key = type(each), id(each.engine)
+        if key not in self._frame_info:
+            self._frame_info[key] = self.class_info[each]
+        return self._frame_info[key]
 
     def _search(self, start: Any, found: dict[str, Any], cache: Mapping[str, Any]) -> None:
         """Add an object, and all objects within it, to what has been found."""
@@ -95,7 +108,7 @@ class PathStorage(Storage):
                 continue
             if isinstance(each, GenericLazyLoader):
                 each = each.load()
-            search = self.class_info.info_from_instance(each).find_uuids if identity is not None else default_find_uuids
+            search = self._info(each).find_uuids if identity is not None else default_find_uuids
             new, within = (search or default_find_uuids)(obj=each, cache_list=[found])
             found.update(new)
             waiting += within
@@ -133,6 +146,7 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
 
 
 _PATCHED: list[bool] = []
+_FRAMES = (paths.BaseSnapshot, StaticContainer, KineticContainer)
 
 
 def _serialize(handler: SimtkQuantityHandler, quantity: unit.Quantity) -> Any:
