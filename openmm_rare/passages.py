@@ -1,4 +1,4 @@
-"""Frames that shots pass: more shooting points, for nothing (THEORY: section 7)."""
+"""Frames that shots pass: more shooting points, for nothing (docs/theory.md, section 9)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class ShotFrames(Protocol):
 class Passages:
     """Frames that shots passed, as a descriptor sees them, and the state that each shot reached from there.
 
-    Frames must be chosen without regard to what came after them.
+    Frames must be chosen without regard to what came after them. Then they are exact in dynamics without momenta; with momenta
+    they need :func:`weights_without_drift`, which leaves errors of second order.
 
     Attributes
     ----------

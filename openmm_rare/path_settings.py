@@ -61,7 +61,8 @@ class PathSettings:
     members : int
         Networks that learn from resampled shots and are averaged; their spread says how sure they are.
     passages : int
-        About how many frames that the shots of a trial pass count as shots as well (:mod:`openmm_rare.passages`).
+        About how many frames that the shots of a trial pass count as 0.3 shots each (:mod:`openmm_rare.passages`); shots longer
+        than the path that they start from pass more. 0: none. With momenta they are weighted to be fair to first order.
     gate_strength, weight_decay : float
         See :class:`~openmm_rare.fitting.FitOptions`.
     growth : float

@@ -78,19 +78,22 @@ class ShootingMover(EngineMover):
         descriptor : callable
             From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``.
         number : int
-            About how many; their distance follows from the length of the path that was shot from.
+            About how many; their distance follows from the length of the path that was shot from, and shots longer than it
+            pass more.
 
         Returns
         -------
         Passages or None
-            None for another trial than the latest, and for one whose shots did not reach a state or were not followed.
+            None for another trial than the latest, and for one whose shots did not both reach one of the states.
         """
         point = getattr(change.details, "modified_shooting_snapshot", None)
         if not number or point is None or self._latest is None or self._latest[0] != str(point.__uuid__):
             return None
         _, shots, length = self._latest
         path = change.trials[0].trajectory
-        reached = [next(i for i, state in enumerate(states) if state(end)) for end in (path[-1], path[0])]
+        reached = [i for end in (path[-1], path[0]) for i, state in enumerate(states) if state(end)]
+        if len(reached) != len(shots):  # the network may have states that nobody asks for
+            return None
         return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number), partial(in_batches, descriptor))
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:

@@ -160,6 +160,7 @@ def test_they_are_those_of_the_latest_trial(world):
     a, b = mover.states
     assert mover.passages(first, [a, b], first_coordinate, 20) is None
     assert mover.passages(second, [a, b], first_coordinate, 0) is None
+    assert mover.passages(second, [], first_coordinate, 20) is None
     found, turned = (mover.passages(second, states, first_coordinate, 20) for states in ([a, b], [b, a]))
     np.testing.assert_array_equal(found.state, 1 - turned.state)
     assert len(found) == len(found.features) > 0 and found.rates.any() == (world is plane)
