@@ -10,6 +10,7 @@ import numpy as np
 
 from .bias import Bias
 from .committor import CommittorModel
+from .errors import RunError
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
 from .segments import noise_of_one_step, sample_segments
@@ -103,7 +104,7 @@ def _exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task
         # the first stretch only equilibrates, unless exits are so rare that every one counts
         pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= wanted else found)
         if len(pool) == 0:
-            raise RuntimeError(
+            raise RunError(
                 f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
                 "A may cover its whole basin; make it smaller"
             )
@@ -139,7 +140,7 @@ def _easy_temperature(
         if int(record["hits"]) >= _EASY * settings.heating_roots:
             return temperature, exits, [_segments(record)]
         temperature *= settings.heating_factor
-    raise RuntimeError(
+    raise RunError(
         f"state B of {target.name} was never reached from A, not even at {temperature / settings.heating_factor:.0f} K: "
         "check that B is where you think it is (the run tested it on every frame), raise training_path_length if paths "
         "take longer than that, or give annealing temperatures"
@@ -193,7 +194,7 @@ def _train_stage(
             buffer.pop(0)
         yield stage.temperature, record
     if max(arrivals[-3:]) == 0:
-        raise RuntimeError(
+        raise RunError(
             f"training at {stage.temperature:.0f} K brought no walker to B in its last rounds: give more rounds "
             "(first_stage_rounds, stage_rounds, last_stage_rounds), more walkers (training_walkers), a slower ladder "
             "(ladder_ratio), or a richer descriptor"

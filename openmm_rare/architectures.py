@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .errors import InputError
+
 __all__ = ["MLP", "architecture_spec", "build_network", "has_dropout", "input_layers"]
 
 MLP: dict[str, Any] = {"kind": "mlp"}
@@ -53,13 +55,13 @@ def architecture_spec(spec: Mapping | None) -> dict[str, Any]:
     spec = dict(MLP if spec is None else spec)
     kind = spec.pop("kind", None)
     if kind not in _KEYS:
-        raise ValueError(f"network kind {kind!r} is unknown; choose one of {', '.join(sorted(_KEYS))}")
+        raise InputError(f"network kind {kind!r} is unknown; choose one of {', '.join(sorted(_KEYS))}")
     unknown = set(spec) - set(_KEYS[kind])
     if unknown:
-        raise ValueError(f"network {kind!r} has unknown keys {sorted(unknown)}; it takes {sorted(_KEYS[kind]) or 'none'}")
+        raise InputError(f"network {kind!r} has unknown keys {sorted(unknown)}; it takes {sorted(_KEYS[kind]) or 'none'}")
     full = _KEYS[kind] | {key: float(value) for key, value in spec.items()}
     if not 0.0 <= full.get("dropout", 0.0) < 1.0:
-        raise ValueError(f"dropout = {full['dropout']} is a probability, at least 0 and below 1")
+        raise InputError(f"dropout = {full['dropout']} is a probability, at least 0 and below 1")
     return {"kind": kind, **full}
 
 

@@ -19,6 +19,7 @@ from .dynamics import (
     UnbiasedDynamics,
     has_forces_on_held_axes,
 )
+from .errors import InputError
 from .forces import Observer
 from .native_integrator import NativeOverdampedLangevinIntegrator
 
@@ -41,14 +42,14 @@ def choose_backend(backend: str, platform: str) -> str:
         If the backend does not exist or cannot be used.
     """
     if backend not in ("auto", *BACKENDS):
-        raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}, or auto")
+        raise InputError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}, or auto")
     if backend not in ("auto", "native"):
         return backend
     problem = native_problem(platform)
     if problem is None:
         return "native"
     if backend == "native":
-        raise ValueError(f"the native backend cannot be used on platform {platform}: {problem} Or choose the backend python.")
+        raise InputError(f"the native backend cannot be used on platform {platform}: {problem} Or choose the backend python.")
     return "python"
 
 

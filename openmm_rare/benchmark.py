@@ -16,6 +16,7 @@ from . import native
 from .bias import Bias
 from .committor import CommittorModel
 from .dynamics import native_parts
+from .errors import RunError
 from .files import write_json
 from .inference import FastImportance
 from .replication import replicate
@@ -128,7 +129,7 @@ class _Plain:
         objects = (ctypes.c_void_p(int(obj.this)) for obj in (self._integrator, self._force))
         arrays = (ctypes.c_void_p(array.ctypes.data) for array in (self._positions, self.log_weights))
         if self._take(*objects, ctypes.byref(self._discs), self._seed, n_steps, *arrays) < 0:
-            raise RuntimeError("the plain loop refused its arguments")
+            raise RunError("the plain loop refused its arguments")
 
     def positions(self) -> np.ndarray:
         """Positions of all walkers, in one array."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .bias_force import require_known
+from .errors import InputError
 from .forces import ImportanceFunction
 
 __all__ = ["Bias"]
@@ -39,7 +40,7 @@ class Bias:
     def __post_init__(self) -> None:
         require_known(self.force)
         if self.strength != 0.0 and not hasattr(self.importance, "log_importance_gradient"):
-            raise ValueError(
+            raise InputError(
                 f"importance is a {type(self.importance).__name__}, which has no log_importance_gradient; "
                 "a torch module gets it as openmm_rare.torch_force.TorchImportance(module)"
             )

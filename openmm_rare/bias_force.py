@@ -19,6 +19,7 @@ from .architectures import MLP
 from .committor import CommittorModel
 from .committor_force import CommittorForce, has_native_features
 from .committors import Committor
+from .errors import InputError
 from .forces import BIAS_GROUP, ImportanceFunction, Observer, PythonBias, python_force
 from .inference import FastImportance
 from .torch_force import HOW_TO_INSTALL, TorchImportance, python_torch_force, torch_force
@@ -30,7 +31,7 @@ _TOLERANCE = 1e-5  # relative, in a trial; the forces in single precision come t
 
 def _native(importance: ImportanceFunction, positions: np.ndarray, n_walkers: int, scale: float) -> openmm.Force:
     if not isinstance(importance, FastImportance):
-        raise ValueError(f"the force native needs a FastImportance, not {type(importance).__name__}; choose the force python")
+        raise InputError(f"the force native needs a FastImportance, not {type(importance).__name__}; choose the force python")
     return CommittorForce(importance, n_walkers, scale)
 
 
@@ -63,7 +64,7 @@ def is_compiled(kind: str, importance: ImportanceFunction) -> bool:
 def require_known(kind: str) -> None:
     """Raise ValueError unless it is one of :data:`FORCES`, or "auto"."""
     if kind not in ("auto", *FORCES):
-        raise ValueError(f"bias force {kind!r} is unknown; choose auto or one of {', '.join(FORCES)}")
+        raise InputError(f"bias force {kind!r} is unknown; choose auto or one of {', '.join(FORCES)}")
 
 
 def make_bias_force(
@@ -126,7 +127,7 @@ def check_force(kind: str, platform: str) -> None:
     require_known(kind)
     reason = "" if kind in ("auto", "python") else why_not(kind, platform)
     if reason:
-        raise ValueError(f"the bias force {kind} cannot be used on platform {platform}: {reason} Or choose the force python.")
+        raise InputError(f"the bias force {kind} cannot be used on platform {platform}: {reason} Or choose the force python.")
 
 
 @cache

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import InputError
+
 __all__ = ["WeightWindow"]
 
 
@@ -33,9 +35,9 @@ class WeightWindow:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.lower <= 1.0 <= self.upper:
-            raise ValueError(f"weight window ({self.lower}, {self.upper}): bounds must satisfy 0 < lower <= 1 <= upper")
+            raise InputError(f"weight window ({self.lower}, {self.upper}): bounds must satisfy 0 < lower <= 1 <= upper")
         if not 0.0 < self.power <= 1.0:
-            raise ValueError(f"power = {self.power} of the weight window must be above 0 and at most 1")
+            raise InputError(f"power = {self.power} of the weight window must be above 0 and at most 1")
 
     def branch(
         self,
@@ -71,7 +73,7 @@ class WeightWindow:
         """
         score = log_weights + self.power * log_importance
         if np.isnan(score).any():
-            raise ValueError(f"walker {int(np.flatnonzero(np.isnan(score))[0])} has a NaN weight or importance")
+            raise InputError(f"walker {int(np.flatnonzero(np.isnan(score))[0])} has a NaN weight or importance")
         if len(score) == 0:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         top = score.max()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .backends import choose_backend
+from .errors import InputError, RunError
 from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .preflight import require_runnable
@@ -61,7 +62,7 @@ class BruteForceRate:
         progress: Progress | None = None,
     ) -> None:
         if not 0.0 < target_error < 1.0:
-            raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
+            raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
         require_runnable(system)
         settings = settings or Settings()
@@ -99,7 +100,7 @@ class BruteForceRate:
                 wall = self._task.wall_seconds()
                 return self._estimate(exits, frames, transitions, np.concatenate(labels[left_out:]), spent, wall)
             if spent > self.settings.max_walker_steps:
-                raise RuntimeError(
+                raise RunError(
                     f"brute force saw {total} transitions of {self.system.name} in {spent:.3g} walker-steps, too few for "
                     f"an error of {100 * self.target_error:g} %: raise max_walker_steps, or use importance sampling"
                 )

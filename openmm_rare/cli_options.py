@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from .config import RunConfig
 
@@ -83,7 +85,7 @@ def temperatures_of(texts: tuple[str, ...] | list[str]) -> list[float]:
     values = [parse_quantity(text, unit.kelvin, "--temperature") for text in texts]
     for value, text in zip(values, texts, strict=True):
         if value <= 0.0:
-            raise ValueError(f"--temperature = {text!r} must be positive")
+            raise InputError(f"--temperature = {text!r} must be positive")
     return values
 
 

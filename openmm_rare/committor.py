@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from . import __version__
 from .architectures import MLP, architecture_spec, build_network
 from .descriptors import build_descriptor
+from .errors import InputError
 from .saved_model import SavedModel
 
 __all__ = ["CommittorModel", "FeatureModel", "in_batches"]
@@ -215,7 +216,7 @@ class CommittorModel(FeatureModel):
         """An untrained model as :meth:`metadata` says; ValueError if it is of another format."""
         known = (_FORMAT, _FORMAT_OTHER_NETWORKS)
         if metadata["format"] not in known:
-            raise ValueError(f"format {metadata['format']!r}, this class reads {' and '.join(map(repr, known))}")
+            raise InputError(f"format {metadata['format']!r}, this class reads {' and '.join(map(repr, known))}")
         return cls(
             metadata["descriptor"],
             metadata["n_atoms"],

@@ -12,6 +12,7 @@ from openmm import unit
 
 from . import native
 from .descriptors import Concatenate, Coordinates, Coordination, CoordinationMoments, Descriptor, DiscGap, PairDistances
+from .errors import InputError
 from .inference import FastImportance
 from .units import in_md_units
 
@@ -81,9 +82,9 @@ class CommittorForce(openmm.Force):
             If the Context does not hold this force, or a weight is not finite.
         """
         if not isinstance(context, openmm.Context):
-            raise ValueError(f"context must be an openmm.Context, not {type(context).__name__}")
+            raise InputError(f"context must be an openmm.Context, not {type(context).__name__}")
         if _shape(importance) != self._shape:
-            raise ValueError("the importance function has other features or another network than this force: make a new force")
+            raise InputError("the importance function has other features or another network than this force: make a new force")
         values = _parameters(importance)
         pointer = values.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
         native.call("rare_committor_update", self, ctypes.c_void_p(int(context.this)), pointer, len(values))
@@ -104,7 +105,7 @@ def _parameters(importance: FastImportance) -> np.ndarray:
 def _shape(importance: FastImportance) -> tuple:
     """What cannot change in a Context; the first item is the XML of the features."""
     if not isinstance(importance, FastImportance):
-        raise ValueError(f"importance must be a FastImportance, as FastImportance(model) is, not {type(importance).__name__}")
+        raise InputError(f"importance must be a FastImportance, as FastImportance(model) is, not {type(importance).__name__}")
     node = xml.Element("Features")
     for part in _parts(importance.descriptor):
         _add_feature(node, part)
@@ -115,7 +116,7 @@ def _shape(importance: FastImportance) -> tuple:
 def _add_feature(parent: xml.Element, part: Descriptor) -> None:
     if type(part) not in _KINDS:
         known = ", ".join(kind.__name__ for kind in _KINDS)
-        raise ValueError(
+        raise InputError(
             f"the native force does not know the descriptor {type(part).__name__}, only {known}; "
             "use openmm_rare.forces.PythonBias for it"
         )

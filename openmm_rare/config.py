@@ -11,6 +11,7 @@ from openmm import unit as u
 
 from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_states
 from .config_system import SystemConfig
+from .errors import InputError
 from .path_settings import PathSettings
 from .settings import Settings
 from .systems.base import RareEventSystem
@@ -53,7 +54,7 @@ class SamplingConfig:
         settings = {f.name: readers[f.type](f.name) for f in fields(Settings) if f.name in section}
         method = section.text("method", cls.method)
         if method not in _METHODS:
-            raise ValueError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")
+            raise InputError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")
         return cls(
             check_target_error(section.number("target_error", None, cls.target_error), "sampling.target_error"),
             section.count("seed", cls.seed, least=0),
@@ -144,7 +145,7 @@ def check_target_error(value: float, name: str) -> float:
         If it is not between 0 and 1.
     """
     if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} = {value!r} must be a relative standard error between 0 and 1, e.g. 0.1 for 10 %")
+        raise InputError(f"{name} = {value!r} must be a relative standard error between 0 and 1, e.g. 0.1 for 10 %")
     return value
 
 
@@ -162,7 +163,7 @@ def load_config(path: str | Path) -> RunConfig:
     try:
         return parse_config(path.read_bytes().decode("utf-8"), path.parent)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def parse_config(text: str, folder: str | Path) -> RunConfig:
@@ -176,7 +177,7 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
     try:
         top = Section(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"this is not valid TOML: {error}") from error
+        raise InputError(f"this is not valid TOML: {error}") from error
     top.check((), [f.name for f in fields(RunConfig)])
     home = (Path(folder) / top.text("folder", "")).resolve()
     system = SystemConfig.parse(top.section("system"), home)
@@ -189,12 +190,12 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
         states = {name: RegionConfig.parse(section.section(name), units) for name in ("a", "b")}
     channels = ChannelsConfig.parse(top.section("channels"), units) if top.section("channels").raw else None
     if system.is_builtin and (states or variables or channels):
-        raise ValueError(
+        raise InputError(
             f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "
             "sections, or describe a system of your own with builder, or xml and pdb"
         )
     if system.xml is not None and states is None:
-        raise ValueError("a system from xml needs its states: add [variables.NAME], [states.a] and [states.b]")
+        raise InputError("a system from xml needs its states: add [variables.NAME], [states.a] and [states.b]")
     sampling = SamplingConfig.parse(top.section("sampling"))
     section = top.section("path_sampling")
     path_sampling = PathSettings.parse(section) if section.raw else None

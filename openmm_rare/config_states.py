@@ -12,6 +12,7 @@ import numpy as np
 from openmm import unit as u
 
 from . import states as st
+from .errors import InputError
 from .toml_text import Section, nearest
 from .variables import BoxVariable
 
@@ -46,7 +47,7 @@ class VariableConfig:
         kind = section.text("type", "")
         if kind not in _VARIABLES:
             hint = f"; did you mean {nearest(kind, _VARIABLES)!r}?" if kind else ""
-            raise ValueError(f"{section.where('type')} = {kind!r} must be one of {', '.join(_VARIABLES)}{hint}")
+            raise InputError(f"{section.where('type')} = {kind!r} must be one of {', '.join(_VARIABLES)}{hint}")
         _, required, _ = _VARIABLES[kind]
         knows_box = issubclass(_VARIABLES[kind][0], BoxVariable)
         section.check(("type", *required), ("box",) if knows_box else ())
@@ -89,7 +90,7 @@ class RegionConfig:
         """From ``[states.a]``, say; `units` are those of the variables."""
         section.check((), _REGIONS)
         if len(section.raw) != 1:
-            raise ValueError(
+            raise InputError(
                 f'[{section.name}] must hold one of: range = {{ phi = ["-180 deg", "0 deg"] }}, '
                 'disc = { center = { x = "0.1 nm" }, radius = "0.05 nm" }, function = "module:function"'
             )
@@ -102,7 +103,7 @@ class RegionConfig:
             bounds = {name: table.numbers(name, units[name], positive=False) for name in table.raw}
             for name, pair in bounds.items():
                 if len(pair) != 2:
-                    raise ValueError(f"{table.where(name)} = {table.raw[name]!r} must be [lowest, highest]")
+                    raise InputError(f"{table.where(name)} = {table.raw[name]!r} must be [lowest, highest]")
             return cls(kind, bounds)
         table.check(("center", "radius"))
         center = table.section("center")
@@ -213,7 +214,7 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     """
     module_name, colon, function_name = reference.partition(":")
     if not (colon and module_name and function_name):
-        raise ValueError(f'{name} = {reference!r} must be "module:function", e.g. "my_system:build"')
+        raise InputError(f'{name} = {reference!r} must be "module:function", e.g. "my_system:build"')
     if folder not in sys.path:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -222,12 +223,12 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the user's module exists and lacks something itself
-        raise ValueError(f"{name} = {reference!r}: no module {module_name!r} in {folder} or installed") from error
+        raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder} or installed") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         defined = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         hint = f"; did you mean {nearest(function_name, defined)!r}?" if defined else ""
-        raise ValueError(f"{name} = {reference!r}: {module.__file__} defines no function {function_name!r}{hint}")
+        raise InputError(f"{name} = {reference!r}: {module.__file__} defines no function {function_name!r}{hint}")
     return function
 
 
@@ -241,5 +242,5 @@ def _box(section: Section) -> list[list[float]] | tuple[float, ...]:
 def _rows(section: Section, key: str) -> list[list[float]]:
     rows = section.raw[key]
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 3 for row in rows):
-        raise ValueError(f"{section.where(key)} must be a list of [x, y, z]")
+        raise InputError(f"{section.where(key)} must be a list of [x, y, z]")
     return [list(Section({key: row}, section.name).numbers(key, None, positive=False)) for row in rows]

@@ -14,6 +14,7 @@ from openmm import app
 from openmm import unit as u
 
 from .config_states import import_function
+from .errors import InputError
 from .states import States
 from .systems.base import RareEventSystem
 from .toml_text import Section
@@ -72,17 +73,17 @@ class SystemConfig:
         section.check((), (*names, "parameters", *_QUANTITIES, "num_dimensions", "check_interval", "inertial", "descriptor"))
         source = {key: section.text(key) for key in names}
         if (source["xml"] is None) != (source["pdb"] is None):
-            raise ValueError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
+            raise InputError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
         if source["builder"] is not None and source["xml"] is not None:
-            raise ValueError("section [system] has both builder and xml; give one of them")
+            raise InputError("section [system] has both builder and xml; give one of them")
         if all(value is None for value in source.values()):
-            raise ValueError(
+            raise InputError(
                 'section [system] must give one of: name = "lj7" (the command `openmm-rare systems` lists them), '
                 'builder = "module:function", or xml = "system.xml" with pdb = "start.pdb"'
             )
         for key in ("xml", "pdb"):
             if source[key] is not None and not (home / source[key]).is_file():
-                raise ValueError(
+                raise InputError(
                     f"system.{key} = {source[key]!r} does not exist; looked for {(home / source[key]).resolve()} "
                     "(relative names start at the folder of the configuration)"
                 )
@@ -139,10 +140,10 @@ class SystemConfig:
         made = self._call(import_function(self.builder, folder, "system.builder"), {})
         if isinstance(made, RareEventSystem):
             if states is not None:
-                raise ValueError(f"{self.builder} returns a system with its own states; remove the section [states]")
+                raise InputError(f"{self.builder} returns a system with its own states; remove the section [states]")
             return self._with_dynamics(made)
         if not (isinstance(made, tuple) and len(made) == 3):
-            raise ValueError(
+            raise InputError(
                 f"{self.builder} must return a RareEventSystem or (openmm.System, topology, positions), "
                 f"not {type(made).__name__}"
             )
@@ -157,17 +158,17 @@ class SystemConfig:
 
     def _own(self, system: openmm.System, topology: app.Topology, positions: Any, states: States | None) -> RareEventSystem:
         if states is None:
-            raise ValueError("the system needs its states: add [variables.NAME], [states.a] and [states.b]")
+            raise InputError("the system needs its states: add [variables.NAME], [states.a] and [states.b]")
         missing = [key for key, (name, _, _) in _QUANTITIES.items() if getattr(self, name) is None]
         if missing:
-            raise ValueError(f'section [system] lacks {", ".join(missing)}, e.g. temperature = "300 K"')
+            raise InputError(f'section [system] lacks {", ".join(missing)}, e.g. temperature = "300 K"')
         if u.is_quantity(positions):
             positions = positions.value_in_unit(u.nanometer)
         positions = np.array(positions, dtype=np.float64)
         try:
             states.variables(positions[None])
         except IndexError as error:
-            raise ValueError(
+            raise InputError(
                 f"a collective variable names an atom that does not exist: the system has {len(positions)} atoms, "
                 "numbered from 0"
             ) from error
@@ -201,11 +202,11 @@ def _read_files(xml: Path, pdb: Path) -> tuple[openmm.System, app.Topology, u.Qu
     try:
         system = openmm.XmlSerializer.deserialize(xml.read_text(encoding="utf-8"))
     except (openmm.OpenMMException, ValueError) as error:
-        raise ValueError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
+        raise InputError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
     if not isinstance(system, openmm.System):
-        raise ValueError(f"system.xml: {xml} holds a {type(system).__name__}, not a System")
+        raise InputError(f"system.xml: {xml} holds a {type(system).__name__}, not a System")
     try:
         structure = app.PDBFile(str(pdb))
     except Exception as error:  # the parser fails in as many ways as there are broken files
-        raise ValueError(f"system.pdb: {pdb} cannot be read as PDB ({error})") from error
+        raise InputError(f"system.pdb: {pdb} cannot be read as PDB ({error})") from error
     return system, structure.topology, structure.positions

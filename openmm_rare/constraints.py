@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from openmm import unit
 
+from .errors import DynamicsError
+
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
@@ -51,7 +53,7 @@ class KeptDistances:
         if (error > _TOLERANCE).any():
             walker, index = np.argwhere(error > _TOLERANCE)[0]
             pair = self._pairs[index].tolist()
-            raise FloatingPointError(
+            raise DynamicsError(
                 f"the constraint between particles {pair[0]} and {pair[1]} of {self._target.name} is off by "
                 f"{100 * error[walker, index]:.2g} % at a time step of {self._target.timestep:g} ps: use a smaller time step"
             )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from .errors import InputError
+
 __all__ = ["Descriptor", "atom_rows", "labels_of"]
 
 
@@ -44,7 +46,7 @@ def atom_rows(name: str, rows: Sequence[Sequence[int]], width: int, n_atoms: int
     """
     for row in rows:
         if len(row) != width or len(set(row)) != width or min(row) < 0 or max(row) >= n_atoms:
-            raise ValueError(f"{name} must list {width} different atoms each, from 0 to {n_atoms - 1}; {list(row)} does not")
+            raise InputError(f"{name} must list {width} different atoms each, from 0 to {n_atoms - 1}; {list(row)} does not")
     return np.array(rows, dtype=np.int64).reshape(-1, width)
 
 
@@ -60,5 +62,5 @@ def labels_of(labels: Sequence[str] | None, default: Sequence[str], of_what: str
         return tuple(default)
     labels = tuple(str(label) for label in labels)
     if len(labels) != len(default) or len(set(labels)) != len(labels):
-        raise ValueError(f"labels must be {len(default)} different texts, one for each {of_what}, not {list(labels)}")
+        raise InputError(f"labels must be {len(default)} different texts, one for each {of_what}, not {list(labels)}")
     return labels

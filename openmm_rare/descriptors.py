@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .descriptor_base import Descriptor, labels_of
+from .errors import InputError
 from .internal_features import Dihedrals, InternalCoordinates
 from .symmetry_functions import SymmetryFunctions
 
@@ -131,7 +132,7 @@ class DiscGap(CoordinationMoments):
         super().__init__(n_atoms, radius)
         self.center, self.disc_radius, self.offset = tuple(map(float, center)), float(disc_radius), float(offset)
         if len(self.center) != 2 or self.offset <= 0.0:
-            raise ValueError(f"a disc gap needs a center of two numbers and a positive offset, not {center} and {offset}")
+            raise InputError(f"a disc gap needs a center of two numbers and a positive offset, not {center} and {offset}")
         self.n_features, self.in_logit = 1, (0,)
 
     @property
@@ -211,7 +212,7 @@ class Subset(Descriptor):
     def __init__(self, atoms: Sequence[int], part: Mapping, n_atoms: int) -> None:
         super().__init__()
         if not len(atoms) or len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
-            raise ValueError(f"atoms of a subset must be different indices from 0 to {n_atoms - 1}, not {list(atoms)}")
+            raise InputError(f"atoms of a subset must be different indices from 0 to {n_atoms - 1}, not {list(atoms)}")
         self.register_buffer("atoms", torch.as_tensor(list(atoms)), persistent=False)
         self.part = build_descriptor(part, len(atoms))
         self.n_features, self.in_logit = self.part.n_features, self.part.in_logit
@@ -288,12 +289,12 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
     """
     kind = spec.get("kind")
     if kind not in _KINDS:
-        raise ValueError(f"descriptor kind {kind!r} is unknown; choose one of {', '.join(sorted(_KINDS))}")
+        raise InputError(f"descriptor kind {kind!r} is unknown; choose one of {', '.join(sorted(_KINDS))}")
     make, keys = _KINDS[kind]
     unknown = set(spec) - keys - {"kind"}
     if unknown:
-        raise ValueError(f"descriptor {kind!r} has unknown keys {sorted(unknown)}; it takes {sorted(keys) or 'none'}")
+        raise InputError(f"descriptor {kind!r} has unknown keys {sorted(unknown)}; it takes {sorted(keys) or 'none'}")
     try:
         return make(n_atoms, spec)
     except KeyError as missing:
-        raise ValueError(f"descriptor {kind!r} needs the key {missing}") from None
+        raise InputError(f"descriptor {kind!r} needs the key {missing}") from None

@@ -11,6 +11,7 @@ from openmm import unit
 
 from .bias import Bias
 from .bias_force import make_bias_force
+from .errors import RunError
 from .forces import BIAS_GROUP, MASK_GROUP, Observer, PythonBias, python_force
 from .integrators import (
     MAX_SHIFT,
@@ -158,7 +159,7 @@ class HostNoiseDynamics:
         noise *= self._spread
         back = np.subtract(positions if self._last is None else self._last, positions, out=self._back)
         if back[:, :, len(noise) :].any() and np.isfinite(positions).all():
-            raise RuntimeError(
+            raise RunError(
                 f"a force pushes walkers out of the {len(noise)} dimensions in which they move: "
                 "remove it, or choose the backend custom_integrator"
             )

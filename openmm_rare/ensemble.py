@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .committor import CommittorModel, in_batches
+from .errors import InputError
 from .saved_model import SavedModel
 
 __all__ = ["CommittorEnsemble"]
@@ -40,12 +41,12 @@ class CommittorEnsemble(SavedModel):
     def __init__(self, members: Sequence[CommittorModel]) -> None:
         super().__init__()
         if len(members) < 2:
-            raise ValueError(f"an ensemble needs two or more members, not {len(members)}; one model needs no ensemble")
+            raise InputError(f"an ensemble needs two or more members, not {len(members)}; one model needs no ensemble")
         first = members[0]
         for member in members[1:]:
             for name in ("spec", "n_atoms", "fingerprint", "temperature"):
                 if getattr(member, name) != getattr(first, name):
-                    raise ValueError(
+                    raise InputError(
                         f"members of an ensemble differ in {name}: {getattr(first, name)} and {getattr(member, name)}"
                     )
         self.members = nn.ModuleList(members)
@@ -114,5 +115,5 @@ class CommittorEnsemble(SavedModel):
     def from_metadata(cls, metadata: Mapping) -> CommittorEnsemble:
         """An untrained ensemble as :meth:`metadata` says; ValueError if it is of another format."""
         if metadata["format"] != _FORMAT:
-            raise ValueError(f"format {metadata['format']!r}, this class reads {_FORMAT!r}")
+            raise InputError(f"format {metadata['format']!r}, this class reads {_FORMAT!r}")
         return cls([CommittorModel.from_metadata(each) for each in metadata["members"]])

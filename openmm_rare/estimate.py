@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+from .errors import InputError
+
 __all__ = ["RateEstimate"]
 
 
@@ -109,5 +111,5 @@ class RateEstimate:
         """What :meth:`to_dict` wrote; unknown keys are errors."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise ValueError(f"not a rate estimate of this version: unknown keys {sorted(unknown)}")
+            raise InputError(f"not a rate estimate of this version: unknown keys {sorted(unknown)}")
         return cls(**{**values, "rate_ci95": tuple(values["rate_ci95"]), "warnings": tuple(values["warnings"])})

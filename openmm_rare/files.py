@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
+
 __all__ = ["lock_folder", "remove_stale", "replacing", "write_bytes", "write_csv", "write_json", "write_npz", "write_text"]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -106,7 +108,7 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise ValueError(f"another process is writing to {folder}; wait for it, or choose another folder") from None
+        raise InputError(f"another process is writing to {folder}; wait for it, or choose another folder") from None
     except OSError:  # file systems without locks
         pass
     try:

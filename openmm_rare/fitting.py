@@ -24,6 +24,7 @@ from .adam import Adam
 from .architectures import has_dropout, input_layers
 from .committor import CommittorModel, FeatureModel
 from .ensemble import CommittorEnsemble
+from .errors import InputError
 from .losses import multinomial_loss
 from .passages import Passages, weights_without_drift
 from .saved_model import SavedModel
@@ -77,9 +78,9 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         if min(self.gate_strength, self.weight_decay, self.prior_shots, self.passage_weight) < 0.0:
-            raise ValueError(f"gate_strength, weight_decay, prior_shots and passage_weight must not be negative: {self}")
+            raise InputError(f"gate_strength, weight_decay, prior_shots and passage_weight must not be negative: {self}")
         if not 0.0 <= self.least_input < 1.0 or min(self.iterations, self.starts) < 1:
-            raise ValueError(f"least_input must be a part of 1, iterations and starts at least 1: {self}")
+            raise InputError(f"least_input must be a part of 1, iterations and starts at least 1: {self}")
 
     def gate_decay(self, n_shots: float, n_inputs: int) -> float:
         """Decay of gates and weights, as `weight_decay` is meant."""
@@ -120,9 +121,9 @@ def fit_model(
     """
     options = options or FitOptions()
     if not len(shots):
-        raise ValueError("there are no shots to learn from yet")
+        raise InputError("there are no shots to learn from yet")
     if not np.isfinite(shots.positions).all():
-        raise ValueError("positions of shooting points are not finite: look for NaN in them")
+        raise InputError("positions of shooting points are not finite: look for NaN in them")
     if not isinstance(template, CommittorEnsemble):
         return _fit_one(template, _Outcomes.of(template, shots, options), seed, options, prior, guess)
     members, everything = [], _Outcomes.of(template.members[0], shots, options)
@@ -313,7 +314,7 @@ class _Fit:
             value = multinomial_loss(_two_logits(network(inputs)) + self.offset, self.counts)
             value = value + decay * sum((each - home).square().sum() for each, home in decayed)
             if not torch.isfinite(value):
-                raise ValueError(
+                raise InputError(
                     "the loss over the shots is not finite: the descriptor is not, or the weights have grown too large"
                 )
             return value

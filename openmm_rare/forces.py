@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 import openmm
 
+from .errors import DynamicsError, InputError
+
 __all__ = ["BIAS_GROUP", "MASK_GROUP", "ImportanceFunction", "Observer", "PythonBias", "python_force"]
 
 BIAS_GROUP = 1
@@ -63,7 +65,7 @@ class PythonBias:
         interval: int = 1,
     ) -> None:
         if interval < 1:
-            raise ValueError(f"interval = {interval} must be at least 1 step")
+            raise InputError(f"interval = {interval} must be at least 1 step")
         self.importance, self.kt, self.n_walkers, self.observer = importance, kt, n_walkers, observer
         self.interval = interval
         self._everyone = np.arange(n_walkers)
@@ -114,11 +116,11 @@ class PythonBias:
         if not np.isfinite(gradient).all():  # some platforms would turn NaN into a finite number
             walker = int(active[np.argmax(~np.isfinite(gradient).all(axis=(1, 2)))])
             if not np.isfinite(positions[walker]).all():
-                raise FloatingPointError(
+                raise DynamicsError(
                     f"the positions of walker {walker} are not finite: use a smaller time step, or check the forces at the "
                     "initial structure"
                 )
-            raise FloatingPointError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
+            raise DynamicsError(f"the gradient of ln I is not finite for walker {walker}: train the model again")
         if everyone:
             self.value, self.gradient = value, gradient
         else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cores import available_cores
+from .errors import InputError, RunError
 from .shot_dynamics import ShotDynamics
 from .states import IN_A, IN_B, NEITHER
 from .tasks import Progress, Silent
@@ -102,16 +103,16 @@ def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interva
     """Refuse what cannot be run."""
     expected = system.positions.shape
     if positions.ndim != 3 or positions.shape[1:] != expected or not len(positions):
-        raise ValueError(f"positions must have shape (n, {expected[0]}, 3) with n > 0, not {positions.shape}")
+        raise InputError(f"positions must have shape (n, {expected[0]}, 3) with n > 0, not {positions.shape}")
     if not np.isfinite(positions).all():
         frame = int(np.argmax(~np.isfinite(positions).all((1, 2))))
-        raise ValueError(f"configuration {frame} has positions that are not finite")
+        raise InputError(f"configuration {frame} has positions that are not finite")
     for name, value in (("n_shots", n_shots), ("steps_per_test", interval), ("max_steps", max_steps)):
         if value < 1:
-            raise ValueError(f"{name} = {value} must be at least 1")
+            raise InputError(f"{name} = {value} must be at least 1")
     inside = np.flatnonzero(system.states.classify(positions) != NEITHER)
     if len(inside):
-        raise ValueError(f"configurations {inside[:10].tolist()} lie in A or B, where the committor is known: leave them out")
+        raise InputError(f"configurations {inside[:10].tolist()} lie in A or B, where the committor is known: leave them out")
 
 
 def _plan(run: ShotRun, positions: np.ndarray, n_shots: int) -> dict[str, Any]:
@@ -167,7 +168,7 @@ class ShotRun:
             if (slot < 0).all() and waiting == len(positions):
                 return status
             if steps[slot >= 0].max(initial=0) >= self.max_steps:
-                raise RuntimeError(
+                raise RunError(
                     f"a shot reached neither A nor B of {self.system.name} in {self.max_steps} steps: raise max_steps, or look "
                     "for a third state that holds it"
                 )
@@ -251,13 +252,13 @@ class ShotRecord:
         if not lines:
             return 0
         if lines[0].decode("utf-8", "replace") != header:
-            raise ValueError(f"{path} holds other shots, or none: remove it, or give another name for the record")
+            raise InputError(f"{path} holds other shots, or none: remove it, or give another name for the record")
         for line in lines[1:]:
             try:
                 entry = json.loads(line)
                 self.results[int(entry["block"])] = np.array([int(digit) for digit in entry["ends"]], dtype=np.int8)
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path} is damaged ({error}): remove it to run its shots again") from error
+                raise InputError(f"{path} is damaged ({error}): remove it to run its shots again") from error
         return sum(len(line) + 1 for line in lines)
 
     def add(self, number: int, status: np.ndarray) -> None:

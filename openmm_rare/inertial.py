@@ -11,6 +11,7 @@ from typing import Any
 import openmm
 from openmm import unit
 
+from .errors import InputError
 from .units import KB, in_md_units
 
 __all__ = ["LangevinIntegrator"]
@@ -43,7 +44,7 @@ class LangevinIntegrator(openmm.CustomIntegrator):
         temperature = in_md_units(temperature, unit.kelvin, "temperature")
         friction = in_md_units(friction, unit.picosecond**-1, "friction")
         if timestep <= 0 or temperature <= 0 or friction < 0:
-            raise ValueError(
+            raise InputError(
                 f"timestep = {timestep} ps and temperature = {temperature} K must be positive, friction = {friction} /ps "
                 "not negative"
             )

@@ -33,6 +33,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from .errors import InputError
 from .units import KB, in_md_units
 
 # Without addUpdateContextState, which these integrators leave out, OpenMM would ignore these forces without a word.
@@ -140,11 +141,11 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         active = _add_dynamics(self, temperature, friction, num_dimensions, constrained)
         strength = in_md_units(strength, unit.dimensionless, "strength")
         if strength < 0:
-            raise ValueError(f"strength = {strength} is negative; allowed: 0 (no bias) or more, usually at most 1")
+            raise InputError(f"strength = {strength} is negative; allowed: 0 (no bias) or more, usually at most 1")
         if bias_group not in range(1, 32):
-            raise ValueError(f"bias_group = {bias_group!r}; allowed: 1 to 31, because group 0 holds the physical forces")
+            raise InputError(f"bias_group = {bias_group!r}; allowed: 1 to 31, because group 0 holds the physical forces")
         if mask_group is not None and (mask_group not in range(1, 32) or mask_group == bias_group):
-            raise ValueError(f"mask_group = {mask_group!r}; allowed: 1 to 31, but not {bias_group}, which holds the bias")
+            raise InputError(f"mask_group = {mask_group!r}; allowed: 1 to 31, but not {bias_group}, which holds the bias")
         self.addGlobalVariable("strength", strength)
         self.addGlobalVariable("max_shift", _positive(max_shift, unit.dimensionless, "max_shift"))
         self.addPerDofVariable("y", 0.0)  # u + xi
@@ -198,11 +199,11 @@ def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
     """
     velocities = context.getState(velocities=True).getVelocities(asNumpy=True)._value
     if n_walkers < 1 or len(velocities) % n_walkers:
-        raise ValueError(f"n_walkers = {n_walkers} does not divide the Context's {len(velocities)} particles")
+        raise InputError(f"n_walkers = {n_walkers} does not divide the Context's {len(velocities)} particles")
     result = velocities.reshape(n_walkers, -1).sum(axis=1)
     if not np.isfinite(result).all():
         bad = np.flatnonzero(~np.isfinite(result))
-        raise ValueError(
+        raise InputError(
             f"the log weight of walkers {bad[:10].tolist()} ({len(bad)} in all) is not finite; the bias force or the "
             "positions became NaN: check the bias force at these walkers, or reduce the time step"
         )
@@ -229,16 +230,16 @@ def check_system(system: openmm.System, bias_group: int | None = None, num_dimen
         motion).
     """
     if system.getNumConstraints() and num_dimensions != 3:
-        raise ValueError(
+        raise InputError(
             f"the System has {system.getNumConstraints()} constraints, which OpenMM can apply to particles that move in 3 "
             f"dimensions only, and num_dimensions = {num_dimensions}; set it to 3, or build the System without constraints"
         )
     for index, force in enumerate(system.getForces()):
         label = f"force {index} ({force.getName()})"
         if isinstance(force, _IGNORED_FORCES):
-            raise ValueError(f"{label} would have no effect in overdamped dynamics; remove it from the System")
+            raise InputError(f"{label} would have no effect in overdamped dynamics; remove it from the System")
         if force.getForceGroup() not in (0, bias_group):
-            raise ValueError(
+            raise InputError(
                 f"{label} is in force group {force.getForceGroup()}, which is not integrated; physical forces belong in "
                 f"group 0, the bias in {'a group passed as bias_group' if bias_group is None else bias_group}"
             )
@@ -251,9 +252,9 @@ def _add_dynamics(
     integrator.addGlobalVariable("kT", KB * _positive(temperature, unit.kelvin, "temperature"))
     integrator.addGlobalVariable("friction", _positive(friction, unit.picosecond**-1, "friction"))
     if num_dimensions not in (1, 2, 3):
-        raise ValueError(f"num_dimensions = {num_dimensions!r}; allowed: 1, 2 or 3")
+        raise InputError(f"num_dimensions = {num_dimensions!r}; allowed: 1, 2 or 3")
     if constrained and num_dimensions != 3:
-        raise ValueError(f"num_dimensions = {num_dimensions!r}; with constrained=True it must be 3")
+        raise InputError(f"num_dimensions = {num_dimensions!r}; with constrained=True it must be 3")
     if num_dimensions == 3:
         return ""
     # Before there is a Context, OpenMM holds one vector for all particles, and spreads it when the Context is made. The
@@ -267,5 +268,5 @@ def _positive(value: Any, expected: unit.Unit, name: str) -> float:
     """`in_md_units`, positive."""
     result = in_md_units(value, expected, name)
     if result <= 0:
-        raise ValueError(f"{name} = {value} must be positive")
+        raise InputError(f"{name} = {value} must be positive")
     return result

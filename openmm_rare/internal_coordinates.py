@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from openmm import app
 
@@ -45,11 +47,11 @@ def internal_coordinates(topology: app.Topology, atoms: Iterable[int] | None = N
     every = list(topology.atoms())
     chosen = set(range(len(every)) if atoms is None else atoms)
     if not chosen <= set(range(len(every))):
-        raise ValueError(f"atoms must be indices from 0 to {len(every) - 1}, not {sorted(chosen - set(range(len(every))))}")
+        raise InputError(f"atoms must be indices from 0 to {len(every) - 1}, not {sorted(chosen - set(range(len(every))))}")
     bonds = sorted({tuple(sorted((bond[0].index, bond[1].index))) for bond in topology.bonds()})
     bonds = [bond for bond in bonds if chosen.issuperset(bond)]
     if not bonds:
-        raise ValueError("there is no bond between the atoms: give the topology its bonds, or choose other atoms")
+        raise InputError("there is no bond between the atoms: give the topology its bonds, or choose other atoms")
     bound: dict[int, list[int]] = {}
     for i, j in bonds:
         bound.setdefault(i, []).append(j)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .descriptor_base import Descriptor, atom_rows, labels_of
+from .errors import InputError
 
 __all__ = ["Dihedrals", "InternalCoordinates"]
 
@@ -82,7 +83,7 @@ class InternalCoordinates(Descriptor):
             self._count[name] = len(rows)
             self.register_buffer(name, torch.as_tensor(rows), persistent=False)
         if not sum(self._count.values()):
-            raise ValueError("internal_coordinates needs at least one of bonds, angles and dihedrals")
+            raise InputError("internal_coordinates needs at least one of bonds, angles and dihedrals")
         default = [_joined(row) for name in self._count for row in getattr(self, name).tolist()]
         self.labels = labels_of(spec.get("labels"), default, "bond, angle and dihedral")
         self._dihedrals = Dihedrals(spec.get("dihedrals", ()), n_atoms, self.labels[len(default) - self._count["dihedrals"] :])

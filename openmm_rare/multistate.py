@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import __version__
 from .committor import FeatureModel, in_batches
+from .errors import InputError
 
 __all__ = ["MultiStateModel"]
 
@@ -50,7 +51,7 @@ class MultiStateModel(FeatureModel):
     ) -> None:
         self.state_names = tuple(state_names)
         if len(self.state_names) < 2 or len(set(self.state_names)) != len(self.state_names):
-            raise ValueError(f"state_names = {self.state_names} must be two or more different names")
+            raise InputError(f"state_names = {self.state_names} must be two or more different names")
         super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, len(self.state_names))
 
     def logits_of_features(self, features: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class MultiStateModel(FeatureModel):
     def from_metadata(cls, metadata: Mapping) -> MultiStateModel:
         """An untrained model as :meth:`metadata` says; ValueError if it is of another format."""
         if metadata["format"] != _FORMAT:
-            raise ValueError(f"format {metadata['format']!r}, this class reads {_FORMAT!r}")
+            raise InputError(f"format {metadata['format']!r}, this class reads {_FORMAT!r}")
         return cls(
             metadata["descriptor"],
             metadata["n_atoms"],

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .errors import InputError
+
 __all__ = ["Function", "function_label", "function_of_label"]
 
 Function = Callable[..., np.ndarray]
@@ -21,7 +23,7 @@ def function_label(function: Function, argument: str) -> str:
     """
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if not callable(function) or not module or not name or "<" in name:
-        raise ValueError(
+        raise InputError(
             f"{argument} must be a function defined at the top level of a module, not {function!r}; "
             "give the lambda or nested function a name there"
         )
@@ -40,4 +42,4 @@ def function_of_label(label: str) -> Function:
     try:
         return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"the function {label} cannot be found ({error}): put its module on the import path") from error
+        raise InputError(f"the function {label} cannot be found ({error}): put its module on the import path") from error

@@ -23,6 +23,8 @@ from urllib.request import url2pathname
 
 import openmm
 
+from .errors import InputError, RunError
+
 __all__ = ["KERNELS", "LIBRARY_FOLDER", "Plugin", "call", "load", "make", "plugin", "reinstall_command", "whole_number"]
 
 KERNELS = ("IntegrateBiasedOverdampedLangevinStep", "CalcCommittorForce")
@@ -154,16 +156,16 @@ def whole_number(value: Any, name: str) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} = {value!r} must be a whole number") from None
+        raise InputError(f"{name} = {value!r} must be a whole number") from None
     if not -(2**31) <= number < 2**31:
-        raise ValueError(f"{name} = {number} must be between -2^31 and 2^31 - 1")
+        raise InputError(f"{name} = {number} must be between -2^31 and 2^31 - 1")
     return number
 
 
 def _require_library(what: str) -> ctypes.CDLL:
     library = plugin().library
     if library is None:
-        raise RuntimeError(f"{what} needs the native plugin. {' '.join(plugin().problems)}")
+        raise RunError(f"{what} needs the native plugin. {' '.join(plugin().problems)}")
     return library
 
 

@@ -11,6 +11,7 @@ import openmm
 from openmm import unit
 
 from . import native
+from .errors import InputError
 from .integrators import MAX_SHIFT
 from .regions import Disc, Range, Region
 from .states import States
@@ -101,7 +102,7 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
         check_interval: int = 1,
     ) -> None:
         if bias_group is not None and bias_group not in range(32):
-            raise ValueError(f"bias_group = {bias_group!r} must be a force group, 0 to 31, or None")
+            raise InputError(f"bias_group = {bias_group!r} must be a force group, 0 to 31, or None")
         whole = {
             "numDimensions": (num_dimensions, "num_dimensions"),
             "numWalkers": (n_walkers, "n_walkers"),
@@ -207,19 +208,19 @@ def _array(values: np.ndarray, kind: type, method: str) -> np.ndarray:
     """The same numbers as the plugin takes them: none is cut off or rounded."""
     given = np.asarray(values)
     if given.ndim != 1 or given.dtype.kind not in "iuf":
-        raise ValueError(f"{method} needs one list of numbers, not an array of {given.dtype} of shape {given.shape}")
+        raise InputError(f"{method} needs one list of numbers, not an array of {given.dtype} of shape {given.shape}")
     with np.errstate(invalid="ignore"):
         array = np.ascontiguousarray(given, dtype=kind)
     wrong = given[array != given] if kind is ctypes.c_int else ()
     if len(wrong) > 0:
-        raise ValueError(f"{method} needs whole numbers of 32 bits, not {wrong[0]}")
+        raise InputError(f"{method} needs whole numbers of 32 bits, not {wrong[0]}")
     return array
 
 
 def _add_states(root: xml.Element, states: States) -> None:
     """Variables, A and B as regions that absorb, and the rules of channels."""
     if not has_native_states(states):
-        raise ValueError(
+        raise InputError(
             "A, B and the regions of channels must be ranges or discs of built-in variables: the native integrator cannot "
             "call Python functions; test such states from Python"
         )

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
+
 
 def box_vectors(box: Any, argument: str) -> np.ndarray:
     """The three vectors of a box, shape (3, 3), nm, as OpenMM wants them: a along x, b in the plane of x and y.
@@ -27,11 +29,11 @@ def box_vectors(box: Any, argument: str) -> np.ndarray:
     if vectors.shape == (3,):
         vectors = np.diag(vectors)
     if vectors.shape != (3, 3) or not np.isfinite(vectors).all():
-        raise ValueError(f"{argument} must be three finite edges or three box vectors in nm, not {box!r}")
+        raise InputError(f"{argument} must be three finite edges or three box vectors in nm, not {box!r}")
     edges = np.diag(vectors)
     tilted = np.abs([vectors[1, 0], vectors[2, 0], vectors[2, 1]]) > 0.5 * edges[[0, 0, 1]] * (1 + 1e-6)
     if not (edges > 0).all() or np.triu(vectors, 1).any() or tilted.any():
-        raise ValueError(
+        raise InputError(
             f"{argument} must be in reduced form, as OpenMM wants it (a along x, b in the xy plane, positive edges, tilts of "
             f"at most half an edge), not {vectors.tolist()}; openmm.app.internal.unitcell.reducePeriodicBoxVectors makes it so"
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .architectures import MLP
 from .committor import CommittorModel
+from .errors import InputError
 
 __all__ = ["Change", "Evaluation", "Network"]
 
@@ -101,7 +102,7 @@ class Network:
             For a model whose network is no plain chain of layers with SiLU.
         """
         if model.architecture != MLP:
-            raise ValueError(
+            raise InputError(
                 f"a network of kind {model.architecture['kind']!r} serves path sampling and analysis only: bias forces and "
                 "rate calculations need a model with the default network, CommittorModel(..., network=None)"
             )

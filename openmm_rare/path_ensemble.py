@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import InputError
+
 __all__ = ["PathEnsemble"]
 
 
@@ -38,9 +40,9 @@ class PathEnsemble:
     def __post_init__(self) -> None:
         weights, chains = np.asarray(self.weights, dtype=np.float64), np.asarray(self.chains, dtype=np.int64)
         if not self.paths or not len(self.paths) == len(weights) == len(chains):
-            raise ValueError(f"{len(self.paths)} paths, {len(weights)} weights, {len(chains)} chains: as many of each")
+            raise InputError(f"{len(self.paths)} paths, {len(weights)} weights, {len(chains)} chains: as many of each")
         if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
-            raise ValueError("weights of paths must be finite, not negative, and not all zero")
+            raise InputError("weights of paths must be finite, not negative, and not all zero")
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "chains", chains)
 

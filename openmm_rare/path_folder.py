@@ -16,6 +16,7 @@ import numpy as np
 
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
+from .errors import InputError
 from .files import write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
@@ -114,9 +115,9 @@ class PathRecord:
                 json.loads(str(arrays["metadata"])),
             )
         except FileNotFoundError:
-            raise ValueError(f"{folder} holds no path sampling run that has begun: {path} is missing") from None
+            raise InputError(f"{folder} holds no path sampling run that has begun: {path} is missing") from None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
+            raise InputError(
                 f"{path} is damaged ({error}); the accepted paths in {folder}/chain-* are not: copy a backup of it back, or "
                 "start again in another folder"
             ) from error
@@ -168,7 +169,7 @@ def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} is damaged ({error}): copy a backup of it back") from error
+        raise InputError(f"{file} is damaged ({error}): copy a backup of it back") from error
 
 
 def path_settings(config: RunConfig) -> PathSettings:
@@ -211,12 +212,12 @@ def ensemble_of(record: PathRecord, folder: Path, settings: PathSettings, timest
         found = {key: path for each in rounds for key, path in read_paths(folder, number, each).items()}
         missing = [each for each in cycles.tolist() if each not in found]
         if missing:
-            raise ValueError(f"{chain_folder(folder, number)} lacks the paths of the steps {missing[:5]}: copy a backup back")
+            raise InputError(f"{chain_folder(folder, number)} lacks the paths of the steps {missing[:5]}: copy a backup back")
         paths += [found[each] for each in cycles.tolist()]
         weights += current.tolist()
         chains += [number] * len(cycles)
     if not paths:
-        raise ValueError(f"no transition path has been accepted in {folder} yet: run more trials with --resume")
+        raise InputError(f"no transition path has been accepted in {folder} yet: run more trials with --resume")
     scaled = np.array(weights, dtype=np.float64) * _path_weights(settings, paths)
     return PathEnsemble(paths, scaled, np.array(chains), settings.steps_per_frame * timestep)
 
@@ -252,10 +253,10 @@ def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, 
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
-        raise ValueError(f"{folder} holds no run: config.toml is missing")
+        raise InputError(f"{folder} holds no run: config.toml is missing")
     config = load_config(folder / "config.toml")
     if config.path_sampling is None:
-        raise ValueError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
+        raise InputError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
     record, system = PathRecord.load(folder), build_system(config)
     model = load_committor(folder / "model.npz", system.fingerprint())
     return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)

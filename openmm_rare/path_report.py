@@ -11,6 +11,7 @@ import numpy as np
 from . import plots
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
+from .errors import InputError
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
@@ -45,7 +46,7 @@ def write_path_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
-        raise ValueError(f"{folder} holds no run: config.toml is missing")
+        raise InputError(f"{folder} holds no run: config.toml is missing")
     config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
     system, settings = build_system(config), path_settings(config)
     model = load_committor(folder / "model.npz", system.fingerprint())

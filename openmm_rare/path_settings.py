@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .architectures import architecture_spec
+from .errors import InputError
 from .toml_text import Section, nearest
 
 __all__ = ["INITIAL_PATHS", "SELECTORS", "PathSettings"]
@@ -102,23 +103,23 @@ class PathSettings:
 
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:
-            raise ValueError(
+            raise InputError(
                 f"selector = {self.selector!r} must be one of {', '.join(SELECTORS)}; "
                 f"did you mean {nearest(self.selector, SELECTORS)!r}?"
             )
         if not self.width > 0.0:
-            raise ValueError(f"width = {self.width} must be positive")
+            raise InputError(f"width = {self.width} must be positive")
         for name in ("gate_strength", "weight_decay", "growth"):
             if not getattr(self, name) >= 0.0:
-                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
+                raise InputError(f"{name} = {getattr(self, name)} must not be negative")
         architecture_spec(self.architecture())
         least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and value < least.get(field.name, 1):
-                raise ValueError(f"{field.name} = {value} must be at least {least.get(field.name, 1)}")
+                raise InputError(f"{field.name} = {value} must be at least {least.get(field.name, 1)}")
         if self.density_correction and self.selector == "aimless":
-            raise ValueError("density_correction needs a selector that chooses: aimless shooting stays near its last point")
+            raise InputError("density_correction needs a selector that chooses: aimless shooting stays near its last point")
 
     def course(self) -> dict[str, Any]:
         """The settings that change what a run computes, and not only for how long or how fast it does."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .branching import WeightWindow
+from .errors import RunError
 from .roots import RootSampler, Steering
 from .statistics import effective_sample_size
 from .tasks import Progress, Task
@@ -41,7 +42,7 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress) -> Ste
         steering = replace(best, window=WeightWindow(power=power))
         merits[steering] = _try_steering(sampler, steering, task, progress)
     if max(merits.values()) == 0.0:
-        raise RuntimeError(
+        raise RunError(
             f"no walker of the pilot reached B of {sampler.system.name}, with any bias strength: train longer "
             "(last_stage_rounds, last_updates), raise pilot_max_steps if paths to B are slow, or check whether B lies "
             "on the far side of another state"

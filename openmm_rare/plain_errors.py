@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from .errors import RareError
 
 __all__ = ["UserError", "command", "plain_errors"]
 
-_EXPECTED = (ValueError, RuntimeError, FloatingPointError)
 _STOPPED = 130
 
 
@@ -40,26 +37,10 @@ def plain_errors(show_traceback: bool, resumes: bool = True) -> Iterator[None]:
             raise
         place = "" if error.filename is None else f": {error.filename}"
         raise UserError(f"{error.strerror or error}{place}") from error
-    except _EXPECTED as error:
-        if show_traceback or not _raised_on_purpose(error.__traceback__):
+    except RareError as error:
+        if show_traceback:
             raise
         raise UserError(str(error)) from error
-
-
-def _raised_on_purpose(traceback: TracebackType | None) -> bool:
-    """Whether an exception comes from a ``raise`` statement in this package.
-
-    An unexpected ValueError or RuntimeError of NumPy or torch surfaces in a call or an operator instead, and needs
-    its traceback.
-    """
-    if traceback is None:
-        return False
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    code = traceback.tb_frame.f_code
-    instruction = dis.opname[code.co_code[traceback.tb_lasti]]
-    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] == __package__ and instruction == "RAISE_VARARGS"
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

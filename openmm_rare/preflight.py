@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
@@ -51,7 +53,7 @@ def largest_curvature(target: RareEventSystem) -> float:
         return context.getState(velocities=True).getVelocities(asNumpy=True)._value * roots
 
     if not np.isfinite(forces(target.positions)).all():
-        raise ValueError(
+        raise InputError(
             f"the forces on the initial structure of {target.name} are not finite: minimize its energy, or check the forces"
         )
     direction, largest = np.random.default_rng(0).standard_normal(target.positions.shape), 0.0
@@ -81,13 +83,13 @@ def require_runnable(target: RareEventSystem) -> None:
         the message says what to do.
     """
     if target.inertial:
-        raise ValueError(
+        raise InputError(
             f"{target.name} moves with inertia, but rate constants are computed for overdamped dynamics only: sample its paths "
             "with openmm-rare tps, or set inertial=False"
         )
     limit = 2.0 * target.friction / max(largest_curvature(target), 1e-300)
     if target.timestep > limit:
-        raise ValueError(
+        raise InputError(
             f"a time step of {target.timestep:g} ps is too large for {target.name}: from {limit:.2g} ps on, the steepest "
             f"direction at the initial structure overshoots further with every step. Use {limit / 20:.1g} ps or less, or "
             "minimize the energy of the initial structure if it is strained"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
+from .errors import InputError
 from .regions import Disc, Range, Region
 from .variables import (
     Angle,
@@ -93,13 +94,13 @@ class Pull:
     def __init__(self, variables: CollectiveVariables, region: Region, fluctuation: Sequence[float]) -> None:
         reason = why_no_pull(variables, region)
         if reason:
-            raise ValueError(f"nothing can pull into a region that {reason}: {region.describe()}")
+            raise InputError(f"nothing can pull into a region that {reason}: {region.describe()}")
         self._variables, self._disc = variables, isinstance(region, Disc)
         columns = [variables.index(name) for name in _names(region)]
         scale = np.asarray(fluctuation, dtype=np.float64)[columns]
         for name, each in zip(_names(region), scale, strict=True):
             if not (np.isfinite(each) and each > 0.0):
-                raise ValueError(f"variable {name!r} never changes in A (fluctuation {each}): nothing can pull along it")
+                raise InputError(f"variable {name!r} never changes in A (fluctuation {each}): nothing can pull along it")
         self._radius = _INSIDE * region.radius if self._disc else 0.0
         if self._disc:  # all variables of a disc have one unit
             self._scale = np.full(len(scale), np.sqrt(np.mean(scale**2)))

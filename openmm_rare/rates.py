@@ -13,6 +13,7 @@ import torch
 from .annealing import anneal
 from .backends import choose_backend
 from .committor import CommittorModel
+from .errors import InputError, RunError
 from .estimate import RateEstimate
 from .flux import FluxState, RootDensity, run_flux
 from .inference import FastImportance
@@ -85,14 +86,14 @@ class ImportanceSamplingRate:
         progress: Progress | None = None,
     ) -> None:
         if not 0.0 < target_error < 1.0:
-            raise ValueError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
+            raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
         require_runnable(system)
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         fingerprint = system.fingerprint()
         if model is not None and model.fingerprint != fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"the model was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
                 f"{system.name} has {fingerprint[:12]}); leave it out to train a new one"
             )
@@ -138,7 +139,7 @@ class ImportanceSamplingRate:
         self.walker_steps[part] += int(record["walker_steps"])
         spent = sum(self.walker_steps.values())
         if spent > self.settings.max_walker_steps:
-            raise RuntimeError(
+            raise RunError(
                 f"the limit of {self.settings.max_walker_steps:.3g} walker-steps was passed during {part}; raise "
                 "max_walker_steps and resume, or check that B can be reached"
             )

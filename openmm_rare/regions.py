@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .errors import InputError
 from .named_functions import Function, function_label, function_of_label
 from .variables import CollectiveVariables
 
@@ -56,7 +57,7 @@ class Range:
     def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
         self.bounds = {name: (float(lo), float(hi)) for name, (lo, hi) in bounds.items()}
         if not self.bounds or np.isnan(list(self.bounds.values())).any():
-            raise ValueError(f"bounds must give (lo, hi) for at least one variable, not {dict(bounds)}")
+            raise InputError(f"bounds must give (lo, hi) for at least one variable, not {dict(bounds)}")
 
     def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
         """As :meth:`Region.contains`."""
@@ -75,9 +76,9 @@ class Range:
         for name, (lo, hi) in self.bounds.items():
             period = variables.variables[variables.index(name)].period
             if period is None and not lo < hi:
-                raise ValueError(f"bounds of {name!r} must have lo < hi (it is not periodic), not ({lo}, {hi})")
+                raise InputError(f"bounds of {name!r} must have lo < hi (it is not periodic), not ({lo}, {hi})")
             if period is not None and not np.isfinite([lo, hi]).all():
-                raise ValueError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
+                raise InputError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
 
     def overlaps(self, other: "Range", variables: CollectiveVariables) -> bool:
         """Whether two ranges of the same variables have more than a border in common; False for different variables."""
@@ -123,9 +124,9 @@ class Disc:
         self.center = {name: float(value) for name, value in center.items()}
         self.radius = float(radius)
         if not self.center or not np.isfinite(list(self.center.values())).all():
-            raise ValueError(f"center must give a finite value for at least one variable, not {dict(center)}")
+            raise InputError(f"center must give a finite value for at least one variable, not {dict(center)}")
         if not (np.isfinite(self.radius) and self.radius > 0):
-            raise ValueError(f"radius must be a positive number, not {radius}")
+            raise InputError(f"radius must be a positive number, not {radius}")
 
     def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
         """As :meth:`Region.contains`."""
@@ -175,7 +176,7 @@ class FunctionRegion:
         """As :meth:`Region.contains`."""
         inside = np.asarray(self.function(positions))
         if inside.shape != (len(positions),) or inside.dtype != bool:
-            raise ValueError(
+            raise InputError(
                 f"{self.label} must return booleans of shape ({len(positions)},), not {inside.dtype} {inside.shape}"
             )
         return inside
@@ -202,5 +203,5 @@ def region_from(description: Mapping[str, Any]) -> Region:
         "FunctionRegion": lambda: FunctionRegion(function_of_label(description["function"])),
     }
     if description["kind"] not in makers:
-        raise ValueError(f"regions of the kind {description['kind']!r} cannot be read back; use {', '.join(makers)}")
+        raise InputError(f"regions of the kind {description['kind']!r} cannot be read back; use {', '.join(makers)}")
     return makers[description["kind"]]()

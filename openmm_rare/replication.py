@@ -12,6 +12,7 @@ from typing import Any
 import openmm
 from openmm import unit
 
+from .errors import InputError
 from .walker_bonds import WalkerBondForce, can_be_native
 
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
@@ -74,7 +75,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
         boundaries or a cutoff, a barostat, a thermostat, a remover of center-of-mass motion, or an unknown one.
     """
     if not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"n = {n!r}; the number of copies must be an integer, at least 1")
+        raise InputError(f"n = {n!r}; the number of copies must be an integer, at least 1")
     n_particles = system.getNumParticles()
     _refuse_virtual_sites(system)
     result = openmm.System()
@@ -86,7 +87,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     for index, force in enumerate(system.getForces()):
         reason = _refusal(force)
         if reason:
-            raise ValueError(f"force {index} ({type(force).__name__} {force.getName()!r}) cannot be repeated: {reason}")
+            raise InputError(f"force {index} ({type(force).__name__} {force.getName()!r}) cannot be repeated: {reason}")
         bonded = _CONVERSIONS.get(type(force), copy.copy)(force)
         if native_bonds and can_be_native(bonded):
             bonded = WalkerBondForce(bonded, n)
@@ -109,7 +110,7 @@ def _refuse_virtual_sites(system: openmm.System) -> None:
     """Refuse virtual sites."""
     sites = [i for i in range(system.getNumParticles()) if system.isVirtualSite(i)]
     if sites:
-        raise ValueError(f"particles {sites[:10]} are virtual sites, which are not repeated; use a model without them")
+        raise InputError(f"particles {sites[:10]} are virtual sites, which are not repeated; use a model without them")
 
 
 def _refusal(force: openmm.Force) -> str | None:

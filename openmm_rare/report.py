@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .errors import InputError
 from .files import write_text
 from .result_text import Group, format_value, summary_groups
 from .run_figures import FigureFile, make_figures
@@ -158,7 +159,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}); continue the run with --resume to write it again") from error
+        raise InputError(f"{path} cannot be read ({error}); continue the run with --resume to write it again") from error
 
 
 def page(path: Path, title: str, body: Sequence[str]) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .committor import CommittorModel
 from .config import RunConfig, load_config
+from .errors import InputError
 from .files import lock_folder, remove_stale, write_text
 from .settings import Settings
 from .states import CollectiveVariables
@@ -39,10 +40,10 @@ def check_new(folder: Path) -> None:
     """
     if folder.is_dir() and any(folder.iterdir()):
         if (folder / "config.toml").exists():
-            raise ValueError(f"{folder} holds a run already: continue it with --resume, or choose another --out")
-        raise ValueError(f"{folder} is not empty and holds no run: choose another folder with --out")
+            raise InputError(f"{folder} holds a run already: continue it with --resume, or choose another --out")
+        raise InputError(f"{folder} is not empty and holds no run: choose another folder with --out")
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; choose a folder with --out")
+        raise InputError(f"{folder} is a file; choose a folder with --out")
 
 
 @contextmanager
@@ -121,17 +122,17 @@ def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: Comm
 def _check_same(folder: Path, run: RunFile, config: RunConfig, system: RareEventSystem) -> None:
     """Refuse to mix two calculations in one folder."""
     if run.attributes["fingerprint"] != system.fingerprint():
-        raise ValueError(f"the run in {folder} is of another system, other states or other dynamics; choose another --out")
+        raise InputError(f"the run in {folder} is of another system, other states or other dynamics; choose another --out")
     stored = load_config(folder / "config.toml")
     old, new = _identity(stored), _identity(config)
     for name, value in new.items():
         if old[name] != value:
-            raise ValueError(
+            raise InputError(
                 f"{name} = {value} differs from the run in {folder}, which has {old[name]}: give that value to "
                 "continue it, or choose another --out"
             )
     if config.sampling.target_error > stored.sampling.target_error:
-        raise ValueError(
+        raise InputError(
             f"target_error = {config.sampling.target_error} is above that of the run in {folder}, "
             f"{stored.sampling.target_error}: a continued run can be made more precise, not less"
         )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .errors import InputError
 from .files import write_npz
 
 __all__ = ["SavedModel"]
@@ -124,9 +125,9 @@ class SavedModel(nn.Module):
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise ValueError(f"{path} is not a readable {cls.title} ({error}); train a new one") from error
+            raise InputError(f"{path} is not a readable {cls.title} ({error}); train a new one") from error
         if fingerprint is not None and fingerprint != model.fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"{path} was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
                 f"this system has {fingerprint[:12]}); train a new model, or rebuild the system it belongs to"
             )

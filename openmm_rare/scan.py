@@ -11,6 +11,7 @@ import numpy as np
 from . import plots
 from .committor import CommittorModel
 from .config import RunConfig, build_system
+from .errors import InputError
 from .estimate import RateEstimate
 from .files import write_json, write_text
 from .report import figure_block, grid_block, notice, page, pretty, read_json
@@ -60,7 +61,7 @@ def run_scan(
         If there is no temperature, or as :func:`openmm_rare.workflow.run_rate`.
     """
     if not temperatures:
-        raise ValueError('a scan needs at least one temperature, e.g. --temperature "600 K" --temperature "500 K"')
+        raise InputError('a scan needs at least one temperature, e.g. --temperature "600 K" --temperature "500 K"')
     out, progress = Path(out), progress or Silent()
     # one definition of the states for all temperatures: that which suits the coldest, where exits cost most
     coldest = build_system(config.with_options(temperature_k=min(temperatures)))

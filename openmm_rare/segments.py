@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .dynamics import mobility
+from .errors import RunError
 from .slots import SlotContext
 from .training import SegmentData
 from .walkers import Propagator, Walkers
@@ -83,7 +84,7 @@ def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, len
     stride = max(1, round(stride / interval)) * interval
     starts = starts[propagator.target.states.classify(starts) == 0]
     if len(starts) == 0:
-        raise RuntimeError(
+        raise RunError(
             f"every walker that was to train {propagator.target.name} starts in A or B: the states leave nothing between them"
         )
     waiting = Walkers.start(starts, np.arange(len(starts)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from .errors import InputError
+
 __all__ = ["Settings"]
 
 _MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates"}
@@ -147,14 +149,14 @@ class Settings:
             least = 0 if field.name in _MAY_BE_ZERO else 1 if isinstance(field.default, int) else None
             for number in numbers:
                 if not isinstance(number, (int, float)) or not math.isfinite(number) or number < 0:
-                    raise ValueError(f"{field.name} = {value!r}: a finite number, not negative, is needed")
+                    raise InputError(f"{field.name} = {value!r}: a finite number, not negative, is needed")
                 if least is not None and number < least:
-                    raise ValueError(f"{field.name} = {value!r} must be at least {least}")
+                    raise InputError(f"{field.name} = {value!r} must be at least {least}")
         if not 0.0 < self.uniform_fraction <= 1.0:
-            raise ValueError(f"uniform_fraction = {self.uniform_fraction} must be above 0 and at most 1")
+            raise InputError(f"uniform_fraction = {self.uniform_fraction} must be above 0 and at most 1")
         if not 0.0 < self.ladder_ratio < 1.0 < self.heating_factor:
-            raise ValueError("ladder_ratio must lie between 0 and 1, and heating_factor above 1")
+            raise InputError("ladder_ratio must lie between 0 and 1, and heating_factor above 1")
         if not self.strengths:
-            raise ValueError("strengths must name at least one bias strength")
+            raise InputError("strengths must name at least one bias strength")
         if not self.window_powers or not all(0.0 < power <= 1.0 for power in self.window_powers):
-            raise ValueError("window_powers must name at least one power, each above 0 and at most 1")
+            raise InputError("window_powers must name at least one power, each above 0 and at most 1")

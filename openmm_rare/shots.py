@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
 from .passages import Passages
 from .saved_model import SavedModel
 
@@ -112,7 +113,7 @@ def require_same_model(path: str | Path, theirs: Mapping[str, Any], model: Saved
     theirs = _flat(theirs)
     different = [key for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
     if different:
-        raise ValueError(
+        raise InputError(
             f"{path} holds a model with another {' and '.join(different)}: use the model that it was made with, or another file"
         )
 

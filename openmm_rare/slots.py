@@ -11,6 +11,7 @@ from .backends import choose_backend, make_dynamics
 from .bias import Bias
 from .bias_force import check_force
 from .constraints import KeptDistances
+from .errors import DynamicsError, InputError
 from .forces import Observer
 from .integrators import check_system
 from .replication import replicate
@@ -32,7 +33,7 @@ def platform_by_name(name: str) -> openmm.Platform:
     """
     names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     if name not in names:
-        raise ValueError(f"platform {name!r} is not available here; this machine has {', '.join(names)}")
+        raise InputError(f"platform {name!r} is not available here; this machine has {', '.join(names)}")
     return openmm.Platform.getPlatformByName(name)
 
 
@@ -47,7 +48,7 @@ def make_context(system: openmm.System, integrator: openmm.Integrator, name: str
 def require_finite(positions: np.ndarray, target: RareEventSystem) -> None:
     """Raise FloatingPointError if a position is not finite."""
     if not np.isfinite(positions).all():
-        raise FloatingPointError(
+        raise DynamicsError(
             f"positions became NaN in {target.name} at a time step of {target.timestep:g} ps: "
             "use a smaller time step, or check the forces at the initial structure"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .coordination import coordination_numbers
+from .errors import InputError
 from .named_functions import Function, function_label
 from .regions import Disc, FunctionRegion, Range, Region
 from .variables import (
@@ -91,11 +92,11 @@ class Channels:
     def __init__(self, names: Sequence[str], rules: Sequence[LabelRule] = (), arrival: Function | None = None) -> None:
         self.names, self.rules, self.arrival = tuple(names), tuple(rules), arrival
         if not self.names or len(set(self.names)) != len(self.names):
-            raise ValueError(f"names must be different strings, at least one, not {self.names}")
+            raise InputError(f"names must be different strings, at least one, not {self.names}")
         for rule in self.rules:
             for name in (rule.to, rule.to if rule.after is None else rule.after):
                 if name not in self.names:
-                    raise ValueError(f"a rule names the channel {name!r}, which is none of {list(self.names)}")
+                    raise InputError(f"a rule names the channel {name!r}, which is none of {list(self.names)}")
         self._arrival_label = None if arrival is None else function_label(arrival, "arrival")
 
     def label(self, name: str) -> int:
@@ -147,9 +148,9 @@ class Channels:
         new = np.asarray(self.arrival(positions, values, labels))
         name = self._arrival_label
         if new.shape != (len(positions),) or new.dtype.kind not in "iu":
-            raise ValueError(f"{name} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}")
+            raise InputError(f"{name} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}")
         if len(new) and not (new.min() >= 0 and new.max() < len(self.names)):
-            raise ValueError(f"{name} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
+            raise InputError(f"{name} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
         return new
 
     def describe(self) -> dict[str, Any]:
@@ -181,7 +182,7 @@ class States:
             region.check(variables)
         # discs and ranges of the same variables can be compared before any dynamics runs, other regions frame by frame only
         if type(a) is type(b) and isinstance(a, (Disc, Range)) and a.overlaps(b, variables):
-            raise ValueError(f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart")
+            raise InputError(f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart")
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -216,7 +217,7 @@ class States:
         if both.any():
             frame = int(np.argmax(both))
             point = dict(zip(self.variables.names, values[frame].tolist(), strict=True))
-            raise ValueError(f"frame {frame} lies in both A and B at {point}; define disjoint states")
+            raise InputError(f"frame {frame} lies in both A and B at {point}; define disjoint states")
         return in_a.astype(np.int8) * np.int8(IN_A) + in_b.astype(np.int8) * np.int8(IN_B)
 
     def observe(self, positions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from .errors import InputError
 from .files import write_bytes
 
 __all__ = ["RunFile"]
@@ -48,7 +49,7 @@ class RunFile:
         self._open: netCDF4.Dataset | None = None
         with _reading(self.path) as dataset:
             if getattr(dataset, "format_name", None) != _FORMAT:
-                raise ValueError(f"{self.path} is no run file of openmm-rare; check the path")
+                raise InputError(f"{self.path} is no run file of openmm-rare; check the path")
             self.attributes = _read_attributes(dataset)
             self._stored = {kind: len(group.groups) for kind, group in dataset.groups.items()}
         self.attributes.pop("format_name")
@@ -58,7 +59,7 @@ class RunFile:
             kind, index, _ = path.name.split(".")
             count = self._counts.get(kind, 0)
             if int(index) > count:
-                raise ValueError(f"{self._part(kind, count)} is missing: {self.path} is incomplete; start a new run")
+                raise InputError(f"{self._part(kind, count)} is missing: {self.path} is incomplete; start a new run")
             if int(index) == count:  # below: a finalize() was killed after it had stored this record
                 self._counts[kind] = count + 1
 
@@ -121,7 +122,7 @@ class RunFile:
             If the disk is full; the records before are intact.
         """
         if not kind.isidentifier():
-            raise ValueError(f"kind = {kind!r} must be a plain name, e.g. 'training'")
+            raise InputError(f"kind = {kind!r} must be a plain name, e.g. 'training'")
         index = self._counts.get(kind, 0)
         self.parts.mkdir(exist_ok=True)
         write_bytes(self._part(kind, index), _encode([(kind, index, data)], {}))
@@ -195,7 +196,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
     except PermissionError:
         raise
     except (OSError, RuntimeError, IndexError) as error:  # no netCDF, failed checksum, missing group
-        raise ValueError(
+        raise InputError(
             f"{path} is truncated or damaged and cannot be read; restore it from a copy, or start the run again in "
             "another folder (result.json and the model files beside it are separate files)"
         ) from error
@@ -226,7 +227,7 @@ def _define(group: netCDF4.Group, name: str, value: Any) -> tuple[netCDF4.Variab
     """Write a scalar, or make the variable of an array; returns what is still to be written into it."""
     folder, _, last = name.rpartition("/")
     if not last:
-        raise ValueError(f"record entry {name!r} must have a name that does not end in '/'")
+        raise InputError(f"record entry {name!r} must have a name that does not end in '/'")
     target = group.createGroup(folder) if folder else group
     if isinstance(value, np.ndarray):
         return _define_array(target, last, value)
@@ -240,7 +241,7 @@ def _write_scalar(group: netCDF4.Group, name: str, value: Any) -> None:
         value = np.uint8(value)
     elif isinstance(value, int | np.integer):
         if not -(2**63) <= value < 2**64:
-            raise ValueError(f"record entry {name!r} = {value} needs more than 64 bits; store it as text")
+            raise InputError(f"record entry {name!r} = {value} needs more than 64 bits; store it as text")
         value = np.int64(value) if value < 2**63 else np.uint64(value)
     elif isinstance(value, float | np.floating):
         value = np.float64(value)

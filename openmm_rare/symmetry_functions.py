@@ -19,6 +19,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from .descriptor_base import Descriptor, labels_of
+from .errors import InputError
 
 __all__ = ["SymmetryFunctions"]
 
@@ -102,20 +103,20 @@ class SymmetryFunctions(Descriptor):
     def _check(self, centers: Sequence[int], species: Mapping, box: Sequence[float], n_atoms: int) -> None:
         for name, atoms in (("centers", centers), *species.items()):
             if not len(atoms) or len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
-                raise ValueError(f"{name} must list different atoms from 0 to {n_atoms - 1}, at least one")
+                raise InputError(f"{name} must list different atoms from 0 to {n_atoms - 1}, at least one")
             if name != "centers" and set(atoms) & set(centers):
-                raise ValueError(f"species {name!r} has atoms that are centers, too: an atom is no neighbor of itself")
+                raise InputError(f"species {name!r} has atoms that are centers, too: an atom is no neighbor of itself")
         if not species:
-            raise ValueError("species must name at least one kind of atoms")
+            raise InputError("species must name at least one kind of atoms")
         if len(box) != 3 or not 0.0 < self.cutoff <= 0.5 * min(box):
-            raise ValueError(
+            raise InputError(
                 f"box must have three edges, and cutoff = {self.cutoff} nm must be at most half of each: {list(box)}"
             )
         if not self.shells or not all(0.0 <= shell < self.cutoff for shell in self.shells):
-            raise ValueError(f"shells must be radii from 0 to the cutoff, {self.cutoff} nm, not {list(self.shells)}")
+            raise InputError(f"shells must be radii from 0 to the cutoff, {self.cutoff} nm, not {list(self.shells)}")
         if min(*self.etas, self.alpha) <= 0.0 or any(zeta < 1 for zeta in self.zetas):
             given = f"{self.etas}, {self.alpha} and {self.zetas}"
-            raise ValueError(f"eta_radial, eta_angular and alpha must be positive and zetas at least 1, not {given}")
+            raise InputError(f"eta_radial, eta_angular and alpha must be positive and zetas at least 1, not {given}")
 
     @property
     def names(self) -> tuple[str, ...]:

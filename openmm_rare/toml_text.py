@@ -11,6 +11,7 @@ from typing import Any
 
 from openmm import unit as u
 
+from .errors import InputError
 from .units import parse_quantity
 
 __all__ = ["Section", "nearest", "write_toml"]
@@ -54,41 +55,41 @@ class Section:
         place = f"section [{self.name}]" if self.name else "the configuration"
         for key in self.raw:
             if not known:
-                raise ValueError(f"unknown {noun} {key!r} in {place}: none is defined")
+                raise InputError(f"unknown {noun} {key!r} in {place}: none is defined")
             if key not in known:
                 similar = known if len(known) <= 12 else difflib.get_close_matches(key, known, n=5, cutoff=0.0)
                 listed = f"{'Allowed' if len(known) <= 12 else 'Similar ones'}: {', '.join(similar)}"
-                raise ValueError(f"unknown {noun} {key!r} in {place}; did you mean {nearest(key, known)!r}? {listed}")
+                raise InputError(f"unknown {noun} {key!r} in {place}; did you mean {nearest(key, known)!r}? {listed}")
         missing = [key for key in required if key not in self.raw]
         if missing:
-            raise ValueError(f"{place} lacks {', '.join(missing)}")
+            raise InputError(f"{place} lacks {', '.join(missing)}")
 
     def text(self, key: str, default: Any = None) -> Any:
         """Text."""
         value = self.raw.get(key, default)
         if key in self.raw and not isinstance(value, str):
-            raise ValueError(f"{self.where(key)} = {value!r} must be text in quotes")
+            raise InputError(f"{self.where(key)} = {value!r} must be text in quotes")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
         value = self.raw.get(key, default)
         if not isinstance(value, bool):
-            raise ValueError(f"{self.where(key)} = {value!r} must be true or false")
+            raise InputError(f"{self.where(key)} = {value!r} must be true or false")
         return value
 
     def section(self, key: str) -> Section:
         """A table; an empty one when the key is missing."""
         value = self.raw.get(key, {})
         if not isinstance(value, dict):
-            raise ValueError(f"{self.where(key)} = {value!r} must be a table")
+            raise InputError(f"{self.where(key)} = {value!r} must be a table")
         return Section(value, self.where(key))
 
     def tables(self, key: str) -> tuple[Section, ...]:
         """A list of tables, each named by its number; an empty one when the key is missing."""
         values = self._list(key) if key in self.raw else []
         if not all(isinstance(value, dict) for value in values):
-            raise ValueError(f"{self.where(key)} = {values!r} must be tables, each headed [[{self.where(key)}]]")
+            raise InputError(f"{self.where(key)} = {values!r} must be tables, each headed [[{self.where(key)}]]")
         return tuple(Section(value, f"{self.where(key)}[{number}]") for number, value in enumerate(values))
 
     def count(self, key: str, default: int | None = None, least: int = 1) -> int | None:
@@ -113,20 +114,20 @@ class Section:
         """A list of texts."""
         values = self._list(key)
         if not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{self.where(key)} = {values!r} must be a list of texts in quotes")
+            raise InputError(f"{self.where(key)} = {values!r} must be a list of texts in quotes")
         return tuple(values)
 
     def _list(self, key: str) -> list:
         value = self.raw[key]
         if not isinstance(value, list):
-            raise ValueError(f"{self.where(key)} = {value!r} must be a list in brackets")
+            raise InputError(f"{self.where(key)} = {value!r} must be a list in brackets")
         return value
 
     def _count(self, value: Any, key: str, least: int) -> int:
         if isinstance(value, float) and value.is_integer():  # 1e9 is a float in TOML
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{self.where(key)} = {value!r} must be a whole number of at least {least}")
+            raise InputError(f"{self.where(key)} = {value!r} must be a whole number of at least {least}")
         return value
 
     def _number(self, value: Any, unit: u.Unit | None, key: str, positive: bool) -> float:
@@ -138,9 +139,9 @@ class Section:
         elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             number = float(value)
         else:
-            raise ValueError(f"{name} = {value!r} must be a plain finite number, without a unit")
+            raise InputError(f"{name} = {value!r} must be a plain finite number, without a unit")
         if positive and number < 0.0:
-            raise ValueError(f"{name} = {value!r} must not be negative")
+            raise InputError(f"{name} = {value!r} must not be negative")
         return number
 
 

@@ -14,6 +14,7 @@ import torch
 from openmm import unit
 from torch import Tensor
 
+from .errors import InputError, MissingPackageError
 from .inference import FastImportance
 from .units import in_md_units
 
@@ -45,7 +46,7 @@ class TorchImportance(torch.nn.Module):
         if isinstance(module, FastImportance):
             num_dimensions, module = module.features_dimensions, module.model
         if not isinstance(module, torch.nn.Module):
-            raise ValueError(
+            raise InputError(
                 f"a force of openmmtorch needs a torch module that returns ln I, or a FastImportance, not "
                 f"{type(module).__name__}; choose the force python for it"
             )
@@ -80,14 +81,14 @@ class TorchImportance(torch.nn.Module):
         try:
             value, alone = self(x), self(x[:1])
         except (RuntimeError, IndexError) as error:
-            raise ValueError(
+            raise InputError(
                 f"the module does not take positions of shape {tuple(x.shape)} in double precision: {error}"
             ) from error
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         if shape != (len(x),):
-            raise ValueError(f"the module must return ln I of shape ({len(x)},) for as many walkers; it returned {shape}")
+            raise InputError(f"the module must return ln I of shape ({len(x)},) for as many walkers; it returned {shape}")
         if not torch.allclose(value[:1], alone, rtol=1e-9, equal_nan=True):
-            raise ValueError("the module must return ln I of every walker by itself; with others around, a walker has another")
+            raise InputError("the module must return ln I of every walker by itself; with others around, a walker has another")
 
 
 class _BiasEnergy(torch.nn.Module):
@@ -134,9 +135,9 @@ def torch_force(
     try:
         traced = torch.jit.trace(energy, nearby[0], check_trace=False)
     except (RuntimeError, torch.jit.TracingCheckError) as error:
-        raise ValueError(f"torch cannot trace the module ({error}); choose the force python for it") from error
+        raise InputError(f"torch cannot trace the module ({error}); choose the force python for it") from error
     if not torch.allclose(traced(nearby[1]), energy(nearby[1]), rtol=1e-9, equal_nan=True):
-        raise ValueError(
+        raise InputError(
             "the traced module differs from the module at other positions: its operations depend on the positions, or are "
             "random; give it as torch.jit.script(module), or choose the force python for it"
         )
@@ -152,7 +153,7 @@ def python_torch_force(
     """
     openmmtorch = _import_openmmtorch()
     if not hasattr(openmmtorch, "PythonTorchForce"):
-        raise ImportError(
+        raise MissingPackageError(
             "the installed openmmtorch has no PythonTorchForce, which no release on PyPI has up to 1.5: build openmm-torch "
             "from its sources, or choose the force torch"
         )
@@ -172,9 +173,9 @@ def _energy(importance: Any, positions: np.ndarray, n_walkers: int, scale: Any) 
     """The module of the energy, tried out, and two frames of all walkers near the positions."""
     positions = np.asarray(positions, dtype=np.float64)
     if positions.ndim != 2 or positions.shape[1] != 3:
-        raise ValueError(f"positions have shape {positions.shape}; allowed: (n_atoms, 3), those of one walker")
+        raise InputError(f"positions have shape {positions.shape}; allowed: (n_atoms, 3), those of one walker")
     if n_walkers < 1:
-        raise ValueError(f"n_walkers = {n_walkers} must be at least 1")
+        raise InputError(f"n_walkers = {n_walkers} must be at least 1")
     scale = in_md_units(scale, unit.kilojoule_per_mole, "scale")
     nearby = positions + np.random.default_rng(0).normal(scale=0.02, size=(2, n_walkers, *positions.shape))
     function = TorchImportance(importance)
@@ -187,7 +188,9 @@ def _import_openmmtorch() -> ModuleType:
     try:
         module = importlib.import_module("openmmtorch")
     except ImportError as error:
-        raise ImportError(f"this force needs openmmtorch, which cannot be imported here ({error}). {HOW_TO_INSTALL}") from error
+        raise MissingPackageError(
+            f"this force needs openmmtorch, which cannot be imported here ({error}). {HOW_TO_INSTALL}"
+        ) from error
     if not openmm.Platform.getPlatformByName("Reference").supportsKernels(["CalcTorchForce"]):
         for path in sorted(Path(openmm.version.openmm_library_path, "plugins").glob("*OpenMMTorch*")):
             try:

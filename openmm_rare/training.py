@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .adam import Adam, set_training_state, training_state
 from .committor import CommittorModel
+from .errors import InputError
 from .fast_features import feature_columns
 from .losses import bounded_product, stopped_operator_loss
 from .network import Network
@@ -210,7 +211,7 @@ class Trainer:
             places = rng.choice(kept, min(larger * self.residual_batch, len(kept)))
             loss += self._add_residual(gradient, data, places, self._probes(rng, len(places)))
         if not np.isfinite(loss):
-            raise ValueError(
+            raise InputError(
                 "the training loss is not finite: look for NaN in the weights of the segments and the forces at their starts"
             )
         self.optimizer.step(torch.cat([piece.flatten() for piece in gradient]), learning_rate)

@@ -9,6 +9,8 @@ from typing import Any
 
 from openmm import unit as u
 
+from .errors import InputError
+
 KB: float = 0.00831446261815324
 """Boltzmann constant in kJ/mol/K (CODATA 2018, exact)."""
 
@@ -70,16 +72,16 @@ def in_md_units(value: Any, unit: u.Unit, name: str) -> float:
     number = value
     if u.is_quantity(value):
         if not value.unit.is_compatible(unit):
-            raise ValueError(f"{name} = {value} has the wrong unit; {expected}")
+            raise InputError(f"{name} = {value} has the wrong unit; {expected}")
         number = value.value_in_unit(unit)
     try:
         if isinstance(number, (bool, str)):
             raise TypeError
         result = float(number)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} = {value!r} is not a number; {expected}") from None
+        raise InputError(f"{name} = {value!r} is not a number; {expected}") from None
     if not math.isfinite(result):
-        raise ValueError(f"{name} = {value} is not finite; {expected}")
+        raise InputError(f"{name} = {value} is not finite; {expected}")
     return result
 
 
@@ -114,13 +116,13 @@ def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:
     example = f'allowed: a number with one of the units {units}, e.g. "2 {units.split(", ")[0]}", or a bare number'
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{name} = {text!r} is not a number with a unit; {example} in {unit.get_name()}")
+        raise InputError(f"{name} = {text!r} is not a number with a unit; {example} in {unit.get_name()}")
     number, spelling = float(match[1]), match[2]
     if spelling is None:
         return in_md_units(number, unit, name)
     if spelling not in allowed:
         problem = "a unit of another dimension" if spelling in _UNITS else "an unknown unit"
-        raise ValueError(f"{name} = {text!r} has {problem}, {spelling!r}; {example} in {unit.get_name()}")
+        raise InputError(f"{name} = {text!r} has {problem}, {spelling!r}; {example} in {unit.get_name()}")
     return in_md_units(number * _UNITS[spelling], unit, name)
 
 

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 
 from .coordination import mean_and_deviations
+from .errors import InputError
 from .named_functions import Function, function_label, function_of_label
 from .nearest_image import box_vectors, nearest_image
 
 
 def _require_atoms(atoms: Sequence[int], count: int, name: str) -> None:
     if len(atoms) != count or len(set(atoms)) != count or min(atoms) < 0:
-        raise ValueError(f"variable {name!r}: atoms must be {count} different indices >= 0, not {tuple(atoms)}")
+        raise InputError(f"variable {name!r}: atoms must be {count} different indices >= 0, not {tuple(atoms)}")
 
 
 def _require_batch(positions: np.ndarray) -> np.ndarray:
     positions = np.asarray(positions, dtype=np.float64)
     if positions.ndim != 3 or positions.shape[2] != 3:
-        raise ValueError(f"positions must have shape (n, n_atoms, 3), not {positions.shape}")
+        raise InputError(f"positions must have shape (n, n_atoms, 3), not {positions.shape}")
     return positions
 
 
@@ -71,7 +72,7 @@ class Coordinate(CollectiveVariable):
     def __post_init__(self) -> None:
         _require_atoms((self.atom,), 1, self.name)
         if self.axis not in (0, 1, 2):
-            raise ValueError(f"variable {self.name!r}: axis must be 0, 1 or 2, not {self.axis}")
+            raise InputError(f"variable {self.name!r}: axis must be 0, 1 or 2, not {self.axis}")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         return positions[:, self.atom, self.axis]
@@ -163,9 +164,9 @@ class CoordinationMoment(BoxVariable):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order not in (1, 2, 3):
-            raise ValueError(f"variable {self.name!r}: order must be 1, 2 or 3, not {self.order}")
+            raise InputError(f"variable {self.name!r}: order must be 1, 2 or 3, not {self.order}")
         if not self.radius > 0:
-            raise ValueError(f"variable {self.name!r}: radius must be a positive length in nm, not {self.radius}")
+            raise InputError(f"variable {self.name!r}: radius must be a positive length in nm, not {self.radius}")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         return self.of(*self.mean_and_deviations(positions))
@@ -193,7 +194,7 @@ class LinearCombination(CollectiveVariable):
     def __post_init__(self) -> None:
         coefficients = np.array(self.coefficients, dtype=np.float64)
         if coefficients.ndim != 2 or coefficients.shape[1] != 3 or not np.isfinite(coefficients).all():
-            raise ValueError(f"variable {self.name!r}: coefficients must be finite numbers of shape (n_atoms, 3)")
+            raise InputError(f"variable {self.name!r}: coefficients must be finite numbers of shape (n_atoms, 3)")
         object.__setattr__(self, "coefficients", coefficients)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
@@ -238,7 +239,7 @@ class CollectiveVariables:
         self.names = tuple(variable.name for variable in self.variables)
         repeated = {name for name in self.names if self.names.count(name) > 1}
         if repeated:
-            raise ValueError(f"variables must have different names; repeated: {sorted(repeated)}")
+            raise InputError(f"variables must have different names; repeated: {sorted(repeated)}")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """Values, shape (n, n_variables), of positions of shape (n, n_atoms, 3) in nm.
@@ -261,7 +262,7 @@ class CollectiveVariables:
                 values[:, column] = variable(positions)
         if not np.isfinite(values).all():
             frame, column = np.argwhere(~np.isfinite(values))[0]
-            raise ValueError(
+            raise InputError(
                 f"variable {self.names[column]!r} is {values[frame, column]} in frame {frame}, at positions (nm) "
                 f"{positions[frame].tolist()}; if the dynamics blew up, use a shorter timestep or a weaker bias"
             )
@@ -287,7 +288,7 @@ class CollectiveVariables:
             If there is none.
         """
         if name not in self.names:
-            raise ValueError(f"no collective variable named {name!r}; there are {list(self.names)}")
+            raise InputError(f"no collective variable named {name!r}; there are {list(self.names)}")
         return self.names.index(name)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -301,7 +302,7 @@ def _variable_from(description: Mapping[str, Any]) -> CollectiveVariable:
     kinds = (Coordinate, Distance, Angle, Dihedral, CoordinationMoment, LinearCombination, FunctionVariable)
     known = {kind.__name__: kind for kind in kinds}
     if description["kind"] not in known:
-        raise ValueError(
+        raise InputError(
             f"collective variables of the kind {description['kind']!r} cannot be read back; use {', '.join(known)}"
         )
     if "function" in parameters:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as xml
 import openmm
 
 from . import native
+from .errors import InputError
 
 __all__ = ["WalkerBondForce", "can_be_native", "suits_native_bonds"]
 
@@ -53,7 +54,7 @@ class WalkerBondForce(openmm.Force):
 
     def __init__(self, bonds: openmm.CustomBondForce, n_walkers: int) -> None:
         if not isinstance(bonds, openmm.CustomBondForce):
-            raise ValueError(f"bonds must be a CustomBondForce, not {type(bonds).__name__}")
+            raise InputError(f"bonds must be a CustomBondForce, not {type(bonds).__name__}")
         _require_parameters(bonds)
         n_walkers = native.whole_number(n_walkers, "n_walkers")
         group, name = str(bonds.getForceGroup()), bonds.getName()
@@ -68,4 +69,4 @@ def _require_parameters(bonds: openmm.CustomBondForce) -> None:
     for i in range(bonds.getNumBonds()):
         given = len(bonds.getBondParameters(i)[2])
         if given != needed:
-            raise ValueError(f"bond {i} has {given} parameters, but a bond of this force needs {needed}")
+            raise InputError(f"bond {i} has {given} parameters, but a bond of this force needs {needed}")

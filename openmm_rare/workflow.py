@@ -13,6 +13,7 @@ from .backends import choose_backend
 from .brute_force import BruteForceRate
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
+from .errors import InputError
 from .estimate import RateEstimate
 from .files import write_json
 from .preflight import require_runnable
@@ -48,8 +49,8 @@ def configuration(source: str) -> RunConfig:
     if path.is_file():
         return load_config(path)
     if path.suffix == ".toml":
-        raise ValueError(f"{source} does not exist (looked for {path.resolve()})")
-    raise ValueError(
+        raise InputError(f"{source} does not exist (looked for {path.resolve()})")
+    raise InputError(
         f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? Systems: {', '.join(BUILDERS)}"
     )
 

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from openmm_rare.errors import InputError
+
 from . import alanine_dipeptide, double_well_1d, jung_42d, lj7, rugged_14d, two_channel_2d
 from .base import RareEventSystem, ReducedUnits
 
@@ -35,9 +37,9 @@ def build(name: str, **parameters: Any) -> RareEventSystem:
         For an unknown name or parameter, and whatever the builder rejects.
     """
     if name not in BUILDERS:
-        raise ValueError(f"unknown system {name!r}; choose one of {', '.join(sorted(BUILDERS))}")
+        raise InputError(f"unknown system {name!r}; choose one of {', '.join(sorted(BUILDERS))}")
     allowed = inspect.signature(BUILDERS[name]).parameters
     unknown = sorted(set(parameters) - set(allowed))
     if unknown:
-        raise ValueError(f"system {name!r} has no parameter {', '.join(unknown)}; it takes {', '.join(allowed)}")
+        raise InputError(f"system {name!r} has no parameter {', '.join(unknown)}; it takes {', '.join(allowed)}")
     return BUILDERS[name](**parameters)

@@ -12,6 +12,7 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from openmm_rare.errors import InputError
 from openmm_rare.internal_coordinates import atom_label, internal_coordinates
 from openmm_rare.states import CollectiveVariables, Dihedral, Range, States
 
@@ -134,7 +135,7 @@ def build(solvent: str = "water") -> RareEventSystem:
         For another solvent.
     """
     if solvent not in ("water", "none"):
-        raise ValueError(f'solvent = {solvent!r} must be "water" or "none"')
+        raise InputError(f'solvent = {solvent!r} must be "water" or "none"')
     wet = solvent == "water"
     molecules = topology(N_WATERS if wet else 0)
     with np.load(STRUCTURE) as archive:

@@ -11,6 +11,7 @@ import numpy as np
 import openmm
 from openmm import unit as u
 
+from openmm_rare.errors import InputError
 from openmm_rare.nearest_image import box_vectors
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
 from openmm_rare.units import KB, in_md_units
@@ -103,12 +104,12 @@ class RareEventSystem:
         for name, unit in _UNITS.items():
             value = in_md_units(getattr(self, name), unit, name)
             if value <= 0:
-                raise ValueError(f"{name} = {value} {unit.get_symbol()} must be positive")
+                raise InputError(f"{name} = {value} {unit.get_symbol()} must be positive")
             object.__setattr__(self, name, value)
         if self.num_dimensions not in (1, 2, 3):
-            raise ValueError(f"num_dimensions = {self.num_dimensions} must be 1, 2 or 3")
+            raise InputError(f"num_dimensions = {self.num_dimensions} must be 1, 2 or 3")
         if not isinstance(self.check_interval, int) or self.check_interval < 1:
-            raise ValueError(f"check_interval = {self.check_interval} must be a whole number of steps, at least 1")
+            raise InputError(f"check_interval = {self.check_interval} must be a whole number of steps, at least 1")
         self._check_forces()
         self._check_boxes()
         self._check_positions()
@@ -116,7 +117,7 @@ class RareEventSystem:
     def _check_forces(self) -> None:
         for force in self.system.getForces():
             if force.getForceGroup() != 0:
-                raise ValueError(
+                raise InputError(
                     f"{force.getName()} is in force group {force.getForceGroup()}; physical forces belong in group 0, "
                     "the others are for the bias: call setForceGroup(0)"
                 )
@@ -128,9 +129,9 @@ class RareEventSystem:
             if box is None:
                 continue
             if not self.system.usesPeriodicBoundaryConditions():
-                raise ValueError(f"variable {variable.name!r} has a box, but the System has no periodic boundaries: remove it")
+                raise InputError(f"variable {variable.name!r} has a box, but the System has no periodic boundaries: remove it")
             if not np.allclose(box, own, rtol=1e-6, atol=1e-6):
-                raise ValueError(
+                raise InputError(
                     f"variable {variable.name!r} has the box {box.tolist()}, the System {own.tolist()} (nm): give it "
                     "system.getDefaultPeriodicBoxVectors()"
                 )
@@ -139,13 +140,13 @@ class RareEventSystem:
         positions = np.array(self.positions, dtype=np.float64)
         expected = (self.system.getNumParticles(), 3)
         if positions.shape != expected or not np.isfinite(positions).all():
-            raise ValueError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
+            raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
         object.__setattr__(self, "positions", positions)
         status = self.states.classify(positions[None])[0]
         if status != IN_A:
             where = "in B" if status == IN_B else "in neither state"
             values = dict(zip(self.states.variables.names, self.states.variables(positions[None])[0], strict=True))
-            raise ValueError(f"positions must lie in A, but are {where}: {values}; A is {self.states.a.describe()}")
+            raise InputError(f"positions must lie in A, but are {where}: {values}; A is {self.states.a.describe()}")
 
     @classmethod
     def from_openmm(

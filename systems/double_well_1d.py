@@ -4,6 +4,7 @@ import numpy as np
 import openmm
 from scipy.integrate import quad
 
+from openmm_rare.errors import InputError
 from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.units import KB
 
@@ -45,7 +46,7 @@ def build(temperature: float = 300.0, barrier: float = 25.0, timestep: float = T
         If the barrier is not positive.
     """
     if not barrier > 0:
-        raise ValueError(f"barrier = {barrier} must be a positive energy in kJ/mol")
+        raise InputError(f"barrier = {barrier} must be a positive energy in kJ/mol")
     force = openmm.CustomExternalForce(f"{float(barrier)!r}*(x^2*{HALF_DISTANCE**-2!r}-1)^2")
     force.addParticle(0, [])
     system = openmm.System()

@@ -8,6 +8,7 @@ about 11 ps, as in the paper.
 import numpy as np
 import openmm
 
+from openmm_rare.errors import InputError
 from openmm_rare.states import CollectiveVariables, Coordinate, Disc, States
 from openmm_rare.units import KB
 
@@ -87,7 +88,7 @@ def committor(
         If there are fewer than 2 shots.
     """
     if n_shots < 2:
-        raise ValueError(f"n_shots = {n_shots} must be at least 2: half of them start at the mirror image")
+        raise InputError(f"n_shots = {n_shots} must be at least 2: half of them start at the mirror image")
     half = n_shots // 2
     rng = np.random.default_rng(seed)
     start = np.stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
@@ -141,7 +142,7 @@ def build(n_oscillators: int = N_OSCILLATORS) -> RareEventSystem:
         For a negative number.
     """
     if n_oscillators < 0:
-        raise ValueError(f"n_oscillators = {n_oscillators} must not be negative")
+        raise InputError(f"n_oscillators = {n_oscillators} must not be negative")
     n_coordinates = 2 + n_oscillators
     n_particles = -(-n_coordinates // 3)
     system = openmm.System()

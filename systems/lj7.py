@@ -11,6 +11,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from openmm_rare.errors import InputError
 from openmm_rare.states import (
     Channels,
     CollectiveVariables,
@@ -127,12 +128,12 @@ def hexagon() -> np.ndarray:
 
 def _temperature(temperature: float | None, kt_over_epsilon: float | None) -> float:
     if temperature is not None and kt_over_epsilon is not None:
-        raise ValueError(f"give temperature ({temperature} K) or kt_over_epsilon ({kt_over_epsilon}), not both")
+        raise InputError(f"give temperature ({temperature} K) or kt_over_epsilon ({kt_over_epsilon}), not both")
     if kt_over_epsilon is not None:
         temperature = kt_over_epsilon * EPSILON / KB
     value = in_md_units(HOT if temperature is None else temperature, unit.kelvin, "temperature")
     if value <= 0.0:
-        raise ValueError(f"temperature = {value} K must be positive")
+        raise InputError(f"temperature = {value} K must be positive")
     return value
 
 
@@ -167,7 +168,7 @@ def build(
     """
     to_c1 = math.dist(CENTERS["c1"], CENTERS["c2"])
     if radius_b >= to_c1:
-        raise ValueError(f"radius_b = {radius_b} must be below {to_c1:.3f}: the minimum C1 would lie in B")
+        raise InputError(f"radius_b = {radius_b} must be below {to_c1:.3f}: the minimum C1 would lie in B")
     temperature = _temperature(temperature, kt_over_epsilon)
     if radius_a is None:
         radius_a = RADIUS_A * min(temperature / HOT, 1.0) ** 2.5

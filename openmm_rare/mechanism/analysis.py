@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committors import Committor
+from ..errors import InputError
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
 from ..shots import Shots
@@ -67,7 +68,7 @@ def analyze(
     """
     out, options, progress = Path(out), options or AnalysisOptions(), progress or Silent()
     if model.fingerprint and model.fingerprint != system.fingerprint():
-        raise ValueError("the committor model was trained for another system, other states or other dynamics")
+        raise InputError("the committor model was trained for another system, other states or other dynamics")
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
     streams = _Streams(*(np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)))

@@ -12,6 +12,7 @@ import torch
 from openmm import app, unit
 
 from ..committors import Committor
+from ..errors import InputError
 from ..files import write_text
 
 if TYPE_CHECKING:
@@ -67,11 +68,11 @@ def atom_contributions(model: Committor, positions: np.ndarray) -> AtomContribut
         If there is no structure, or the logit does not change with any atom.
     """
     if not len(positions):
-        raise ValueError("there are no transition states to average over")
+        raise InputError("there are no transition states to average over")
     lengths = np.concatenate([_gradient_lengths(model, positions[i : i + _BATCH]) for i in range(0, len(positions), _BATCH)])
     total = lengths.sum(1, keepdims=True)
     if not (total > 0.0).all():
-        raise ValueError("the committor model does not change with the positions of any atom: train it first")
+        raise InputError("the committor model does not change with the positions of any atom: train it first")
     shares = lengths / total
     mean = shares.mean(0)
     stderr = shares.std(0, ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else np.full(len(mean), np.nan)

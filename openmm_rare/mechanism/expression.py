@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+
 __all__ = ["FUNCTIONS", "Expression"]
 
 Sum = tuple
@@ -146,7 +148,7 @@ def _clean(terms: Sequence[tuple[tuple, float]]) -> Sum:
             collected[each] = collected.get(each, 0.0) + value * factor
     kept = [(product, value) for product, value in collected.items() if value != 0.0]
     if not all(np.isfinite(value) for _, value in kept):
-        raise ValueError("a formula has a coefficient that is not finite")
+        raise InputError("a formula has a coefficient that is not finite")
     return tuple(sorted(kept, key=lambda term: (not term[0], repr(_shape(term[0])))))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from ..errors import InputError
 from ..losses import binomial_loss
 from .expression import Expression
 from .structure_search import search_structures
@@ -113,7 +114,7 @@ def folds(n: int, k: int, rng: np.random.Generator) -> list[np.ndarray]:
         If there are not 2 to n parts.
     """
     if not 2 <= k <= n:
-        raise ValueError(f"k = {k} parts of {n} shooting points: take 2 to {n}")
+        raise InputError(f"k = {k} parts of {n} shooting points: take 2 to {n}")
     return np.array_split(rng.permutation(n), k)
 
 

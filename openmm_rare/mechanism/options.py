@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from ..errors import InputError
 from ..fitting import FitOptions
 
 __all__ = ["AnalysisOptions"]
@@ -68,13 +69,13 @@ class AnalysisOptions:
     def __post_init__(self) -> None:
         for name, least in (("configurations", 0), ("fresh_shots", 0), ("formula_inputs", 0), ("n_folds", 2), ("workers", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least {least}")
+                raise InputError(f"{name} = {getattr(self, name)} must be at least {least}")
         if self.configurations and self.fresh_shots < 2:
-            raise ValueError(f"fresh_shots = {self.fresh_shots} must be at least 2 from each configuration")
+            raise InputError(f"fresh_shots = {self.fresh_shots} must be at least 2 from each configuration")
         if not self.state_width > 0.0:
-            raise ValueError(f"state_width = {self.state_width} must be positive: a logit")
+            raise InputError(f"state_width = {self.state_width} must be positive: a logit")
         if self.penalty < 0.0:
-            raise ValueError(f"penalty = {self.penalty} must not be negative")
+            raise InputError(f"penalty = {self.penalty} must not be negative")
 
     def fits(self) -> list[FitOptions]:
         """Every pair of a gate strength and a weight decay."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from ..errors import InputError
 from ..path_ensemble import PathEnsemble
 
 __all__ = ["PathStatistics", "path_density", "path_statistics", "running_mean"]
@@ -67,7 +68,7 @@ def path_statistics(paths: PathEnsemble, logits: list[np.ndarray], n_bins: int =
     inner = [each[1:-1] for each in logits]
     kept = [index for index, each in enumerate(inner) if len(each) and paths.weights[index] > 0.0]
     if not kept:
-        raise ValueError("no transition path has a frame between the states: store frames more often")
+        raise InputError("no transition path has a frame between the states: store frames more often")
     q = np.concatenate([inner[index] for index in kept])
     weight = np.concatenate([np.full(len(inner[index]), paths.weights[index]) for index in kept])
     edges = np.linspace(*np.clip(np.quantile(q, [0.001, 0.999]), -12.0, 12.0) + np.array([-0.01, 0.01]), n_bins + 1)

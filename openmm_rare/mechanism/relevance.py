@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
+from ..errors import InputError
 from .table import Logit, ShotTable, paired_columns, shot_losses
 
 __all__ = ["METHODS", "Relevance", "input_relevance"]
@@ -112,9 +113,9 @@ def input_relevance(
         For an unknown method, a group that names no input, or fewer than 2 repeats.
     """
     if method not in METHODS:
-        raise ValueError(f"method = {method!r} must be one of {', '.join(METHODS)}")
+        raise InputError(f"method = {method!r} must be one of {', '.join(METHODS)}")
     if n_repeats < 2:
-        raise ValueError(f"n_repeats = {n_repeats} must be at least 2: their spread is the error")
+        raise InputError(f"n_repeats = {n_repeats} must be at least 2: their spread is the error")
     groups = _columns_by_name(groups, table)
     before = shot_losses(logit(table.inputs), table.n_a, table.n_b)
     resamples = rng.multinomial(len(table), np.full(len(table), 1.0 / len(table)), n_resamples).astype(float)
@@ -144,7 +145,7 @@ def _columns_by_name(groups: Mapping[str, Sequence[int]] | None, table: ShotTabl
     groups = {name: list(each) for name, each in (paired_columns(table.names) if groups is None else groups).items()}
     for name, columns in groups.items():
         if not columns or not all(0 <= column < len(table.names) for column in columns):
-            raise ValueError(f"group {name!r} = {columns} must name columns from 0 to {len(table.names) - 1}")
+            raise InputError(f"group {name!r} = {columns} must name columns from 0 to {len(table.names) - 1}")
     return groups
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import InputError, MissingPackageError
 from .expression import FUNCTIONS, Expression
 
 __all__ = ["MISSING", "SYMBOLS", "is_installed", "search_structures"]
@@ -59,11 +60,11 @@ def search_structures(
     """
     unknown = [name for name in functions if name not in SYMBOLS]
     if unknown:
-        raise ValueError(f"functions {unknown} are unknown; choose from {', '.join(SYMBOLS)}")
+        raise InputError(f"functions {unknown} are unknown; choose from {', '.join(SYMBOLS)}")
     try:
         from pyoperon.sklearn import SymbolicRegressor
     except ImportError as error:
-        raise ImportError(MISSING) from error
+        raise MissingPackageError(MISSING) from error
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(inputs), _SELECTED, p=weights / weights.sum())
     regressor = SymbolicRegressor(
@@ -100,7 +101,7 @@ def _expression(nodes: Sequence, columns: dict[int, int]) -> Expression:
             operands = [stack.pop() for _ in range(node.Arity)]
             stack.append(_apply(kind, operands))
     if len(stack) != 1:
-        raise ValueError(f"{len(stack)} formulas in one tree")
+        raise InputError(f"{len(stack)} formulas in one tree")
     return stack[0]
 
 

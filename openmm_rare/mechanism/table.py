@@ -11,6 +11,7 @@ import torch
 
 from ..committor import in_batches
 from ..committors import Committor
+from ..errors import InputError
 from ..shots import Shots
 
 __all__ = ["Logit", "ShotTable", "features_of", "logit_function", "paired_columns", "shot_losses"]
@@ -47,20 +48,20 @@ class ShotTable:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
         n, width = len(self.n_a), len(self.names)
         if not n or self.inputs.shape != (n, width) or self.n_b.shape != (n,):
-            raise ValueError(
+            raise InputError(
                 f"a table of shots needs at least one, with inputs ({n}, {width}), not {self.inputs.shape}, and as many n_b"
             )
         bad = np.flatnonzero(~np.isfinite(self.inputs).all(1))
         if len(bad):
-            raise ValueError(f"shooting points {bad[:10].tolist()} have inputs that are not finite: look at their positions")
+            raise InputError(f"shooting points {bad[:10].tolist()} have inputs that are not finite: look at their positions")
         if not (self.n_a + self.n_b).sum() > 0:
-            raise ValueError("none of the shots reached A or B")
+            raise InputError("none of the shots reached A or B")
 
     @classmethod
     def of(cls, model: Committor, shots: Shots) -> ShotTable:
         """The table of the shots, with the inputs of a model."""
         if not len(shots):
-            raise ValueError("there are no shots to analyze: run the path sampling first")
+            raise InputError("there are no shots to analyze: run the path sampling first")
         arrays = shots.arrays()
         return cls(features_of(model, arrays["positions"]), *arrays["reached"].T, tuple(model.descriptor.names))
 

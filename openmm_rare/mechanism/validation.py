@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from ..errors import InputError
 from .table import shot_losses
 
 __all__ = ["Calibration", "calibrate", "spread_over_q"]
@@ -79,7 +80,7 @@ def spread_over_q(logits: np.ndarray, n: int, rng: np.random.Generator, widest: 
     """
     order = np.flatnonzero(np.abs(logits) < widest)
     if not len(order):
-        raise ValueError(
+        raise InputError(
             f"no configuration has a predicted logit between {-widest:g} and {widest:g}: the model says A or B of all"
         )
     order = rng.permutation(order)
@@ -111,7 +112,7 @@ def calibrate(logits: np.ndarray, n_a: np.ndarray, n_b: np.ndarray, n_bins: int 
     logits, n_a, n_b = (np.asarray(each, dtype=np.float64) for each in (logits, n_a, n_b))
     shots = n_a + n_b
     if len(logits) < 2 or (shots < 2).any():
-        raise ValueError("a calibration needs 2 configurations or more, and 2 shots or more from each")
+        raise InputError("a calibration needs 2 configurations or more, and 2 shots or more from each")
     p, sampled = expit(logits), n_b / shots
     line, error = _recalibration(logits, n_a, n_b)
     square = (p - sampled) ** 2 - sampled * (1.0 - sampled) / (shots - 1.0)  # unbiased for the squared error of the model

@@ -7,6 +7,7 @@ from typing import Any
 import openpathsampling as paths
 from openpathsampling.pathmover import SampleMaxLengthError
 
+from ..errors import InputError
 from .engine import RareEventEngine
 from .frames import Frames
 from .shooting import FreshShotsStrategy, ShootingMover
@@ -46,7 +47,7 @@ class AimlessShootingMover(ShootingMover):
         corrected: bool = True,
     ) -> None:
         if offset < 1:
-            raise ValueError(f"offset = {offset} must be a number of frames, at least 1")
+            raise InputError(f"offset = {offset} must be a number of frames, at least 1")
         super().__init__(ensemble, paths.UniformSelector(), modifier, engine, states)
         self.offset, self.corrected = int(offset), bool(corrected)
         self._pair: dict[str, int] = {}
@@ -68,7 +69,7 @@ class AimlessShootingMover(ShootingMover):
             If the path cannot carry it there.
         """
         if first not in self.pairs(trajectory):
-            raise ValueError(
+            raise InputError(
                 f"a path of {len(trajectory)} frames cannot carry a pair at its frames {first} and {first + self.offset}"
             )
         self._pair = {str(trajectory.__uuid__): int(first)}
@@ -82,7 +83,7 @@ class AimlessShootingMover(ShootingMover):
         if not self.knows(trajectory):
             pairs = self.pairs(trajectory)
             if not pairs:
-                raise ValueError(
+                raise InputError(
                     f"a path of {len(trajectory)} frames is too short for aimless shooting with an offset of {self.offset} "
                     "frames: store frames more often, or reduce the offset"
                 )
@@ -162,7 +163,7 @@ class FixedLengthAimlessMover(AimlessShootingMover):
     ) -> None:
         super().__init__(ensemble, modifier, engine, states, offset)
         if length < self.offset + 3:
-            raise ValueError(f"paths of length = {length} frames carry no pair with an offset of {offset}: make them longer")
+            raise InputError(f"paths of length = {length} frames carry no pair with an offset of {offset}: make them longer")
         self.length = int(length)
         self._first = (self.length - 1 - self.offset) // 2
 

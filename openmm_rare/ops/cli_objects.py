@@ -11,6 +11,7 @@ from openpathsampling.engines import topology as topologies
 
 from ..committors import load_committor
 from ..config import build_system, load_config
+from ..errors import InputError
 from ..path_folder import path_settings
 from ..shot_trainer import ShotTrainer
 from ..tasks import Silent
@@ -66,7 +67,7 @@ def configured_state(config: str, state: str) -> StateVolume:
     """
     volumes = {volume.name: volume for volume in state_volumes(build_system(_config(config)).states)}
     if state not in volumes:
-        raise ValueError(f"state = {state!r} must be one of {', '.join(volumes)}: the states of {config}")
+        raise InputError(f"state = {state!r} must be one of {', '.join(volumes)}: the states of {config}")
     return volumes[state]
 
 
@@ -98,7 +99,7 @@ def selector_scheme(
     modifier = _modifier(engine)
     n_atoms = engine.system.getNumParticles()
     if isinstance(selector, CommittorSelector) and selector.model.n_atoms != n_atoms:
-        raise ValueError(
+        raise InputError(
             f"the model of the selector is one for {selector.model.n_atoms} atoms, but the engine has {n_atoms}: give the "
             "model that was trained for this system"
         )
@@ -130,7 +131,7 @@ def configured_path(config: str, engine: RareEventEngine) -> paths.Trajectory:
     problem = _problem(settings)
     mine, theirs = len(problem.system.positions), engine.system.getNumParticles()
     if mine != theirs:
-        raise ValueError(f"{config} describes {mine} atoms, but the engine has {theirs}: give the configuration of the engine")
+        raise InputError(f"{config} describes {mine} atoms, but the engine has {theirs}: give the configuration of the engine")
     return initial_path(problem, settings.sampling.seed, Silent()).trajectory(engine)
 
 
@@ -145,7 +146,7 @@ def training_hook(scheme: paths.MoveScheme, checkpoint: Path) -> TrainingHook:
     for mover in scheme.root_mover:
         if isinstance(mover, ShootingMover) and isinstance(mover.selector, CommittorSelector):
             return TrainingHook(mover.selector, mover.states, checkpoint, ShotTrainer(mover.selector.model, given=True))
-    raise ValueError(
+    raise InputError(
         "the move scheme has no selector with a committor that could learn: use one of the type committor-shooting"
     )
 
@@ -162,7 +163,7 @@ def _problem(config: RunConfig) -> PathProblem:
 
 def _modifier(engine: RareEventEngine) -> paths.SnapshotModifier:
     if not isinstance(engine, RareEventEngine):
-        raise ValueError(
+        raise InputError(
             f"the engine is a {type(engine).__name__}, but these move schemes need one of the types openmm-rare and "
             "openmm-rare-files"
         )

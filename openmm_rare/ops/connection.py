@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..states import IN_A, IN_B, NEITHER
 from .frames import Frames
 
@@ -36,7 +37,7 @@ def between_states(system: RareEventSystem, positions: np.ndarray, source: str) 
     """
     bad = ~np.isfinite(positions).all(axis=(1, 2))
     if bad.any():
-        raise ValueError(f"{source}: frame {int(np.argmax(bad))} holds NaN or infinite positions")
+        raise InputError(f"{source}: frame {int(np.argmax(bad))} holds NaN or infinite positions")
     status = system.states.classify(positions)
     inside = np.flatnonzero(status != NEITHER)
     for last, first in zip(inside[:-1], inside[1:], strict=True):

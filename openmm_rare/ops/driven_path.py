@@ -16,6 +16,7 @@ import openmm
 
 from ..bias_force import importance_of, make_bias_force, why_not
 from ..committors import Committor
+from ..errors import InputError
 from ..pull_force import ALLOWED, Pull, why_no_pull
 from ..states import IN_B
 from .chains import PathProblem, make_engine
@@ -104,12 +105,12 @@ def _first_to_arrive(problem: PathProblem, attempts: Iterable[_Attempt], seed: i
         try:
             frames, found = _run(problem, attempt, seed + number, reached)
         except FloatingPointError as error:
-            raise ValueError(f"{attempt.name} broke down before it reached B ({error}): {advice}") from error
+            raise InputError(f"{attempt.name} broke down before it reached B ({error}): {advice}") from error
         stretch = between_states(system, frames.positions, attempt.name) if found else None
         if stretch is not None:
             _LOG.info("reached B by %s", attempt.name)
             return frames_at_rest(system, frames.positions[stretch], frames.boxes[stretch])
-    raise ValueError(
+    raise InputError(
         f"nothing up to {attempt.name} gave a path to B within {attempt.n_frames} frames of "
         f"{problem.settings.steps_per_frame} steps each: {where_frames_lie(system, frames.positions)}; {advice}"
     )
@@ -158,7 +159,7 @@ def pulled_path(problem: PathProblem, seed: int, progress: Progress) -> Frames:
     system = problem.system
     reason = why_no_pull(system.states.variables, system.states.b)
     if reason:
-        raise ValueError(
+        raise InputError(
             f'initial_path = "biased" cannot pull into B of {system.name}, which {reason}: give a committor model, use "hot" '
             "or a file"
         )
@@ -210,7 +211,7 @@ def guided_path(problem: PathProblem, seed: int, progress: Progress, model: Comm
     """
     system = problem.system
     if model.spec != system.descriptor_spec() or model.n_atoms != len(system.positions):
-        raise ValueError(f"the model was trained on the descriptor {model.spec}, but the system has {system.descriptor_spec()}")
+        raise InputError(f"the model was trained on the descriptor {model.spec}, but the system has {system.descriptor_spec()}")
     kind = "python" if why_not("native", problem.platform) else "auto"
     importance = importance_of(model, system.num_dimensions)
 

@@ -13,6 +13,7 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
+from ..errors import DynamicsError, InputError
 from ..files import write_npz
 from ..slots import platform_by_name
 from ..units import KB
@@ -226,7 +227,7 @@ class RareEventEngine(Engine):
             path = Path(f"nan-after-{before.__uuid__}.npz").resolve()
             write_npz(path, {"positions": before.coordinates._value, "velocities": before.velocities._value})
             where = f"; the frame before it is in {path}"
-        raise FloatingPointError(
+        raise DynamicsError(
             f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at "
             f"the forces there{where}"
         )
@@ -286,7 +287,7 @@ class RareEventEngine(Engine):
             found = [t for t in (1.0 / (beta * constant) for constant in constants) if unit.is_quantity(t)]
             fitting = [t for t in found if t.unit.is_compatible(unit.kelvin)]
             if not fitting:
-                raise ValueError(f"beta = {beta} is no inverse energy, as 1/(BOLTZMANN_CONSTANT_kB*300*kelvin) is one")
+                raise InputError(f"beta = {beta} is no inverse energy, as 1/(BOLTZMANN_CONSTANT_kB*300*kelvin) is one")
             return fitting[0].value_in_unit(unit.kelvin)
         if beta is not None:
             return 1.0 / (KB * float(beta))
@@ -295,6 +296,6 @@ class RareEventEngine(Engine):
         try:
             return self.integrator.getGlobalVariableByName("kT") / KB
         except (AttributeError, openmm.OpenMMException):
-            raise ValueError(
+            raise InputError(
                 f"{type(self.integrator).__name__} does not say its temperature: give RandomVelocities a beta"
             ) from None

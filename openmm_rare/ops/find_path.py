@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..committor import CommittorModel
 from ..committors import Committor
 from ..cores import available_cores
+from ..errors import InputError
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
 from ..states import IN_B
@@ -108,7 +109,7 @@ def _check(system: RareEventSystem, relax: int, out: str | Path | None, platform
     """Refuse what would be noticed only after the dynamics."""
     platform_by_name(platform)
     if relax < 0:
-        raise ValueError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
+        raise InputError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
     if out is not None:
         require_writable(out, system)
 
@@ -128,7 +129,7 @@ def _relaxed(
     progress.stage("relaxing", relax)
     while accepted < relax:
         if trials == _TRIALS * relax:
-            raise ValueError(
+            raise InputError(
                 f"only {accepted} of {trials} shots from the path became transition paths: start from another path, or store "
                 f"frames more often than every {settings.steps_per_frame} steps"
             )

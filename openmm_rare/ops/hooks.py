@@ -13,6 +13,7 @@ import numpy as np
 import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
+from ..errors import InputError
 from ..files import write_npz
 from ..saved_model import SavedModel
 from ..shot_trainer import ShotTrainer
@@ -86,7 +87,7 @@ class TrainingHook(PathSimulatorHook):
         self.selector, self.states = selector, list(states)
         names = getattr(selector.model, "state_names", None)
         if len(self.states) != len(names or "AB"):
-            raise ValueError(f"the model is one of the states {', '.join(names or 'AB')}, not of {len(self.states)} states")
+            raise InputError(f"the model is one of the states {', '.join(names or 'AB')}, not of {len(self.states)} states")
         self.checkpoint = Path(checkpoint)
         self.trainer = trainer or ShotTrainer(selector.model)
         self.every, self.passages = int(every), int(passages)
@@ -150,7 +151,7 @@ class TrainingHook(PathSimulatorHook):
             with np.load(self.checkpoint, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(
+            raise InputError(
                 f"{self.checkpoint} is no readable checkpoint ({error}); remove it: the shots are taken from the storage then, "
                 "and the model is trained again"
             ) from error

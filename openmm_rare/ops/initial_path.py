@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committors import Committor
+from ..errors import InputError
 from ..pull_force import why_no_pull
 from ..regions import Disc, Range
 from ..variables import Coordinate
@@ -111,7 +112,7 @@ def straight_line(problem: PathProblem, seed: int) -> Frames:
     system = problem.system
     target = _coordinates_of_b(system)
     if target is None:
-        raise ValueError(
+        raise InputError(
             f'initial_path = "line" needs a state B given by Cartesian coordinates; that of {system.name} is '
             f'{system.states.b.describe()}: use "hot", "biased" or a file'
         )
@@ -122,5 +123,5 @@ def straight_line(problem: PathProblem, seed: int) -> Frames:
     found = between_states(system, frames.positions, "the straight line")
     if found is None:
         where = where_frames_lie(system, frames.positions)
-        raise ValueError(f'the straight line does not connect A and B: {where}. Use "biased" or a file')
+        raise InputError(f'the straight line does not connect A and B: {where}. Use "biased" or a file')
     return frames_at_rest(system, frames.positions[found], frames.boxes[found])

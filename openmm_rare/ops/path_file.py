@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..files import replacing
 from ..path_settings import INITIAL_PATHS
 from .chains import PathProblem
@@ -30,14 +31,14 @@ def read_path(name: str, problem: PathProblem) -> Frames:
     system, path = problem.system, Path(name)
     if not path.is_file():
         choices = ", ".join(f'"{each}"' for each in INITIAL_PATHS)
-        raise ValueError(f"initial_path = {name!r} must be {choices}, or a file; there is no such file")
+        raise InputError(f"initial_path = {name!r} must be {choices}, or a file; there is no such file")
     positions, boxes = (_read_npz if path.suffix == ".npz" else _read_mdtraj)(path, system)
     expected = (len(system.positions), 3)
     if positions.ndim != 3 or positions.shape[1:] != expected:
-        raise ValueError(f"{path}: positions must have the shape (n_frames, {expected[0]}, 3), not {positions.shape}")
+        raise InputError(f"{path}: positions must have the shape (n_frames, {expected[0]}, 3), not {positions.shape}")
     found = between_states(system, positions, str(path))
     if found is None:
-        raise ValueError(f"{path} does not connect A and B: {where_frames_lie(system, positions)}")
+        raise InputError(f"{path} does not connect A and B: {where_frames_lie(system, positions)}")
     return frames_at_rest(system, positions[found], None if boxes is None else boxes[found])
 
 
@@ -46,9 +47,9 @@ def _read_npz(path: Path, system: RareEventSystem) -> tuple[np.ndarray, np.ndarr
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive["positions"], dtype=np.float64), archive.get("boxes")
     except KeyError:
-        raise ValueError(f"{path} holds no array named positions") from None
+        raise InputError(f"{path} holds no array named positions") from None
     except Exception as error:  # NumPy fails in many ways on what is no archive
-        raise ValueError(f"{path} cannot be read ({error})") from error
+        raise InputError(f"{path} cannot be read ({error})") from error
 
 
 def _read_mdtraj(path: Path, system: RareEventSystem) -> tuple[np.ndarray, np.ndarray | None]:
@@ -61,7 +62,7 @@ def _read_mdtraj(path: Path, system: RareEventSystem) -> tuple[np.ndarray, np.nd
         except TypeError:  # formats with a topology of their own take none
             trajectory = mdtraj.load(str(path))
     except Exception as error:  # mdtraj fails in as many ways as there are formats
-        raise ValueError(f"{path} cannot be read by mdtraj ({error})") from error
+        raise InputError(f"{path} cannot be read by mdtraj ({error})") from error
     return trajectory.xyz.astype(np.float64), trajectory.unitcell_vectors
 
 
@@ -92,7 +93,7 @@ def write_path(name: str | Path, frames: Frames, problem: PathProblem) -> None:
         try:
             read_path(str(temporary), problem)
         except ValueError as error:
-            raise ValueError(f"{path} would not hold the ends of the path in enough digits: choose .npz") from error
+            raise InputError(f"{path} would not hold the ends of the path in enough digits: choose .npz") from error
 
 
 def require_writable(name: str | Path, system: RareEventSystem) -> None:
@@ -107,14 +108,14 @@ def require_writable(name: str | Path, system: RareEventSystem) -> None:
 
     path = Path(name)
     if path.exists():
-        raise ValueError(f"{path} exists: choose another name with --out, or remove it")
+        raise InputError(f"{path} exists: choose another name with --out, or remove it")
     if path.suffix == ".npz":
         return
     if system.topology is None:
-        raise ValueError(f"a path of {system.name}, which has no topology, can be written as .npz only, not as {path.name!r}")
+        raise InputError(f"a path of {system.name}, which has no topology, can be written as .npz only, not as {path.name!r}")
     known = mdtraj.formats.registry.FormatRegistry.fileobjects
     if path.suffix not in known:
-        raise ValueError(
+        raise InputError(
             f"a path cannot be written as {path.name!r}: use .npz, or what mdtraj knows ({', '.join(sorted(known))})"
         )
 
@@ -130,4 +131,4 @@ def _write_mdtraj(path: Path, frames: Frames, system: RareEventSystem, frame_tim
     try:
         trajectory.save(str(path))
     except (OSError, ValueError, ImportError, TypeError) as error:  # mdtraj reads more formats than it writes
-        raise ValueError(f"mdtraj cannot write {path.suffix} ({error}): choose .npz, .xtc or .dcd") from error
+        raise InputError(f"mdtraj cannot write {path.suffix} ({error}): choose .npz, .xtc or .dcd") from error

@@ -11,6 +11,7 @@ from ..committors import Committor
 from ..config import RunConfig, build_system, load_config
 from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
+from ..errors import InputError
 from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
 from ..path_report import write_path_report
@@ -117,14 +118,14 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
 def _require_fitting(model: Committor, system: RareEventSystem) -> None:
     """Refuse a model of something else."""
     if not isinstance(model, Committor):
-        raise ValueError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
+        raise InputError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
     if model.spec != system.descriptor_spec():
-        raise ValueError(
+        raise InputError(
             f"the model was trained on the descriptor {model.spec}, but the run uses {system.descriptor_spec()}: give the "
             "descriptor of the model in [system], or train a new model"
         )
     if model.fingerprint != system.fingerprint():
-        raise ValueError("the model is one of another system, other states or other dynamics; train a new one")
+        raise InputError("the model is one of another system, other states or other dynamics; train a new one")
 
 
 def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
@@ -137,11 +138,11 @@ def _require_same(out: Path, config: RunConfig) -> None:
     """Refuse to mix two runs in one folder."""
     stored = load_config(out / "config.toml")
     if build_system(stored).fingerprint() != build_system(config).fingerprint():
-        raise ValueError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
+        raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
     old, new = _identity(stored), _identity(config)
     for name, value in new.items():
         if old[name] != value:
-            raise ValueError(
+            raise InputError(
                 f"{name} = {value} differs from the run in {out}, which has {old[name]}: give that value to continue it, or "
                 "choose another --out"
             )

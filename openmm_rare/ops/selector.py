@@ -12,6 +12,7 @@ from openpathsampling.shooting import ShootingPointSelector
 from scipy.special import expit
 
 from ..committors import Committor, load_committor
+from ..errors import InputError
 from ..saved_model import SavedModel
 
 __all__ = ["CommittorSelector", "committor_bin", "positions_of"]
@@ -64,9 +65,9 @@ class CommittorSelector(ShootingPointSelector):
     ) -> None:
         super().__init__()
         if form not in _FORMS:
-            raise ValueError(f"form = {form!r} must be one of {', '.join(_FORMS)}")
+            raise InputError(f"form = {form!r} must be one of {', '.join(_FORMS)}")
         if not width > 0.0:
-            raise ValueError(f"width = {width} must be positive")
+            raise InputError(f"width = {width} must be positive")
         self._model, self.width, self.form = model, float(width), form
         self._known: dict[str, np.ndarray] = {}
         self.set_density(density)
@@ -80,9 +81,9 @@ class CommittorSelector(ShootingPointSelector):
         """Use another density, or none; like the model it may change between steps only."""
         counts = None if density is None else [float(count) for count in density]
         if counts is not None and not (np.isfinite(counts).all() and min(counts, default=-1.0) >= 0.0):
-            raise ValueError(f"density = {counts} must be finite numbers of at least 0, one for each bin")
+            raise InputError(f"density = {counts} must be finite numbers of at least 0, one for each bin")
         if counts is not None and not isinstance(self._model, Committor):
-            raise ValueError("density needs the logit between two states, and this model knows more of them")
+            raise InputError("density needs the logit between two states, and this model knows more of them")
         self.density = counts
         self.model_changed()
 
@@ -116,7 +117,7 @@ class CommittorSelector(ShootingPointSelector):
             if len(inner):
                 weights[1:-1] = self._preference(inner) * self._rarity(inner)
             if not np.isfinite(weights).all() or not weights.sum() > 0.0:
-                raise ValueError(
+                raise InputError(
                     f"no shooting point can be chosen on a path of {len(trajectory)} frames: the weights are all zero or not "
                     "finite. Store frames more often, or look at the committor model"
                 )

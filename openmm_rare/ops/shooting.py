@@ -12,6 +12,7 @@ from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsem
 from torch import Tensor
 
 from ..committor import in_batches
+from ..errors import InputError
 from ..passages import Passages
 from .engine import RareEventEngine
 from .frames import Frames
@@ -168,7 +169,7 @@ class FreshShotsStrategy(SingleEnsembleMoveStrategy):
         """
         network = scheme.network
         if type(network) not in self.networks:
-            raise ValueError(
+            raise InputError(
                 f"shooting from state to state samples the paths of a {' or '.join(each.__name__ for each in self.networks)}, "
                 f"not those of a {type(network).__name__}"
             )

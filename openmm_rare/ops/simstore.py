@@ -33,6 +33,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql import functions
 
+from ..errors import InputError
+
 __all__ = ["PathStorage", "open_simstore"]
 
 
@@ -139,7 +141,7 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
     try:
         return PathStorage(str(path), mode)
     except DatabaseError as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is no readable storage of OpenPathSampling ({error.orig}); the run itself does not depend on it: move it "
             "away, and a new one is begun"
         ) from error

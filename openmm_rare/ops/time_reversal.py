@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import openmm
 
+from ..errors import InputError
+
 __all__ = ["is_overdamped", "require_reversible"]
 
 _LEAPFROG = (
@@ -38,10 +40,10 @@ def require_reversible(integrator: openmm.Integrator) -> None:
     """
     name = type(integrator).__name__
     if isinstance(integrator, _LEAPFROG):
-        raise ValueError(
+        raise InputError(
             f"{name} keeps velocities half a step behind the positions (leapfrog): a path continued backward from negated "
             "velocities gains energy at every turn. Use openmm_rare.inertial.LangevinIntegrator, another integrator of "
             "velocity-Verlet type, or overdamped dynamics"
         )
     if isinstance(integrator, openmm.CompoundIntegrator):
-        raise ValueError("a CompoundIntegrator changes its dynamics on the way; use one of velocity-Verlet type alone")
+        raise InputError("a CompoundIntegrator changes its dynamics on the way; use one of velocity-Verlet type alone")

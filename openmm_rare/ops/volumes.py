@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openpathsampling as paths
 
+from ..errors import InputError
 from ..regions import Region, region_from
 from ..states import States
 from ..variables import CollectiveVariables
@@ -103,7 +104,7 @@ def which_state(volumes: Sequence[paths.Volume], frames: Frames, engine: Any) ->
         both = mine & (found >= 0)
         if both.any():
             first, second = volumes[found[np.argmax(both)]], volumes[number]
-            raise ValueError(
+            raise InputError(
                 f"states overlap: a frame lies in both {first.name} and {second.name}, at positions (nm) "
                 f"{frames.positions[np.argmax(both)][:10].tolist()}; make them smaller or move them apart"
             )

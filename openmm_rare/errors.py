@@ -1,0 +1,28 @@
+"""Errors that are raised on purpose: one line that says what is wrong and what to do, from whatever process it comes.
+
+Each is also the built-in error that its kind of fault would be anywhere else, so that scripts can catch it as that.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DynamicsError", "InputError", "MissingPackageError", "RareError", "RunError"]
+
+
+class RareError(Exception):
+    """Something that the user can mend: commands show its text alone, without a traceback."""
+
+
+class InputError(RareError, ValueError):
+    """An argument, a file, a setting or a System that cannot be right, or two of them that contradict each other."""
+
+
+class RunError(RareError, RuntimeError):
+    """A calculation that cannot go on as it was asked for."""
+
+
+class DynamicsError(RareError, FloatingPointError):
+    """Dynamics that broke down: positions that are not finite, bonds torn apart."""
+
+
+class MissingPackageError(RareError, ModuleNotFoundError):
+    """A package that is not installed, or too old."""
