@@ -1,7 +1,8 @@
-"""Four beads in a row with one torsion, trans at 180 degrees and gauche at 60 and -60: small inputs for faults of every kind."""
+"""Four beads in a row with one torsion, trans at 180 degrees and gauche at 60 and -60: inputs for faults of every kind."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ TRANS, GAUCHE = (2.617993877991494, -2.617993877991494), (-1.5707963267948966, 1
 CONFIG = """
 [system]
 name = "chain"
-builder = "case:build"
+builder = "MODULE:build"
 temperature = "300 K"
 friction = "5 1/ps"
 timestep = "1 fs"
@@ -96,11 +97,12 @@ BUILDER = "import chain4\n\ndef build():\n    return chain4.system(), chain4.top
 
 def write(folder: Path, code: str = BUILDER, **lines: str) -> Path:
     """A configuration and its builder in a folder; `lines` replace keys of :data:`CONFIG`, as timestep='"20 fs"'."""
-    text = CONFIG
+    module = re.sub(r"\W", "_", f"case_{folder.resolve()}")  # modules of equal name would be one in this process
+    text = CONFIG.replace("MODULE", module)
     for key, value in lines.items():
         old = next(line for line in text.splitlines() if line.startswith(f"{key} ="))
         text = text.replace(old, f"{key} = {value}")
-    (folder / "case.py").write_text(code)
+    (folder / f"{module}.py").write_text(code)
     (folder / "chain4.py").write_text(Path(__file__).read_text())
     (folder / "config.toml").write_text(text)
     return folder / "config.toml"
