@@ -120,7 +120,7 @@ class RunConfig:
         return replace(self, system=system, sampling=replace(self.sampling, **given))
 
     def expanded(self, system: RareEventSystem) -> RunConfig:
-        """A copy that spells out the dynamics of the system that was built from it, and what its builder chose."""
+        """A copy that spells out the system that was built from it: dynamics, boxes, what its builder chose."""
         chosen = system.parameters if self.system.is_builtin else {}
         source = replace(
             self.system,
@@ -133,7 +133,8 @@ class RunConfig:
             check_interval=system.check_interval,
             inertial=system.inertial or None,
         )
-        return replace(self, system=source)
+        periodic = system.system.usesPeriodicBoundaryConditions()
+        return replace(self, system=source, variables=tuple(each.expanded(periodic) for each in self.variables))
 
 
 def check_target_error(value: float, name: str) -> float:

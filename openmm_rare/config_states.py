@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from openmm import unit as u
 
 from . import states as st
+from .box_variables import BOX_CHOICES, BOXES, BoxVariable
 from .errors import InputError
 from .toml_text import Section, nearest
-from .variables import BoxVariable
 
 __all__ = ["ChannelsConfig", "LabelRuleConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
 
@@ -35,7 +35,7 @@ _REGIONS = ("range", "disc", "function")
 
 @dataclass(frozen=True)
 class VariableConfig:
-    """A named collective variable: its type and the parameters of that type, a periodic box perhaps (lengths in nm)."""
+    """A named collective variable: its type and the parameters of that type; ``box`` is a periodic box in nm, or a word."""
 
     name: str
     type: str
@@ -67,6 +67,12 @@ class VariableConfig:
     def unit(self) -> u.Unit | None:
         """Unit of the values; None for plain numbers."""
         return _VARIABLES[self.type][2]
+
+    def expanded(self, periodic: bool) -> VariableConfig:
+        """A copy that spells out which box it uses in a System, if that is `periodic`."""
+        if periodic and issubclass(_VARIABLES[self.type][0], BoxVariable):
+            return replace(self, parameters={**self.parameters, "box": self.parameters.get("box", "system")})
+        return self
 
     def build(self, folder: str) -> st.CollectiveVariable:
         """The collective variable."""
@@ -232,8 +238,12 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     return function
 
 
-def _box(section: Section) -> list[list[float]] | tuple[float, ...]:
-    """Edges or vectors of a box in nm."""
+def _box(section: Section) -> str | list[list[float]] | tuple[float, ...]:
+    """A box in words, or its edges or vectors in nm."""
+    if isinstance(section.raw["box"], str):
+        if section.raw["box"] not in BOXES:
+            raise InputError(f"{section.where('box')} = {section.raw['box']!r} must be {BOX_CHOICES}")
+        return section.raw["box"]
     if isinstance(section.raw["box"], list) and section.raw["box"] and isinstance(section.raw["box"][0], list):
         return _rows(section, "box")
     return section.numbers("box", u.nanometer)

@@ -16,6 +16,8 @@ from openmm import unit as u
 from .config_states import import_function
 from .errors import InputError
 from .states import States
+from .system_box import box_in_words, other_box, structure_box
+from .system_files import import_modules, read_structure, read_system, require_same_atoms
 from .systems.base import RareEventSystem
 from .toml_text import Section
 
@@ -42,7 +44,11 @@ class SystemConfig:
     builder : str or None
         ``"module:function"`` that returns a RareEventSystem, or ``(System, topology, positions)``.
     xml, pdb : str or None
-        Serialized System, and a structure in A.
+        Serialized System, and a structure in A: PDB, or mmCIF where the name ends with .cif or .mmcif.
+    imports : tuple of str
+        The key ``import``: modules of plugins whose forces the System has, imported before it is read.
+    box : str or None
+        Which periodic box counts where that of the structure differs: "structure" or "system"; None: they must agree.
     parameters : dict
         Arguments of the built-in system or of the builder.
     temperature_k, friction_per_ps, timestep_ps, num_dimensions, check_interval : number or None
@@ -57,6 +63,8 @@ class SystemConfig:
     builder: str | None = None
     xml: str | None = None
     pdb: str | None = None
+    imports: tuple[str, ...] = ()
+    box: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     temperature_k: float | None = None
     friction_per_ps: float | None = None
@@ -70,7 +78,8 @@ class SystemConfig:
     def parse(cls, section: Section, home: Path) -> SystemConfig:
         """From ``[system]``; file names are relative to `home`."""
         names = ("name", "builder", "xml", "pdb")
-        section.check((), (*names, "parameters", *_QUANTITIES, "num_dimensions", "check_interval", "inertial", "descriptor"))
+        others = ("num_dimensions", "check_interval", "inertial", "descriptor")
+        section.check((), (*names, "import", "box", "parameters", *_QUANTITIES, *others))
         source = {key: section.text(key) for key in names}
         if (source["xml"] is None) != (source["pdb"] is None):
             raise InputError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
@@ -79,7 +88,7 @@ class SystemConfig:
         if all(value is None for value in source.values()):
             raise InputError(
                 'section [system] must give one of: name = "lj7" (the command `openmm-rare systems` lists them), '
-                'builder = "module:function", or xml = "system.xml" with pdb = "start.pdb"'
+                'builder = "module:function", or xml = "system.xml" with pdb = "start.pdb" (or .cif)'
             )
         for key in ("xml", "pdb"):
             if source[key] is not None and not (home / source[key]).is_file():
@@ -91,6 +100,8 @@ class SystemConfig:
         return cls(
             **source,
             **quantities,
+            imports=section.texts("import") if "import" in section else (),
+            box=_which_box(section),
             parameters=section.section("parameters").raw,
             num_dimensions=section.count("num_dimensions"),
             check_interval=section.count("check_interval"),
@@ -109,7 +120,8 @@ class SystemConfig:
         for key, (name, _, spelling) in _QUANTITIES.items():
             value = values.pop(name)
             values[key] = None if value is None else f"{value!r} {spelling}"
-        return {key: value for key, value in values.items() if value not in (None, {})}
+        values["import"] = values.pop("imports")
+        return {key: value for key, value in values.items() if value not in (None, {}, ())}
 
     def build(self, folder: str, states: States | None) -> RareEventSystem:
         """The system with its dynamics.
@@ -126,6 +138,7 @@ class SystemConfig:
         ValueError
             If something is unknown, missing, unreadable or does not fit.
         """
+        import_modules(self.imports, folder)
         if self.is_builtin:
             from .systems import BUILDERS, build
 
@@ -134,14 +147,14 @@ class SystemConfig:
             options = {"temperature": self.temperature_k}
             if self.temperature_k is None or {"temperature", "kt_over_epsilon"} & set(self.parameters):
                 options = {}  # replaced afterwards
-            return self._with_dynamics(self._call(BUILDERS[self.name], options))
+            return self._with_dynamics(self._call(BUILDERS[self.name], options), self.name)
         if self.builder is None:
-            return self._own(*_read_files(Path(folder) / self.xml, Path(folder) / self.pdb), states)
+            return self._own(*self._read_files(Path(folder)), states)
         made = self._call(import_function(self.builder, folder, "system.builder"), {})
         if isinstance(made, RareEventSystem):
             if states is not None:
                 raise InputError(f"{self.builder} returns a system with its own states; remove the section [states]")
-            return self._with_dynamics(made)
+            return self._with_dynamics(made, self.builder)
         if not (isinstance(made, tuple) and len(made) == 3):
             raise InputError(
                 f"{self.builder} must return a RareEventSystem or (openmm.System, topology, positions), "
@@ -165,24 +178,52 @@ class SystemConfig:
         if u.is_quantity(positions):
             positions = positions.value_in_unit(u.nanometer)
         positions = np.array(positions, dtype=np.float64)
-        try:
-            states.variables(positions[None])
-        except IndexError as error:
-            raise InputError(
-                f"a collective variable names an atom that does not exist: the system has {len(positions)} atoms, "
-                "numbered from 0"
-            ) from error
+        self._choose_box(system, topology)
         return RareEventSystem(
             name=self.name or "user",
             system=system,
             topology=topology,
             positions=positions,
             states=states,
+            imports=self.imports,
             **self._dynamics(),
         )
 
-    def _with_dynamics(self, system: RareEventSystem) -> RareEventSystem:
-        return replace(system, **self._dynamics())
+    def _read_files(self, folder: Path) -> tuple[openmm.System, app.Topology, u.Quantity]:
+        xml, pdb = folder / self.xml, folder / self.pdb
+        system = read_system(xml, self.imports)
+        topology, positions = read_structure(pdb)
+        require_same_atoms(system, xml, topology, pdb)
+        return system, topology, positions
+
+    def _choose_box(self, system: openmm.System, topology: app.Topology | None) -> None:
+        """Give System and structure the same box, the one that is asked for.
+
+        A System keeps the box that it was created with; a structure has that of the simulation that it was taken from.
+        """
+        if self.box == "structure":
+            if not system.usesPeriodicBoundaryConditions():
+                raise InputError('system.box = "structure", but the System has no periodic boundaries: remove it')
+            box = structure_box(topology)
+            if box is None:
+                raise InputError(f'system.box = "structure", but {self.pdb or "the topology"} has no box: give box = "system"')
+            system.setDefaultPeriodicBoxVectors(*box)
+        boxes = other_box(topology, system)
+        if boxes is None:
+            return
+        if self.box is None:
+            theirs, own = (box_in_words(box) for box in boxes)
+            names = (self.pdb, self.xml) if self.builder is None else (f"the topology of {self.builder}", "its System")
+            raise InputError(
+                f"{names[0]} has the box {theirs}, {names[1]} {own}, as it was created with: constant pressure changes a box "
+                'afterwards. Say which is right in [system]: box = "structure" or box = "system"'
+            )
+        topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
+
+    def _with_dynamics(self, system: RareEventSystem, source: str) -> RareEventSystem:
+        if self.box is not None:
+            raise InputError(f"system.box = {self.box!r}, but {source} brings its own box: remove it")
+        return replace(system, imports=(*system.imports, *self.imports), **self._dynamics())
 
     def _dynamics(self) -> dict[str, Any]:
         """What is given of the dynamics, under the names that RareEventSystem has."""
@@ -198,15 +239,8 @@ class SystemConfig:
         return {key: value for key, value in values.items() if value is not None}
 
 
-def _read_files(xml: Path, pdb: Path) -> tuple[openmm.System, app.Topology, u.Quantity]:
-    try:
-        system = openmm.XmlSerializer.deserialize(xml.read_text(encoding="utf-8"))
-    except (openmm.OpenMMException, ValueError) as error:
-        raise InputError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
-    if not isinstance(system, openmm.System):
-        raise InputError(f"system.xml: {xml} holds a {type(system).__name__}, not a System")
-    try:
-        structure = app.PDBFile(str(pdb))
-    except Exception as error:  # the parser fails in as many ways as there are broken files
-        raise InputError(f"system.pdb: {pdb} cannot be read as PDB ({error})") from error
-    return system, structure.topology, structure.positions
+def _which_box(section: Section) -> str | None:
+    box = section.text("box")
+    if box not in (None, "structure", "system"):
+        raise InputError(f'system.box = {box!r} must be "structure" or "system"')
+    return box

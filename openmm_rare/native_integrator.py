@@ -249,7 +249,7 @@ def _add_variable(parent: xml.Element, variable: CollectiveVariable) -> None:
         values = variable.coefficients.ravel().tolist()
     else:
         indices = variable.atoms
-    box = getattr(variable, "box", None)
+    box = getattr(variable, "periodic_box", None)
     values += [] if box is None else box[np.tril_indices(3)].tolist()
     for index in indices:
         xml.SubElement(node, "Index", i=str(index))

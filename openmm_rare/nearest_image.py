@@ -1,4 +1,4 @@
-"""Nearest images in a periodic box, for variables between atoms that the box may separate."""
+"""Periodic boxes and nearest images in them, for variables between atoms that a box may separate."""
 
 from typing import Any
 
@@ -6,21 +6,27 @@ import numpy as np
 
 from .errors import InputError
 
+_ROUNDING = 1e-3
+"""Of box vectors in structure files, nm: three decimals of an angstrom, and less in compressed trajectories."""
+_ANGLES = 2e-4
+"""Of their angles: two decimals of a degree, in radians."""
+
 
 def box_vectors(box: Any, argument: str) -> np.ndarray:
-    """The three vectors of a box, shape (3, 3), nm, as OpenMM wants them: a along x, b in the plane of x and y.
+    """The three vectors of a box in OpenMM's reduced form, shape (3, 3), nm: a along x, b in the plane of x and y.
 
     Parameters
     ----------
     box : array_like of shape (3,) or (3, 3)
         Edges of a rectangular box or box vectors, nm; or a Quantity, as ``System.getDefaultPeriodicBoxVectors()`` returns.
+        Vectors tilted by more than half an edge are replaced by the shorter ones of the same lattice.
     argument : str
         What it is, for the message.
 
     Raises
     ------
     ValueError
-        If the box has another shape, is not finite, or is not in OpenMM's reduced form.
+        If the box has another shape, is not finite, or has another orientation than OpenMM wants.
     """
     try:
         vectors = np.array(_in_nm(box), dtype=np.float64)
@@ -30,14 +36,20 @@ def box_vectors(box: Any, argument: str) -> np.ndarray:
         vectors = np.diag(vectors)
     if vectors.shape != (3, 3) or not np.isfinite(vectors).all():
         raise InputError(f"{argument} must be three finite edges or three box vectors in nm, not {box!r}")
-    edges = np.diag(vectors)
-    tilted = np.abs([vectors[1, 0], vectors[2, 0], vectors[2, 1]]) > 0.5 * edges[[0, 0, 1]] * (1 + 1e-6)
-    if not (edges > 0).all() or np.triu(vectors, 1).any() or tilted.any():
+    if not (np.diag(vectors) > 0).all() or np.triu(vectors, 1).any():
         raise InputError(
-            f"{argument} must be in reduced form, as OpenMM wants it (a along x, b in the xy plane, positive edges, tilts of "
-            f"at most half an edge), not {vectors.tolist()}; openmm.app.internal.unitcell.reducePeriodicBoxVectors makes it so"
+            f"{argument} must be box vectors as OpenMM wants them (a along x, b in the xy plane, positive edges), not "
+            f"{vectors.tolist()}"
         )
-    return vectors
+    tilted = np.abs([vectors[1, 0], vectors[2, 0], vectors[2, 1]]) > 0.5 * np.diag(vectors)[[0, 0, 1]] * (1 + 1e-6)
+    return _reduced(vectors) if tilted.any() else vectors
+
+
+def _reduced(vectors: np.ndarray) -> np.ndarray:
+    from openmm import unit
+    from openmm.app.internal.unitcell import reducePeriodicBoxVectors
+
+    return np.array(reducePeriodicBoxVectors(vectors.tolist()).value_in_unit(unit.nanometer), dtype=np.float64)
 
 
 def _in_nm(value: Any) -> Any:
@@ -47,6 +59,16 @@ def _in_nm(value: Any) -> Any:
 
         return value.value_in_unit(unit.nanometer)
     return [_in_nm(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def same_box(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two boxes of shape (3, 3), nm, are the same lattice, within what files round.
+
+    Lattices are compared, not vectors: rounding turns a tilt of half an edge into its opposite.
+    """
+    steps = np.round(one @ np.linalg.inv(other))
+    tolerance = _ROUNDING + _ANGLES * float(np.diag(other).max())
+    return bool(round(abs(np.linalg.det(steps))) == 1 and np.abs(steps @ other - one).max() <= tolerance)
 
 
 def nearest_image(vectors: np.ndarray, box: np.ndarray | None) -> np.ndarray:

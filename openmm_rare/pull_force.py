@@ -197,28 +197,28 @@ def _combination(variable: LinearCombination, name: str, n_atoms: int) -> _Parts
 def _distance(variable: Distance, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomBondForce("r")
     force.addBond(*variable.atoms, [])
-    force.setUsesPeriodicBoundaryConditions(variable.box is not None)
+    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
 def _angle(variable: Angle, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomAngleForce("theta")
     force.addAngle(*variable.atoms, [])
-    force.setUsesPeriodicBoundaryConditions(variable.box is not None)
+    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
 def _dihedral(variable: Dihedral, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomTorsionForce("theta")
     force.addTorsion(*variable.atoms, [])
-    force.setUsesPeriodicBoundaryConditions(variable.box is not None)
+    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
 def _moment(variable: CoordinationMoment, name: str, n_atoms: int) -> _Parts:
     """A central moment from the sums of powers of the coordination numbers, which many-body forces compute."""
     # named by what they are, so that moments of the same numbers share their sums: these are slow
-    numbers = f"{'plain' if variable.box is None else 'periodic'}_{variable.radius!r}".translate({46: "_", 45: "m"})
+    numbers = f"{'plain' if variable.periodic_box is None else 'periodic'}_{variable.radius!r}".translate({46: "_", 45: "m"})
     names = [f"powers{power}_{numbers}" for power in (1, 2, 3)]
     forces = {names[power - 1]: _power_sum(variable, power, n_atoms) for power in range(1, variable.order + 1)}
     first, second, third = (f"({each}/{n_atoms})" for each in names)
@@ -232,9 +232,9 @@ def _power_sum(variable: CoordinationMoment, power: int, n_atoms: int) -> openmm
     force.addEnergyTerm(f"c^{power}", openmm.CustomGBForce.SingleParticle)
     for _ in range(n_atoms):
         force.addParticle([])
-    if variable.box is not None:
+    if variable.periodic_box is not None:
         force.setNonbondedMethod(openmm.CustomGBForce.CutoffPeriodic)
-        force.setCutoffDistance(min(_CUTOFF * variable.radius, 0.499 * float(np.diag(variable.box).min())))
+        force.setCutoffDistance(min(_CUTOFF * variable.radius, 0.499 * float(np.diag(variable.periodic_box).min())))
     return force
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import InputError
+from .frame_values import one_per_frame
 from .named_functions import Function, function_label, function_of_label
 from .variables import CollectiveVariables
 
@@ -160,7 +161,7 @@ class Disc:
 
 
 class FunctionRegion:
-    """Any module-level function from positions (n, n_atoms, 3) in nm to booleans (n,).
+    """Any module-level function from positions (n, n_atoms, 3) in nm to booleans (n,); see :class:`FunctionVariable`.
 
     Raises
     ------
@@ -174,12 +175,9 @@ class FunctionRegion:
 
     def contains(self, positions: np.ndarray, values: np.ndarray, variables: CollectiveVariables) -> np.ndarray:
         """As :meth:`Region.contains`."""
-        inside = np.asarray(self.function(positions))
-        if inside.shape != (len(positions),) or inside.dtype != bool:
-            raise InputError(
-                f"{self.label} must return booleans of shape ({len(positions)},), not {inside.dtype} {inside.shape}"
-            )
-        return inside
+        if len(positions) == 0:
+            return np.zeros(0, dtype=bool)
+        return one_per_frame(self.function(positions), len(positions), self.label, "b")
 
     def check(self, variables: CollectiveVariables) -> None:
         """A function of the positions fits any variables."""

@@ -4,6 +4,7 @@ NumPy only. A trajectory is tested frame by frame: see ``THEORY.md`` section 3 f
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from .coordination import coordination_numbers
 from .errors import InputError
+from .frame_values import one_per_frame
 from .named_functions import Function, function_label
 from .regions import Disc, FunctionRegion, Range, Region
 from .variables import (
@@ -143,13 +145,11 @@ class Channels:
         ValueError
             If the function returns anything but one index into ``names`` for each frame.
         """
-        if self.arrival is None:
+        if self.arrival is None or len(positions) == 0:
             return labels
-        new = np.asarray(self.arrival(positions, values, labels))
         name = self._arrival_label
-        if new.shape != (len(positions),) or new.dtype.kind not in "iu":
-            raise InputError(f"{name} must return integers of shape ({len(positions)},), not {new.dtype} {new.shape}")
-        if len(new) and not (new.min() >= 0 and new.max() < len(self.names)):
+        new = one_per_frame(self.arrival(positions, values, labels), len(positions), name, "iu")
+        if not (new.min() >= 0 and new.max() < len(self.names)):
             raise InputError(f"{name} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
         return new
 
@@ -183,6 +183,18 @@ class States:
         # discs and ranges of the same variables can be compared before any dynamics runs, other regions frame by frame only
         if type(a) is type(b) and isinstance(a, (Disc, Range)) and a.overlaps(b, variables):
             raise InputError(f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart")
+
+    def in_box(self, box: np.ndarray | None) -> "States":
+        """The same states with variables in a System with this box, shape (3, 3), nm; None: without periodic boundaries.
+
+        Raises
+        ------
+        ValueError
+            If a variable has another box.
+        """
+        made = copy(self)
+        made.variables = self.variables.in_box(box)
+        return made
 
     @property
     def channel_names(self) -> tuple[str, ...]:

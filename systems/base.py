@@ -12,9 +12,13 @@ import openmm
 from openmm import unit as u
 
 from openmm_rare.errors import InputError
-from openmm_rare.nearest_image import box_vectors
+from openmm_rare.function_checks import require_atoms_exist, try_functions
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
+from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_same_box, sites_in_words
+from openmm_rare.system_files import import_modules
 from openmm_rare.units import KB, in_md_units
+from openmm_rare.variables import BoxVariable
+from openmm_rare.whole_molecules import bonds_of, whole_start
 
 EV: float = 96.48533
 """One electronvolt per particle in kJ/mol."""
@@ -52,8 +56,9 @@ class RareEventSystem:
     system : openmm.System
         One copy; every force in force group 0.
     positions : ndarray of shape (n_atoms, 3)
-        A configuration in A, nm.
+        A configuration in A, nm. Molecules that a periodic box has cut in two are made whole.
     states : States
+        In a periodic System their variables between atoms use nearest images, unless they say ``box="none"``.
     temperature : float
         K. This and the next two may be given as quantities and are stored as floats.
     friction : float
@@ -70,8 +75,11 @@ class RareEventSystem:
         For ``openmm_rare.descriptors.build_descriptor``; see :meth:`descriptor_spec` for the default.
     reduced : ReducedUnits, optional
     topology : openmm.app.Topology, optional
+        Of the same particles and, where the System is periodic, with the same box, if it has one.
     initial_path : Path, optional
         A file with a path from A to B, which path sampling starts from unless told otherwise: ``.npz`` with ``positions``.
+    imports : tuple of str
+        Modules that know the forces of plugins in the System; other processes import them before they read it.
     parameters : dict
         Arguments of its builder that were chosen to suit the temperature, and belong to the definition of the states.
     notes : str
@@ -80,7 +88,8 @@ class RareEventSystem:
     Raises
     ------
     ValueError
-        If a number is out of range, a force is outside force group 0, or the positions do not lie in A alone.
+        If a number is out of range, a force is outside force group 0, boxes, atoms or a function of the user's do not fit
+        the System, or the positions do not lie in A alone.
     """
 
     name: str
@@ -97,6 +106,7 @@ class RareEventSystem:
     reduced: ReducedUnits | None = None
     topology: Any = field(default=None, repr=False)
     initial_path: Path | None = field(default=None, repr=False)
+    imports: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
 
@@ -111,6 +121,7 @@ class RareEventSystem:
         if not isinstance(self.check_interval, int) or self.check_interval < 1:
             raise InputError(f"check_interval = {self.check_interval} must be a whole number of steps, at least 1")
         self._check_forces()
+        self._check_topology()
         self._check_boxes()
         self._check_positions()
 
@@ -122,26 +133,34 @@ class RareEventSystem:
                     "the others are for the bias: call setForceGroup(0)"
                 )
 
+    def _check_topology(self) -> None:
+        if self.topology is None:
+            return
+        n_atoms, n_particles = self.topology.getNumAtoms(), self.system.getNumParticles()
+        if n_atoms == 0:  # as good as none
+            object.__setattr__(self, "topology", None)
+        elif n_atoms != n_particles:
+            raise InputError(
+                f"the topology has {n_atoms} atoms, the System {n_particles} particles{sites_in_words(self.system)}: give the "
+                "topology that the System was made of, with its extra particles, or none"
+            )
+
     def _check_boxes(self) -> None:
-        own = box_vectors(self.system.getDefaultPeriodicBoxVectors(), "the box of the System")
-        for variable in self.states.variables.variables:
-            box = getattr(variable, "box", None)
-            if box is None:
-                continue
-            if not self.system.usesPeriodicBoundaryConditions():
-                raise InputError(f"variable {variable.name!r} has a box, but the System has no periodic boundaries: remove it")
-            if not np.allclose(box, own, rtol=1e-6, atol=1e-6):
-                raise InputError(
-                    f"variable {variable.name!r} has the box {box.tolist()}, the System {own.tolist()} (nm): give it "
-                    "system.getDefaultPeriodicBoxVectors()"
-                )
+        require_cutoffs_fit(self.system)
+        require_same_box(self.topology, self.system)
+        object.__setattr__(self, "states", self.states.in_box(periodic_box(self.system)))
 
     def _check_positions(self) -> None:
         positions = np.array(self.positions, dtype=np.float64)
         expected = (self.system.getNumParticles(), 3)
         if positions.shape != expected or not np.isfinite(positions).all():
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
+        box = periodic_box(self.system)
+        if box is not None:
+            positions = whole_start(positions, box, bonds_of(self.system))
         object.__setattr__(self, "positions", positions)
+        require_atoms_exist(self.states.variables, len(positions))
+        try_functions(self.states, positions, self.num_dimensions)
         status = self.states.classify(positions[None])[0]
         if status != IN_A:
             where = "in B" if status == IN_B else "in neither state"
@@ -179,7 +198,8 @@ class RareEventSystem:
         channels : Channels, optional
         name : str
         **options
-            Further attributes of the class: num_dimensions, check_interval, descriptor, reduced, topology, notes.
+            Further attributes of the class: num_dimensions, check_interval, inertial, descriptor, reduced, topology, imports,
+            notes.
 
         Raises
         ------
@@ -239,12 +259,27 @@ class RareEventSystem:
             "fingerprint": self.fingerprint(),
         }
 
+    def _states_as_given(self) -> dict[str, Any]:
+        """The states without the boxes that the System decides about."""
+        description, periodic = self.states.describe(), self.system.usesPeriodicBoundaryConditions()
+        for variable, entry in zip(self.states.variables.variables, description["variables"], strict=True):
+            if isinstance(variable, BoxVariable) and (variable.follows_system or not periodic):
+                entry.pop("box", None)
+        return description
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"system": openmm.XmlSerializer.serialize(self.system)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import_modules(state["imports"])  # without them XML with forces of plugins cannot be read
+        self.__dict__.update(state, system=openmm.XmlSerializer.deserialize(state["system"]))
+
     def fingerprint(self) -> str:
         """SHA-256 of forces, states and dynamics, but not of the temperature: equal rates at equal temperature.
 
         Regions, variables and channels that are functions enter by name, not by content.
         """
-        # The XML's version of OpenMM says nothing about the system.
+        # The XML's version of OpenMM says nothing about the system, and a box that follows the System is in its XML.
         xml = re.sub(r'\sopenmmVersion="[^"]*"', "", openmm.XmlSerializer.serialize(self.system))
-        content = json.dumps([xml, self.states.describe(), self._dynamics()], sort_keys=True)
+        content = json.dumps([xml, self._states_as_given(), self._dynamics()], sort_keys=True)
         return hashlib.sha256(content.encode("utf8")).hexdigest()

@@ -65,8 +65,9 @@ def test_a_box_of_a_variable_must_be_that_of_the_system():
     assert problem.states.variables(problem.positions[None])[0, 0] == pytest.approx(0.3)
     with pytest.raises(ValueError, match=r"variable 'r' has the box .*1.9.* the System .*give it system.getDefault"):
         spring_problem(**apart, box=[1.9, 2.0, 2.0])
+    assert spring_problem(**apart).states.variables(problem.positions[None])[0, 0] == pytest.approx(0.3)
     with pytest.raises(ValueError, match="positions must lie in A"):  # negative control: without the nearest image
-        spring_problem(**apart)
+        spring_problem(**apart, box="none")
 
 
 @pytest.mark.parametrize(

@@ -184,9 +184,9 @@ def test_a_box_may_be_a_quantity_and_is_part_of_the_description():
         ([1.0, 2.0], "box must be three finite edges or three box vectors"),
         ([1.0, 2.0, np.nan], "box must be three finite edges"),
         ([2.0, 2.0, 2.0] * openmm.unit.picosecond, "three finite edges or three box vectors in nm"),
-        ([1.0, 2.0, -1.0], "reduced form"),
-        ([[1.0, 0.2, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "reduced form"),
-        ([[1.0, 0.0, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]], "reducePeriodicBoxVectors"),
+        ([1.0, 2.0, -1.0], "as OpenMM wants them"),
+        ([[1.0, 0.2, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "as OpenMM wants them"),
+        ("cell", 'box = \'cell\' must be "system", "none", three edges'),
     ],
 )
 def test_boxes_refuse_nonsense(box, message):

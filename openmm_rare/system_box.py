@@ -1,0 +1,102 @@
+"""The periodic box of a System, which is the only one that counts, and what must agree with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from .errors import InputError
+from .nearest_image import box_vectors, same_box
+
+__all__ = [
+    "box_in_words",
+    "other_box",
+    "periodic_box",
+    "require_cutoffs_fit",
+    "require_same_box",
+    "sites_in_words",
+    "structure_box",
+]
+
+_PLACEHOLDER = 0.1001
+"""Edges up to 1 angstrom, nm: files of molecules in vacuum have such a box, since their format wants one."""
+
+
+def periodic_box(system: openmm.System) -> np.ndarray | None:
+    """Vectors of its box, shape (3, 3), nm; None without periodic boundaries."""
+    if not system.usesPeriodicBoundaryConditions():
+        return None
+    return box_vectors(system.getDefaultPeriodicBoxVectors(), "the box of the System")
+
+
+def structure_box(topology: app.Topology | None) -> np.ndarray | None:
+    """Vectors of the box that a structure was read with, shape (3, 3), nm; None if it has none, or a placeholder.
+
+    Raises
+    ------
+    ValueError
+        If it is no box.
+    """
+    vectors = None if topology is None else topology.getPeriodicBoxVectors()
+    if vectors is None or max(unit.norm(vector) for vector in vectors) <= _PLACEHOLDER * unit.nanometer:
+        return None
+    return box_vectors(vectors, "the box of the structure")
+
+
+def other_box(topology: app.Topology | None, system: openmm.System) -> tuple[np.ndarray, np.ndarray] | None:
+    """The boxes of structure and System, each of shape (3, 3), nm, if the System is periodic and they differ; else None."""
+    own = periodic_box(system)
+    theirs = None if own is None else structure_box(topology)
+    return None if theirs is None or same_box(theirs, own) else (theirs, own)
+
+
+def require_same_box(topology: app.Topology | None, system: openmm.System) -> None:
+    """Refuse a topology with another box than the System.
+
+    Raises
+    ------
+    ValueError
+        If they differ by more than what files round.
+    """
+    boxes = other_box(topology, system)
+    if boxes is not None:
+        theirs, own = (box_in_words(box) for box in boxes)
+        raise InputError(
+            f"the topology has the box {theirs}, the System {own}: call system.setDefaultPeriodicBoxVectors("
+            "*topology.getPeriodicBoxVectors()) if the structure is right, or topology.setPeriodicBoxVectors("
+            "system.getDefaultPeriodicBoxVectors()) if the System is"
+        )
+
+
+def require_cutoffs_fit(system: openmm.System) -> None:
+    """Refuse a cutoff of more than half the box, as OpenMM does when it makes a Context.
+
+    Raises
+    ------
+    ValueError
+        If a force has one.
+    """
+    box = periodic_box(system)
+    for force in system.getForces() if box is not None else ():
+        if not hasattr(force, "getCutoffDistance") or not force.usesPeriodicBoundaryConditions():
+            continue
+        cutoff, width = force.getCutoffDistance().value_in_unit(unit.nanometer), float(np.diag(box).min())
+        if cutoff > 0.5 * width * (1 + 1e-6):
+            raise InputError(
+                f"{force.getName()} has a cutoff of {cutoff:.6g} nm, more than half of the smallest width of the periodic box "
+                f"({box_in_words(box)}): make the cutoff shorter or the box larger"
+            )
+
+
+def box_in_words(box: np.ndarray) -> str:
+    """Edges of a rectangular box, vectors of any other, with their unit."""
+    if np.count_nonzero(box) == 3:
+        return " x ".join(f"{edge:.5g}" for edge in np.diag(box)) + " nm"
+    return "[" + ", ".join("[" + ", ".join(f"{x:.5g}" for x in vector) + "]" for vector in box) + "] nm"
+
+
+def sites_in_words(system: openmm.System) -> str:
+    """How many virtual sites a System has, in parentheses; empty if none."""
+    n_sites = sum(system.isVirtualSite(atom) for atom in range(system.getNumParticles()))
+    return f" ({n_sites} of them virtual sites, which structure files often lack)" if n_sites else ""
