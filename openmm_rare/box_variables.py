@@ -8,7 +8,7 @@ import numpy as np
 
 from .coordination import mean_and_deviations
 from .errors import InputError
-from .nearest_image import box_vectors, nearest_image
+from .nearest_image import box_vectors, nearest_image, same_box
 from .variable_base import CollectiveVariable, require_atoms
 
 __all__ = ["BOXES", "BOX_CHOICES", "Angle", "BoxVariable", "CoordinationMoment", "Dihedral", "Distance"]
@@ -17,7 +17,8 @@ BOXES: tuple[str, ...] = ("system", "none")
 """Boxes of a variable in words: that of the System, or none although the System has one."""
 BOX_CHOICES: str = '"system", "none", three edges or three box vectors'
 """What a box may be, for messages."""
-_NO_BOX = "the System has no periodic boundaries: remove it"
+_EQUAL = 1e-6
+"""Most by which the vectors of equal boxes differ, nm."""
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -59,6 +60,11 @@ class BoxVariable(CollectiveVariable):
         """Whether the System decides about the box."""
         return self.box is None or (isinstance(self.box, str) and self.box == "system")
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether vectors are meant as they are in every System."""
+        return isinstance(self.box, str) and self.box == "none"
+
     def in_box(self, box: np.ndarray | None) -> "BoxVariable":
         """The variable in a System with this box, shape (3, 3), nm; None: in one without periodic boundaries.
 
@@ -67,20 +73,18 @@ class BoxVariable(CollectiveVariable):
         ValueError
             If it has another box.
         """
-        if self.follows_system:
-            if box is None and self.box is not None:
-                raise InputError(f'variable {self.name!r} has box = "system", but {_NO_BOX}')
-            made = copy(self)
-            object.__setattr__(made, "periodic_box", box)
-            return made
-        if self.periodic_box is not None and box is None:
-            raise InputError(f"variable {self.name!r} has a box, but {_NO_BOX}")
-        if self.periodic_box is not None and not np.allclose(self.periodic_box, box, rtol=1e-6, atol=1e-6):
+        if box is None and not (self.box is None or self.is_plain):
+            raise InputError(f"variable {self.name!r} has a box, but the System has no periodic boundaries: remove it")
+        if self.is_plain or (not self.follows_system and np.allclose(self.periodic_box, box, rtol=1e-6, atol=1e-6)):
+            return self
+        if not self.follows_system and not same_box(self.periodic_box, box, _EQUAL):
             raise InputError(
                 f"variable {self.name!r} has the box {self.periodic_box.tolist()}, the System {box.tolist()} (nm): give it "
                 "system.getDefaultPeriodicBoxVectors(), or leave its box out to take that of the System"
             )
-        return self
+        made = copy(self)
+        object.__setattr__(made, "periodic_box", box)
+        return made
 
     def describe(self) -> dict[str, Any]:
         """As :meth:`CollectiveVariable.describe`, with the box that is used."""

@@ -61,13 +61,14 @@ def _in_nm(value: Any) -> Any:
     return [_in_nm(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def same_box(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two boxes of shape (3, 3), nm, are the same lattice, within what files round.
+def same_box(one: np.ndarray, other: np.ndarray, tolerance: float | None = None) -> bool:
+    """Whether two boxes of shape (3, 3), nm, are the same lattice, within a tolerance in nm or what structure files round.
 
     Lattices are compared, not vectors: rounding turns a tilt of half an edge into its opposite.
     """
     steps = np.round(one @ np.linalg.inv(other))
-    tolerance = _ROUNDING + _ANGLES * float(np.diag(other).max())
+    if tolerance is None:
+        tolerance = _ROUNDING + _ANGLES * float(np.diag(other).max())
     return bool(round(abs(np.linalg.det(steps))) == 1 and np.abs(steps @ other - one).max() <= tolerance)
 
 

@@ -75,14 +75,12 @@ def read_system(xml: Path, imported: Sequence[str] = ()) -> openmm.System:
 
 
 def _plugin_missing(xml: Path, kind: str, imported: Sequence[str]) -> str:
-    known = _MODULES.get(kind)
+    needs = f"system.xml: {xml} needs the plugin that defines {kind!r}"
     if imported:
-        tried = f"{', '.join(imported)}, which system.import names, do not define it"
-        return f"system.xml: {xml} needs the plugin that defines {kind!r}; {tried}: add the module that does"
-    example = f'[system] import = ["{known or "module_of_the_plugin"}"]'
+        return f"{needs}, which {', '.join(imported)} of system.import do not: add the Python module that does"
     return (
-        f"system.xml: {xml} needs the plugin that defines {kind!r}: install it and name the Python module that loads it, "
-        f"{'' if known else 'e.g. '}{example}"
+        f"{needs}: install it and name the Python module that loads it, e.g. [system] import = "
+        f'["{_MODULES.get(kind, "module_of_the_plugin")}"]'
     )
 
 
