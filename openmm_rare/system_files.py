@@ -67,8 +67,7 @@ def read_system(xml: Path, imported: Sequence[str] = ()) -> openmm.System:
         missing = re.search(r"no serialization proxy registered for type '?(\w+)", str(error))
         if missing:
             raise InputError(_plugin_missing(xml, missing[1], imported)) from error
-        reason = str(error).strip() or "nothing in it"
-        raise InputError(f"system.xml: {xml} is no serialized OpenMM object ({reason})") from error
+        raise InputError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
     if not isinstance(system, openmm.System):
         raise InputError(f"system.xml: {xml} holds a {type(system).__name__}, not a System")
     return system
@@ -96,7 +95,9 @@ def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:
     try:
         structure = reader(str(path))
     except Exception as error:  # the parsers fail in as many ways as there are broken files
-        raise InputError(f"system.pdb: {path} cannot be read as {form} ({error or type(error).__name__})") from error
+        said = " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else ""
+        reason = said or "it holds no atoms, or is damaged"
+        raise InputError(f"system.pdb: {path} cannot be read as {form} ({reason})") from error
     return structure.topology, structure.positions
 
 
