@@ -82,6 +82,8 @@ class BoxVariable(CollectiveVariable):
                 f"variable {self.name!r} has the box {self.periodic_box.tolist()}, the System {box.tolist()} (nm): give it "
                 "system.getDefaultPeriodicBoxVectors(), or leave its box out to take that of the System"
             )
+        if np.array_equal(self.periodic_box, box):  # also where both are None
+            return self
         made = copy(self)
         object.__setattr__(made, "periodic_box", box)
         return made

@@ -192,8 +192,11 @@ class States:
         ValueError
             If a variable has another box.
         """
+        held = self.variables.in_box(box)
+        if held is self.variables:
+            return self
         made = copy(self)
-        made.variables = self.variables.in_box(box)
+        made.variables = held
         return made
 
     @property

@@ -169,7 +169,8 @@ class CollectiveVariables:
         ValueError
             If a variable has another box.
         """
-        return type(self)([v.in_box(box) if isinstance(v, BoxVariable) else v for v in self.variables])
+        held = [v.in_box(box) if isinstance(v, BoxVariable) else v for v in self.variables]
+        return self if all(new is old for new, old in zip(held, self.variables, strict=True)) else type(self)(held)
 
     def index(self, name: str) -> int:
         """Column of the variable of this name.
