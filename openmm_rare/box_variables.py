@@ -8,7 +8,7 @@ import numpy as np
 
 from .coordination import mean_and_deviations
 from .errors import InputError
-from .nearest_image import box_vectors, nearest_image, same_box
+from .nearest_image import box_in_words, box_vectors, nearest_image, same_box
 from .variable_base import CollectiveVariable, require_atoms
 
 __all__ = ["BOXES", "BOX_CHOICES", "Angle", "BoxVariable", "CoordinationMoment", "Dihedral", "Distance"]
@@ -79,8 +79,8 @@ class BoxVariable(CollectiveVariable):
             return self
         if not self.follows_system and not same_box(self.periodic_box, box, _EQUAL):
             raise InputError(
-                f"variable {self.name!r} has the box {self.periodic_box.tolist()}, the System {box.tolist()} (nm): give it "
-                "system.getDefaultPeriodicBoxVectors(), or leave its box out to take that of the System"
+                f"variable {self.name!r} has the box {box_in_words(self.periodic_box)}, the System {box_in_words(box)}: give "
+                "it system.getDefaultPeriodicBoxVectors(), or leave its box out to take that of the System"
             )
         if np.array_equal(self.periodic_box, box):  # also where both are None
             return self

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import openmm
 from openmm import app
 from openmm import unit as u
 
 from .config_states import import_function
 from .errors import InputError
+from .nearest_image import box_in_words
 from .states import States
-from .system_box import box_in_words, other_box, structure_box
+from .system_box import other_box, require_openmm, structure_box
 from .system_files import import_modules, read_structure, read_system, require_same_atoms
 from .systems.base import RareEventSystem
 from .toml_text import Section
@@ -175,9 +175,7 @@ class SystemConfig:
         missing = [key for key, (name, _, _) in _QUANTITIES.items() if getattr(self, name) is None]
         if missing:
             raise InputError(f'section [system] lacks {", ".join(missing)}, e.g. temperature = "300 K"')
-        if u.is_quantity(positions):
-            positions = positions.value_in_unit(u.nanometer)
-        positions = np.array(positions, dtype=np.float64)
+        require_openmm(system, topology)
         self._choose_box(system, topology)
         return RareEventSystem(
             name=self.name or "user",

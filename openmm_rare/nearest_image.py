@@ -61,6 +61,13 @@ def _in_nm(value: Any) -> Any:
     return [_in_nm(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
+def box_in_words(box: np.ndarray) -> str:
+    """Edges of a rectangular box, vectors of any other, with their unit."""
+    if np.count_nonzero(box) == 3:
+        return " x ".join(f"{edge:.5g}" for edge in np.diag(box)) + " nm"
+    return "[" + ", ".join("[" + ", ".join(f"{x:.5g}" for x in vector) + "]" for vector in box) + "] nm"
+
+
 def same_box(one: np.ndarray, other: np.ndarray, tolerance: float | None = None) -> bool:
     """Whether two boxes of shape (3, 3), nm, are the same lattice, within a tolerance in nm or what structure files round.
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import openmm
 from openmm import app, unit
 
 from .errors import InputError
-from .nearest_image import box_vectors, same_box
+from .nearest_image import box_in_words, box_vectors, same_box
 
 __all__ = [
-    "box_in_words",
     "other_box",
     "periodic_box",
     "require_cutoffs_fit",
+    "require_openmm",
     "require_same_box",
     "sites_in_words",
     "structure_box",
@@ -21,6 +23,24 @@ __all__ = [
 
 _PLACEHOLDER = 0.1001
 """Edges up to 1 angstrom, nm: files of molecules in vacuum have such a box, since their format wants one."""
+
+
+def require_openmm(system: Any, topology: Any) -> None:
+    """Refuse what is no System, and no Topology or None.
+
+    Raises
+    ------
+    ValueError
+        Naming what was given instead.
+    """
+    if not isinstance(system, openmm.System):
+        raise InputError(f"the system must be an openmm.System, not {_name_of(system)}")
+    if topology is not None and not isinstance(topology, app.Topology):
+        raise InputError(f"the topology must be an openmm.app.Topology or None, not {_name_of(topology)}")
+
+
+def _name_of(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def periodic_box(system: openmm.System) -> np.ndarray | None:
@@ -87,13 +107,6 @@ def require_cutoffs_fit(system: openmm.System) -> None:
                 f"{force.getName()} has a cutoff of {cutoff:.6g} nm, more than half of the smallest width of the periodic box "
                 f"({box_in_words(box)}): make the cutoff shorter or the box larger"
             )
-
-
-def box_in_words(box: np.ndarray) -> str:
-    """Edges of a rectangular box, vectors of any other, with their unit."""
-    if np.count_nonzero(box) == 3:
-        return " x ".join(f"{edge:.5g}" for edge in np.diag(box)) + " nm"
-    return "[" + ", ".join("[" + ", ".join(f"{x:.5g}" for x in vector) + "]" for vector in box) + "] nm"
 
 
 def sites_in_words(system: openmm.System) -> str:

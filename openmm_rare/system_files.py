@@ -17,6 +17,7 @@ from .system_box import sites_in_words
 __all__ = ["import_modules", "read_structure", "read_system", "require_same_atoms"]
 
 _MMCIF = (".cif", ".mmcif")
+_FORMATS = "structures are PDB files, or mmCIF files whose names end with .cif or .mmcif"
 _MODULES = {"PlumedForce": "openmmplumed", "TorchForce": "openmmtorch", "XtbForce": "openmmxtb"}
 """Python modules of known plugins, by the type of force in XML."""
 
@@ -97,7 +98,7 @@ def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:
     except Exception as error:  # the parsers fail in as many ways as there are broken files
         said = " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else ""
         reason = said or "it holds no atoms, or is damaged"
-        raise InputError(f"system.pdb: {path} cannot be read as {form} ({reason})") from error
+        raise InputError(f"system.pdb: {path} cannot be read as {form} ({reason}); {_FORMATS}") from error
     return structure.topology, structure.positions
 
 

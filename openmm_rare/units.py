@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 from openmm import unit as u
 
 from .errors import InputError
@@ -83,6 +84,29 @@ def in_md_units(value: Any, unit: u.Unit, name: str) -> float:
     if not math.isfinite(result):
         raise InputError(f"{name} = {value} is not finite; {expected}")
     return result
+
+
+def positions_in_nm(positions: Any) -> np.ndarray:
+    """Positions as plain numbers, shape ``(n_atoms, 3)``, nm.
+
+    Parameters
+    ----------
+    positions : Quantity, sequence of Quantities, or array_like
+        nm without unit.
+
+    Raises
+    ------
+    ValueError
+        If they are no array of numbers, or have the unit of something else.
+    """
+    try:
+        if u.is_quantity(positions):
+            positions = positions.value_in_unit(u.nanometer)
+        elif isinstance(positions, (list, tuple)):
+            positions = [each.value_in_unit(u.nanometer) if u.is_quantity(each) else each for each in positions]
+        return np.array(positions, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"positions must be numbers of shape (n_atoms, 3) in nm, or a quantity ({error})") from error
 
 
 def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:

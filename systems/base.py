@@ -14,9 +14,9 @@ from openmm import unit as u
 from openmm_rare.errors import InputError
 from openmm_rare.function_checks import require_atoms_exist, try_functions
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
-from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_same_box, sites_in_words
+from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_openmm, require_same_box, sites_in_words
 from openmm_rare.system_files import import_modules
-from openmm_rare.units import KB, in_md_units
+from openmm_rare.units import KB, in_md_units, positions_in_nm
 from openmm_rare.variables import BoxVariable
 from openmm_rare.whole_molecules import bonds_of, whole_start
 
@@ -120,8 +120,8 @@ class RareEventSystem:
             raise InputError(f"num_dimensions = {self.num_dimensions} must be 1, 2 or 3")
         if not isinstance(self.check_interval, int) or self.check_interval < 1:
             raise InputError(f"check_interval = {self.check_interval} must be a whole number of steps, at least 1")
+        self._check_atoms()
         self._check_forces()
-        self._check_topology()
         self._check_boxes()
         self._check_positions()
 
@@ -133,7 +133,8 @@ class RareEventSystem:
                     "the others are for the bias: call setForceGroup(0)"
                 )
 
-    def _check_topology(self) -> None:
+    def _check_atoms(self) -> None:
+        require_openmm(self.system, self.topology)
         if self.topology is None:
             return
         n_atoms, n_particles = self.topology.getNumAtoms(), self.system.getNumParticles()
@@ -151,7 +152,7 @@ class RareEventSystem:
         object.__setattr__(self, "states", self.states.in_box(periodic_box(self.system)))
 
     def _check_positions(self) -> None:
-        positions = np.array(self.positions, dtype=np.float64)
+        positions = positions_in_nm(self.positions)
         expected = (self.system.getNumParticles(), 3)
         if positions.shape != expected or not np.isfinite(positions).all():
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
@@ -206,14 +207,12 @@ class RareEventSystem:
         ValueError
             As the class, and for quantities of the wrong unit.
         """
-        if u.is_quantity(positions):
-            positions = positions.value_in_unit(u.nanometer)
         if not isinstance(variables, CollectiveVariables):
             variables = CollectiveVariables(variables)
         return cls(
             name=name,
             system=system,
-            positions=np.array(positions, dtype=np.float64),
+            positions=positions_in_nm(positions),
             states=States(variables, state_a, state_b, channels),
             temperature=temperature,
             friction=friction,

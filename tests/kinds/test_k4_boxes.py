@@ -110,7 +110,7 @@ def test_explicit_boxes_are_reduced_and_must_be_that_of_the_system():
     skewed = BOXES["dodecahedron"] + [[0, 0, 0], [2.0, 0, 0], [-4.0, 2.0, 0]]
     used = pair(BOXES["dodecahedron"], box=skewed).states.variables.variables[0].periodic_box
     np.testing.assert_allclose(used, BOXES["dodecahedron"])
-    with pytest.raises(ValueError, match=r"variable 'd' has the box .*1.9.*, the System .* \(nm\): .* leave its box out"):
+    with pytest.raises(ValueError, match=r"variable 'd' has the box .*1.9.*, the System 2 x 2 x 2 nm: .* leave its box out"):
         pair(box=[1.9, 2.0, 2.0])
     with pytest.raises(ValueError, match="variable 'd': box = 'cell' must be \"system\", \"none\", three edges"):
         pair(box="cell")

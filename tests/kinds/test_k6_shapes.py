@@ -301,6 +301,35 @@ def test_a_topology_of_another_size_is_refused():
     assert RareEventSystem.from_openmm(made, x, a, b, phi, 300, 5, 0.001, topology=None).topology is None
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("chain4.positions(), chain4.topology(), chain4.system()", "the system must be an openmm.System, not numpy.ndarray"),
+        (
+            "chain4.system(), mdtraj.Topology(), chain4.positions()",
+            "the topology must be an openmm.app.Topology or None, not md",
+        ),
+        ("chain4.system(), chain4.topology(), None", r"positions must be .* of shape \(4, 3\)"),
+        ("chain4.system(), chain4.topology(), [[0, 0], 1]", r"positions must be numbers of shape \(n_atoms, 3\) in nm"),
+        ("chain4.system(), chain4.topology(), chain4.positions() * unit.kelvin", "positions must be numbers .* in nm"),
+        ("chain4.system(), None, chain4.positions()[:3]", r"positions must be finite numbers \(nm\) of shape \(4, 3\)"),
+    ],
+)
+def test_builders_that_return_something_else_are_told(tmp_path, returned, message):
+    code = chain4.BUILDER.replace("chain4.system(), chain4.topology(), chain4.positions()", returned)
+    with pytest.raises(ValueError, match=message):
+        build_system(load_config(chain4.write(tmp_path, f"import mdtraj\nfrom openmm import unit\n{code}")))
+
+
+def test_builders_may_return_positions_of_any_form(tmp_path):
+    for positions in ("chain4.positions() * 10 * unit.angstrom", "[row * unit.nanometer for row in chain4.positions()]"):
+        code = chain4.BUILDER.replace("chain4.positions()", positions)
+        folder = tmp_path / positions[:4]
+        folder.mkdir()
+        problem = build_system(load_config(chain4.write(folder, f"from openmm import unit\n{code}")))
+        np.testing.assert_allclose(problem.positions, chain4.positions())
+
+
 def test_a_topology_of_another_size_is_refused_by_path(tmp_path):
     """Case 27 as a configuration: nothing runs, nothing is written."""
     code = chain4.BUILDER.replace(
