@@ -81,10 +81,11 @@ class SystemConfig:
         others = ("num_dimensions", "check_interval", "inertial", "descriptor")
         section.check((), (*names, "import", "box", "parameters", *_QUANTITIES, *others))
         source = {key: section.text(key) for key in names}
+        for key in ("xml", "pdb"):
+            if source["builder"] is not None and source[key] is not None:
+                raise InputError(f"section [system] has both builder and {key}; give one of them: a builder returns everything")
         if (source["xml"] is None) != (source["pdb"] is None):
             raise InputError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
-        if source["builder"] is not None and source["xml"] is not None:
-            raise InputError("section [system] has both builder and xml; give one of them")
         if all(value is None for value in source.values()):
             raise InputError(
                 'section [system] must give one of: name = "lj7" (the command `openmm-rare systems` lists them), '

@@ -160,6 +160,14 @@ def test_a_serialized_state_is_named(tmp_path):
     assert "system.xml holds a State, not a System" in refusal(path)
 
 
+@pytest.mark.parametrize("key", ["xml", "pdb"])
+def test_a_builder_needs_no_files(tmp_path, key):
+    path = chain4.write(tmp_path)
+    path.write_text(path.read_text().replace("builder =", f'{key} = "system.file"\nbuilder =', 1))
+    with pytest.raises(ValueError, match=rf"section \[system\] has both builder and {key}; give one of them"):
+        load_config(path)
+
+
 def test_structures_of_other_atoms_name_both_files(tmp_path):
     made = chain4.system()
     made.addParticle(0.0)
