@@ -81,9 +81,12 @@ class SystemConfig:
         others = ("num_dimensions", "check_interval", "inertial", "descriptor")
         section.check((), (*names, "import", "box", "parameters", *_QUANTITIES, *others))
         source = {key: section.text(key) for key in names}
-        for key in ("xml", "pdb"):
-            if source["builder"] is not None and source[key] is not None:
-                raise InputError(f"section [system] has both builder and {key}; give one of them: a builder returns everything")
+        beside = [key for key in ("xml", "pdb") if source["builder"] is not None and source[key] is not None]
+        if beside:
+            raise InputError(
+                f"section [system] has both builder and {' and '.join(beside)}; a builder returns System, topology and "
+                f"positions itself: remove {' and '.join(beside)}, or the builder"
+            )
         if (source["xml"] is None) != (source["pdb"] is None):
             raise InputError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
         if all(value is None for value in source.values()):

@@ -86,27 +86,24 @@ def in_md_units(value: Any, unit: u.Unit, name: str) -> float:
     return result
 
 
-def positions_in_nm(positions: Any) -> np.ndarray:
-    """Positions as plain numbers, shape ``(n_atoms, 3)``, nm.
-
-    Parameters
-    ----------
-    positions : Quantity, sequence of Quantities, or array_like
-        nm without unit.
+def lengths_in_nm(values: Any, name: str) -> np.ndarray:
+    """Lengths in nm of any shape, from a quantity, from nested lists with quantities in them, or from numbers in nm.
 
     Raises
     ------
     ValueError
-        If they are no array of numbers, or have the unit of something else.
+        If they are no lengths, or no numbers.
     """
+
+    def plain(value: Any) -> Any:
+        if u.is_quantity(value):
+            return value.value_in_unit(u.nanometer)
+        return [plain(each) for each in value] if isinstance(value, list | tuple) and not hasattr(value, "x") else value
+
     try:
-        if u.is_quantity(positions):
-            positions = positions.value_in_unit(u.nanometer)
-        elif isinstance(positions, (list, tuple)):
-            positions = [each.value_in_unit(u.nanometer) if u.is_quantity(each) else each for each in positions]
-        return np.array(positions, dtype=np.float64)
+        return np.array(plain(values), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"positions must be numbers of shape (n_atoms, 3) in nm, or a quantity ({error})") from error
+        raise InputError(f"{name} must be lengths: numbers in nm, or quantities of openmm.unit ({error})") from error
 
 
 def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:

@@ -16,7 +16,7 @@ from openmm_rare.function_checks import require_atoms_exist, try_functions
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
 from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_openmm, require_same_box, sites_in_words
 from openmm_rare.system_files import import_modules
-from openmm_rare.units import KB, in_md_units, positions_in_nm
+from openmm_rare.units import KB, in_md_units, lengths_in_nm
 from openmm_rare.variables import BoxVariable
 from openmm_rare.whole_molecules import bonds_of, whole_start
 
@@ -152,7 +152,7 @@ class RareEventSystem:
         object.__setattr__(self, "states", self.states.in_box(periodic_box(self.system)))
 
     def _check_positions(self) -> None:
-        positions = positions_in_nm(self.positions)
+        positions = lengths_in_nm(self.positions, "positions")
         expected = (self.system.getNumParticles(), 3)
         if positions.shape != expected or not np.isfinite(positions).all():
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
@@ -212,7 +212,7 @@ class RareEventSystem:
         return cls(
             name=name,
             system=system,
-            positions=positions_in_nm(positions),
+            positions=lengths_in_nm(positions, "positions"),
             states=States(variables, state_a, state_b, channels),
             temperature=temperature,
             friction=friction,

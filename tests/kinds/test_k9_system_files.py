@@ -164,7 +164,7 @@ def test_a_serialized_state_is_named(tmp_path):
 def test_a_builder_needs_no_files(tmp_path, key):
     path = chain4.write(tmp_path)
     path.write_text(path.read_text().replace("builder =", f'{key} = "system.file"\nbuilder =', 1))
-    with pytest.raises(ValueError, match=rf"section \[system\] has both builder and {key}; give one of them"):
+    with pytest.raises(ValueError, match=rf"section \[system\] has both builder and {key}; a builder returns"):
         load_config(path)
 
 
