@@ -71,6 +71,29 @@ def test_every_variable_between_atoms_follows_the_system(name):
     assert not np.isclose(CollectiveVariables(variables)(torn), whole).all(axis=0).any()  # negative control
 
 
+@pytest.mark.parametrize("name", BOXES)
+def test_forces_and_stored_states_use_the_box_of_the_system(name):
+    """What pulls a system into B, and what storages bring back, know of the box as the states do."""
+    paths = pytest.importorskip("openpathsampling")
+    from openmm_rare.ops.volumes import StateVolume, state_volumes
+    from openmm_rare.pull_force import Pull
+
+    touching = np.array([[0.0, 0.0, 0.0], BOXES[name][2] - BOXES[name][0] + [0.3, 0.0, 0.0]])
+    for box, energy in ((None, 0.0), ("none", 1.0)):
+        problem = pair(BOXES[name], box=box)
+        pull = Pull(problem.states.variables, problem.states.b, [0.1])
+        assert (pull.distance(touching[None])[0] < 1.0) == (energy == 0.0)
+        made = openmm.XmlSerializer.clone(problem.system)
+        made.addForce(pull.force(2.0, 1.0, 2))
+        made.getForce(1).setForceGroup(1)
+        context = openmm.Context(made, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+        context.setPositions(touching)
+        pulled = context.getState(energy=True, groups={1}).getPotentialEnergy()._value
+        assert pulled == pytest.approx(max(0.0, pull.distance(touching[None])[0] - 1.0) ** 2, abs=1e-4)
+        stored = StateVolume.from_dict(state_volumes(problem.states)[1].to_dict())
+        assert isinstance(stored, paths.Volume) and stored.contains(touching[None])[0] == (energy == 0.0)
+
+
 def test_a_box_in_words_fits_systems_with_and_without_one():
     assert pair(box="system").states.variables.variables[0].periodic_box.tolist() == BOXES["cube"].tolist()
     a, b, phi = Range({"phi": chain4.TRANS}), Range({"phi": chain4.GAUCHE}), (0, 1, 2, 3)
