@@ -69,7 +69,9 @@ class Bonds:
 
 def bonds_of(target: RareEventSystem) -> Bonds:
     """All bonds: constraints, harmonic and other bonds, sites, and bonds of the topology where the forces know none."""
-    rows = [*_constraints(target.system), *_harmonic(target.system, target.kt)]
+    constraints = list(_constraints(target.system))
+    rigid = {(min(row[:2]), max(row[:2])) for row in constraints}
+    rows = [*constraints, *_harmonic(target.system, target.kt)]
     loose = list(_of_unknown_shape(target.system))
     touched = {atom for first, second, *_ in [*rows, *loose] for atom in (first, second)}
     if target.topology is not None and target.topology.getNumAtoms() == len(target.positions):
@@ -84,7 +86,7 @@ def bonds_of(target: RareEventSystem) -> Bonds:
     unique: dict[tuple[int, int], tuple] = {}
     for row in rows:
         pair = min(row[:2]), max(row[:2])
-        if pair in unique and not row[4]:  # what a harmonic bond says is not all of the energy of these two
+        if pair in unique and not row[4] and pair not in rigid:  # a harmonic bond that is not all of their energy
             unique[pair] = (*unique[pair][:4], False, unique[pair][5])
         unique.setdefault(pair, row)
     columns = list(zip(*unique.values(), strict=True)) or [()] * 6

@@ -80,18 +80,13 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str) 
     InputError
         If the constraints of a frame cannot be satisfied.
     """
-    n_atoms = system.getNumParticles()
-    sites = [index for index in range(n_atoms) if system.isVirtualSite(index)]
+    has_sites = any(system.isVirtualSite(index) for index in range(system.getNumParticles()))
     strain = _strain(system, positions)
-    if not sites and not (strain > _KEPT).any():
+    if not has_sites and not (strain > _KEPT).any():
         return positions
-    bare = openmm.System()  # constraints alone: exact on any machine, whatever the forces need
-    for index in range(n_atoms):
-        bare.addParticle(system.getParticleMass(index))
-    for index in sites:
-        bare.setVirtualSite(index, copy.deepcopy(system.getVirtualSite(index)))
-    for index in range(system.getNumConstraints()):
-        bare.addConstraint(*system.getConstraintParameters(index))
+    bare = copy.deepcopy(system)  # constraints alone: exact on any machine, whatever the forces need
+    for _ in range(bare.getNumForces()):
+        bare.removeForce(0)
     context = openmm.Context(bare, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
     mended = positions.copy()
     for number in range(len(positions)):

@@ -49,13 +49,13 @@ def read_path(name: str, problem: PathProblem) -> Frames:
     content, bonds = read_content(path, target), bonds_of(target)
     require_nanometers(content.positions, bonds, str(path))
     content = _whole(content, target, bonds, path)
-    stretch = _connecting(content, target, path)
+    stretch = _connecting(content, target, bonds, path)
     first, positions = stretch.start, content.positions[stretch]
     frames = frames_at_rest(target, positions, _boxes_of(content, stretch, target, path))
     require_bonds(target, bonds, frames.positions, frames.boxes, str(path), first)
     frames = replace(frames, positions=with_rigid_bonds(target.system, frames.positions, str(path)))
     require_energies(problem, frames.positions, frames.boxes, str(path), first)
-    frames = frames[_connecting(FileContent(frames.positions), target, path)]  # rigid bonds may have moved its ends
+    frames = frames[_connecting(FileContent(frames.positions), target, bonds, path)]  # rigid bonds may have moved its ends
     _note_frame_time(content.frame_time, problem, path)
     if target.states.classify(frames.positions[:1])[0] == IN_B:
         _LOG.warning("%s runs from B to A: turned around", path)
@@ -76,12 +76,14 @@ def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Pa
     return replace(content, positions=positions)
 
 
-def _connecting(content: FileContent, target: RareEventSystem, path: Path) -> slice:
+def _connecting(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path) -> slice:
     """The frames of the path."""
     found = between_states(target, content.positions, str(path))
     if found is not None:
         return found
-    _boxes_of(content, slice(None), target, path)  # another box may be the reason
+    # another box or broken molecules may be the reason
+    frames = frames_at_rest(target, content.positions, _boxes_of(content, slice(None), target, path))
+    require_bonds(target, bonds, frames.positions, frames.boxes, str(path), 0)
     raise InputError(
         f"{path} does not connect A and B: {where_frames_lie(target, content.positions)}{_unit_hint(content, target)}"
     )
@@ -89,7 +91,10 @@ def _connecting(content: FileContent, target: RareEventSystem, path: Path) -> sl
 
 def _unit_hint(content: FileContent, target: RareEventSystem) -> str:
     """Angstrom, if the path connects the states as such; bonds have told where there are any."""
-    connects = between_states(target, 0.1 * content.positions, "the path") is not None
+    try:
+        connects = between_states(target, 0.1 * content.positions, "the path") is not None
+    except ValueError:  # of positions that nobody has given
+        return ""
     return ". Divided by 10 they would connect A and B: are the positions in Angstrom? They must be in nm" if connects else ""
 
 
