@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,9 +41,12 @@ class Bonds:
     slack : ndarray, shape (n,), nm
         A bond that differs from its length by more is broken.
     known : ndarray of bool, shape (n,)
-        Whether length and slack follow from a constraint or a harmonic energy.
+        Whether length and slack follow from a constraint or a harmonic energy, and the initial structure keeps them.
     periodic : ndarray of bool, shape (n,)
         Whether the force between them takes the nearest image by itself.
+    mendable : ndarray of bool, shape (n,)
+        Whether its ends belong side by side: always unless periodic, and else where the initial structure has them so, which
+        leaves a crystal whose bonds go around the box as it is.
     """
 
     pairs: np.ndarray
@@ -51,12 +54,13 @@ class Bonds:
     slack: np.ndarray
     known: np.ndarray
     periodic: np.ndarray
+    mendable: np.ndarray
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, which: np.ndarray) -> Bonds:
-        return Bonds(*(each[which] for each in (self.pairs, self.lengths, self.slack, self.known, self.periodic)))
+        return Bonds(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def vectors(self, positions: np.ndarray) -> np.ndarray:
         """From the first to the second atom of each, shape (n_frames, n, 3)."""
@@ -70,29 +74,38 @@ class Bonds:
 def bonds_of(target: RareEventSystem) -> Bonds:
     """All bonds: constraints, harmonic and other bonds, sites, and bonds of the topology where the forces know none."""
     constraints = list(_constraints(target.system))
-    rigid = {(min(row[:2]), max(row[:2])) for row in constraints}
-    rows = [*constraints, *_harmonic(target.system, target.kt)]
-    loose = list(_of_unknown_shape(target.system))
+    rows, loose = [*constraints, *_harmonic(target.system, target.kt)], list(_of_unknown_shape(target.system))
     touched = {atom for first, second, *_ in [*rows, *loose] for atom in (first, second)}
     if target.topology is not None and target.topology.getNumAtoms() == len(target.positions):
         named = ((bond[0].index, bond[1].index) for bond in target.topology.bonds())
         loose += [(*pair, False) for pair in named if not touched & set(pair)]
-    if loose:
-        pairs = np.array([row[:2] for row in loose])
-        vectors = target.positions[pairs[:, 1]] - target.positions[pairs[:, 0]]
-        box = system_box(target.system) if target.system.usesPeriodicBoundaryConditions() else None
-        for (first, second, wraps), length in zip(loose, np.linalg.norm(nearest_image(vectors, box), axis=1), strict=True):
-            rows.append((first, second, length, max(_LOOSE * length, _LEAST_LOOSE), False, wraps))
-    unique: dict[tuple[int, int], tuple] = {}
+    for (first, second, wraps), length in zip(loose, _at_start(target, [row[:2] for row in loose]), strict=True):
+        rows.append((first, second, length, max(_LOOSE * length, _LEAST_LOOSE), False, wraps))
+    rigid, unique = {_ordered(row) for row in constraints}, {}
     for row in rows:
-        pair = min(row[:2]), max(row[:2])
+        pair = _ordered(row)
         if pair in unique and not row[4] and pair not in rigid:  # a harmonic bond that is not all of their energy
             unique[pair] = (*unique[pair][:4], False, unique[pair][5])
         unique.setdefault(pair, row)
     columns = list(zip(*unique.values(), strict=True)) or [()] * 6
     pairs = np.array([columns[0], columns[1]], dtype=np.int64).T.reshape(-1, 2)
+    lengths, slack = (np.array(column, dtype=float) for column in columns[2:4])
     known, periodic = (np.array(column, dtype=bool) for column in columns[4:])
-    return Bonds(pairs, np.array(columns[2], dtype=float), np.array(columns[3], dtype=float), known, periodic)
+    known &= np.abs(_at_start(target, pairs) - lengths) <= _USUAL * slack  # a restraint may be strained from the start
+    side_by_side = target.positions[pairs[:, 1]] - target.positions[pairs[:, 0]]
+    mendable = ~periodic | (np.abs(np.linalg.norm(side_by_side, axis=1) - lengths) <= slack)
+    return Bonds(pairs, lengths, slack, known, periodic, mendable)
+
+
+def _ordered(row: tuple) -> tuple[int, int]:
+    return min(row[:2]), max(row[:2])
+
+
+def _at_start(target: RareEventSystem, pairs: Sequence[tuple[int, int]] | np.ndarray) -> np.ndarray:
+    """Distances in the initial structure, of nearest images in a periodic System, shape (n,), nm."""
+    pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    box = system_box(target.system) if target.system.usesPeriodicBoundaryConditions() else None
+    return np.linalg.norm(nearest_image(target.positions[pairs[:, 1]] - target.positions[pairs[:, 0]], box), axis=1)
 
 
 def _constraints(system: openmm.System) -> Iterator[tuple]:

@@ -137,9 +137,10 @@ def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndar
     count = min(len(positions), max(_FEWEST, most_atoms // n_atoms))
     chosen = np.unique(np.linspace(0, len(positions) - 1, count).round().astype(int))
     context = openmm.Context(target.system, openmm.VerletIntegrator(0.001), platform_by_name(problem.platform))
-    start, most = _energy_and_kick(context, target, target.positions, None)
+    masses = np.array([target.system.getParticleMass(index)._value for index in range(n_atoms)])
+    start, most = _energy_and_kick(context, target, masses, target.positions, None)
     try:
-        found = np.array([_energy_and_kick(context, target, positions[i], boxes[i]) for i in chosen])
+        found = np.array([_energy_and_kick(context, target, masses, positions[i], boxes[i]) for i in chosen])
     except openmm.OpenMMException as error:  # a box that is too small for the cutoff
         raise InputError(f"{source}: OpenMM computes no energy of its frames ({error}): give a path of this System") from error
     bad = ~np.isfinite(found).all(axis=1)
@@ -169,7 +170,7 @@ def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndar
 
 
 def _energy_and_kick(
-    context: openmm.Context, target: RareEventSystem, positions: np.ndarray, box: np.ndarray | None
+    context: openmm.Context, target: RareEventSystem, masses: np.ndarray, positions: np.ndarray, box: np.ndarray | None
 ) -> tuple[float, float]:
     """Potential energy in kT, and how far forces push an atom in one step, in thermal widths."""
     if target.system.usesPeriodicBoundaryConditions():
@@ -177,7 +178,6 @@ def _energy_and_kick(
         context.setPeriodicBoxVectors(*vectors)
     context.setPositions(positions)
     state = context.getState(energy=True, forces=True)
-    masses = np.array([target.system.getParticleMass(index)._value for index in range(len(positions))])
     forces = np.linalg.norm(state.getForces(asNumpy=True)._value, axis=1)[masses > 0.0]
     masses, kt, step = masses[masses > 0.0], target.kt, target.timestep
     if target.inertial:  # speed gained in a step over that of heat

@@ -139,7 +139,8 @@ def write_path(name: str | Path, frames: Frames, problem: PathProblem) -> None:
         if path.suffix == ".npz":
             return
         kept = read_content(temporary, target).positions
-        if between_states(target, kept, str(path)) is None:
+        rigid = with_rigid_bonds(target.system, kept, str(path))
+        if any(between_states(target, each, str(path)) is None for each in (kept, rigid)):
             raise InputError(f"{path} would not hold the ends of the path in enough digits: choose .npz")
 
 
@@ -165,6 +166,8 @@ def require_writable(name: str | Path, target: RareEventSystem) -> None:
         trial = Path(folder) / path.name
         try:
             save_frames(trial, frames_at_rest(target, target.positions[None][[0, 0]]), target, 1.0)
+            if not trial.is_file():
+                raise InputError("mdtraj does not write several frames to one file")
             read_content(trial, target)
         except (OSError, InputError) as error:
             reason = str(error).replace(str(trial), path.name)

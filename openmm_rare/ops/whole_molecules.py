@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +21,7 @@ class WholeMolecules:
     """Bonds that lead from one atom of each molecule to all others, and the images that they ask for.
 
     A bond is mended if it is broken as it is and sound in its nearest image: restraints between molecules, which may be longer
-    than half the box, are left alone. So are bonds of forces that take nearest images by themselves.
+    than half the box, are left alone.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class WholeMolecules:
     """
 
     def __init__(self, bonds: Bonds, n_atoms: int) -> None:
-        self._bonds, self._n_atoms = bonds[~bonds.periodic], n_atoms
+        self._bonds, self._n_atoms = bonds[bonds.mendable], n_atoms
 
     @cached_property
     def _tree(self) -> tuple[Bonds, list[np.ndarray]]:
@@ -51,7 +52,7 @@ class WholeMolecules:
         children = order[depth[order] > 1]
         links = [(int(parents[atom]), int(atom)) for atom in children]
         tree = bonds[np.array([numbers[min(link), max(link)] for link in links], dtype=np.int64)]
-        oriented = Bonds(np.array(links, dtype=np.int64).reshape(-1, 2), tree.lengths, tree.slack, tree.known, tree.periodic)
+        oriented = replace(tree, pairs=np.array(links, dtype=np.int64).reshape(-1, 2))
         steps = depth[children]
         return oriented, [np.flatnonzero(steps == step) for step in range(2, int(depth.max()) + 1)]
 

@@ -26,6 +26,7 @@ from openmm_rare.ops.path_checks import require_energies, require_long_enough
 from openmm_rare.ops.path_file import read_path, require_writable, write_path
 from openmm_rare.ops.whole_molecules import WholeMolecules
 from openmm_rare.path_settings import PathSettings
+from openmm_rare.states import CollectiveVariables, Coordinate, States
 from openmm_rare.systems import build
 from openmm_rare.tasks import Silent
 
@@ -93,7 +94,7 @@ def test_a_long_restraint_between_molecules_is_left_alone():
     """Not every bond holds a molecule together: this one is longer than half the box."""
     made = in_box()
     restrained = openmm.XmlSerializer.clone(made.system)
-    restrained.getForce(0).addBond(0, 3, 1.3, 2000.0)
+    restrained.getForce(0).addBond(0, 3, 1.3, 2e5)
     custom = openmm.CustomBondForce("0.001*r")
     custom.addBond(0, 3, [])
     restrained.addForce(custom)
@@ -102,8 +103,36 @@ def test_a_long_restraint_between_molecules_is_left_alone():
     apart[:, 3, 0] += 1.0
     bonds = bonds_of(mine)
     assert len(bonds) == 4 and bonds.known.sum() == 3
+    assert not bonds.known[-1]  # nor is it judged, as long as it is in the initial structure
     far = bonds[np.array([3])]
     assert WholeMolecules(far, 4).mend(apart, np.repeat(EDGE * np.eye(3)[None], 9, axis=0)) == (pytest.approx(apart), 0)
+
+
+def test_bonds_that_take_images_by_themselves(tmp_path):
+    """A molecule is made whole for the sake of variables; a bond that goes around the box is none to mend."""
+    mine = in_box()
+    for force in mine.system.getForces()[:3]:
+        force.setUsesPeriodicBoundaryConditions(True)
+    frames = read_path(saved(tmp_path, (turned() + CORNER) % EDGE), paths_of(mine))
+    assert bond_lengths(frames.positions) == pytest.approx(0.153, abs=1e-6)
+    ring = openmm.System()
+    ring.setDefaultPeriodicBoxVectors(*np.eye(3))
+    bonds, x = openmm.HarmonicBondForce(), np.array([[0.25 * i, 0.0, 0.0] for i in range(4)])
+    bonds.setUsesPeriodicBoundaryConditions(True)
+    for i in range(4):
+        ring.addParticle(14.0)
+        bonds.addBond(i, (i + 1) % 4, 0.25, 1e5)
+    ring.addForce(bonds)
+    crystal = replace(chain4.problem(), system=ring, positions=x, states=_anywhere(), topology=None)
+    around = bonds_of(crystal)
+    frames, boxes = np.repeat(x[None], 3, axis=0), np.repeat(np.eye(3)[None], 3, axis=0)
+    require_bonds(crystal, around, frames, boxes, "crystal", 0)
+    assert around.known.all() and WholeMolecules(around, 4).mend(frames, boxes)[1] == 0
+
+
+def _anywhere():
+    """States of the first of four atoms on a line."""
+    return States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-0.1, 0.1)}), Range({"x": (0.5, 1.0)}))
 
 
 def broken(kind):
