@@ -198,8 +198,9 @@ def require_bonds(
         worst = int(np.argmax(off * np.abs(usual - sure.lengths)))
         raise InputError(
             f"{source}: in most frames the bond between {_names(target, sure.pairs[worst])} is about {usual[worst]:.3g} nm "
-            f"long, and should be {sure.lengths[worst]:.3g} nm ({int(off.sum())} of {len(sure)} bonds are like that): give a "
-            "path of this molecule with its atoms in the order of the System"
+            f"long, and should be {sure.lengths[worst]:.3g} nm ({int(off.sum())} of {len(sure)} bonds are like that): is it "
+            "another molecule, are its atoms in another order than those of the System, or was it drawn as a straight line? "
+            "Give a path that dynamics has made"
         )
     for number, (frame, box) in enumerate(zip(positions, boxes, strict=True)):
         lengths = _lengths(sure, frame, box)
