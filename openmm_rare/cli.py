@@ -183,7 +183,7 @@ def path(
             progress=progress,
         )
     click.echo(f"\n{format_table([('Path', found_rows(found, system))])}\n")
-    click.echo(f"next: openmm-rare tps {source} --initial-path {out}")
+    click.echo(f"next: openmm-rare tps {source} --initial-path {found.file}")
 
 
 @main.command()

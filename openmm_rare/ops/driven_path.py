@@ -100,6 +100,7 @@ def _first_to_arrive(problem: PathProblem, attempts: Iterable[_Attempt], seed: i
         progress.update(len(block))
         return bool((system.states.classify(block.positions) == IN_B).any())
 
+    jumped = ""
     for number, attempt in enumerate(attempts, 1):
         progress.stage(attempt.name, attempt.n_frames)
         try:
@@ -110,6 +111,12 @@ def _first_to_arrive(problem: PathProblem, attempts: Iterable[_Attempt], seed: i
         if stretch is not None:
             _LOG.info("reached B by %s", attempt.name)
             return frames_at_rest(system, frames.positions[stretch], frames.boxes[stretch])
+        jumped = jumped or (attempt.name if found else "")
+    if jumped:  # no other force would change that
+        raise InputError(
+            f"{jumped} went from A to B with no frame between them: leave a gap between the states, or store frames more often "
+            f"than every {problem.settings.steps_per_frame} steps (steps_per_frame)"
+        )
     raise InputError(
         f"nothing up to {attempt.name} gave a path to B within {attempt.n_frames} frames of "
         f"{problem.settings.steps_per_frame} steps each: {where_frames_lie(system, frames.positions)}; {advice}"

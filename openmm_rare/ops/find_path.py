@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FoundPath", "find_path", "found_rows"]
 
+_LOG = logging.getLogger(__name__)
 _TRIALS = 200  # at most, for each path that is to be accepted
 
 
@@ -34,17 +37,20 @@ class FoundPath:
     Attributes
     ----------
     frames : Frames
-        From the last in A to the first in B.
+        From the last in A to the first in B, whichever way a file or a shot ran.
     frame_time : float
         Time between two frames, ps.
     trials, accepted : int
         Shots that relaxed it; with none accepted it is no path of the system's own dynamics.
+    file : Path or None
+        Where it was written: what was asked for, or an ``.npz`` beside it if that failed.
     """
 
     frames: Frames
     frame_time: float
     trials: int = 0
     accepted: int = 0
+    file: Path | None = None
 
 
 def find_path(
@@ -99,10 +105,7 @@ def find_path(
     found = FoundPath(initial_path(problem, seed, progress, model), frame_time)
     if relax:
         found = _relaxed(found, relax, problem, model, seed, progress)
-    if out is not None:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        write_path(out, found.frames, problem)
-    return found
+    return found if out is None else replace(found, file=_written(Path(out), found.frames, problem))
 
 
 def _check(system: RareEventSystem, relax: int, out: str | Path | None, platform: str) -> None:
@@ -112,6 +115,23 @@ def _check(system: RareEventSystem, relax: int, out: str | Path | None, platform
         raise InputError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
     if out is not None:
         require_writable(out, system)
+
+
+def _written(out: Path, frames: Frames, problem: PathProblem) -> Path:
+    """The file that holds the path: the work behind it is not lost for the sake of a format."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_path(out, frames, problem)
+        return out
+    except (OSError, ValueError) as error:
+        if out.suffix == ".npz":
+            raise
+        numbers = itertools.count(1)
+        names = itertools.chain([out.with_suffix(".npz")], (out.with_name(f"{out.stem}-{n}.npz") for n in numbers))
+        instead = next(name for name in names if not name.exists())
+        _LOG.warning("%s; the path is in %s", error, instead)
+        write_path(instead, frames, problem)
+        return instead
 
 
 def _relaxed(

@@ -19,6 +19,7 @@ from .chains import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .driven_path import biased_path, dynamics_in_a, hot_path
 from .frames import Frames
+from .path_checks import require_long_enough
 from .path_file import read_path
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ __all__ = ["initial_path", "straight_line"]
 
 _LOG = logging.getLogger(__name__)
 _LINE_FRAMES = 60
+_LARGE = 200  # atoms
+_ROUTES = {"hot": "hot dynamics", "biased": "biased dynamics"}
 _MILD_HEATINGS = 3  # to twice the temperature; what happens far above says little about a molecule
 
 
@@ -37,6 +40,7 @@ def initial_path(problem: PathProblem, seed: int, progress: Progress, model: Com
 
     "auto" is the path that comes with the system; for others a straight line where B is given by Cartesian coordinates, as in
     models; elsewhere hot dynamics, which finds its way by itself, and a pull into B where twice the temperature is not enough.
+    In systems of more than 200 atoms the pull, where there is one, comes before the heat.
 
     Parameters
     ----------
@@ -49,34 +53,64 @@ def initial_path(problem: PathProblem, seed: int, progress: Progress, model: Com
     Raises
     ------
     ValueError
-        If there is no such path.
+        If there is no such path, or ``max_frames`` is too short for it.
     """
     choice, system = problem.settings.initial_path, problem.system
     if choice == "auto" and system.initial_path is not None:
         choice = str(system.initial_path)
     if choice == "auto":
-        choice = "hot or biased" if _coordinates_of_b(system) is None else "line"
+        choice = "driven" if _coordinates_of_b(system) is None else "line"
     makers = {
         "line": ("a straight line", lambda: straight_line(problem, seed)),
-        "hot": ("hot dynamics", lambda: hot_path(problem, seed, progress)),
+        "hot": ("hot dynamics", lambda: _hot(problem, seed, progress)),
         "biased": ("biased dynamics", lambda: biased_path(problem, seed, progress, model)),
-        "hot or biased": ("hot dynamics", lambda: _hot_or_biased(problem, seed, progress, model)),
+        "driven": (_ROUTES[_first_route(system)], lambda: _driven(problem, seed, progress, model)),
     }
-    name, make = makers.get(choice, (choice, lambda: read_path(choice, problem)))
+    name, make = makers.get(choice, (choice, lambda: _from_file(problem, choice)))
     progress.stage(f"initial path: {name}")
     return make()
 
 
-def _hot_or_biased(problem: PathProblem, seed: int, progress: Progress, model: Committor | None) -> Frames:
+def _from_file(problem: PathProblem, name: str) -> Frames:
+    frames = read_path(name, problem)
+    require_long_enough(len(frames), problem.settings, name)
+    return frames
+
+
+def _hot(problem: PathProblem, seed: int, progress: Progress) -> Frames:
+    frames = hot_path(problem, seed, progress)
+    require_long_enough(len(frames), problem.settings, "the path of hot dynamics")
+    return frames
+
+
+def _first_route(system: RareEventSystem) -> str:
+    """What to try first: heat, which finds its way by itself; a pull in large systems, where each heating takes minutes."""
+    large = len(system.positions) > _LARGE and not why_no_pull(system.states.variables, system.states.b)
+    return "biased" if large else "hot"
+
+
+def _driven(problem: PathProblem, seed: int, progress: Progress, model: Committor | None) -> Frames:
     system = problem.system
     if model is None and why_no_pull(system.states.variables, system.states.b):
-        return hot_path(problem, seed, progress)
-    try:
-        return hot_path(problem, seed, progress, _MILD_HEATINGS)
-    except ValueError as error:
-        _LOG.info("no hot path: %s", error)
-    progress.stage("initial path: biased dynamics")
-    return biased_path(problem, seed, progress, model)
+        return _hot(problem, seed, progress)
+    routes = {
+        "hot": lambda: hot_path(problem, seed, progress, _MILD_HEATINGS),
+        "biased": lambda: biased_path(problem, seed, progress, model),
+    }
+    failures: dict[str, ValueError] = {}
+    for route in sorted(routes, key=lambda name: name != _first_route(system)):
+        if failures:
+            progress.stage(f"initial path: {_ROUTES[route]}")
+        try:
+            frames = routes[route]()
+        except ValueError as error:
+            _LOG.info("no path by %s: %s", _ROUTES[route], error)
+            failures[route] = error
+            continue
+        if route == "hot":  # a pull chooses its length itself
+            require_long_enough(len(frames), problem.settings, "the path of hot dynamics")
+        return frames
+    raise failures["biased"]
 
 
 def _coordinates_of_b(system: RareEventSystem) -> dict[tuple[int, int], float] | None:

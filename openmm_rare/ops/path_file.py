@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,61 +13,109 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replacing
-from ..path_settings import INITIAL_PATHS
+from ..states import IN_B
 from .chains import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .frames import Frames
+from .path_bonds import Bonds, bonds_of, require_bonds, require_nanometers
+from .path_boxes import in_box_of_system, system_box
+from .path_checks import require_energies, with_rigid_bonds
+from .path_formats import FileContent, read_content, require_format, save_frames
+from .whole_molecules import WholeMolecules
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
 
 __all__ = ["read_path", "require_writable", "write_path"]
 
+_LOG = logging.getLogger(__name__)
+_SAME_TIME = 1e-3  # of the time between frames
+
 
 def read_path(name: str, problem: PathProblem) -> Frames:
-    """A path from a file: ``.npz`` with ``positions`` (n_frames, n_atoms, 3) in nm, or anything that mdtraj reads.
+    """A path from A to B from a file: ``.npz`` with ``positions`` (n_frames, n_atoms, 3) in nm, or anything that mdtraj reads.
+
+    The first stretch that connects the states is taken, and turned around where it runs from B to A. Molecules that a periodic
+    boundary has cut are made whole, boxes take the digits of the System's, and rigid bonds their lengths. ``boxes`` of an
+    ``.npz`` are vectors or edges in nm, for each frame or for all; a System without periodic boundaries needs none.
 
     Raises
     ------
     ValueError
-        If it cannot be read, has another number of atoms, holds NaN, or does not connect A and B.
+        If it cannot be read, has other atoms or another unit, holds NaN, does not connect A and B, was made in another box than
+        the System's, or has broken bonds or impossible energies.
     """
-    system, path = problem.system, Path(name)
-    if not path.is_file():
-        choices = ", ".join(f'"{each}"' for each in INITIAL_PATHS)
-        raise InputError(f"initial_path = {name!r} must be {choices}, or a file; there is no such file")
-    positions, boxes = (_read_npz if path.suffix == ".npz" else _read_mdtraj)(path, system)
-    expected = (len(system.positions), 3)
-    if positions.ndim != 3 or positions.shape[1:] != expected:
-        raise InputError(f"{path}: positions must have the shape (n_frames, {expected[0]}, 3), not {positions.shape}")
-    found = between_states(system, positions, str(path))
-    if found is None:
-        raise InputError(f"{path} does not connect A and B: {where_frames_lie(system, positions)}")
-    return frames_at_rest(system, positions[found], None if boxes is None else boxes[found])
+    path, target = Path(name), problem.system
+    content, bonds = read_content(path, target), bonds_of(target)
+    require_nanometers(content.positions, bonds, str(path))
+    content = _whole(content, target, bonds, path)
+    stretch = _connecting(content, target, bonds, path)
+    first, positions = stretch.start, content.positions[stretch]
+    frames = frames_at_rest(target, positions, _boxes_of(content, stretch, target, path))
+    require_bonds(target, bonds, frames.positions, frames.boxes, str(path), first)
+    frames = replace(frames, positions=with_rigid_bonds(target.system, frames.positions, str(path)))
+    require_energies(problem, frames.positions, frames.boxes, str(path), first)
+    frames = frames[_connecting(FileContent(frames.positions), target, bonds, path)]  # rigid bonds may have moved its ends
+    _note_frame_time(content.frame_time, problem, path)
+    if target.states.classify(frames.positions[:1])[0] == IN_B:
+        _LOG.warning("%s runs from B to A: turned around", path)
+        return frames.reversed
+    return frames
 
 
-def _read_npz(path: Path, system: RareEventSystem) -> tuple[np.ndarray, np.ndarray | None]:
+def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path) -> FileContent:
+    """The same with molecules that are whole, also of a molecule that is in vacuum now but was not when it was written."""
+    boxes = content.boxes
+    if boxes is None and target.system.usesPeriodicBoundaryConditions():
+        boxes = np.broadcast_to(system_box(target.system), (len(content.positions), 3, 3))
+    if boxes is None or not np.isfinite(content.positions).all():
+        return content
+    positions, n_mended = WholeMolecules(bonds, len(target.positions)).mend(content.positions, boxes)
+    if n_mended:
+        _LOG.warning("%s: molecules cut by the periodic boundary in %d frames: made whole", path, n_mended)
+    return replace(content, positions=positions)
+
+
+def _connecting(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path) -> slice:
+    """The frames of the path."""
+    found = between_states(target, content.positions, str(path))
+    if found is not None:
+        return found
+    # another box or broken molecules may be the reason
+    frames = frames_at_rest(target, content.positions, _boxes_of(content, slice(None), target, path))
+    require_bonds(target, bonds, frames.positions, frames.boxes, str(path), 0)
+    raise InputError(
+        f"{path} does not connect A and B: {where_frames_lie(target, content.positions)}{_unit_hint(content, target)}"
+    )
+
+
+def _unit_hint(content: FileContent, target: RareEventSystem) -> str:
+    """Angstrom, if the path connects the states as such; bonds have told where there are any."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive["positions"], dtype=np.float64), archive.get("boxes")
-    except KeyError:
-        raise InputError(f"{path} holds no array named positions") from None
-    except Exception as error:  # NumPy fails in many ways on what is no archive
-        raise InputError(f"{path} cannot be read ({error})") from error
+        connects = between_states(target, 0.1 * content.positions, "the path") is not None
+    except ValueError:  # of positions that nobody has given
+        return ""
+    return ". Divided by 10 they would connect A and B: are the positions in Angstrom? They must be in nm" if connects else ""
 
 
-def _read_mdtraj(path: Path, system: RareEventSystem) -> tuple[np.ndarray, np.ndarray | None]:
-    import mdtraj
+def _boxes_of(content: FileContent, stretch: slice, target: RareEventSystem, path: Path) -> np.ndarray | None:
+    """The boxes that the dynamics can use; a System without periodic boundaries ignores those of a file."""
+    if content.boxes is None or not target.system.usesPeriodicBoundaryConditions():
+        return None
+    return in_box_of_system(content.boxes[stretch], target.system, str(path))
 
-    topology = None if system.topology is None else mdtraj.Topology.from_openmm(system.topology)
-    try:
-        try:
-            trajectory = mdtraj.load(str(path), top=topology)
-        except TypeError:  # formats with a topology of their own take none
-            trajectory = mdtraj.load(str(path))
-    except Exception as error:  # mdtraj fails in as many ways as there are formats
-        raise InputError(f"{path} cannot be read by mdtraj ({error})") from error
-    return trajectory.xyz.astype(np.float64), trajectory.unitcell_vectors
+
+def _note_frame_time(frame_time: float | None, problem: PathProblem, path: Path) -> None:
+    """Paths may be shot from at any spacing of their frames, but their lengths in frames compare no more."""
+    expected = problem.settings.steps_per_frame * problem.system.timestep
+    if frame_time is not None and abs(frame_time / expected - 1.0) > _SAME_TIME:
+        _LOG.warning(
+            "%s has a frame every %.4g ps, and new paths will have one every %.4g ps (steps_per_frame = %d)",
+            path,
+            frame_time,
+            expected,
+            problem.settings.steps_per_frame,
+        )
 
 
 def write_path(name: str | Path, frames: Frames, problem: PathProblem) -> None:
@@ -81,54 +133,42 @@ def write_path(name: str | Path, frames: Frames, problem: PathProblem) -> None:
     ValueError
         If the format does not hold the path in enough digits, or cannot be written.
     """
-    path, system = Path(name), problem.system
-    frame_time = problem.settings.steps_per_frame * system.timestep
+    path, target = Path(name), problem.system
     with replacing(path) as temporary:
+        save_frames(temporary, frames, target, problem.settings.steps_per_frame * target.timestep)
         if path.suffix == ".npz":
-            arrays = {"positions": frames.positions, "boxes": frames.boxes, "frame_time_ps": np.array(frame_time)}
-            with open(temporary, "wb") as stream:
-                np.savez(stream, **arrays)
             return
-        _write_mdtraj(temporary, frames, system, frame_time)
-        try:
-            read_path(str(temporary), problem)
-        except ValueError as error:
-            raise InputError(f"{path} would not hold the ends of the path in enough digits: choose .npz") from error
+        kept = read_content(temporary, target).positions
+        rigid = with_rigid_bonds(target.system, kept, str(path))
+        if any(between_states(target, each, str(path)) is None for each in (kept, rigid)):
+            raise InputError(f"{path} would not hold the ends of the path in enough digits: choose .npz")
 
 
-def require_writable(name: str | Path, system: RareEventSystem) -> None:
+def require_writable(name: str | Path, target: RareEventSystem) -> None:
     """Refuse a name under which no path can be written, before one is looked for.
 
     Raises
     ------
     ValueError
-        If it exists, mdtraj does not know its ending, or it needs a topology and the system has none.
+        If it exists or its folder cannot be made, mdtraj cannot write its ending, or it needs a topology and the system has
+        none that fits.
     """
-    import mdtraj
-
     path = Path(name)
     if path.exists():
         raise InputError(f"{path} exists: choose another name with --out, or remove it")
-    if path.suffix == ".npz":
-        return
-    if system.topology is None:
-        raise InputError(f"a path of {system.name}, which has no topology, can be written as .npz only, not as {path.name!r}")
-    known = mdtraj.formats.registry.FormatRegistry.fileobjects
-    if path.suffix not in known:
+    above = next(folder for folder in path.resolve().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise InputError(
-            f"a path cannot be written as {path.name!r}: use .npz, or what mdtraj knows ({', '.join(sorted(known))})"
+            f"{path} cannot be written: {above} is no folder that can be written to; choose another name with --out"
         )
-
-
-def _write_mdtraj(path: Path, frames: Frames, system: RareEventSystem, frame_time: float) -> None:
-    import mdtraj
-
-    trajectory = mdtraj.Trajectory(
-        frames.positions, mdtraj.Topology.from_openmm(system.topology), time=frame_time * np.arange(len(frames))
-    )
-    if system.system.usesPeriodicBoundaryConditions():
-        trajectory.unitcell_vectors = frames.boxes
-    try:
-        trajectory.save(str(path))
-    except (OSError, ValueError, ImportError, TypeError) as error:  # mdtraj reads more formats than it writes
-        raise InputError(f"mdtraj cannot write {path.suffix} ({error}): choose .npz, .xtc or .dcd") from error
+    require_format(path, target)
+    with tempfile.TemporaryDirectory() as folder:  # the initial structure twice, for what only writing tells
+        trial = Path(folder) / path.name
+        try:
+            save_frames(trial, frames_at_rest(target, target.positions[None][[0, 0]]), target, 1.0)
+            if not trial.is_file():
+                raise InputError("mdtraj does not write several frames to one file")
+            read_content(trial, target)
+        except (OSError, InputError) as error:
+            reason = str(error).replace(str(trial), path.name)
+            raise InputError(f"a path cannot be written as {path.name!r} ({reason}): use .npz, .xtc or .dcd") from error

@@ -1,0 +1,381 @@
+"""Kind K5: a path from a file is judged by more than its states, before dynamics, in one line."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import openmm
+import pytest
+from click.testing import CliRunner
+from openmm import app
+
+pytest.importorskip("openpathsampling")
+
+import mdtraj
+from path_files import in_trajectory, paths_of, saved, turned
+
+import chain4
+from openmm_rare import Distance, Range, RareEventSystem
+from openmm_rare.cli import main
+from openmm_rare.errors import InputError
+from openmm_rare.ops.driven_path import dynamics_in_a
+from openmm_rare.ops.find_path import find_path
+from openmm_rare.ops.initial_path import initial_path
+from openmm_rare.ops.path_bonds import bonds_of, require_bonds
+from openmm_rare.ops.path_checks import require_energies, require_long_enough
+from openmm_rare.ops.path_file import read_path, require_writable, write_path
+from openmm_rare.ops.whole_molecules import WholeMolecules
+from openmm_rare.path_settings import PathSettings
+from openmm_rare.states import CollectiveVariables, Coordinate, States
+from openmm_rare.systems import build
+from openmm_rare.tasks import Silent
+
+EDGE = 2.0
+CORNER = np.array([1.75, 1.0, 1.0])  # the last bead hangs out of the box
+
+
+def in_box(constrain=False):
+    """The chain where the boundary cuts it."""
+    made = chain4.system(constrain=constrain, box=EDGE)
+    return replace(chain4.problem(made), positions=chain4.positions() + CORNER)
+
+
+def bond_lengths(positions):
+    return np.linalg.norm(np.diff(positions, axis=1), axis=2)
+
+
+@pytest.mark.parametrize("constrain", [False, True])
+@pytest.mark.parametrize("ending", ["npz", "xtc", "dcd"])
+def test_molecules_cut_by_the_boundary_are_made_whole(tmp_path, caplog, ending, constrain):
+    """Case 11, with bonds and with constraints."""
+    mine, whole = in_box(constrain), turned() + CORNER
+    wrapped = whole % EDGE
+    assert bond_lengths(wrapped).max() > 1.5  # negative control
+    name = tmp_path / f"wrapped.{ending}"
+    if ending == "npz":
+        saved(tmp_path, wrapped, name.name)
+    else:
+        in_trajectory(tmp_path, wrapped, name.name, EDGE * np.eye(3))
+    with caplog.at_level(logging.WARNING):
+        frames = read_path(str(name), paths_of(mine))
+    assert bond_lengths(frames.positions) == pytest.approx(0.153, abs=1e-6 if constrain or ending == "npz" else 2e-3)
+    assert "cut by the periodic boundary in 9 frames: made whole" in caplog.text
+    caplog.clear()
+    np.testing.assert_allclose(read_path(saved(tmp_path, whole), paths_of(mine)).positions, whole, atol=1e-6)
+    assert not caplog.text  # nothing to mend, nothing to say
+
+
+def test_a_molecule_cut_out_of_a_solution_is_made_whole_by_the_box_of_its_file(tmp_path):
+    """Sibling of case 11: a System in vacuum."""
+    mine = paths_of(chain4.problem())
+    wrapped = in_trajectory(tmp_path, (turned() + CORNER) % EDGE, "solute.xtc", EDGE * np.eye(3))
+    assert bond_lengths(read_path(wrapped, mine).positions) == pytest.approx(0.153, abs=2e-3)
+    unboxed = saved(tmp_path, (turned() + CORNER) % EDGE)
+    with pytest.raises(InputError, match=r"path.npz: in most frames the bond between atoms 1 and 2 .* should be 0.153 nm"):
+        read_path(unboxed, mine)
+
+
+def test_atoms_anywhere_in_a_tilted_box_come_together():
+    """All molecules of a solution, in a rhombic dodecahedron, whichever images their atoms are in."""
+    solution = build("alanine_dipeptide")
+    bonds, random = bonds_of(solution), np.random.default_rng(5)
+    box = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, np.sqrt(0.5)]]) * 3.0
+    boxes = np.repeat(box[None], 3, axis=0)
+    scattered = solution.positions + random.integers(-2, 3, size=(3, len(solution.positions), 3)) @ box
+    mended, n_mended = WholeMolecules(bonds, len(solution.positions)).mend(scattered, boxes)
+    assert n_mended == 3
+    expected = np.linalg.norm(bonds.vectors(solution.positions[None]), axis=2)
+    np.testing.assert_allclose(np.linalg.norm(bonds.vectors(mended), axis=2), np.repeat(expected, 3, axis=0), atol=1e-9)
+    again, none = WholeMolecules(bonds, len(solution.positions)).mend(mended, boxes)
+    assert again is mended and none == 0
+
+
+def test_a_long_restraint_between_molecules_is_left_alone():
+    """Not every bond holds a molecule together: this one is longer than half the box."""
+    made = in_box()
+    restrained = openmm.XmlSerializer.clone(made.system)
+    restrained.getForce(0).addBond(0, 3, 1.3, 2e5)
+    custom = openmm.CustomBondForce("0.001*r")
+    custom.addBond(0, 3, [])
+    restrained.addForce(custom)
+    mine = replace(made, system=restrained)
+    apart = turned() + CORNER
+    apart[:, 3, 0] += 1.0
+    bonds = bonds_of(mine)
+    assert len(bonds) == 4 and bonds.known.sum() == 3
+    assert not bonds.known[-1]  # nor is it judged, as long as it is in the initial structure
+    far = bonds[np.array([3])]
+    assert WholeMolecules(far, 4).mend(apart, np.repeat(EDGE * np.eye(3)[None], 9, axis=0)) == (pytest.approx(apart), 0)
+
+
+def test_bonds_that_take_images_by_themselves(tmp_path):
+    """A molecule is made whole for the sake of variables; a bond that goes around the box is none to mend."""
+    mine = in_box()
+    for force in mine.system.getForces()[:3]:
+        force.setUsesPeriodicBoundaryConditions(True)
+    frames = read_path(saved(tmp_path, (turned() + CORNER) % EDGE), paths_of(mine))
+    assert bond_lengths(frames.positions) == pytest.approx(0.153, abs=1e-6)
+    ring = openmm.System()
+    ring.setDefaultPeriodicBoxVectors(*np.eye(3))
+    bonds, x = openmm.HarmonicBondForce(), np.array([[0.25 * i, 0.0, 0.0] for i in range(4)])
+    bonds.setUsesPeriodicBoundaryConditions(True)
+    for i in range(4):
+        ring.addParticle(14.0)
+        bonds.addBond(i, (i + 1) % 4, 0.25, 1e5)
+    ring.addForce(bonds)
+    crystal = replace(chain4.problem(), system=ring, positions=x, states=_anywhere(), topology=None)
+    around = bonds_of(crystal)
+    frames, boxes = np.repeat(x[None], 3, axis=0), np.repeat(np.eye(3)[None], 3, axis=0)
+    require_bonds(crystal, around, frames, boxes, "crystal", 0)
+    assert around.known.all() and WholeMolecules(around, 4).mend(frames, boxes)[1] == 0
+
+
+def _anywhere():
+    """States of the first of four atoms on a line."""
+    return States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-0.1, 0.1)}), Range({"x": (0.5, 1.0)}))
+
+
+def broken(kind):
+    """A path with something wrong in it."""
+    x = turned()
+    if kind == "bond":
+        x[4, 3] += [0.3, 0.0, 0.0]
+    if kind == "order":
+        x = x[:, [0, 2, 1, 3]]
+    if kind == "molecule":
+        x = np.concatenate([x[:, :3], x[:, 2:3] + 1.7 * (x[:, 3:] - x[:, 2:3])], axis=1)
+    if kind == "angstrom":
+        x = 10.0 * x
+    if kind == "tenth":
+        x = 0.1 * x
+    return x
+
+
+@pytest.mark.parametrize("constrain", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("bond", r"in frame 4 the bond between atoms 2 and 3 \(C3 of BUT 1, C4 of BUT 1\) is 0\.\d+ nm long, .* 0.153 nm"),
+        ("order", r"in most frames the bond between atoms .* should be 0.153 nm .*are its atoms in another order"),
+        ("molecule", r"in most frames the bond between atoms 2 and 3 .* is about 0.26 nm long"),
+        ("angstrom", r"its bonds are 10 times as long as they should be: are the positions in Angstrom\?"),
+        ("tenth", r"its bonds are 0.1 times as long"),
+    ],
+)
+def test_broken_bonds_other_molecules_and_other_units_are_refused(tmp_path, kind, message, constrain):
+    mine = chain4.problem(chain4.system(constrain=constrain))
+    with pytest.raises(InputError, match=message) as error:
+        read_path(saved(tmp_path, broken(kind)), paths_of(mine))
+    assert "path.npz" in str(error.value) and "\n" not in str(error.value)
+    assert len(read_path(saved(tmp_path, turned()), paths_of(mine))) > 3  # negative control
+
+
+def test_angstrom_is_guessed_where_there_are_no_bonds(tmp_path):
+    mine = paths_of(build("double_well_1d"))
+    line = initial_path(mine, 1, Silent()).positions
+    assert len(read_path(saved(tmp_path, line), mine)) == len(line)
+    with pytest.raises(InputError, match=r"does not connect A and B: .*Divided by 10 they would .*Angstrom"):
+        read_path(saved(tmp_path, 10.0 * line[[0, 20, 40, -1]]), mine)
+
+
+def test_constraints_of_a_rounded_file_hold_in_the_path(tmp_path, caplog):
+    """Three decimals of .xtc, and vibrations of a trajectory that was made without the constraints."""
+    mine = paths_of(chain4.problem(chain4.system(constrain=True)))
+    rounded = saved(tmp_path, np.round(turned(), 3))
+    assert (
+        np.abs(bond_lengths(np.load(rounded)["positions"]) - 0.153).max() > 1e-4  # negative control
+    )
+    assert bond_lengths(read_path(rounded, mine).positions) == pytest.approx(0.153, rel=1e-5)
+    assert not caplog.text
+    stretched = 1.05 * turned()
+    assert bond_lengths(read_path(saved(tmp_path, stretched), mine).positions) == pytest.approx(0.153, rel=1e-5)
+    assert "bonds that the System keeps rigid were off by up to 5 %: put right" in caplog.text
+    with pytest.raises(InputError, match="in most frames the bond"):
+        read_path(saved(tmp_path, 1.5 * turned()), mine)
+
+
+def test_virtual_sites_are_put_where_their_atoms_are(tmp_path):
+    made = chain4.system()
+    made.addParticle(0.0)
+    made.setVirtualSite(4, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
+    with_site = np.concatenate([turned(), turned()[:, :2].mean(axis=1, keepdims=True)], axis=1)
+    mine = paths_of(replace(chain4.problem(), system=made, positions=with_site[0], topology=None))
+    moved = with_site + [[[0.0] * 3] * 4 + [[0.004] * 3]]
+    np.testing.assert_allclose(read_path(saved(tmp_path, moved), mine).positions, with_site, atol=1e-9)
+
+
+def with_argon(inertial=True):
+    """The chain and an argon atom that repels it."""
+    made = chain4.system()
+    made.addParticle(39.9)
+    pairs = openmm.NonbondedForce()
+    for _ in range(5):
+        pairs.addParticle(0.0, 0.34, 1.0)
+    for i in range(4):
+        for j in range(i):
+            pairs.addException(i, j, 0.0, 1.0, 0.0)
+    made.addForce(pairs)
+    positions = np.concatenate([chain4.positions(), [[0.2, 1.0, 0.0]]])
+    return replace(chain4.problem(), system=made, positions=positions, topology=None, inertial=inertial)
+
+
+@pytest.mark.parametrize(
+    ("distance", "message"),
+    [
+        (0.0, "not finite|energy of .* kT above|forces of frame 4"),
+        (0.12, "frame 4 has an energy of .* kT above that of the initial structure"),
+        (0.2, "the forces of frame 4 push an atom .* times as hard as heat"),
+        (0.28, None),
+    ],
+)
+def test_overlapping_atoms_are_refused(tmp_path, distance, message):
+    mine = with_argon()
+    mine = replace(mine, timestep=0.02) if distance == 0.2 else mine  # where the same force is too much for the step
+    x = np.concatenate([turned(), np.repeat([[[0.2, 1.0, 0.0]]], 9, axis=0)], axis=1)
+    x[4, 4] = x[4, 1] + [0.0, distance, 0.0]
+    if message is None:
+        assert len(read_path(saved(tmp_path, x), paths_of(mine))) > 3
+    else:
+        with pytest.raises(InputError, match=message):
+            read_path(saved(tmp_path, x), paths_of(mine))
+
+
+def test_hot_paths_and_straight_lines_are_let_in(tmp_path):
+    """Negative control: fourteen times the temperature, the hottest that looks for a path, is no fault of a file."""
+    mine = paths_of(chain4.problem(timestep=0.0005))
+    hot = dynamics_in_a(replace(mine, system=mine.system.with_temperature(4200.0)), 3, 400)
+    require_bonds(mine.system, bonds_of(mine.system), hot.positions, hot.boxes, "hot", 0)
+    require_energies(mine, hot.positions, hot.boxes, "hot", 0)
+    ends = turned(2)
+    straight = ends[0] + np.linspace(0.0, 1.0, 21)[:, None, None] * (ends[1] - ends[0])  # its last bond shrinks
+    assert len(read_path(saved(tmp_path, straight), mine)) > 3
+    for name in ("double_well_1d", "two_channel_2d", "jung_42d"):
+        model = paths_of(build(name))
+        found = find_path(model.system, "auto", out=tmp_path / f"{name}.npz")
+        np.testing.assert_array_equal(read_path(str(tmp_path / f"{name}.npz"), model).positions, found.frames.positions)
+
+
+def test_a_file_with_other_elements_is_refused(tmp_path):
+    """A path of another molecule with equally many atoms."""
+    mine = paths_of(chain4.problem())
+    other = app.Topology()
+    residue = other.addResidue("ETA", other.addChain())
+    for name, element in [("C1", "carbon"), ("C2", "carbon"), ("C3", "carbon"), ("O1", "oxygen")]:
+        other.addAtom(name, getattr(app.element, element), residue)
+    for name in ("other.pdb", "other.h5") if _has_tables() else ("other.pdb",):
+        path = in_trajectory(tmp_path, turned(), name, topology=other)
+        with pytest.raises(InputError, match=r"atom 3 is O1 \(O\) of ETA, that of the System C4 \(C\) of BUT \(1 of 4 atoms"):
+            read_path(path, mine)
+    assert len(read_path(in_trajectory(tmp_path, turned(), "same.pdb"), mine)) > 3
+    few = mdtraj.Trajectory(turned()[:, :3], mdtraj.Topology.from_openmm(chain4.topology()).subset([0, 1, 2]))
+    for name, message in [("few.pdb", "holds 3 atoms, the System 4"), ("few.dcd", "cannot be read by mdtraj")]:
+        few.save(str(tmp_path / name))
+        with pytest.raises(InputError, match=message) as error:
+            read_path(str(tmp_path / name), mine)
+        assert "\n" not in str(error.value)
+
+
+def _has_tables():
+    try:
+        import tables  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def test_frames_that_are_none_few_or_many_times_the_same(tmp_path):
+    mine = paths_of(chain4.problem())
+    with pytest.raises(InputError, match="holds no frames"):
+        read_path(saved(tmp_path, np.zeros((0, 4, 3))), mine)
+    with pytest.raises(InputError, match="does not connect A and B: frame 0 lies in A"):
+        read_path(saved(tmp_path, turned()[:1]), mine)
+    with pytest.raises(InputError, match="does not connect A and B"):
+        read_path(saved(tmp_path, turned()[[0, -1]]), mine)
+    thrice = np.repeat(turned(), 3, axis=0)
+    assert len(read_path(saved(tmp_path, thrice), mine)) > 6
+    there_and_back = np.concatenate([turned(), turned()[::-1], turned()])
+    np.testing.assert_allclose(read_path(saved(tmp_path, there_and_back), mine).positions[0], turned()[0], atol=1e-6)
+    assert len(read_path(saved(tmp_path, turned().astype(np.float16)), mine)) > 3
+
+
+def test_a_limit_that_no_shot_can_keep_is_refused(tmp_path, monkeypatch):
+    """Case 28: the longest length is shorter than the first path."""
+    name = saved(tmp_path, turned(40))
+    long = len(initial_path(paths_of(chain4.problem(), initial_path=name), 1, Silent()))
+    assert long > 20
+    with pytest.raises(InputError, match=rf"max_frames = 5 is too short for .*path.npz, which has {long} frames"):
+        initial_path(paths_of(chain4.problem(), initial_path=name, max_frames=5), 1, Silent())
+    with pytest.raises(InputError, match=r"max_frames = 3 is too short for the path of hot dynamics"):
+        initial_path(paths_of(chain4.problem(), initial_path="auto", max_frames=3, steps_per_frame=2), 1, Silent())
+    require_long_enough(9, PathSettings(max_frames=5), "it")  # two shots of four frames make one of nine
+    with pytest.raises(InputError, match="max_frames = 5"):
+        require_long_enough(10, PathSettings(max_frames=5), "it")
+
+
+def test_another_time_between_frames_is_said(tmp_path, caplog):
+    for steps, said in [(10, False), (20, True)]:
+        read_path(saved(tmp_path, turned(), frame_time_ps=0.01), paths_of(chain4.problem(), steps_per_frame=steps))
+        assert ("a frame every 0.01 ps, and new paths will have one every 0.02 ps" in caplog.text) is said
+
+
+def test_the_path_survives_a_format_that_fails(tmp_path, monkeypatch, caplog):
+    """Case 27 is refused at the start; what fails afterwards costs no path."""
+    system = chain4.problem()
+    bigger = chain4.topology()
+    bigger.addAtom("C5", app.element.carbon, next(bigger.residues()))
+    for mine, name, message in [
+        (with_argon(), "p.xtc", "which has no topology"),
+        (system, "p.prmtop", "a path cannot be written as 'p.prmtop': use .npz, or what mdtraj knows"),
+        (system, "p.arc", r"a path cannot be written as 'p.arc' \(.*\): use .npz, .xtc or .dcd"),
+        (system, "file/p.xtc", "is no folder that can be written to"),
+    ]:
+        (tmp_path / "file").touch()
+        with pytest.raises(InputError, match=message):
+            require_writable(tmp_path / name, mine)
+    object.__setattr__(system, "topology", bigger)
+    with pytest.raises(InputError, match="its topology has 5 atoms, its System 4 particles"):
+        require_writable(tmp_path / "p.xtc", system)
+    object.__setattr__(system, "topology", chain4.topology())
+
+    def fails(name, frames, problem):
+        if str(name).endswith(".xtc"):
+            raise InputError("no digits")
+        write_path(name, frames, problem)
+
+    monkeypatch.setattr("openmm_rare.ops.find_path.write_path", fails)
+    start = saved(tmp_path, turned(), "start.npz")
+    found = find_path(system, start, out=tmp_path / "p.xtc")
+    assert found.file == tmp_path / "p.npz" and "no digits; the path is in " in caplog.text
+    np.testing.assert_allclose(read_path(str(found.file), paths_of(system)).positions, found.frames.positions)
+    assert find_path(system, start, out=tmp_path / "p.xtc").file == tmp_path / "p-1.npz"
+
+
+def test_states_that_a_path_jumps_between_get_advice_that_helps(monkeypatch):
+    """Case 24, where no pull could help."""
+    pair = openmm.System()
+    for _ in range(2):
+        pair.addParticle(20.0)
+    spring = openmm.HarmonicBondForce()
+    spring.addBond(0, 1, 0.3, 500.0)
+    pair.addForce(spring)
+    mine = RareEventSystem.from_openmm(
+        pair, [[0, 0, 0], [0.3, 0, 0]], Range({"r": (0.0, 0.36)}), Range({"r": (0.3601, 9.0)}), [Distance("r", (0, 1))],
+        300, 5, 0.002, inertial=True,
+    )  # fmt: skip
+    monkeypatch.setattr("openmm_rare.ops.driven_path._STIFFNESS", (4.0,))
+    with pytest.raises(InputError, match="from A to B with no frame between them: leave a gap between the states"):
+        initial_path(paths_of(mine, initial_path="biased"), 1, Silent())
+
+
+def test_commands_refuse_in_one_line_and_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = chain4.write(tmp_path)
+    saved(tmp_path, broken("bond"), "broken.npz")
+    for words in (
+        ["path", config, "--from", "broken.npz", "--relax", 1, "--out", "o.npz"],
+        ["tps", config, "--initial-path", "broken.npz", "--out", "run"],
+    ):
+        done = CliRunner().invoke(main, [*map(str, words)])
+        assert done.exit_code == 2 and "broken.npz: in frame 4 the bond" in done.output and "Traceback" not in done.output
+        assert len([line for line in done.output.splitlines() if line.startswith("Error")]) == 1
+    assert not (tmp_path / "o.npz").exists() and not (tmp_path / "run").exists()
