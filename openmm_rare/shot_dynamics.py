@@ -9,26 +9,16 @@ import openmm
 from openmm import unit
 
 from .constraints import KeptDistances
-from .inertial import LangevinIntegrator
-from .integrators import OverdampedLangevinIntegrator
 from .replication import replicate
 from .slots import make_context, require_finite
+from .unbiased import unbiased_integrator
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["ShotDynamics", "unbiased_integrator"]
+__all__ = ["ShotDynamics"]
 
 _VELOCITY_TOLERANCE = 1e-6
-
-
-def unbiased_integrator(system: RareEventSystem) -> openmm.Integrator:
-    """The integrator of a system's own dynamics, with momenta or overdamped."""
-    if system.inertial:
-        return LangevinIntegrator(system.temperature, system.friction, system.timestep)
-    constrained = system.system.getNumConstraints() > 0
-    dynamics = (system.temperature, system.friction, system.timestep, system.num_dimensions)
-    return OverdampedLangevinIntegrator(*dynamics, constrained=constrained)
 
 
 class ShotDynamics:
@@ -52,7 +42,8 @@ class ShotDynamics:
         self.context = make_context(many, self.integrator, platform, one_thread=True)
         masses = np.array([system.system.getParticleMass(i)._value for i in range(len(system.positions))])
         with np.errstate(divide="ignore"):
-            self._spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)[:, None]
+            spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
+        self._spread = spread[:, None] * (np.arange(3) < system.num_dimensions)
         self._shape = (n_slots, len(system.positions), 3)
         self._slots = np.repeat(system.positions[None], n_slots, axis=0)
 

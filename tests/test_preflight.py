@@ -7,8 +7,9 @@ from click.testing import CliRunner
 
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli import main
-from openmm_rare.preflight import largest_curvature, require_runnable
+from openmm_rare.preflight import require_runnable
 from openmm_rare.slots import SlotContext
+from openmm_rare.stability import largest_curvature
 from openmm_rare.states import Coordinate, Range
 from openmm_rare.systems import build
 from openmm_rare.systems.base import RareEventSystem
