@@ -158,7 +158,9 @@ def make_engine(problem: PathProblem) -> RareEventEngine:
         else MDTrajTopology(mdtraj.Topology.from_openmm(system.topology))
     )
     options = {"n_steps_per_frame": settings.steps_per_frame, "n_frames_max": settings.max_frames}
-    return RareEventEngine(topology, system.system, unbiased_integrator(system), properties, options, problem.platform)
+    engine = RareEventEngine(topology, system.system, unbiased_integrator(system), properties, options, problem.platform)
+    engine.is_checked = True  # by the command, once for all processes
+    return engine
 
 
 def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:

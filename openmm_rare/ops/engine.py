@@ -15,10 +15,14 @@ from openpathsampling.engines.openmm import Engine, Snapshot
 
 from ..errors import DynamicsError, InputError
 from ..files import write_npz
+from ..inertial import LangevinIntegrator, has_half_steps, moving_axes
 from ..slots import platform_by_name
+from ..special_forces import barostats
 from ..units import KB
+from .engine_checks import require_ready, require_suitable, temperature_of
+from .frame_watch import FrameWatch
 from .frames import Frames
-from .time_reversal import is_overdamped, require_reversible
+from .time_reversal import is_overdamped
 
 __all__ = ["RareEventEngine"]
 
@@ -31,8 +35,9 @@ class RareEventEngine(Engine):
     """OpenMM dynamics for OpenPathSampling.
 
     Other than the engine of OpenPathSampling it computes no energy for a frame, keeps its platform when it is stored, refuses
-    integrators whose velocities cannot be turned around, draws velocities that satisfy constraints, and stops a run at NaN,
-    with the last good frame in a file. With overdamped dynamics all frames share one set of zero velocities.
+    integrators that cannot be turned around or ignore a part of the System, draws velocities that satisfy constraints, and
+    stops a run at NaN, broken constraints and explosions, with the last good frame in a file. With overdamped dynamics all
+    frames share one set of zero velocities.
 
     Parameters
     ----------
@@ -47,10 +52,16 @@ class RareEventEngine(Engine):
     platform : str
         Name of the OpenMM platform.
 
+    Attributes
+    ----------
+    is_checked : bool
+        Whether constraints are known to be applied and the time step to be stable; else the first frames are preceded by a look.
+
     Raises
     ------
     ValueError
-        For a leapfrog integrator or an unknown platform.
+        For an unknown platform, and an integrator that does not suit the System; see
+        :func:`~openmm_rare.ops.engine_checks.require_suitable`.
     """
 
     _default_options = {"n_steps_per_frame": 10, "n_frames_max": 5000}
@@ -64,12 +75,15 @@ class RareEventEngine(Engine):
         options: dict[str, Any] | None = None,
         platform: str = "CPU",
     ) -> None:
-        require_reversible(integrator)
         platform_by_name(platform)
+        require_suitable(system, integrator, platform)
         super().__init__(topology, system, integrator, openmm_properties, options)
-        self.platform_name = platform
+        self.platform_name, self.is_checked = platform, False
         self._still, self._overdamped = None, is_overdamped(integrator)
-        self._box_changes = any("Barostat" in force.getName() for force in system.getForces())
+        self._box_changes, self._axes = bool(barostats(system)), moving_axes(integrator)
+        # one restored from XML has lost the method that counts for it
+        self._halves = 2 if has_half_steps(integrator) and not isinstance(integrator, LangevinIntegrator) else 1
+        self._watch, self._start, self._made = None, None, None
 
     def to_dict(self) -> dict[str, Any]:
         """What storage keeps."""
@@ -136,19 +150,27 @@ class RareEventEngine(Engine):
         Raises
         ------
         FloatingPointError
-            If positions or velocities become NaN; the frame before is in the file that the message names.
+            If positions or velocities become NaN, constraints break or molecules fly apart; the frame before is in the file
+            that the message names.
         """
         before = self._current_snapshot
+        if before is None or before is not self._made:
+            self._start = before = self.current_snapshot
+            self._require_ready(before)
         try:
-            self.integrator.step(self.n_steps_per_frame)
+            self.integrator.step(self.n_steps_per_frame * self._halves)
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self._refuse_nan(before)
             raise
         self._current_snapshot = None
-        if not self.is_valid_snapshot(self.current_snapshot):
+        self._made = made = self.current_snapshot
+        if not self.is_valid_snapshot(made):
             self._refuse_nan(before)
-        return self.current_snapshot
+        fault = self.watch.first_fault(Frames.of([made], not self.overdamped), before.statics.coordinates._value, self._start)
+        if fault is not None:
+            self._refuse(fault[1], before)
+        return made
 
     def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:
         """The frames after a given one, until one lies in a state.
@@ -171,8 +193,10 @@ class RareEventEngine(Engine):
         Raises
         ------
         FloatingPointError
-            If positions or velocities become NaN; the last good frame is in the file that the message names.
+            If positions or velocities become NaN, constraints break or molecules fly apart; the last good frame is in the file
+            that the message names.
         """
+        self._require_ready(start)
         self.current_snapshot = start
         parts, done = [], 0
         while done < self.n_frames_max - 1:
@@ -186,9 +210,9 @@ class RareEventEngine(Engine):
         return Frames.join(parts), -1
 
     def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
-        """The next frames, all finite, after those in `parts`, or after the start if there are none."""
+        """The next frames, all of them sound, after those in `parts`, or after the start if there are none."""
         context, moving = self.simulation.context, not self.overdamped
-        step, n_steps = self.integrator.step, self.n_steps_per_frame  # OpenPathSampling looks attributes up slowly
+        step, n_steps = self.integrator.step, self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
         for i in range(n_frames):
@@ -208,10 +232,30 @@ class RareEventEngine(Engine):
             block.boxes[i] = box
         self._current_snapshot = None
         good = block.n_finite()
-        if good < n_frames:
+        before = parts[-1].positions[-1] if parts else start.statics.coordinates._value
+        fault = self.watch.first_fault(block[:good], before, start)
+        if fault is not None or good < n_frames:
+            good = good if fault is None else fault[0]
             known = [*parts, block[:good]] if good else parts
-            self._refuse_nan(known[-1][-1:].trajectory(self)[0] if known else start)
+            last = known[-1][-1:].trajectory(self)[0] if known else start
+            if fault is None:
+                self._refuse_nan(last)
+            self._refuse(fault[1], last)
         return block
+
+    @property
+    def watch(self) -> FrameWatch:
+        """What looks at the frames."""
+        if self._watch is None:
+            platform, temperature = platform_by_name(self.platform_name), temperature_of(self.integrator)
+            self._watch = FrameWatch(self.system, self.integrator, temperature, platform, self.n_steps_per_frame)
+        return self._watch
+
+    def _require_ready(self, start: Snapshot) -> None:
+        """Look at constraints and the time step, once."""
+        if not self.is_checked:
+            require_ready(self.system, self.integrator, start.coordinates.value_in_unit(unit.nanometer))
+            self.is_checked = True
 
     @staticmethod
     def is_valid_snapshot(snapshot: Snapshot) -> bool:
@@ -221,16 +265,23 @@ class RareEventEngine(Engine):
         return all(bool(np.isfinite(array._value).all()) for array in arrays)
 
     def _refuse_nan(self, before: Snapshot | None) -> None:
-        # no word of "particle" or "coordinates": OpenPathSampling would take the error for a rejected trial and go on
+        sentence = (
+            f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at the "
+            "forces there"
+        )
+        self._refuse(sentence, before, "nan")
+
+    @staticmethod
+    def _refuse(sentence: str, before: Snapshot | None, fault: str = "broken") -> None:
+        """Stop, with the frame before in a file."""
         where = ""
         if before is not None:
-            path = Path(f"nan-after-{before.__uuid__}.npz").resolve()
+            path = Path(f"{fault}-after-{before.__uuid__}.npz").resolve()
             write_npz(path, {"positions": before.coordinates._value, "velocities": before.velocities._value})
             where = f"; the frame before it is in {path}"
-        raise DynamicsError(
-            f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at "
-            f"the forces there{where}"
-        )
+        # OpenPathSampling would take an error for a rejected trial, and go on, that has these words beside "nan"
+        message = f"{sentence}{where}".replace("particle", "atom").replace("coordinates", "positions")
+        raise DynamicsError(message)
 
     def _build_current_snapshot(self) -> Snapshot:
         context, still = self.simulation.context, self.no_velocities()
@@ -271,10 +322,10 @@ class RareEventEngine(Engine):
         context = self.simulation.context
         self.current_snapshot = snapshot
         context.setVelocitiesToTemperature(self._temperature(beta), int(paths.default_rng().integers(1, _SEEDS)))
-        if subset is not None:
-            drawn = context.getState(velocities=True).getVelocities(asNumpy=True)._value
+        if subset is not None or not self._axes.all():
+            drawn = context.getState(velocities=True).getVelocities(asNumpy=True)._value * self._axes
             velocities = snapshot.velocities.value_in_unit(_VELOCITY).copy()
-            velocities[subset] = drawn[subset]
+            velocities[slice(None) if subset is None else subset] = drawn[slice(None) if subset is None else subset]
             context.setVelocities(velocities)
             context.applyVelocityConstraints(1e-5)
         self._current_snapshot = None
@@ -291,11 +342,7 @@ class RareEventEngine(Engine):
             return fitting[0].value_in_unit(unit.kelvin)
         if beta is not None:
             return 1.0 / (KB * float(beta))
-        if hasattr(self.integrator, "getTemperature"):
-            return self.integrator.getTemperature().value_in_unit(unit.kelvin)
-        try:
-            return self.integrator.getGlobalVariableByName("kT") / KB
-        except (AttributeError, openmm.OpenMMException):
-            raise InputError(
-                f"{type(self.integrator).__name__} does not say its temperature: give RandomVelocities a beta"
-            ) from None
+        temperature = temperature_of(self.integrator)
+        if temperature is None:
+            raise InputError(f"{type(self.integrator).__name__} does not say its temperature: give RandomVelocities a beta")
+        return temperature

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import openmm
+from openmm import unit
 
 from ..errors import InputError
 
-__all__ = ["is_overdamped", "require_reversible"]
+__all__ = ["friction_of", "is_overdamped", "require_reversible"]
 
 _LEAPFROG = (
     openmm.VerletIntegrator,
@@ -17,7 +18,17 @@ _LEAPFROG = (
     openmm.NoseHooverIntegrator,
     openmm.QTBIntegrator,
     openmm.DPDIntegrator,
+    openmm.DrudeLangevinIntegrator,
+    openmm.DrudeNoseHooverIntegrator,
+    openmm.DrudeSCFIntegrator,
 )
+_OTHER_PHYSICS = {
+    openmm.CompoundIntegrator: "changes its dynamics on the way",
+    openmm.RPMDIntegrator: "moves many copies of the System, of which frames hold one",
+    openmm.AMDIntegrator: "moves on another energy surface",
+    openmm.AMDForceGroupIntegrator: "moves on another energy surface",
+    openmm.DualAMDIntegrator: "moves on another energy surface",
+}
 
 
 def is_overdamped(integrator: openmm.Integrator) -> bool:
@@ -30,13 +41,24 @@ def is_overdamped(integrator: openmm.Integrator) -> bool:
     return not any(variable == "v" for _, variable, _ in steps)
 
 
+def friction_of(integrator: openmm.Integrator) -> float | None:
+    """Friction in 1/ps of an integrator that says it; None for others."""
+    if hasattr(integrator, "getFriction"):
+        return integrator.getFriction().value_in_unit(unit.picosecond**-1)
+    try:
+        return integrator.getGlobalVariableByName("friction")
+    except (AttributeError, openmm.OpenMMException):
+        return None
+
+
 def require_reversible(integrator: openmm.Integrator) -> None:
     """Refuse integrators that go wrong when a path is continued backward from negated velocities.
 
     Raises
     ------
     ValueError
-        For those of OpenMM that keep velocities half a step behind positions, and for compound integrators.
+        For those of OpenMM that keep velocities half a step behind positions, compound integrators, and those of another
+        physics.
     """
     name = type(integrator).__name__
     if isinstance(integrator, _LEAPFROG):
@@ -45,5 +67,6 @@ def require_reversible(integrator: openmm.Integrator) -> None:
             "velocities gains energy at every turn. Use openmm_rare.inertial.LangevinIntegrator, another integrator of "
             "velocity-Verlet type, or overdamped dynamics"
         )
-    if isinstance(integrator, openmm.CompoundIntegrator):
-        raise InputError("a CompoundIntegrator changes its dynamics on the way; use one of velocity-Verlet type alone")
+    for kind, reason in _OTHER_PHYSICS.items():
+        if isinstance(integrator, kind):
+            raise InputError(f"{name} {reason}; use one of velocity-Verlet type alone")
