@@ -50,8 +50,8 @@ class KeptDistances:
         frame, index = np.argwhere(error > _TOLERANCE)[0].tolist()
         one, other = self._pairs[index].tolist()
         return frame, (
-            f"the constraint between particles {one} and {other} of {self._name} is off by {100 * error[frame, index]:.2g} % at "
-            f"a time step of {self._timestep:g} ps: use a smaller time step"
+            f"the constraint between particles {one} and {other} of {self._name} is off by {100 * error[frame, index]:.2g} % "
+            f"at a time step of {self._timestep:g} ps: use a smaller time step"
         )
 
     def require(self, positions: np.ndarray) -> None:

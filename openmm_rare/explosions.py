@@ -9,10 +9,10 @@ from openmm import unit
 __all__ = ["ExplosionWatch"]
 
 _STRETCH, _SPEED, _WAY = 300.0, 100.0, 20.0
-"""Energy of a bond and of an atom in kT, and way between two frames in standard deviations, beyond which a frame is looked at."""
+"""Energies of a bond and of an atom in kT, and a way in standard deviations, beyond which a frame is looked at."""
 
 _RISE, _RISE_PER_ATOM = 100.0, 3.0
-"""kT that dynamics may gain from its heat bath: for an atom from rest, three times 1/2 kT each of kinetic and potential energy."""
+"""kT that dynamics may gain from its heat bath: an atom from rest gets 3/2 kT each of kinetic and potential energy."""
 
 
 class ExplosionWatch:
@@ -30,8 +30,8 @@ class ExplosionWatch:
     platform : openmm.Platform
         For energies of suspicious frames.
     diffusion : float or None
-        Mean squared way of overdamped dynamics between two frames, times the mass, in Da nm^2: 2 kT t / friction; None for
-        dynamics with momenta.
+        Mean squared way along an axis of overdamped dynamics in a step, times the mass, in Da nm^2: 2 kT dt / friction; None
+        for dynamics with momenta.
 
     Attributes
     ----------
@@ -52,7 +52,9 @@ class ExplosionWatch:
         self._pairs, self._lengths, self._allowed = _bonds(system, _STRETCH * kt)
         self._context: openmm.Context | None = None
 
-    def suspects(self, positions: np.ndarray, velocities: np.ndarray | None, before: np.ndarray) -> np.ndarray:
+    def suspects(
+        self, positions: np.ndarray, velocities: np.ndarray | None, before: np.ndarray, n_steps: int = 1
+    ) -> np.ndarray:
         """Which frames deserve a closer look.
 
         Parameters
@@ -61,7 +63,9 @@ class ExplosionWatch:
         velocities : ndarray, shape (n, n_atoms, 3), nm/ps, or None
             None for overdamped dynamics.
         before : ndarray, shape (n, n_atoms, 3), nm
-            Positions one frame earlier; looked at without velocities only.
+            Positions earlier; looked at without velocities only.
+        n_steps : int
+            Steps between the two.
 
         Returns
         -------
@@ -69,7 +73,7 @@ class ExplosionWatch:
         """
         if velocities is None:
             moved = positions - before
-            found = (np.einsum("nai,nai->na", moved, moved) > self._farthest).any(axis=1)
+            found = (np.einsum("nai,nai->na", moved, moved) > n_steps * self._farthest).any(axis=1)
         else:
             found = (np.einsum("nai,nai->na", velocities, velocities) > self._fastest).any(axis=1)
         if len(self._pairs):
@@ -78,16 +82,19 @@ class ExplosionWatch:
             found |= (np.abs(lengths - self._lengths) > self._allowed).any(axis=1)
         return found
 
-    def energy(self, positions: np.ndarray, velocities: np.ndarray | None, box: np.ndarray) -> float:
-        """Of one frame, kJ/mol."""
+    def energy(self, positions: np.ndarray, velocities: np.ndarray | None, box: np.ndarray | None = None) -> float:
+        """Of one frame, kJ/mol; without a box of its own, in that of the System."""
         if self._context is None:
             self._context = openmm.Context(self._system, openmm.VerletIntegrator(0.001), self._platform)
-        self._context.setPeriodicBoxVectors(*box)
+        if box is not None:
+            self._context.setPeriodicBoxVectors(*box)
         self._context.setPositions(positions)
         potential = self._context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
         return potential + (0.0 if velocities is None else float((self._half_mass * velocities**2).sum()))
 
-    def gained(self, positions: np.ndarray, velocities: np.ndarray | None, box: np.ndarray, start: float) -> str | None:
+    def gained(
+        self, positions: np.ndarray, velocities: np.ndarray | None, start: float, box: np.ndarray | None = None
+    ) -> str | None:
         """What to say if a frame has more energy than dynamics from a start with that energy (kJ/mol) can have; else None."""
         rise = self.energy(positions, velocities, box) - start
         if not np.isfinite(start) or rise <= self._rise + self.work:  # the latter is false for NaN

@@ -91,24 +91,36 @@ def _for_copies(problem: RareEventSystem) -> list[Obstacle]:
 
 
 def _step(problem: RareEventSystem, purpose: Purpose) -> list[Obstacle]:
-    """Whether the time step is beyond the limit at the initial structure.
+    """Whether the time step is beyond the limit at the initial structure, from which dynamics for a rate begins.
 
-    A first path may come from anywhere: for paths it does not matter that the structure is strained.
+    A first path may come from anywhere: for paths it does not matter that the structure is strained, or worse.
     """
-    if purpose == "rate" and problem.inertial:
-        return []  # there is no limit of other dynamics
     friction = None if problem.inertial else problem.friction
-    try:
-        limit = step_limit(largest_curvature(problem), friction)
-        if problem.timestep > limit and purpose == "paths":
-            axes, at_rest = np.arange(3) < problem.num_dimensions, relaxed(problem.system, problem.positions)
-            limit = step_limit(steepest(problem.system, at_rest, axes, problem.name), friction)
-    except InputError as error:
-        return [Obstacle(str(error))]
+    if purpose == "rate":
+        if problem.inertial:
+            return []  # nothing is known of the other dynamics
+        try:
+            limit = step_limit(largest_curvature(problem), friction)
+        except InputError as error:
+            return [Obstacle(str(error))]
+        strained = ", or minimize the energy of the initial structure if it is strained"
+    else:
+        limit, strained = _limit_of_paths(problem, friction), ""
     if problem.timestep <= limit:
         return []
-    strained = "" if purpose == "paths" else ", or minimize the energy of the initial structure if it is strained"
     return [step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)]
+
+
+def _limit_of_paths(problem: RareEventSystem, friction: float | None) -> float:
+    """At the initial structure, or where its energy is lower; infinite where the forces are not finite."""
+    try:
+        limit = step_limit(largest_curvature(problem), friction)
+        if problem.timestep > limit:
+            axes, at_rest = np.arange(3) < problem.num_dimensions, relaxed(problem.system, problem.positions)
+            limit = step_limit(steepest(problem.system, at_rest, axes, problem.name), friction)
+        return limit
+    except InputError:
+        return float("inf")
 
 
 def step_obstacle(
@@ -121,13 +133,17 @@ def step_obstacle(
         return Obstacle(fact, f"use {limit / 3:.1g} ps or less{strained}")
     fact += "the steepest direction at the initial structure overshoots further with every step"
     cure = f"use {limit / 10:.1g} ps or less, where fluctuations along it are at most 5 % too wide{strained}"
-    if limit < _ATOMISTIC and (system.getNumConstraints() or any(kind_of(f) == "HarmonicBondForce" for f in system.getForces())):
+    if limit < _ATOMISTIC and _is_molecule(system):
         cure += (
-            f". At a friction of {friction:g}/ps that is impractical for a molecule: the limit grows with the friction, and with "
-            "the mass of hydrogen (hydrogenMass=3*amu, constraints=HBonds); or give it momenta, inertial = true, and sample its "
-            "paths with openmm-rare tps"
+            f". At a friction of {friction:g}/ps that is impractical for a molecule: the limit grows with the friction, and "
+            "with the mass of hydrogen (hydrogenMass=3*amu, constraints=HBonds); or give it momenta, inertial = true, and "
+            "sample its paths with openmm-rare tps"
         )
     return Obstacle(fact, cure)
+
+
+def _is_molecule(system: openmm.System) -> bool:
+    return bool(system.getNumConstraints()) or any(kind_of(force) == "HarmonicBondForce" for force in system.getForces())
 
 
 def _notes(problem: RareEventSystem) -> list[str]:
@@ -138,7 +154,8 @@ def _notes(problem: RareEventSystem) -> list[str]:
             if problem.inertial
             else "CMMotionRemover does nothing: it acts on velocities, which overdamped dynamics does not have."
         )
-    still = [i for i in range(system.getNumParticles()) if system.getParticleMass(i)._value == 0.0 and not system.isVirtualSite(i)]
+    masses = (system.getParticleMass(i)._value for i in range(system.getNumParticles()))
+    still = [i for i, mass in enumerate(masses) if mass == 0.0 and not system.isVirtualSite(i)]
     if still:
         more = f" and {len(still) - 10} more" if len(still) > 10 else ""
         notes.append(f"Particles {still[:10]}{more} have no mass and stay where they are.")

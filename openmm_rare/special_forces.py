@@ -19,9 +19,7 @@ _BAROSTATS = (
     "MonteCarloFlexibleBarostat",
 )
 _FIXED_BOX = "states, descriptors and committor are functions of positions in a fixed box"
-_MEAN_BOX = (
-    "equilibrate at constant pressure, set the mean box by system.setDefaultPeriodicBoxVectors, and remove the barostat"
-)
+_MEAN_BOX = "equilibrate at constant pressure, set the mean box by system.setDefaultPeriodicBoxVectors, and remove the barostat"
 
 
 def kind_of(force: openmm.Force) -> str:

@@ -18,11 +18,10 @@ __all__ = ["largest_curvature", "relaxed", "steepest", "step_limit"]
 _SMALL = 200
 """Atoms up to which the exact Reference platform is fast."""
 
-_DISPLACEMENT = {"Reference": 1e-6, "CPU": 2e-4}
-"""nm; of the finite difference of forces, which the CPU platform has in single precision."""
+_EXACT, _ROUNDED = 1e-6, 2e-4
+"""nm; displacements of the finite difference of forces, which platforms other than Reference have in single precision."""
 
-_ITERATIONS, _SETTLED = {"Reference": 30, "CPU": 20}, 1e-3
-_FIRST_ITERATIONS = 6
+_ITERATIONS, _FIRST_ITERATIONS, _SETTLED = 30, 6, 1e-3
 _MINIMIZATION = 200
 
 
@@ -31,7 +30,8 @@ class _Probe:
 
     def __init__(self, system: openmm.System, positions: np.ndarray, axes: np.ndarray) -> None:
         self.positions, self._sites = positions, any(system.isVirtualSite(i) for i in range(system.getNumParticles()))
-        self.context, self.platform = _context(system)
+        self.context, platform = _context(system)
+        self.exact = platform == "Reference"
         masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
         self.roots = np.sqrt(np.where(masses > 0, masses, 1.0))[:, None]
         self._moves = (masses > 0)[:, None] * axes
@@ -47,29 +47,30 @@ class _Probe:
         """What of a mass-weighted direction can move, and keeps the constraints."""
         self.context.setPositions(self.positions)
         self.context.setVelocities(direction * self._moves / self.roots)
-        self.context.applyVelocityConstraints(1e-8 if self.platform == "Reference" else 1e-6)
+        self.context.applyVelocityConstraints(1e-8 if self.exact else 1e-6)
         return self.context.getState(velocities=True).getVelocities(asNumpy=True)._value * self.roots * self._moves
 
     def product(self, direction: np.ndarray) -> np.ndarray:
         """The mass-weighted Hessian times a direction."""
         shift = direction / self.roots
-        shift *= _DISPLACEMENT[self.platform] / np.abs(shift).max()
+        shift *= (_EXACT if self.exact else _ROUNDED) / np.abs(shift).max()
         length = np.linalg.norm(shift * self.roots)
         return (self.forces(-shift) - self.forces(shift)) / (2.0 * length * self.roots)
 
 
 def _context(system: openmm.System) -> tuple[openmm.Context, str]:
-    """A Context on the fastest platform that is there anyway, and exact where that is fast enough."""
-    names = ("Reference",) if system.getNumParticles() <= _SMALL else ("CPU", "Reference")
-    for name in names:
+    """A Context on the platform that is exact, or fast for many atoms; on another if a force knows of no such platform."""
+    known = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
+    first = ("Reference",) if system.getNumParticles() <= _SMALL else ("CPU", "Reference")
+    failure = None
+    for name in dict.fromkeys((*first, *known)):
         try:
             platform = openmm.Platform.getPlatformByName(name)
             properties = {"Threads": "1"} if name == "CPU" else {}
             return openmm.Context(system, openmm.VerletIntegrator(0.0), platform, properties), name
-        except openmm.OpenMMException:
-            if name == "Reference":
-                raise
-    raise AssertionError("the Reference platform is always tried")
+        except openmm.OpenMMException as error:
+            failure = failure or error
+    raise failure
 
 
 def steepest(system: openmm.System, positions: np.ndarray, axes: np.ndarray, name: str) -> float:
@@ -103,7 +104,7 @@ def steepest(system: openmm.System, positions: np.ndarray, axes: np.ndarray, nam
             f"the forces on the initial structure of {name} are not finite: minimize its energy, or check the forces"
         )
     direction, largest = np.random.default_rng(0).standard_normal(positions.shape), 0.0
-    for iteration in range(_ITERATIONS[probe.platform]):
+    for iteration in range(_ITERATIONS):
         direction = probe.allowed(direction)
         norm = np.linalg.norm(direction)
         if norm == 0.0:  # nothing curves, or nothing moves
@@ -111,7 +112,8 @@ def steepest(system: openmm.System, positions: np.ndarray, axes: np.ndarray, nam
         direction /= norm
         product = probe.product(direction)
         before, largest = largest, max(largest, float((direction * product).sum()))
-        if probe.platform == "CPU" and iteration >= _FIRST_ITERATIONS and largest - before < _SETTLED * largest:
+        settled = iteration >= _FIRST_ITERATIONS and largest - before < _SETTLED * largest
+        if settled and len(positions) > _SMALL:
             break
         direction = product
     return largest

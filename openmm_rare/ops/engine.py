@@ -55,7 +55,7 @@ class RareEventEngine(Engine):
     Attributes
     ----------
     is_checked : bool
-        Whether constraints are known to be applied and the time step to be stable; else the first frames are preceded by a look.
+        Whether constraints are known to be applied and the time step to be stable; else the first frames wait for a look.
 
     Raises
     ------
@@ -266,8 +266,8 @@ class RareEventEngine(Engine):
 
     def _refuse_nan(self, before: Snapshot | None) -> None:
         sentence = (
-            f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at the "
-            "forces there"
+            f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at "
+            "the forces there"
         )
         self._refuse(sentence, before, "nan")
 

@@ -55,7 +55,8 @@ def _other_temperatures(system: openmm.System, integrator: openmm.Integrator) ->
     temperature = temperature_of(integrator)
     return [
         Obstacle(
-            f"{label} acts at {own:g} K, the integrator at {temperature:g} K", f"call its setDefaultTemperature({temperature:g})"
+            f"{label} acts at {own:g} K, the integrator at {temperature:g} K",
+            f"call its setDefaultTemperature({temperature:g})",
         )
         for label, kind, own in acting_on_box_or_heat(system)
         if kind != "AndersenThermostat" and temperature and abs(own - temperature) > _SAME_TEMPERATURE * temperature
@@ -91,7 +92,7 @@ def _forces_in(expression: str) -> set[str]:
 
 
 def _moves_before_forces(steps: list[tuple[int, str, str]]) -> bool:
-    """Whether forces are asked for after positions have changed within a step of OpenMM, which places virtual sites at its end."""
+    """Whether forces are asked for after positions have changed in a step, at whose end OpenMM places virtual sites."""
     moved = False
     for kind, variable, expression in steps:
         if kind == openmm.CustomIntegrator.BlockEnd:

@@ -42,13 +42,14 @@ class FrameWatch:
         steps_per_frame: int,
     ) -> None:
         timestep = integrator.getStepSize().value_in_unit(unit.picosecond)
+        self._steps = steps_per_frame
         self._kept = KeptDistances(system, "the System", timestep)
         self._overdamped, self.explosions = is_overdamped(integrator), None
         if temperature is None:
             return
         friction, diffusion = friction_of(integrator), None
         if self._overdamped:
-            diffusion = np.inf if not friction else 2.0 * KB * temperature * steps_per_frame * timestep / friction
+            diffusion = np.inf if not friction else 2.0 * KB * temperature * timestep / friction
         self.explosions = ExplosionWatch(system, KB * temperature, platform, diffusion)
 
     def first_fault(self, frames: Frames, before: np.ndarray | None, start: Snapshot) -> tuple[int, str] | None:
@@ -74,21 +75,20 @@ class FrameWatch:
         earlier = frames.positions
         if self._overdamped and before is not None:
             earlier = np.concatenate([before[None], frames.positions[:-1]])
-        suspects = np.flatnonzero(watch.suspects(frames.positions, frames.velocities, earlier))
+        suspects = np.flatnonzero(watch.suspects(frames.positions, frames.velocities, earlier, self._steps))
         if not len(suspects):
             return None
         first = Frames.of([start], not self._overdamped)
-        energy = watch.energy(*_phase(first, 0))
+        energy = watch.energy(first.positions[0], None if self._overdamped else first.velocities[0], first.boxes[0])
         # what explodes has the most energy at the end
-        if watch.gained(*_phase(frames, suspects[-1]), energy) is None:
+        if self._gained(frames, suspects[-1], energy) is None:
             return None
         for frame in suspects.tolist():
-            sentence = watch.gained(*_phase(frames, frame), energy)
+            sentence = self._gained(frames, frame, energy)
             if sentence is not None:
                 return frame, f"{sentence}: use a smaller time step, or look at the forces there"
         return None
 
-
-def _phase(frames: Frames, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    velocities = None if frames.velocities is None else frames.velocities[index]
-    return frames.positions[index], velocities, frames.boxes[index]
+    def _gained(self, frames: Frames, index: int, start: float) -> str | None:
+        velocities = None if frames.velocities is None else frames.velocities[index]
+        return self.explosions.gained(frames.positions[index], velocities, start, frames.boxes[index])
