@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,13 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
-from ..errors import DynamicsError, InputError
-from ..files import write_npz
 from ..inertial import LangevinIntegrator, has_half_steps, moving_axes
 from ..slots import platform_by_name
 from ..special_forces import barostats
-from ..units import KB
-from .engine_checks import require_ready, require_suitable, temperature_of
+from .engine_checks import require_ready, require_suitable
 from .frame_watch import FrameWatch
 from .frames import Frames
-from .time_reversal import is_overdamped
+from .time_reversal import is_overdamped, known_temperature, temperature_of
 
 __all__ = ["RareEventEngine"]
 
@@ -153,7 +149,7 @@ class RareEventEngine(Engine):
             If positions or velocities become NaN, constraints break or molecules fly apart; the frame before is in the file
             that the message names.
         """
-        before = self._current_snapshot
+        before, moving = self._current_snapshot, not self.overdamped
         if before is None or before is not self._made:
             self._start = before = self.current_snapshot
             self._require_ready(before)
@@ -161,15 +157,11 @@ class RareEventEngine(Engine):
             self.integrator.step(self.n_steps_per_frame * self._halves)
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
-                self._refuse_nan(before)
+                self.watch.refuse_nan(Frames.of([before], moving))
             raise
         self._current_snapshot = None
         self._made = made = self.current_snapshot
-        if not self.is_valid_snapshot(made):
-            self._refuse_nan(before)
-        fault = self.watch.first_fault(Frames.of([made], not self.overdamped), before.statics.coordinates._value, self._start)
-        if fault is not None:
-            self._refuse(fault[1], before)
+        self.watch.require(Frames.of([made], moving), self._start, Frames.of([before], moving))
         return made
 
     def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:
@@ -200,17 +192,24 @@ class RareEventEngine(Engine):
         self.current_snapshot = start
         parts, done = [], 0
         while done < self.n_frames_max - 1:
-            block = self.block(min(check_every, self.n_frames_max - 1 - done), start, parts)
+            block = self._advance(min(check_every, self.n_frames_max - 1 - done))
+            if block.n_finite() < len(block):
+                self.watch.require(Frames.join([*parts, block]), start)
             states = state_of(block)
             arrived = np.flatnonzero(states >= 0)
             if len(arrived):
-                return Frames.join([*parts, block[: arrived[0] + 1]]), int(states[arrived[0]])
+                parts.append(block[: arrived[0] + 1])
+                return self.watch.require(Frames.join(parts), start), int(states[arrived[0]])
             parts.append(block)
             done += len(block)
-        return Frames.join(parts), -1
+        return self.watch.require(Frames.join(parts), start), -1
 
     def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
         """The next frames, all of them sound, after those in `parts`, or after the start if there are none."""
+        return self.watch.require(self._advance(n_frames), start, parts[-1][-1:] if parts else None)
+
+    def _advance(self, n_frames: int) -> Frames:
+        """The next frames; NaN where OpenMM has found NaN."""
         context, moving = self.simulation.context, not self.overdamped
         step, n_steps = self.integrator.step, self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
         shape = (n_frames, self.system.getNumParticles(), 3)
@@ -231,23 +230,13 @@ class RareEventEngine(Engine):
                 box = state.getPeriodicBoxVectors(asNumpy=True)._value
             block.boxes[i] = box
         self._current_snapshot = None
-        good = block.n_finite()
-        before = parts[-1].positions[-1] if parts else start.statics.coordinates._value
-        fault = self.watch.first_fault(block[:good], before, start)
-        if fault is not None or good < n_frames:
-            good = good if fault is None else fault[0]
-            known = [*parts, block[:good]] if good else parts
-            last = known[-1][-1:].trajectory(self)[0] if known else start
-            if fault is None:
-                self._refuse_nan(last)
-            self._refuse(fault[1], last)
         return block
 
     @property
     def watch(self) -> FrameWatch:
         """What looks at the frames."""
         if self._watch is None:
-            platform, temperature = platform_by_name(self.platform_name), temperature_of(self.integrator)
+            platform, temperature = platform_by_name(self.platform_name), known_temperature(self.integrator)
             self._watch = FrameWatch(self.system, self.integrator, temperature, platform, self.n_steps_per_frame)
         return self._watch
 
@@ -263,25 +252,6 @@ class RareEventEngine(Engine):
         # the properties of the snapshot itself would copy the arrays
         arrays = (snapshot.statics.coordinates, snapshot.kinetics.velocities)
         return all(bool(np.isfinite(array._value).all()) for array in arrays)
-
-    def _refuse_nan(self, before: Snapshot | None) -> None:
-        sentence = (
-            f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at "
-            "the forces there"
-        )
-        self._refuse(sentence, before, "nan")
-
-    @staticmethod
-    def _refuse(sentence: str, before: Snapshot | None, fault: str = "broken") -> None:
-        """Stop, with the frame before in a file."""
-        where = ""
-        if before is not None:
-            path = Path(f"{fault}-after-{before.__uuid__}.npz").resolve()
-            write_npz(path, {"positions": before.coordinates._value, "velocities": before.velocities._value})
-            where = f"; the frame before it is in {path}"
-        # OpenPathSampling would take an error for a rejected trial, and go on, that has these words beside "nan"
-        message = f"{sentence}{where}".replace("particle", "atom").replace("coordinates", "positions")
-        raise DynamicsError(message)
 
     def _build_current_snapshot(self) -> Snapshot:
         context, still = self.simulation.context, self.no_velocities()
@@ -321,7 +291,7 @@ class RareEventEngine(Engine):
             return snapshot
         context = self.simulation.context
         self.current_snapshot = snapshot
-        context.setVelocitiesToTemperature(self._temperature(beta), int(paths.default_rng().integers(1, _SEEDS)))
+        context.setVelocitiesToTemperature(temperature_of(self.integrator, beta), int(paths.default_rng().integers(1, _SEEDS)))
         if subset is not None or not self._axes.all():
             drawn = context.getState(velocities=True).getVelocities(asNumpy=True)._value * self._axes
             velocities = snapshot.velocities.value_in_unit(_VELOCITY).copy()
@@ -330,19 +300,3 @@ class RareEventEngine(Engine):
             context.applyVelocityConstraints(1e-5)
         self._current_snapshot = None
         return self.current_snapshot
-
-    def _temperature(self, beta: Any) -> float:
-        """Temperature in K of an inverse temperature, or of the integrator."""
-        if unit.is_quantity(beta):  # per particle, or per mole
-            constants = (unit.BOLTZMANN_CONSTANT_kB, unit.MOLAR_GAS_CONSTANT_R)
-            found = [t for t in (1.0 / (beta * constant) for constant in constants) if unit.is_quantity(t)]
-            fitting = [t for t in found if t.unit.is_compatible(unit.kelvin)]
-            if not fitting:
-                raise InputError(f"beta = {beta} is no inverse energy, as 1/(BOLTZMANN_CONSTANT_kB*300*kelvin) is one")
-            return fitting[0].value_in_unit(unit.kelvin)
-        if beta is not None:
-            return 1.0 / (KB * float(beta))
-        temperature = temperature_of(self.integrator)
-        if temperature is None:
-            raise InputError(f"{type(self.integrator).__name__} does not say its temperature: give RandomVelocities a beta")
-        return temperature

@@ -14,22 +14,11 @@ from ..obstacles import Obstacle, sentence_of
 from ..preflight import step_obstacle
 from ..special_forces import acting_on_box_or_heat, special_forces
 from ..stability import relaxed, steepest, step_limit
-from ..units import KB
-from .time_reversal import friction_of, is_overdamped, require_reversible
+from .time_reversal import friction_of, is_overdamped, known_temperature, require_reversible
 
-__all__ = ["require_ready", "require_suitable", "temperature_of"]
+__all__ = ["require_ready", "require_suitable"]
 
 _SAME_TEMPERATURE = 1e-3
-
-
-def temperature_of(integrator: openmm.Integrator) -> float | None:
-    """Temperature in K of an integrator that says it; None for others."""
-    if hasattr(integrator, "getTemperature"):
-        return integrator.getTemperature().value_in_unit(unit.kelvin)
-    try:
-        return integrator.getGlobalVariableByName("kT") / KB
-    except (AttributeError, openmm.OpenMMException):
-        return None
 
 
 def require_suitable(system: openmm.System, integrator: openmm.Integrator, platform: str) -> None:
@@ -52,7 +41,7 @@ def require_suitable(system: openmm.System, integrator: openmm.Integrator, platf
 
 
 def _other_temperatures(system: openmm.System, integrator: openmm.Integrator) -> list[Obstacle]:
-    temperature = temperature_of(integrator)
+    temperature = known_temperature(integrator)
     return [
         Obstacle(
             f"{label} acts at {own:g} K, the integrator at {temperature:g} K",

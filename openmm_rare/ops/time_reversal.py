@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openmm
 from openmm import unit
 
 from ..errors import InputError
+from ..units import KB
 
-__all__ = ["friction_of", "is_overdamped", "require_reversible"]
+__all__ = ["friction_of", "is_overdamped", "known_temperature", "require_reversible", "temperature_of"]
 
 _LEAPFROG = (
     openmm.VerletIntegrator,
@@ -49,6 +52,39 @@ def friction_of(integrator: openmm.Integrator) -> float | None:
         return integrator.getGlobalVariableByName("friction")
     except (AttributeError, openmm.OpenMMException):
         return None
+
+
+def known_temperature(integrator: openmm.Integrator) -> float | None:
+    """Temperature in K of an integrator that says it; None for others."""
+    if hasattr(integrator, "getTemperature"):
+        return integrator.getTemperature().value_in_unit(unit.kelvin)
+    try:
+        return integrator.getGlobalVariableByName("kT") / KB
+    except (AttributeError, openmm.OpenMMException):
+        return None
+
+
+def temperature_of(integrator: openmm.Integrator, beta: Any = None) -> float:
+    """Temperature in K of an inverse temperature, mol/kJ without a unit, or of the integrator if there is none.
+
+    Raises
+    ------
+    ValueError
+        If `beta` has the wrong unit, or there is none and the integrator has no temperature.
+    """
+    if unit.is_quantity(beta):  # per particle, or per mole
+        constants = (unit.BOLTZMANN_CONSTANT_kB, unit.MOLAR_GAS_CONSTANT_R)
+        found = [t for t in (1.0 / (beta * constant) for constant in constants) if unit.is_quantity(t)]
+        fitting = [t for t in found if t.unit.is_compatible(unit.kelvin)]
+        if not fitting:
+            raise InputError(f"beta = {beta} is no inverse energy, as 1/(BOLTZMANN_CONSTANT_kB*300*kelvin) is one")
+        return fitting[0].value_in_unit(unit.kelvin)
+    if beta is not None:
+        return 1.0 / (KB * float(beta))
+    temperature = known_temperature(integrator)
+    if temperature is None:
+        raise InputError(f"{type(integrator).__name__} does not say its temperature: give RandomVelocities a beta")
+    return temperature
 
 
 def require_reversible(integrator: openmm.Integrator) -> None:
