@@ -63,7 +63,11 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
         obstacles += _for_copies(problem)
     else:
         obstacles += special_forces(problem.system)
-    obstacles += _step(problem, purpose)
+    try:
+        obstacles += _step(problem, purpose)
+    except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
+        if not obstacles:
+            raise
     return Findings(obstacles, _notes(problem))
 
 

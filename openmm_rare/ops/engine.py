@@ -47,11 +47,13 @@ class RareEventEngine(Engine):
         ``n_steps_per_frame``, ``n_frames_max``, and the other options of an engine of OpenPathSampling.
     platform : str
         Name of the OpenMM platform.
+    check : bool
+        Look at System and integrator now, and not only before the first frames: what a storage holds can be read always.
 
     Attributes
     ----------
     is_checked : bool
-        Whether constraints are known to be applied and the time step to be stable; else the first frames wait for a look.
+        Whether System, integrator and time step are known to suit each other; else the first frames wait for a look.
 
     Raises
     ------
@@ -70,9 +72,11 @@ class RareEventEngine(Engine):
         openmm_properties: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
         platform: str = "CPU",
+        check: bool = True,
     ) -> None:
         platform_by_name(platform)
-        require_suitable(system, integrator, platform)
+        if check:
+            require_suitable(system, integrator, platform)
         super().__init__(topology, system, integrator, openmm_properties, options)
         self.platform_name, self.is_checked = platform, False
         self._still, self._overdamped = None, is_overdamped(integrator)
@@ -98,6 +102,7 @@ class RareEventEngine(Engine):
             {str(key): str(value) for key, value in dct["properties"].items()},
             dct["options"],
             str(dct["platform"]),
+            check=False,
         )
 
     def from_new_options(
@@ -241,8 +246,9 @@ class RareEventEngine(Engine):
         return self._watch
 
     def _require_ready(self, start: Snapshot) -> None:
-        """Look at constraints and the time step, once."""
+        """Look at all that can be seen before dynamics runs, once."""
         if not self.is_checked:
+            require_suitable(self.system, self.integrator, self.platform_name)
             require_ready(self.system, self.integrator, start.coordinates.value_in_unit(unit.nanometer))
             self.is_checked = True
 
