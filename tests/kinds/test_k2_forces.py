@@ -71,7 +71,10 @@ def with_force(force, inertial=True, box=None):
 @pytest.mark.parametrize(
     ("force", "message"),
     [
-        (andersen, r"force 3 \(AndersenThermostat\) is a second thermostat, at 600 K; the integrator is the thermostat: remove"),
+        (
+            andersen,
+            r"force 3 \(AndersenThermostat\) is a second thermostat, at 600 K; the integrator is the thermostat: remove",
+        ),
         (drude, r"force 3 \(DrudeForce\): Drude oscillators need a thermostat of their own near 1 K"),
         (lambda: inside(andersen()), r"force 3 \(AndersenThermostat in CustomCVForce\) is a second thermostat"),
         (lambda: inside_alchemy(drude()), r"force 3 \(DrudeForce in ATMForce\)"),
@@ -265,7 +268,15 @@ def test_a_solvated_system_hears_all_obstacles_to_a_rate_at_once():
     with pytest.raises(ValueError) as refusal:
         require_runnable(problem, "rate")
     text = str(refusal.value)
-    parts = ["161 atoms", "NonbondedForce", "CustomExternalForce", "virtual sites", "CMMotionRemover", "inertia", "openmm-rare tps"]
+    parts = [
+        "161 atoms",
+        "NonbondedForce",
+        "CustomExternalForce",
+        "virtual sites",
+        "CMMotionRemover",
+        "inertia",
+        "openmm-rare tps",
+    ]
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
     assert "\n" not in text and "NoCutoff" not in text and "set inertial=False" not in text
     assert [str(each) for each in special_forces(system)] == []
@@ -274,7 +285,9 @@ def test_a_solvated_system_hears_all_obstacles_to_a_rate_at_once():
 
 def test_a_small_system_hears_its_cures():
     problem = chain4.problem(chain4.system(box=3.0), inertial=False, timestep=1e-5)
-    with pytest.raises(ValueError, match=r"force 3 \(NonbondedForce .*periodic boundary conditions; build it without .*NoCutoff"):
+    with pytest.raises(
+        ValueError, match=r"force 3 \(NonbondedForce .*periodic boundary conditions; build it without .*NoCutoff"
+    ):
         require_runnable(problem, "rate")
     restraint = openmm.CustomExternalForce("periodicdistance(x,y,z,0,0,0)^2")
     problem = chain4.problem(chain4.system(), inertial=False, timestep=1e-5)
