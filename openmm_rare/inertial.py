@@ -15,9 +15,12 @@ from openmm import unit
 from .errors import InputError
 from .units import KB, in_md_units
 
-__all__ = ["LangevinIntegrator", "has_half_steps", "moving_axes"]
+__all__ = ["KEPT_SPEED", "LangevinIntegrator", "has_half_steps", "moving_axes"]
 
 _HALF = "openmm_rare_half"
+
+KEPT_SPEED = "kept*(x-start)/(0.5*dt)"
+"""What tells this integrator from others, also where XML has kept nothing but its expressions."""
 
 
 class LangevinIntegrator(openmm.CustomIntegrator):
@@ -80,7 +83,7 @@ class LangevinIntegrator(openmm.CustomIntegrator):
         # need not obey the constraints before the end: the constraints on the positions take away what leads along a bond,
         # and after a drift a velocity is the way covered over the time. What does not drift has no velocity either.
         self._drift("v+0.5*dt*f/m")
-        self.addComputePerDof("v", f"kept*(x-start)/(0.5*dt)+{self._active}sqrt((1-kept^2)*kT/m)*gaussian")
+        self.addComputePerDof("v", f"{KEPT_SPEED}+{self._active}sqrt((1-kept^2)*kT/m)*gaussian")
         self._drift("v")
         self._last_kick()
 

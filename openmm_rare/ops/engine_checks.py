@@ -9,12 +9,13 @@ import openmm
 from openmm import unit
 
 from ..errors import InputError
-from ..inertial import moving_axes
+from ..inertial import KEPT_SPEED, LangevinIntegrator, moving_axes
+from ..integrators import DRIFT, OverdampedLangevinIntegrator
 from ..obstacles import Obstacle, sentence_of
 from ..preflight import step_obstacle
 from ..special_forces import acting_on_box_or_heat, special_forces
 from ..stability import relaxed, steepest, step_limit
-from .time_reversal import friction_of, is_overdamped, known_temperature, require_reversible
+from .time_reversal import friction_of, is_overdamped, known_temperature, require_reversible, steps_of
 
 __all__ = ["require_ready", "require_suitable"]
 
@@ -54,7 +55,7 @@ def _other_temperatures(system: openmm.System, integrator: openmm.Integrator) ->
 
 def _ignored(system: openmm.System, integrator: openmm.CustomIntegrator, platform: str) -> list[Obstacle]:
     """What of a System the steps of a CustomIntegrator never look at."""
-    steps = [integrator.getComputationStep(i) for i in range(integrator.getNumComputations())]
+    steps = steps_of(integrator)
     kinds, name, found = {kind for kind, *_ in steps}, type(integrator).__name__, []
     if openmm.CustomIntegrator.UpdateContextState not in kinds:
         for label, *_ in acting_on_box_or_heat(system):
@@ -110,9 +111,9 @@ def require_ready(system: openmm.System, integrator: openmm.Integrator, position
         If it is so, or the forces are not finite.
     """
     found = _free_constraints(system, integrator)
-    overdamped, friction = is_overdamped(integrator), friction_of(integrator)
-    if friction is not None and (friction > 0.0 or not overdamped):
-        found += _long_step(system, integrator, positions, friction if overdamped else None)
+    if _has_known_limit(integrator):
+        friction = friction_of(integrator) if is_overdamped(integrator) else None
+        found += _long_step(system, integrator, positions, friction)
     if found:
         raise InputError(sentence_of(found, "sampling paths with this integrator", ""))
 
@@ -122,7 +123,7 @@ def _free_constraints(system: openmm.System, integrator: openmm.Integrator) -> l
     n_constraints, name = system.getNumConstraints(), type(integrator).__name__
     if not n_constraints or not isinstance(integrator, openmm.CustomIntegrator):
         return []
-    kinds = {integrator.getComputationStep(i)[0] for i in range(integrator.getNumComputations())}
+    kinds = {kind for kind, *_ in steps_of(integrator)}
     if openmm.CustomIntegrator.ConstrainPositions not in kinds:
         fact = f"the System has {n_constraints} constraints, which this {name} does not apply"
         return [Obstacle(fact, "give OverdampedLangevinIntegrator constrained=True, or let yours addConstrainPositions()")]
@@ -130,6 +131,16 @@ def _free_constraints(system: openmm.System, integrator: openmm.Integrator) -> l
         fact = f"the System has {n_constraints} constraints, which OpenMM can apply in 3 dimensions only"
         return [Obstacle(fact, "leave num_dimensions at 3")]
     return []
+
+
+def _has_known_limit(integrator: openmm.Integrator) -> bool:
+    """Whether it is Brownian dynamics, or an integrator of this package, restored from XML or not."""
+    if isinstance(integrator, (openmm.BrownianIntegrator, LangevinIntegrator, OverdampedLangevinIntegrator)):
+        return True
+    if type(integrator) is not openmm.CustomIntegrator:
+        return False
+    ours = {"friction", "kT"} <= {integrator.getGlobalVariableName(i) for i in range(integrator.getNumGlobalVariables())}
+    return ours and any(DRIFT in step[2] or KEPT_SPEED in step[2] for step in steps_of(integrator))
 
 
 def _long_step(

@@ -10,7 +10,7 @@ from openmm import unit
 from ..errors import InputError
 from ..units import KB
 
-__all__ = ["friction_of", "is_overdamped", "known_temperature", "require_reversible", "temperature_of"]
+__all__ = ["friction_of", "is_overdamped", "known_temperature", "require_reversible", "steps_of", "temperature_of"]
 
 _LEAPFROG = (
     openmm.VerletIntegrator,
@@ -40,8 +40,12 @@ def is_overdamped(integrator: openmm.Integrator) -> bool:
         return True
     if not isinstance(integrator, openmm.CustomIntegrator):
         return False
-    steps = (integrator.getComputationStep(i) for i in range(integrator.getNumComputations()))
-    return not any(variable == "v" for _, variable, _ in steps)
+    return not any(variable == "v" for _, variable, _ in steps_of(integrator))
+
+
+def steps_of(integrator: openmm.CustomIntegrator) -> list[tuple[int, str, str]]:
+    """Kind, variable and expression of every step of a CustomIntegrator."""
+    return [tuple(integrator.getComputationStep(i)) for i in range(integrator.getNumComputations())]
 
 
 def friction_of(integrator: openmm.Integrator) -> float | None:

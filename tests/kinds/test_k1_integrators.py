@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("openpathsampling")
 
-import chain4
 from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
+import chain4
 from openmm_rare import Coordinate, Range, RareEventSystem
 from openmm_rare.config import load_config
 from openmm_rare.fresh_shots import shoot
@@ -122,9 +122,7 @@ def generate(engine, frame, n_frames=5):
 def test_a_script_whose_integrator_ignores_constraints_is_refused():
     free = OverdampedLangevinIntegrator(300, 50, 0.001)
     engine, frame = engine_of(chain4.system(constrain=True), free, chain4.positions())
-    with pytest.raises(
-        ValueError, match="3 constraints, which this OverdampedLangevinIntegrator does not apply.*constrained=True"
-    ):
+    with pytest.raises(ValueError, match="3 constraints, which this Overdamped.* does not apply.*constrained=True"):
         generate(engine, frame)
     with pytest.raises(ValueError, match="3 constraints"):
         engine.shoot(frame, lambda block: np.zeros(len(block), dtype=int))
@@ -137,9 +135,7 @@ def test_constraints_that_break_on_the_way_name_their_atoms(tmp_path, monkeypatc
     integrator = LangevinIntegrator(300, 5.0, 0.3)
     engine, frame = engine_of(chain4.system(constrain=True), integrator, chain4.positions())
     engine.is_checked = True  # the time step is the fault
-    with pytest.raises(
-        FloatingPointError, match=r"between atoms \d and \d of the System is off.*time step of 0.3 ps|NaN|fly apart"
-    ):
+    with pytest.raises(FloatingPointError, match=r"between atoms \d and \d of the System is off|NaN|fly apart"):
         generate(engine, engine.randomize_velocities(frame), 50)
     assert list(tmp_path.glob("*-after-*.npz"))
 

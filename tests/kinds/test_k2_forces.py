@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("openpathsampling")
 
-import chain4
 from click.testing import CliRunner
 from openmm import app, unit
 from openpathsampling.engines.topology import Topology
 
+import chain4
 from openmm_rare.cli import main
 from openmm_rare.inertial import LangevinIntegrator
 from openmm_rare.integrators import OverdampedLangevinIntegrator
@@ -285,9 +285,7 @@ def test_a_solvated_system_hears_all_obstacles_to_a_rate_at_once():
 
 def test_a_small_system_hears_its_cures():
     problem = chain4.problem(chain4.system(box=3.0), inertial=False, timestep=1e-5)
-    with pytest.raises(
-        ValueError, match=r"force 3 \(NonbondedForce .*periodic boundary conditions; build it without .*NoCutoff"
-    ):
+    with pytest.raises(ValueError, match=r"force 3 \(NonbondedForce .*periodic boundary conditions; build .*NoCutoff"):
         require_runnable(problem, "rate")
     restraint = openmm.CustomExternalForce("periodicdistance(x,y,z,0,0,0)^2")
     problem = chain4.problem(chain4.system(), inertial=False, timestep=1e-5)

@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("openpathsampling")
 
-import chain4
 from click.testing import CliRunner
 from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
+import chain4
 from openmm_rare import Coordinate, Range, RareEventSystem
 from openmm_rare.cli import main
 from openmm_rare.fresh_shots import shoot
@@ -52,9 +52,7 @@ def test_the_limit_is_where_dynamics_with_momenta_begins_to_grow(share, grows):
     assert limit == pytest.approx(2.0 / np.sqrt(8000.0 / 20.0))
     problem = dataclasses.replace(problem, timestep=share * limit)
     if grows:
-        with pytest.raises(
-            ValueError, match="the fastest vibration at the initial structure grows with every step; use 0.03 ps"
-        ):
+        with pytest.raises(ValueError, match="fastest vibration at the initial structure grows with every step; use 0.03 ps"):
             require_runnable(problem, "paths")
     else:
         require_runnable(problem, "paths")
@@ -188,9 +186,7 @@ def test_nothing_that_explodes_is_taken_for_a_path(inertial, tmp_path, monkeypat
         engine.generate(start, running=[lambda path, trusted=None: len(path) < 500])
     dynamics = ShotDynamics(problem, 2, "Reference", np.random.default_rng(1))
     dynamics.restart(np.arange(2), np.repeat(problem.positions[None], 2, axis=0))
-    with pytest.raises(
-        FloatingPointError, match="fly apart.*steps after the positions in .*broken-shot.*use a smaller time step"
-    ):
+    with pytest.raises(FloatingPointError, match="fly apart.*steps after the positions in .*broken-shot.*smaller time step"):
         for _ in range(500):
             dynamics.step(2)
             dynamics.positions()
@@ -225,7 +221,6 @@ def test_a_path_drawn_by_hand_may_relax(inertial):
     torn = problem.positions.copy()
     torn[3, 0] += 0.4
     engine, _ = engine_of(problem)
-    start = frames_at_rest(problem, torn[None]).trajectory(engine)[0]
     watch = engine.watch.explosions
     assert watch.suspects(torn[None], None if not inertial else np.zeros((1, 4, 3)), torn[None]).all()
     frames = frames_of(problem, torn)
