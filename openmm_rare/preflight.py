@@ -138,10 +138,10 @@ def step_obstacle(
     fact += "the steepest direction at the initial structure overshoots further with every step"
     cure = f"use {limit / 10:.1g} ps or less, where fluctuations along it are at most 5 % too wide{strained}"
     if limit < _ATOMISTIC and _is_molecule(system):
-        cure += (
-            f". At a friction of {friction:g}/ps that is impractical for a molecule: the limit grows with the friction, and "
-            "with the mass of hydrogen (hydrogenMass=3*amu, constraints=HBonds); or give it momenta, inertial = true, and "
-            "sample its paths with openmm-rare tps"
+        cure = (
+            f"at a friction of {friction:g}/ps overdamped dynamics is impractical for this molecule: give it momenta, "
+            "inertial = true, and sample its paths with openmm-rare tps, or raise the limit, which grows with the friction and "
+            f"with the mass of hydrogen (hydrogenMass=3*amu, constraints=HBonds); as it is, {cure}"
         )
     return Obstacle(fact, cure)
 

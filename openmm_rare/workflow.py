@@ -86,13 +86,13 @@ def run_rate(
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
     platform_by_name(config.sampling.platform)
+    require_runnable(system, "rate")
     backend = config.sampling.settings.backend
     if backend == "auto" and resume and (out / "config.toml").is_file():
         backend = load_config(out / "config.toml").sampling.settings.backend  # the one that the run has
     backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
-    require_runnable(system, "rate")
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)
         estimate = engine.run()
