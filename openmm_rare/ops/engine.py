@@ -162,11 +162,13 @@ class RareEventEngine(Engine):
             self.integrator.step(self.n_steps_per_frame * self._halves)
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
-                self.watch.refuse_nan(Frames.of([before], moving))
+                self.watch.refuse_nan(before)
             raise
         self._current_snapshot = None
         self._made = made = self.current_snapshot
-        self.watch.require(Frames.of([made], moving), self._start, Frames.of([before], moving))
+        velocities = made.kinetics.velocities._value[None] if moving else None
+        frames = Frames(made.statics.coordinates._value[None], velocities, made.statics.box_vectors._value[None])
+        self.watch.require(frames, self._start, before)
         return made
 
     def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:

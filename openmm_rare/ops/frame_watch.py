@@ -58,7 +58,7 @@ class FrameWatch:
             diffusion = np.inf if not friction else 2.0 * KB * temperature * timestep / friction
         self.explosions = ExplosionWatch(system, KB * temperature, platform, diffusion)
 
-    def require(self, frames: Frames, start: Snapshot, last: Frames | None = None) -> Frames:
+    def require(self, frames: Frames, start: Snapshot, last: Frames | Snapshot | None = None) -> Frames:
         """The same frames, after a look at them all at once: one by one it would cost as much as a step of a small system.
 
         Parameters
@@ -66,7 +66,7 @@ class FrameWatch:
         frames : Frames
         start : Snapshot
             Where the dynamics began.
-        last : Frames, optional
+        last : Frames or Snapshot, optional
             One frame earlier, where that is not the start.
 
         Raises
@@ -74,43 +74,42 @@ class FrameWatch:
         FloatingPointError
             If one of them is no frame of the dynamics; the last good one is in the file that the message names.
         """
-        last = Frames.of([start], not self._overdamped) if last is None else last
-        good = frames.n_finite()
-        fault = self.first_fault(frames[:good], last.positions[0], start) if good else None
+        last, good = start if last is None else last, frames.n_finite()
+        fault = self.first_fault(frames[:good], last, start) if good else None
         if fault is not None:
             self._refuse(fault[1], frames[fault[0] - 1 : fault[0]] if fault[0] else last)
         if good < len(frames):
             self.refuse_nan(frames[good - 1 : good] if good else last)
         return frames
 
-    def refuse_nan(self, last: Frames) -> NoReturn:
+    def refuse_nan(self, last: Frames | Snapshot) -> NoReturn:
         """Stop after NaN, with the last good frame in a file."""
-        sentence = (
-            f"positions or velocities became NaN within {self._steps} steps: use a smaller time step, or look at the forces"
-        )
-        self._refuse(f"{sentence} there", last, "nan")
+        advice = "use a smaller time step, or look at the forces there"
+        self._refuse(f"positions or velocities became NaN within {self._steps} steps: {advice}", last, "nan")
 
     @staticmethod
-    def _refuse(sentence: str, last: Frames, fault: str = "broken") -> NoReturn:
+    def _refuse(sentence: str, last: Frames | Snapshot, fault: str = "broken") -> NoReturn:
         path = Path(f"{fault}-after-{uuid4().hex}.npz").resolve()
+        last = last if isinstance(last, Frames) else Frames.of([last])
         velocities = np.zeros_like(last.positions) if last.velocities is None else last.velocities
         write_npz(path, {"positions": last.positions[0], "velocities": velocities[0]})
         # OpenPathSampling would take an error for a rejected trial, and go on, that has these words beside "nan"
         words = sentence.replace("particle", "atom").replace("coordinates", "positions")
         raise DynamicsError(f"{words}; the frame before it is in {path}")
 
-    def first_fault(self, frames: Frames, before: np.ndarray, start: Snapshot) -> tuple[int, str] | None:
-        """The first of frames, all finite, that is bad, and a sentence about it; `before` are positions one frame earlier."""
+    def first_fault(self, frames: Frames, last: Frames | Snapshot, start: Snapshot) -> tuple[int, str] | None:
+        """The first of frames, all finite, that is bad, and a sentence about it."""
         broken = self._kept.first_broken(frames.positions)
-        exploded = self._first_exploded(frames if broken is None else frames[: broken[0] + 1], before, start)
+        exploded = self._first_exploded(frames if broken is None else frames[: broken[0] + 1], last, start)
         return exploded or broken
 
-    def _first_exploded(self, frames: Frames, before: np.ndarray, start: Snapshot) -> tuple[int, str] | None:
+    def _first_exploded(self, frames: Frames, last: Frames | Snapshot, start: Snapshot) -> tuple[int, str] | None:
         watch = self.explosions
         if watch is None:
             return None
         earlier = frames.positions
         if self._overdamped:
+            before = last.positions[0] if isinstance(last, Frames) else last.statics.coordinates._value
             earlier = np.concatenate([before[None], frames.positions[:-1]])
         suspects = np.flatnonzero(watch.suspects(frames.positions, frames.velocities, earlier, self._steps))
         if not len(suspects):
