@@ -293,3 +293,15 @@ def test_a_small_system_hears_its_cures():
     with pytest.raises(ValueError, match=r"periodic boundary conditions; write its energy without periodicdistance$"):
         require_runnable(problem, "rate")
     assert unit.is_quantity(problem.system.getParticleMass(0))
+
+
+def test_the_command_line_of_openpathsampling_passes_the_gate(tmp_path):
+    from openmm_rare.ops.cli_objects import configured_engine, engine_of_files
+
+    with pytest.raises(ValueError, match="changes the box"):
+        code = CODE.format("openmm.MonteCarloBarostat(1.0, 300.0)").replace("system()", "system(box=3.0)")
+        configured_engine(str(chain4.write(tmp_path, code)))
+    with pytest.raises(ValueError, match="second thermostat"):
+        system = chain4.system()
+        system.addForce(andersen())
+        engine_of_files(Topology(4), system, LangevinIntegrator(300, 5, 0.001), 10, 100, "Reference")
