@@ -17,6 +17,7 @@ from openmm_rare.cli import main
 from openmm_rare.inertial import LangevinIntegrator
 from openmm_rare.integrators import OverdampedLangevinIntegrator
 from openmm_rare.ops.chains import PathProblem, make_engine
+from openmm_rare.ops.connection import frames_at_rest
 from openmm_rare.ops.driven_path import hot_path
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.path_settings import PathSettings
@@ -305,3 +306,16 @@ def test_the_command_line_of_openpathsampling_passes_the_gate(tmp_path):
         system = chain4.system()
         system.addForce(andersen())
         engine_of_files(Topology(4), system, LangevinIntegrator(300, 5, 0.001), 10, 100, "Reference")
+
+
+def test_what_a_storage_holds_can_be_read_but_not_run():
+    system = chain4.system()
+    system.addForce(andersen())
+    old = RareEventEngine(Topology(4), system, LangevinIntegrator(300, 5, 0.001), platform="Reference", check=False)
+    stored = RareEventEngine.from_dict(old.to_dict())
+    problem = chain4.problem()
+    start = frames_at_rest(problem, problem.positions[None]).trajectory(stored)[0]
+    with pytest.raises(ValueError, match="second thermostat"):
+        stored.generate(start, running=[lambda path, trusted=None: len(path) < 3])
+    with pytest.raises(ValueError, match="second thermostat"):
+        stored.shoot(start, lambda block: np.zeros(len(block), dtype=int))
