@@ -129,7 +129,10 @@ class _NativeContext:
     def __init__(self, target: RareEventSystem, n_slots: int, platform: str, seed: int, bias: Bias | None) -> None:
         check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system, num_dimensions=target.num_dimensions)
-        system, self._kept = replicate(target.system, n_slots, suits_native_bonds(platform, n_slots)), KeptDistances(target)
+        system, self._kept = (
+            replicate(target.system, n_slots, suits_native_bonds(platform, n_slots)),
+            KeptDistances(target.system, target.name, target.timestep),
+        )
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
         for force in forces:
             system.addForce(force)

@@ -48,7 +48,8 @@ class BruteForceRate:
     Raises
     ------
     ValueError
-        For a target error outside (0, 1), an unknown platform or a time step that is too large.
+        For a target error outside (0, 1), an unknown platform, or whatever :func:`~openmm_rare.preflight.require_runnable`
+        finds in the way.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class BruteForceRate:
         if not 0.0 < target_error < 1.0:
             raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        require_runnable(system)
+        self.notes = tuple(require_runnable(system, "rate"))
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform

@@ -13,13 +13,9 @@ from .bias import Bias
 from .bias_force import make_bias_force
 from .errors import RunError
 from .forces import BIAS_GROUP, MASK_GROUP, Observer, PythonBias, python_force
-from .integrators import (
-    MAX_SHIFT,
-    BiasedOverdampedLangevinIntegrator,
-    OverdampedLangevinIntegrator,
-    log_weights,
-)
+from .integrators import MAX_SHIFT, BiasedOverdampedLangevinIntegrator, log_weights
 from .native_integrator import NativeOverdampedLangevinIntegrator
+from .unbiased import unbiased_integrator
 
 if TYPE_CHECKING:
     from .states import States
@@ -93,8 +89,7 @@ class UnbiasedDynamics:
     """
 
     def __init__(self, target: RareEventSystem, n_walkers: int, seed: int, observer: Observer | None = None) -> None:
-        dynamics = (target.temperature, target.friction, target.timestep, target.num_dimensions)
-        self.integrator = OverdampedLangevinIntegrator(*dynamics, constrained=target.system.getNumConstraints() > 0)
+        self.integrator = unbiased_integrator(target)
         self.integrator.setRandomNumberSeed(seed)
         look = PythonBias(None, target.kt, n_walkers, observer)
         self.forces = () if observer is None else (python_force(look, 0),)

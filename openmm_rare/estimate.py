@@ -55,6 +55,8 @@ class RateEstimate:
         What the learned importance function alone would say, on request.
     pending_fraction : float
         By how much, relative to it, the rate would grow if every walker left between the states came to B.
+    notes : tuple of str
+        What should be known about the dynamics, and is no fault.
     backend : str
         What moved the walkers.
     """
@@ -96,6 +98,7 @@ class RateEstimate:
     no_reweighting: Mapping | None = None
     pending_fraction: float = 0.0
     backend: str = "python"
+    notes: tuple[str, ...] = ()
 
     @property
     def relative_error(self) -> float:
@@ -112,4 +115,5 @@ class RateEstimate:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise InputError(f"not a rate estimate of this version: unknown keys {sorted(unknown)}")
-        return cls(**{**values, "rate_ci95": tuple(values["rate_ci95"]), "warnings": tuple(values["warnings"])})
+        tuples = {name: tuple(values.get(name, ())) for name in ("rate_ci95", "warnings", "notes")}
+        return cls(**{**values, **tuples})

@@ -16,6 +16,7 @@ import numpy as np
 
 from .cores import available_cores
 from .errors import InputError, RunError
+from .preflight import require_runnable
 from .shot_dynamics import ShotDynamics
 from .states import IN_A, IN_B, NEITHER
 from .tasks import Progress, Silent
@@ -77,15 +78,17 @@ def shoot(
     Raises
     ------
     ValueError
-        If an argument is out of range, a configuration lies in a state, or the record is of other shots.
+        If an argument is out of range, a configuration lies in a state, the record is of other shots, or whatever
+        :func:`~openmm_rare.preflight.require_runnable` finds in the way.
     RuntimeError
         If a shot reaches neither state within `max_steps`.
     FloatingPointError
-        If positions become NaN.
+        If positions become NaN, constraints break or molecules fly apart.
     """
     positions = np.asarray(positions, dtype=np.float64)
     interval = system.check_interval if steps_per_test is None else steps_per_test
     _check(system, positions, n_shots, interval, max_steps)
+    require_runnable(system, "paths")
     start = np.tile(np.arange(len(positions)), n_shots)
     copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
     size = _BLOCK if copied else 1

@@ -49,7 +49,9 @@ _IGNORED_FORCES = (
 MAX_SHIFT = 0.5
 """Default bound on the shift of the noise, in standard deviations."""
 
-_DRIFT = "dt/(friction*m)*f0"
+DRIFT = "dt/(friction*m)*f0"
+"""What tells these integrators from others, also where XML has kept nothing but their expressions."""
+
 _SPREAD = "sqrt(2*kT*dt/(friction*m))"
 _SHIFT = "min(max_shift,max(-max_shift,strength*f{group}*sqrt(dt/(2*kT*friction*m))))"
 
@@ -83,7 +85,7 @@ class OverdampedLangevinIntegrator(openmm.CustomIntegrator):
     ) -> None:
         super().__init__(_positive(timestep, unit.picosecond, "timestep"))
         active = _add_dynamics(self, temperature, friction, num_dimensions, constrained)
-        self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*gaussian)")
+        self.addComputePerDof("x", f"x+{active}({DRIFT}+{_SPREAD}*gaussian)")
         if constrained:
             self.addConstrainPositions()
 
@@ -162,7 +164,7 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
             return
         self.addComputePerDof("y", f"u+gaussian;u={shift}")
         self.addComputePerDof("v", f"v-{active}u*(y-0.5*u);u={shift}")
-        self.addComputePerDof("x", f"x+{active}({_DRIFT}+{_SPREAD}*y)")
+        self.addComputePerDof("x", f"x+{active}({DRIFT}+{_SPREAD}*y)")
 
     def _add_constrained_steps(self, shift: str) -> None:
         """One step with constraints: OpenMM projects velocities only, so the log weights make room for u/sqrt(m)."""
@@ -172,7 +174,7 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         self.addConstrainVelocities()
         self.addComputePerDof("y", "v*sqrt(m)+gaussian")
         self.addComputePerDof("v", "log_weight-u*(y-0.5*u);u=v*sqrt(m)")
-        self.addComputePerDof("x", f"x+{_DRIFT}+{_SPREAD}*y")
+        self.addComputePerDof("x", f"x+{DRIFT}+{_SPREAD}*y")
         self.addConstrainPositions()
 
 

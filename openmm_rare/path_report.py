@@ -18,7 +18,7 @@ from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
 from .path_folder import PathRecord, ensemble_of, path_settings
 from .path_result import path_rows, summarize_paths
-from .report import details_block, figure_block, notice, page, pretty, read_json, table_block
+from .report import details_block, figure_block, notes_block, notice, page, pretty, read_json, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
@@ -65,6 +65,7 @@ def write_path_report(folder: str | Path) -> Path:
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
         notice(_warnings(result), "enough paths, made by the dynamics alone, in every chain."),
+        notes_block(_finished(folder).get("notes", ())),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
         f"<p>The mechanism in these paths: <code>openmm-rare analyze {folder.name}</code></p>",
@@ -77,7 +78,12 @@ def write_path_report(folder: str | Path) -> Path:
 
 def _versions(folder: Path) -> dict[str, str]:
     """Those that finished the run, or those of now."""
-    return read_json(folder / "result.json")["versions"] if (folder / "result.json").is_file() else versions()
+    return _finished(folder).get("versions") or versions()
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    """The result of a run, empty before its end."""
+    return read_json(folder / "result.json") if (folder / "result.json").is_file() else {}
 
 
 def _headline(result: dict[str, Any]) -> str:

@@ -1,96 +1,166 @@
-"""What can be seen to fail before any dynamics runs."""
+"""The one gate of every command: what can be seen to go wrong before any dynamics runs, and what should be known."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import openmm
 
 from .errors import InputError
+from .obstacles import Findings, Obstacle, sentence_of
+from .replication import obstacles_to_copies
+from .special_forces import kind_of, special_forces
+from .stability import largest_curvature, relaxed, steepest, step_limit
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["largest_curvature", "require_runnable"]
+__all__ = ["Purpose", "examine", "require_runnable", "step_obstacle"]
 
-_DISPLACEMENT = 1e-5
-"""nm, of the finite difference of forces."""
+Purpose = Literal["rate", "paths"]
 
-_ITERATIONS = 30
+_GOALS = {"rate": "a rate constant of", "paths": "sampling paths of"}
+_INSTEAD = (
+    "Rate constants need overdamped dynamics of a small System, of tens of atoms, without box, cutoff and virtual sites. "
+    "Sample the paths of this one instead, with inertial = true: openmm-rare path finds the first, openmm-rare tps the others"
+)
+_MANY = 100
+"""Atoms from which a box or virtual sites cannot be left out without making another system."""
+
+_ATOMISTIC = 1e-3
+"""ps; a limit of overdamped dynamics below it makes any process of a molecule too long."""
 
 
-def largest_curvature(target: RareEventSystem) -> float:
-    r"""Largest eigenvalue of the mass-weighted Hessian at the initial structure, from below.
+def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> list[str]:
+    """Refuse a problem whose dynamics cannot give a right answer, for all reasons at once.
 
-    By power iteration on finite differences of forces, along directions that keep the constraints: the Rayleigh quotient is
-    never above the largest eigenvalue.
+    Parameters
+    ----------
+    problem : RareEventSystem
+    purpose : "rate" or "paths"
 
     Returns
     -------
-    float
-        :math:`\lambda`, in 1/ps^2.
+    list of str
+        Sentences about what is no fault, and should be known.
 
     Raises
     ------
     ValueError
-        If the forces there are not finite.
+        If something stands in the way; the message says what to do.
     """
-    masses = np.array([target.system.getParticleMass(i)._value for i in range(target.system.getNumParticles())])
-    moves = np.zeros((len(masses), 3))
-    moves[masses > 0, : target.num_dimensions] = 1.0
-    roots = np.sqrt(np.where(masses > 0, masses, 1.0))[:, None]
-    context = openmm.Context(target.system, openmm.VerletIntegrator(0.0), openmm.Platform.getPlatformByName("Reference"))
-
-    def forces(positions: np.ndarray) -> np.ndarray:
-        context.setPositions(positions)
-        return context.getState(forces=True).getForces(asNumpy=True)._value
-
-    def allowed(direction: np.ndarray) -> np.ndarray:
-        context.setPositions(target.positions)
-        context.setVelocities(direction * moves / roots)
-        context.applyVelocityConstraints(1e-8)
-        return context.getState(velocities=True).getVelocities(asNumpy=True)._value * roots
-
-    if not np.isfinite(forces(target.positions)).all():
-        raise InputError(
-            f"the forces on the initial structure of {target.name} are not finite: minimize its energy, or check the forces"
-        )
-    direction, largest = np.random.default_rng(0).standard_normal(target.positions.shape), 0.0
-    for _ in range(_ITERATIONS):
-        direction = allowed(direction)
-        norm = np.linalg.norm(direction)
-        if norm == 0.0:  # nothing curves, or nothing moves
-            break
-        direction /= norm
-        step = _DISPLACEMENT * direction / roots
-        product = (forces(target.positions - step) - forces(target.positions + step)) / (2.0 * _DISPLACEMENT * roots)
-        largest = max(largest, float((direction * product).sum()))
-        direction = product
-    return largest
+    found = examine(problem, purpose)
+    if found.obstacles:
+        raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}", _INSTEAD))
+    return found.notes
 
 
-def require_runnable(target: RareEventSystem) -> None:
-    r"""Refuse dynamics with inertia, and a time step for which the dynamics cannot stay where it starts.
+def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
+    """What stands in the way of a rate constant, or of sampling paths, and what should be known."""
+    obstacles = _constraints_in_a_plane(problem)
+    if purpose == "rate":
+        obstacles += _for_copies(problem)
+    else:
+        obstacles += special_forces(problem.system)
+    try:
+        obstacles += _step(problem, purpose)
+    except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
+        if not obstacles:
+            raise
+    return Findings(obstacles, _notes(problem))
 
-    The drift of overdamped dynamics multiplies a small displacement along an eigenvector of the mass-weighted Hessian by
-    :math:`1 - \lambda \Delta t / \gamma` per step: beyond :math:`\lambda \Delta t = 2 \gamma` it grows.
 
-    Raises
-    ------
-    ValueError
-        If the dynamics has inertia, the time step is beyond that limit, or the forces on the initial structure are not finite;
-        the message says what to do.
+def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:
+    n_constraints = problem.system.getNumConstraints()
+    if not n_constraints or problem.num_dimensions == 3:
+        return []
+    fact = (
+        f"the System has {n_constraints} constraints, which OpenMM can apply to particles that move in 3 dimensions only, and "
+        f"num_dimensions = {problem.num_dimensions}"
+    )
+    return [Obstacle(fact, "set it to 3, or build the System without constraints")]
+
+
+def _for_copies(problem: RareEventSystem) -> list[Obstacle]:
+    """What keeps many copies of the system from moving in one Context, overdamped."""
+    n_atoms = len(problem.positions)
+    found = obstacles_to_copies(problem.system, small=n_atoms <= _MANY)
+    if any(not each.curable for each in found):
+        found.insert(0, Obstacle(f"{problem.name} has {n_atoms} atoms", curable=False))
+    if problem.inertial:
+        fact = f"{problem.name} moves with inertia, but rate constants are computed for overdamped dynamics only"
+        found.append(Obstacle(fact, "sample its paths with openmm-rare tps, or set inertial=False"))
+    return found
+
+
+def _step(problem: RareEventSystem, purpose: Purpose) -> list[Obstacle]:
+    """Whether the time step is beyond the limit at the initial structure, from which dynamics for a rate begins.
+
+    A first path may come from anywhere: for paths it does not matter that the structure is strained, or worse.
     """
-    if target.inertial:
-        raise InputError(
-            f"{target.name} moves with inertia, but rate constants are computed for overdamped dynamics only: sample its paths "
-            "with openmm-rare tps, or set inertial=False"
+    friction = None if problem.inertial else problem.friction
+    if purpose == "rate":
+        if problem.inertial:
+            return []  # nothing is known of the other dynamics
+        try:
+            limit = step_limit(largest_curvature(problem), friction)
+        except InputError as error:
+            return [Obstacle(str(error))]
+        strained = ", or minimize the energy of the initial structure if it is strained"
+    else:
+        limit, strained = _limit_of_paths(problem, friction), ""
+    if problem.timestep <= limit:
+        return []
+    return [step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)]
+
+
+def _limit_of_paths(problem: RareEventSystem, friction: float | None) -> float:
+    """At the initial structure, or where its energy is lower; infinite where the forces are not finite."""
+    try:
+        limit = step_limit(largest_curvature(problem), friction)
+        if problem.timestep > limit:
+            axes, at_rest = np.arange(3) < problem.num_dimensions, relaxed(problem.system, problem.positions)
+            limit = step_limit(steepest(problem.system, at_rest, axes, problem.name), friction)
+        return limit
+    except InputError:
+        return float("inf")
+
+
+def step_obstacle(
+    system: openmm.System, name: str, timestep: float, limit: float, friction: float | None, strained: str = ""
+) -> Obstacle:
+    """What to say about a time step (ps) beyond its limit (ps), of overdamped dynamics with that friction (1/ps), or not."""
+    fact = f"a time step of {timestep:g} ps is too large for {name}: from {limit:.2g} ps on, "
+    if friction is None:
+        fact += "the fastest vibration at the initial structure grows with every step"
+        return Obstacle(fact, f"use {limit / 3:.1g} ps or less{strained}")
+    fact += "the steepest direction at the initial structure overshoots further with every step"
+    cure = f"use {limit / 10:.1g} ps or less, where fluctuations along it are at most 5 % too wide{strained}"
+    if limit < _ATOMISTIC and _is_molecule(system):
+        cure = (
+            f"at a friction of {friction:g}/ps overdamped dynamics is impractical for this molecule: give it momenta, "
+            "inertial = true, and sample its paths with openmm-rare tps, or raise the limit, which grows with the friction and "
+            f"with the mass of hydrogen (hydrogenMass=3*amu, constraints=HBonds); as it is, {cure}"
         )
-    limit = 2.0 * target.friction / max(largest_curvature(target), 1e-300)
-    if target.timestep > limit:
-        raise InputError(
-            f"a time step of {target.timestep:g} ps is too large for {target.name}: from {limit:.2g} ps on, the steepest "
-            f"direction at the initial structure overshoots further with every step. Use {limit / 20:.1g} ps or less, or "
-            "minimize the energy of the initial structure if it is strained"
+    return Obstacle(fact, cure)
+
+
+def _is_molecule(system: openmm.System) -> bool:
+    return bool(system.getNumConstraints()) or any(kind_of(force) == "HarmonicBondForce" for force in system.getForces())
+
+
+def _notes(problem: RareEventSystem) -> list[str]:
+    system, notes = problem.system, []
+    if any(kind_of(force) == "CMMotionRemover" for force in system.getForces()):
+        notes.append(
+            "CMMotionRemover keeps the center of mass at rest: 3 degrees of freedom less."
+            if problem.inertial
+            else "CMMotionRemover does nothing: it acts on velocities, which overdamped dynamics does not have."
         )
+    masses = (system.getParticleMass(i)._value for i in range(system.getNumParticles()))
+    still = [i for i, mass in enumerate(masses) if mass == 0.0 and not system.isVirtualSite(i)]
+    if still:
+        more = f" and {len(still) - 10} more" if len(still) > 10 else ""
+        notes.append(f"Particles {still[:10]}{more} have no mass and stay where they are.")
+    return notes

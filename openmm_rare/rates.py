@@ -66,11 +66,14 @@ class ImportanceSamplingRate:
     ----------
     model : CommittorModel
         The trained model, after :meth:`run`.
+    notes : tuple of str
+        What should be known about the dynamics.
 
     Raises
     ------
     ValueError
-        For a target error outside (0, 1), an unknown platform, a time step that is too large, or a model of another system.
+        For a target error outside (0, 1), an unknown platform, a model of another system, or whatever
+        :func:`~openmm_rare.preflight.require_runnable` finds in the way.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class ImportanceSamplingRate:
         if not 0.0 < target_error < 1.0:
             raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        require_runnable(system)
+        self.notes = tuple(require_runnable(system, "rate"))
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         fingerprint = system.fingerprint()

@@ -13,6 +13,8 @@ import openmm
 from openmm import unit
 
 from .errors import InputError
+from .obstacles import Obstacle, sentence_of
+from .special_forces import kind_of
 from .walker_bonds import WalkerBondForce, can_be_native
 
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
@@ -33,16 +35,18 @@ _TERMS: dict[type, tuple[tuple[str, slice], ...]] = {
     openmm.CustomCentroidBondForce: (("Group", slice(0, 1)), ("Bond", slice(0, 1))),
 }
 
-_BAROSTAT = "a barostat needs periodic boundaries, and copies are made of non-periodic Systems only; remove it"
-_REFUSED: dict[type, str] = {
+_BAROSTAT = ("a barostat needs periodic boundaries, and copies are made of non-periodic Systems only", "remove it")
+_REFUSED: dict[type, tuple[str, str]] = {
     openmm.MonteCarloBarostat: _BAROSTAT,
     openmm.MonteCarloAnisotropicBarostat: _BAROSTAT,
     openmm.MonteCarloMembraneBarostat: _BAROSTAT,
     openmm.MonteCarloFlexibleBarostat: _BAROSTAT,
-    openmm.AndersenThermostat: "the integrator is the thermostat; remove this force",
-    openmm.CMMotionRemover: "it would couple the copies; build the System without it (removeCMMotion=False)",
-    openmm.PythonForce: "nobody can tell how a Python function acts on one copy; express it by a Custom force, "
-    "or add a function for all copies after replicating",
+    openmm.AndersenThermostat: ("the integrator is the thermostat", "remove this force"),
+    openmm.CMMotionRemover: ("it would couple the copies", "build the System without it (removeCMMotion=False)"),
+    openmm.PythonForce: (
+        "nobody can tell how a Python function acts on one copy",
+        "express it by a Custom force, or add a function for all copies after replicating",
+    ),
 }
 
 
@@ -77,17 +81,16 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     if not isinstance(n, Integral) or n < 1:
         raise InputError(f"n = {n!r}; the number of copies must be an integer, at least 1")
     n_particles = system.getNumParticles()
-    _refuse_virtual_sites(system)
+    found = obstacles_to_copies(system)
+    if found:
+        raise InputError(sentence_of(found, "copies of the System", ""))
     result = openmm.System()
     result.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
     masses = [_plain(system.getParticleMass(i)) for i in range(n_particles)]
     for mass in masses * int(n):
         result.addParticle(mass)
     _repeat_constraints(system, result, int(n))
-    for index, force in enumerate(system.getForces()):
-        reason = _refusal(force)
-        if reason:
-            raise InputError(f"force {index} ({type(force).__name__} {force.getName()!r}) cannot be repeated: {reason}")
+    for force in system.getForces():
         bonded = _CONVERSIONS.get(type(force), copy.copy)(force)
         if native_bonds and can_be_native(bonded):
             bonded = WalkerBondForce(bonded, n)
@@ -106,33 +109,60 @@ def _repeat_constraints(system: openmm.System, copies: openmm.System, n: int) ->
             copies.addConstraint(first + one, first + other, distance)
 
 
-def _refuse_virtual_sites(system: openmm.System) -> None:
-    """Refuse virtual sites."""
+def obstacles_to_copies(system: openmm.System, small: bool = True) -> list[Obstacle]:
+    """Everything that keeps copies of a System from sharing a Context.
+
+    Parameters
+    ----------
+    system : openmm.System
+    small : bool
+        Whether the same System could be built without its box and virtual sites.
+    """
+    found = []
+    for index, force in enumerate(system.getForces()):
+        reason = _refusal(force)
+        if reason:
+            fact = f"force {index} ({kind_of(force)} {force.getName()!r}) cannot be repeated: {reason[0]}"
+            found.append(Obstacle(fact, reason[1], small or not reason[0].startswith((_PERIODIC, _CUTOFF))))
     sites = [i for i in range(system.getNumParticles()) if system.isVirtualSite(i)]
     if sites:
-        raise InputError(f"particles {sites[:10]} are virtual sites, which are not repeated; use a model without them")
+        named = f"particles {sites[:10]}{'' if len(sites) <= 10 else f' and {len(sites) - 10} more'}"
+        found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them", small))
+    return found
 
 
-def _refusal(force: openmm.Force) -> str | None:
-    """Why this force cannot be repeated and what to do, or None."""
+_PERIODIC, _CUTOFF = "it uses periodic boundary conditions", "it has a cutoff"
+
+
+def _refusal(force: openmm.Force) -> tuple[str, str] | None:
+    """Why this force cannot be repeated, and what to do; or None."""
     kind = type(force)
     if kind in _REFUSED:
         return _REFUSED[kind]
     if kind not in _TERMS and kind not in _CONVERSIONS:
         known = ", ".join(sorted(known.__name__ for known in (*_TERMS, *_CONVERSIONS)))
-        return f"this type is not supported; remove it, or express it by one of {known}"
+        return "this type is not supported", f"remove it, or express it by one of {known}"
     if force.usesPeriodicBoundaryConditions():
-        return "it uses periodic boundary conditions; build it without (nonbondedMethod=NoCutoff)"
+        return _PERIODIC, _without_box(force)
     if kind in _CONVERSIONS and force.getNonbondedMethod() != kind.NoCutoff:
-        return "it has a cutoff; build it with nonbondedMethod=NoCutoff"
+        return _CUTOFF, "build it with nonbondedMethod=NoCutoff"
     if kind is openmm.NonbondedForce:
         if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
-            return "it has parameter offsets; put their values into the parameters and remove the offsets"
+            return "it has parameter offsets", "put their values into the parameters and remove the offsets"
         if not force.getIncludeDirectSpace():
-            return "its direct-space part is switched off; call setIncludeDirectSpace(True)"
+            return "its direct-space part is switched off", "call setIncludeDirectSpace(True)"
     if kind is openmm.CustomNonbondedForce and (force.getNumTabulatedFunctions() or force.getNumComputedValues()):
-        return "it uses tabulated functions or computed values; write them into the energy expression"
+        return "it uses tabulated functions or computed values", "write them into the energy expression"
     return None
+
+
+def _without_box(force: openmm.Force) -> str:
+    """How to build a force without periodic boundaries."""
+    if type(force) in _CONVERSIONS:
+        return "build it without (nonbondedMethod=NoCutoff)"
+    if isinstance(force, openmm.CustomExternalForce):
+        return "write its energy without periodicdistance"
+    return "call its setUsesPeriodicBoundaryConditions(False)"
 
 
 def _repeat(force: openmm.Force, n: int, n_particles: int) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "details_block",
     "figure_block",
     "grid_block",
+    "notes_block",
     "notice",
     "page",
     "pretty",
@@ -117,6 +118,7 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
         '<p class="soft">From state A to state B, computed by openmm-rare.</p>',
         f'<p class="headline"><strong>k = {pretty(rate)} ps<sup>−1</sup></strong></p>',
         notice(result["warnings"]),
+        notes_block(result.get("notes", ())),
         f"<p>{_METHOD_TEXT[result['method']]}</p>",
         table_block(groups),
         *(figure_block(figure) for figure in figures),
@@ -179,6 +181,11 @@ def notice(warnings: Sequence[str], otherwise: str = "nothing speaks against the
         return f'<div class="notice good">All checks passed: {_escape(otherwise)}</div>'
     items = "".join(f"<li>{_escape(sentence)}</li>" for sentence in warnings)
     return f'<div class="notice bad"><strong>Do not trust these numbers yet.</strong><ul>{items}</ul></div>'
+
+
+def notes_block(notes: Sequence[str]) -> str:
+    """What should be known, and is no fault."""
+    return "".join(f'<p class="soft">{_escape(sentence)}</p>' for sentence in notes)
 
 
 def table_block(groups: Sequence[Group]) -> str:

@@ -14,6 +14,7 @@ from .config import RunConfig, build_system
 from .errors import InputError
 from .estimate import RateEstimate
 from .files import write_json, write_text
+from .preflight import require_runnable
 from .report import figure_block, grid_block, notice, page, pretty, read_json
 from .result_text import format_count, format_value
 from .run_figures import FigureFile
@@ -67,6 +68,7 @@ def run_scan(
     coldest = build_system(config.with_options(temperature_k=min(temperatures)))
     system = coldest.with_temperature(max(temperatures))
     config = config.expanded(system)
+    require_runnable(system, "rate")
     if not resume:
         check_new(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,26 +12,20 @@ import openmm
 from openmm import unit
 
 from .constraints import KeptDistances
-from .inertial import LangevinIntegrator
-from .integrators import OverdampedLangevinIntegrator
+from .errors import DynamicsError
+from .explosions import ExplosionWatch
+from .files import write_npz
 from .replication import replicate
-from .slots import make_context, require_finite
+from .slots import make_context, platform_by_name
+from .unbiased import unbiased_integrator
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["ShotDynamics", "unbiased_integrator"]
+__all__ = ["ShotDynamics"]
 
 _VELOCITY_TOLERANCE = 1e-6
-
-
-def unbiased_integrator(system: RareEventSystem) -> openmm.Integrator:
-    """The integrator of a system's own dynamics, with momenta or overdamped."""
-    if system.inertial:
-        return LangevinIntegrator(system.temperature, system.friction, system.timestep)
-    constrained = system.system.getNumConstraints() > 0
-    dynamics = (system.temperature, system.friction, system.timestep, system.num_dimensions)
-    return OverdampedLangevinIntegrator(*dynamics, constrained=constrained)
+_ADVICE = ": use a smaller time step"
 
 
 class ShotDynamics:
@@ -45,16 +42,21 @@ class ShotDynamics:
     """
 
     def __init__(self, system: RareEventSystem, n_slots: int, platform: str, rng: np.random.Generator) -> None:
-        self._target, self._rng, self._kept = system, rng, KeptDistances(system)
+        self._target, self._rng = system, rng
         many = system.system if n_slots == 1 else replicate(system.system, n_slots)
         self.integrator = unbiased_integrator(system)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
         self.context = make_context(many, self.integrator, platform, one_thread=True)
         masses = np.array([system.system.getParticleMass(i)._value for i in range(len(system.positions))])
         with np.errstate(divide="ignore"):
-            self._spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)[:, None]
+            spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
+        self._spread = spread[:, None] * (np.arange(3) < system.num_dimensions)
         self._shape = (n_slots, len(system.positions), 3)
         self._slots = np.repeat(system.positions[None], n_slots, axis=0)
+        self._starts, self._steps = self._slots.copy(), 0
+        self._kept = KeptDistances(system.system, system.name, system.timestep)
+        way = None if system.inertial else 2.0 * system.kt * system.timestep / system.friction
+        self._explosions = ExplosionWatch(system.system, system.kt, platform_by_name(platform), way)
 
     @staticmethod
     def can_copy(system: RareEventSystem) -> bool:
@@ -67,7 +69,7 @@ class ShotDynamics:
 
     def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
         """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints."""
-        self._slots[slots] = positions
+        self._slots[slots] = self._starts[slots] = positions
         self.context.setPositions(self._slots.reshape(-1, 3))
         if not self._target.inertial:
             return
@@ -77,8 +79,20 @@ class ShotDynamics:
         self.context.applyVelocityConstraints(_VELOCITY_TOLERANCE)
 
     def step(self, n_steps: int) -> None:
-        """Advance all slots."""
-        self.integrator.step(n_steps)
+        """Advance all slots.
+
+        Raises
+        ------
+        FloatingPointError
+            If positions become NaN.
+        """
+        self._steps += n_steps
+        try:
+            self.integrator.step(n_steps)
+        except openmm.OpenMMException as error:
+            if "nan" in str(error).lower():
+                self._stop(f"positions became NaN in {self._target.name}", np.arange(len(self._slots)))
+            raise
 
     def positions(self) -> np.ndarray:
         """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm.
@@ -86,10 +100,29 @@ class ShotDynamics:
         Raises
         ------
         FloatingPointError
-            If they are not finite, or break constraints.
+            If they are not finite, break constraints or fly apart; the positions before are in the file that the message names.
         """
-        state = self.context.getState(positions=True)
-        self._slots = state.getPositions(asNumpy=True)._value.reshape(self._shape)
-        require_finite(self._slots, self._target)
-        self._kept.require(self._slots)
-        return self._slots
+        inertial = self._target.inertial
+        state = self.context.getState(positions=True, velocities=inertial)
+        positions = state.getPositions(asNumpy=True)._value.reshape(self._shape)
+        velocities = state.getVelocities(asNumpy=True)._value.reshape(self._shape) if inertial else None
+        bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+        if len(bad):
+            self._stop(f"positions became NaN in {self._target.name}", bad[:1])
+        broken = self._kept.first_broken(positions)
+        if broken is not None:
+            self._stop(broken[1].removesuffix(_ADVICE), [broken[0]])
+        watch = self._explosions
+        for slot in np.flatnonzero(watch.suspects(positions, velocities, self._slots, self._steps)).tolist():
+            start = watch.energy(self._starts[slot], None)
+            sentence = watch.gained(positions[slot], None if velocities is None else velocities[slot], start)
+            if sentence is not None:
+                self._stop(sentence, [slot])
+        self._slots, self._steps = positions, 0
+        return positions
+
+    def _stop(self, sentence: str, slots: Sequence[int] | np.ndarray) -> None:
+        """End the run, with the last good positions of these slots, and where their shots began, in a file."""
+        path = Path(f"broken-shot-{os.getpid()}.npz").resolve()
+        write_npz(path, {"positions": self._slots[slots], "starts": self._starts[slots]})
+        raise DynamicsError(f"{sentence}, {self._steps} steps after the positions in {path}{_ADVICE}")

@@ -104,7 +104,10 @@ class SlotContext:
         check_force("auto" if bias is None else bias.force, platform)
         check_system(target.system, num_dimensions=target.num_dimensions)
         native_bonds = backend == "native" and suits_native_bonds(platform, n_slots)
-        system, self._kept = replicate(target.system, n_slots, native_bonds), KeptDistances(target)
+        system, self._kept = (
+            replicate(target.system, n_slots, native_bonds),
+            KeptDistances(target.system, target.name, target.timestep),
+        )
         self._watch = None if observer is None else _Watch(observer)
         self._dynamics = make_dynamics(target, n_slots, int(seed), bias, self._watch, backend)
         self.integrator = self._dynamics.integrator

@@ -86,6 +86,7 @@ def common_fields(
         "platform": run.platform,
         "backend": run.settings.backend,
         "versions": versions(),
+        "notes": run.notes,
     }
 
 

@@ -18,7 +18,6 @@ from .estimate import RateEstimate
 from .files import write_json
 from .preflight import require_runnable
 from .rates import ImportanceSamplingRate
-from .replication import replicate
 from .report import write_run_report
 from .run_folder import open_run
 from .slots import platform_by_name
@@ -87,14 +86,13 @@ def run_rate(
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
     platform_by_name(config.sampling.platform)
+    require_runnable(system, "rate")
     backend = config.sampling.settings.backend
     if backend == "auto" and resume and (out / "config.toml").is_file():
         backend = load_config(out / "config.toml").sampling.settings.backend  # the one that the run has
     backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
-    require_runnable(system)
-    replicate(system.system, 2)  # refuses what cannot be replicated, before anything is written
     with open_run(out, config, system, resume, model) as (run, start):
         engine = _engine(config, system, run, progress, start)
         estimate = engine.run()

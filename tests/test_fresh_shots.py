@@ -177,8 +177,13 @@ def test_what_cannot_be_shot_is_refused():
         shoot(target, line([0.0]), 5, 1, max_steps=3)
 
 
-def test_nan_stops_the_shots():
+def test_nan_stops_the_shots_and_leaves_where_they_began(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     target = dimer(False)
     target.system.getForce(0).setEnergyFunction("sqrt(x-10)")
-    with pytest.raises((FloatingPointError, openmm.OpenMMException)):
-        shoot(target, np.array([[[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]]), 2, 1)
+    start = np.array([[[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]])
+    with pytest.raises(FloatingPointError, match="became NaN in dimer, 1 steps after the positions in .*broken-shot-"):
+        shoot(target, start, 2, 1)
+    (left,) = tmp_path.glob("broken-shot-*.npz")
+    with np.load(left) as archive:
+        np.testing.assert_array_equal(archive["starts"][0], start[0])

@@ -1,5 +1,9 @@
 """What cannot work is refused before dynamics runs."""
 
+import dataclasses
+import time
+from pathlib import Path
+
 import numpy as np
 import openmm
 import pytest
@@ -7,12 +11,16 @@ from click.testing import CliRunner
 
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli import main
-from openmm_rare.preflight import largest_curvature, require_runnable
+from openmm_rare.config import build_system, load_config
+from openmm_rare.estimate import RateEstimate
+from openmm_rare.preflight import examine, require_runnable
 from openmm_rare.slots import SlotContext
+from openmm_rare.stability import largest_curvature, step_limit
 from openmm_rare.states import Coordinate, Range
-from openmm_rare.systems import build
+from openmm_rare.systems import BUILDERS, build
 from openmm_rare.systems.base import RareEventSystem
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 STIFF, SOFT, MASS, FRICTION = 8000.0, 300.0, 20.0, 10.0
 
 
@@ -99,3 +107,33 @@ def test_the_command_refuses_it_and_writes_nothing(tmp_path):
 def test_rates_of_dynamics_with_inertia_are_refused():
     with pytest.raises(ValueError, match="jung_42d moves with inertia"):
         ImportanceSamplingRate(build("jung_42d"))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_built_in_system_passes_for_its_purpose(name):
+    problem = build(name)
+    assert require_runnable(problem, "paths") == []
+    if not problem.inertial:
+        assert require_runnable(problem, "rate") == []
+
+
+@pytest.mark.parametrize("config", sorted(EXAMPLES.glob("*/config.toml")), ids=lambda path: path.parent.name)
+def test_every_example_passes_for_its_purpose(config):
+    problem = build_system(load_config(config))
+    require_runnable(problem, "paths" if problem.inertial else "rate")
+
+
+def test_the_gate_of_many_atoms_costs_little():
+    """A few hundred milliseconds on an idle machine, where the Reference platform would need several seconds."""
+    problem = build("alanine_dipeptide")
+    before = time.process_time()
+    examine(problem, "paths")
+    assert time.process_time() - before < 3.0
+    assert problem.timestep < step_limit(largest_curvature(problem), None) == pytest.approx(0.006, rel=0.05)
+
+
+def test_a_result_without_notes_is_read_as_one_with_none():
+    names = {field.name for field in dataclasses.fields(RateEstimate)} - {"notes"}
+    old = dict.fromkeys(names, 1.0) | {"rate_ci95": [1.0, 2.0], "warnings": ["a"]}
+    assert RateEstimate.from_dict(old).notes == () and RateEstimate.from_dict(old).warnings == ("a",)
+    assert RateEstimate.from_dict(old | {"notes": ["b"]}).notes == ("b",)

@@ -12,6 +12,7 @@ from ..committors import Committor
 from ..errors import InputError
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
+from ..preflight import require_runnable
 from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Progress, Silent
@@ -64,11 +65,12 @@ def analyze(
     Raises
     ------
     ValueError
-        If the model is of another system, or there is nothing to analyze.
+        If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
     out, options, progress = Path(out), options or AnalysisOptions(), progress or Silent()
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
+    notes = require_runnable(system, "paths") if options.configurations else []
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
     streams = _Streams(*(np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)))
@@ -82,7 +84,8 @@ def analyze(
     logits = [analyzed.logits(path) for path in paths.paths]
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
-    found = Mechanism(relevance, statistics, atom_contributions(analyzed, nearest.frames), atom_names(system), held_out)
+    atoms = atom_contributions(analyzed, nearest.frames)
+    found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=notes)
     found.warnings += _doubts(relevance, statistics, nearest.q)
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:

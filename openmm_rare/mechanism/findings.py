@@ -44,6 +44,8 @@ class Mechanism:
         Of the committor that the run has learned, by the same shots.
     warnings : list of str
         What speaks against the numbers, or is missing.
+    notes : list of str
+        What should be known about the dynamics of the fresh shots.
     """
 
     relevance: Relevance
@@ -55,6 +57,7 @@ class Mechanism:
     calibration: Calibration | None = None
     run_calibration: Calibration | None = None
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_findings(
@@ -113,4 +116,5 @@ def _summary(system: RareEventSystem, found: Mechanism, tables: Mapping[str, Row
         "calibration": None if found.calibration is None else found.calibration.summary(),
         "calibration_of_run": None if found.run_calibration is None else found.run_calibration.summary(),
         "warnings": found.warnings,
+        "notes": found.notes,
     }

@@ -11,7 +11,7 @@ import numpy as np
 from .. import plots
 from ..committors import Committor
 from ..path_ensemble import PathEnsemble
-from ..report import figure_block, grid_block, notice, page, table_block
+from ..report import figure_block, grid_block, notes_block, notice, page, table_block
 from ..result_text import format_value
 from ..run_figures import FigureFile
 from . import figures
@@ -55,6 +55,7 @@ def write_report(
         f"<h1>Mechanism of {system.name} at {system.temperature:g} K</h1>",
         '<p class="soft">From transition path sampling and a learned committor, by openmm-rare.</p>',
         notice(found.warnings, "fresh shots agree with the committor."),
+        notes_block(found.notes),
         table_block([("In short", summary_rows(found))]),
         *_tables(found),
         *blocks,

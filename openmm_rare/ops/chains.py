@@ -17,10 +17,9 @@ from openpathsampling.engines.topology import MDTrajTopology, Topology
 from openpathsampling.netcdfplus import StorableObject
 
 from ..committors import load_committor
-from ..inertial import LangevinIntegrator
-from ..integrators import OverdampedLangevinIntegrator
 from ..passages import Passages
 from ..path_settings import PathSettings
+from ..unbiased import unbiased_integrator
 from .aimless import AimlessShootingMover, AimlessShootingStrategy
 from .engine import RareEventEngine
 from .frames import Frames
@@ -152,11 +151,6 @@ class Trial:
 def make_engine(problem: PathProblem) -> RareEventEngine:
     """The engine for a problem: dynamics with momenta where the system has inertia, overdamped elsewhere."""
     system, settings = problem.system, problem.settings
-    arguments = (system.temperature, system.friction, system.timestep)
-    if system.inertial:
-        integrator = LangevinIntegrator(*arguments)
-    else:
-        integrator = OverdampedLangevinIntegrator(*arguments, num_dimensions=system.num_dimensions)
     properties = {"Threads": str(settings.threads or 1), "DeterministicForces": "true"} if problem.platform == "CPU" else {}
     topology = (
         Topology(len(system.positions))
@@ -164,7 +158,9 @@ def make_engine(problem: PathProblem) -> RareEventEngine:
         else MDTrajTopology(mdtraj.Topology.from_openmm(system.topology))
     )
     options = {"n_steps_per_frame": settings.steps_per_frame, "n_frames_max": settings.max_frames}
-    return RareEventEngine(topology, system.system, integrator, properties, options, problem.platform)
+    engine = RareEventEngine(topology, system.system, unbiased_integrator(system), properties, options, problem.platform)
+    engine.is_checked = True  # by the command, once for all processes
+    return engine
 
 
 def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:

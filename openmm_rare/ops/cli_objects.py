@@ -13,6 +13,7 @@ from ..committors import load_committor
 from ..config import build_system, load_config
 from ..errors import InputError
 from ..path_folder import path_settings
+from ..preflight import require_runnable
 from ..shot_trainer import ShotTrainer
 from ..tasks import Silent
 from .aimless import AimlessShootingStrategy
@@ -41,7 +42,9 @@ __all__ = [
 
 def configured_engine(config: str) -> RareEventEngine:
     """The engine that a configuration of openmm-rare describes."""
-    return make_engine(_problem(_config(config)))
+    problem = _problem(_config(config))
+    require_runnable(problem.system, "paths")
+    return make_engine(problem)
 
 
 def engine_of_files(
@@ -132,6 +135,7 @@ def configured_path(config: str, engine: RareEventEngine) -> paths.Trajectory:
     mine, theirs = len(problem.system.positions), engine.system.getNumParticles()
     if mine != theirs:
         raise InputError(f"{config} describes {mine} atoms, but the engine has {theirs}: give the configuration of the engine")
+    require_runnable(problem.system, "paths")
     return initial_path(problem, settings.sampling.seed, Silent()).trajectory(engine)
 
 

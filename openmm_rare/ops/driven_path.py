@@ -54,6 +54,8 @@ class _Attempt:
         Frames made before their states are asked for.
     steer : callable
         Called with the Context and the number of frames so far, before each block.
+    work : float
+        kJ/mol that it may put in by that.
     """
 
     name: str
@@ -61,12 +63,14 @@ class _Attempt:
     n_frames: int = _FRAMES
     block: int = _BLOCK
     steer: Callable[[openmm.Context, int], None] = lambda context, done: None
+    work: float = 0.0
 
 
 def _run(problem: PathProblem, attempt: _Attempt, seed: int, stop: Callable[[Frames], bool]) -> tuple[Frames, bool]:
     """Dynamics from the initial structure until `stop` says so of a block, or there are frames enough."""
     engine = make_engine(PathProblem(attempt.system, problem.settings, problem.platform))
     engine.integrator.setRandomNumberSeed(seed)
+    engine.watch.explosions.work = attempt.work
     start = frames_at_rest(problem.system, problem.system.positions[None]).trajectory(engine)[0]
     engine.current_snapshot = start
     engine.simulation.context.setVelocitiesToTemperature(attempt.system.temperature, seed)
@@ -197,7 +201,8 @@ def _pulls(system: RareEventSystem, pull: Pull) -> Iterator[_Attempt]:
     for stiffness in _STIFFNESS:
         force = pull.force(stiffness * system.kt, start, len(system.positions))
         name = f"a pull of {stiffness:g} kT"
-        yield _Attempt(name, _with_force(system, force), 2 * _PULL_FRAMES, _PULL_BLOCK, steer)
+        work = stiffness * system.kt * start**2  # all of the pull at once, and twice
+        yield _Attempt(name, _with_force(system, force), 2 * _PULL_FRAMES, _PULL_BLOCK, steer, work)
 
 
 def _with_force(system: RareEventSystem, force: openmm.Force) -> RareEventSystem:

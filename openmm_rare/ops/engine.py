@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
-from ..errors import DynamicsError, InputError
-from ..files import write_npz
+from ..inertial import LangevinIntegrator, has_half_steps, moving_axes
 from ..slots import platform_by_name
-from ..units import KB
+from ..special_forces import barostats
+from .engine_checks import require_ready, require_suitable
+from .frame_watch import FrameWatch
 from .frames import Frames
-from .time_reversal import is_overdamped, require_reversible
+from .time_reversal import is_overdamped, known_temperature, temperature_of
 
 __all__ = ["RareEventEngine"]
 
@@ -31,8 +31,9 @@ class RareEventEngine(Engine):
     """OpenMM dynamics for OpenPathSampling.
 
     Other than the engine of OpenPathSampling it computes no energy for a frame, keeps its platform when it is stored, refuses
-    integrators whose velocities cannot be turned around, draws velocities that satisfy constraints, and stops a run at NaN,
-    with the last good frame in a file. With overdamped dynamics all frames share one set of zero velocities.
+    integrators that cannot be turned around or ignore a part of the System, draws velocities that satisfy constraints, and
+    stops a run at NaN, broken constraints and explosions, with the last good frame in a file. With overdamped dynamics all
+    frames share one set of zero velocities.
 
     Parameters
     ----------
@@ -46,11 +47,19 @@ class RareEventEngine(Engine):
         ``n_steps_per_frame``, ``n_frames_max``, and the other options of an engine of OpenPathSampling.
     platform : str
         Name of the OpenMM platform.
+    check : bool
+        Look at System and integrator now, and not only before the first frames: what a storage holds can be read always.
+
+    Attributes
+    ----------
+    is_checked : bool
+        Whether System, integrator and time step are known to suit each other; else the first frames wait for a look.
 
     Raises
     ------
     ValueError
-        For a leapfrog integrator or an unknown platform.
+        For an unknown platform, and an integrator that does not suit the System; see
+        :func:`~openmm_rare.ops.engine_checks.require_suitable`.
     """
 
     _default_options = {"n_steps_per_frame": 10, "n_frames_max": 5000}
@@ -63,13 +72,18 @@ class RareEventEngine(Engine):
         openmm_properties: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
         platform: str = "CPU",
+        check: bool = True,
     ) -> None:
-        require_reversible(integrator)
         platform_by_name(platform)
+        if check:
+            require_suitable(system, integrator, platform)
         super().__init__(topology, system, integrator, openmm_properties, options)
-        self.platform_name = platform
+        self.platform_name, self.is_checked = platform, False
         self._still, self._overdamped = None, is_overdamped(integrator)
-        self._box_changes = any("Barostat" in force.getName() for force in system.getForces())
+        self._box_changes, self._axes = bool(barostats(system)), moving_axes(integrator)
+        # one restored from XML has lost the method that counts for it
+        self._halves = 2 if has_half_steps(integrator) and not isinstance(integrator, LangevinIntegrator) else 1
+        self._watch, self._start, self._made = None, None, None
 
     def to_dict(self) -> dict[str, Any]:
         """What storage keeps."""
@@ -88,6 +102,7 @@ class RareEventEngine(Engine):
             {str(key): str(value) for key, value in dct["properties"].items()},
             dct["options"],
             str(dct["platform"]),
+            check=False,
         )
 
     def from_new_options(
@@ -136,19 +151,25 @@ class RareEventEngine(Engine):
         Raises
         ------
         FloatingPointError
-            If positions or velocities become NaN; the frame before is in the file that the message names.
+            If positions or velocities become NaN, constraints break or molecules fly apart; the frame before is in the file
+            that the message names.
         """
-        before = self._current_snapshot
+        before, moving = self._current_snapshot, not self.overdamped
+        if before is None or before is not self._made:
+            self._start = before = self.current_snapshot
+            self._require_ready(before)
         try:
-            self.integrator.step(self.n_steps_per_frame)
+            self.integrator.step(self.n_steps_per_frame * self._halves)
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
-                self._refuse_nan(before)
+                self.watch.refuse_nan(before)
             raise
         self._current_snapshot = None
-        if not self.is_valid_snapshot(self.current_snapshot):
-            self._refuse_nan(before)
-        return self.current_snapshot
+        self._made = made = self.current_snapshot
+        velocities = made.kinetics.velocities._value[None] if moving else None
+        frames = Frames(made.statics.coordinates._value[None], velocities, made.statics.box_vectors._value[None])
+        self.watch.require(frames, self._start, before)
+        return made
 
     def shoot(self, start: Snapshot, state_of: Callable[[Frames], np.ndarray], check_every: int = 1) -> tuple[Frames, int]:
         """The frames after a given one, until one lies in a state.
@@ -171,24 +192,33 @@ class RareEventEngine(Engine):
         Raises
         ------
         FloatingPointError
-            If positions or velocities become NaN; the last good frame is in the file that the message names.
+            If positions or velocities become NaN, constraints break or molecules fly apart; the last good frame is in the file
+            that the message names.
         """
+        self._require_ready(start)
         self.current_snapshot = start
         parts, done = [], 0
         while done < self.n_frames_max - 1:
-            block = self.block(min(check_every, self.n_frames_max - 1 - done), start, parts)
+            block = self._advance(min(check_every, self.n_frames_max - 1 - done))
+            if block.n_finite() < len(block):
+                self.watch.require(Frames.join([*parts, block]), start)
             states = state_of(block)
             arrived = np.flatnonzero(states >= 0)
             if len(arrived):
-                return Frames.join([*parts, block[: arrived[0] + 1]]), int(states[arrived[0]])
+                parts.append(block[: arrived[0] + 1])
+                return self.watch.require(Frames.join(parts), start), int(states[arrived[0]])
             parts.append(block)
             done += len(block)
-        return Frames.join(parts), -1
+        return self.watch.require(Frames.join(parts), start), -1
 
     def block(self, n_frames: int, start: Snapshot, parts: list[Frames]) -> Frames:
-        """The next frames, all finite, after those in `parts`, or after the start if there are none."""
+        """The next frames, all of them sound, after those in `parts`, or after the start if there are none."""
+        return self.watch.require(self._advance(n_frames), start, parts[-1][-1:] if parts else None)
+
+    def _advance(self, n_frames: int) -> Frames:
+        """The next frames; NaN where OpenMM has found NaN."""
         context, moving = self.simulation.context, not self.overdamped
-        step, n_steps = self.integrator.step, self.n_steps_per_frame  # OpenPathSampling looks attributes up slowly
+        step, n_steps = self.integrator.step, self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
         for i in range(n_frames):
@@ -207,11 +237,22 @@ class RareEventEngine(Engine):
                 box = state.getPeriodicBoxVectors(asNumpy=True)._value
             block.boxes[i] = box
         self._current_snapshot = None
-        good = block.n_finite()
-        if good < n_frames:
-            known = [*parts, block[:good]] if good else parts
-            self._refuse_nan(known[-1][-1:].trajectory(self)[0] if known else start)
         return block
+
+    @property
+    def watch(self) -> FrameWatch:
+        """What looks at the frames."""
+        if self._watch is None:
+            platform, temperature = platform_by_name(self.platform_name), known_temperature(self.integrator)
+            self._watch = FrameWatch(self.system, self.integrator, temperature, platform, self.n_steps_per_frame)
+        return self._watch
+
+    def _require_ready(self, start: Snapshot) -> None:
+        """Look at all that can be seen before dynamics runs, once."""
+        if not self.is_checked:
+            require_suitable(self.system, self.integrator, self.platform_name)
+            require_ready(self.system, self.integrator, start.coordinates.value_in_unit(unit.nanometer))
+            self.is_checked = True
 
     @staticmethod
     def is_valid_snapshot(snapshot: Snapshot) -> bool:
@@ -219,18 +260,6 @@ class RareEventEngine(Engine):
         # the properties of the snapshot itself would copy the arrays
         arrays = (snapshot.statics.coordinates, snapshot.kinetics.velocities)
         return all(bool(np.isfinite(array._value).all()) for array in arrays)
-
-    def _refuse_nan(self, before: Snapshot | None) -> None:
-        # no word of "particle" or "coordinates": OpenPathSampling would take the error for a rejected trial and go on
-        where = ""
-        if before is not None:
-            path = Path(f"nan-after-{before.__uuid__}.npz").resolve()
-            write_npz(path, {"positions": before.coordinates._value, "velocities": before.velocities._value})
-            where = f"; the frame before it is in {path}"
-        raise DynamicsError(
-            f"positions or velocities became NaN within {self.n_steps_per_frame} steps: use a smaller time step, or look at "
-            f"the forces there{where}"
-        )
 
     def _build_current_snapshot(self) -> Snapshot:
         context, still = self.simulation.context, self.no_velocities()
@@ -270,32 +299,12 @@ class RareEventEngine(Engine):
             return snapshot
         context = self.simulation.context
         self.current_snapshot = snapshot
-        context.setVelocitiesToTemperature(self._temperature(beta), int(paths.default_rng().integers(1, _SEEDS)))
-        if subset is not None:
-            drawn = context.getState(velocities=True).getVelocities(asNumpy=True)._value
+        context.setVelocitiesToTemperature(temperature_of(self.integrator, beta), int(paths.default_rng().integers(1, _SEEDS)))
+        if subset is not None or not self._axes.all():
+            drawn = context.getState(velocities=True).getVelocities(asNumpy=True)._value * self._axes
             velocities = snapshot.velocities.value_in_unit(_VELOCITY).copy()
-            velocities[subset] = drawn[subset]
+            velocities[slice(None) if subset is None else subset] = drawn[slice(None) if subset is None else subset]
             context.setVelocities(velocities)
             context.applyVelocityConstraints(1e-5)
         self._current_snapshot = None
         return self.current_snapshot
-
-    def _temperature(self, beta: Any) -> float:
-        """Temperature in K of an inverse temperature, or of the integrator."""
-        if unit.is_quantity(beta):  # per particle, or per mole
-            constants = (unit.BOLTZMANN_CONSTANT_kB, unit.MOLAR_GAS_CONSTANT_R)
-            found = [t for t in (1.0 / (beta * constant) for constant in constants) if unit.is_quantity(t)]
-            fitting = [t for t in found if t.unit.is_compatible(unit.kelvin)]
-            if not fitting:
-                raise InputError(f"beta = {beta} is no inverse energy, as 1/(BOLTZMANN_CONSTANT_kB*300*kelvin) is one")
-            return fitting[0].value_in_unit(unit.kelvin)
-        if beta is not None:
-            return 1.0 / (KB * float(beta))
-        if hasattr(self.integrator, "getTemperature"):
-            return self.integrator.getTemperature().value_in_unit(unit.kelvin)
-        try:
-            return self.integrator.getGlobalVariableByName("kT") / KB
-        except (AttributeError, openmm.OpenMMException):
-            raise InputError(
-                f"{type(self.integrator).__name__} does not say its temperature: give RandomVelocities a beta"
-            ) from None

@@ -13,6 +13,7 @@ from ..committors import Committor
 from ..cores import available_cores
 from ..errors import InputError
 from ..path_settings import PathSettings
+from ..preflight import require_runnable
 from ..slots import platform_by_name
 from ..states import IN_B
 from ..tasks import Progress, Silent
@@ -44,6 +45,8 @@ class FoundPath:
         Shots that relaxed it; with none accepted it is no path of the system's own dynamics.
     file : Path or None
         Where it was written: what was asked for, or an ``.npz`` beside it if that failed.
+    notes : tuple of str
+        What should be known about the dynamics.
     """
 
     frames: Frames
@@ -51,6 +54,7 @@ class FoundPath:
     trials: int = 0
     accepted: int = 0
     file: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def find_path(
@@ -96,25 +100,26 @@ def find_path(
     -----
     Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
     """
-    _check(system, relax, out, platform)
+    _check(relax, platform)
+    notes = tuple(require_runnable(system, "paths"))
+    if out is not None:
+        require_writable(out, system)
     progress, settings = progress or Silent(), settings or PathSettings()
     how = "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     problem = PathProblem(system, settings, platform)
     frame_time = settings.steps_per_frame * system.timestep
-    found = FoundPath(initial_path(problem, seed, progress, model), frame_time)
+    found = FoundPath(initial_path(problem, seed, progress, model), frame_time, notes=notes)
     if relax:
         found = _relaxed(found, relax, problem, model, seed, progress)
     return found if out is None else replace(found, file=_written(Path(out), found.frames, problem))
 
 
-def _check(system: RareEventSystem, relax: int, out: str | Path | None, platform: str) -> None:
+def _check(relax: int, platform: str) -> None:
     """Refuse what would be noticed only after the dynamics."""
     platform_by_name(platform)
     if relax < 0:
         raise InputError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
-    if out is not None:
-        require_writable(out, system)
 
 
 def _written(out: Path, frames: Frames, problem: PathProblem) -> Path:
@@ -158,7 +163,7 @@ def _relaxed(
         progress.update(float(trial.accepted), trials=trials)
     frames = state.path
     backward = system.states.classify(frames.positions[:1])[0] == IN_B
-    return FoundPath(frames.reversed if backward else frames, found.frame_time, trials, accepted)
+    return replace(found, frames=frames.reversed if backward else frames, trials=trials, accepted=accepted)
 
 
 def found_rows(found: FoundPath, system: RareEventSystem) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
 from ..path_report import write_path_report
 from ..path_settings import PathSettings
+from ..preflight import require_runnable
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -61,6 +62,7 @@ def run_path_sampling(
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
     platform_by_name(config.sampling.platform)
+    notes = require_runnable(system, "paths")
     config = _expanded(config, system, out if resume else None)
     fresh = not (out / "shots.npz").exists()
     if not resume or (fresh and not (out / "config.toml").exists()):
@@ -72,7 +74,7 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        sampler = PathSampler(config, system, out, progress, model)
+        sampler = PathSampler(config, system, out, progress, model, notes)
         if fresh:
             _begin(sampler, out, config, made)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -53,6 +53,8 @@ class PathSampler:
     progress : Progress
     model : CommittorModel or CommittorEnsemble, optional
         To start from, with the network of the settings.
+    notes : sequence of str
+        What should be known about the dynamics, for the result.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class PathSampler:
         folder: Path,
         progress: Progress,
         model: Committor | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
-        self.system, self.folder, self.progress = system, folder, progress
+        self.system, self.folder, self.progress, self.notes = system, folder, progress, notes
         self.settings, self.seed = path_settings(config), config.sampling.seed
         self.problem = PathProblem(system, self.settings, config.sampling.platform)
         self.model, self._given = model or self._new_model(), model is not None
@@ -177,7 +180,7 @@ class PathSampler:
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
         result |= summarize_paths(self.record, ensemble, model, self.settings.selector == "aimless")
-        result |= {"versions": versions("openpathsampling", "mdtraj")}
+        result |= {"notes": list(self.notes), "versions": versions("openpathsampling", "mdtraj")}
         write_json(self.folder / "result.json", result)
         return result
 

@@ -1,0 +1,67 @@
+"""What stands in the way of a calculation, all of it in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Findings", "Obstacle", "sentence_of"]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something about a problem that cannot give a right answer.
+
+    Attributes
+    ----------
+    fact : str
+        What it is.
+    cure : str
+        What to do about it.
+    curable : bool
+        Whether the problem would be the same afterwards.
+    """
+
+    fact: str
+    cure: str = ""
+    curable: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.fact}; {self.cure}" if self.cure else self.fact
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a look at a problem has found.
+
+    Attributes
+    ----------
+    obstacles : list of Obstacle
+    notes : list of str
+        Sentences about what is no fault, and should be known.
+    """
+
+    obstacles: list[Obstacle] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def sentence_of(obstacles: Sequence[Obstacle], goal: str, instead: str) -> str:
+    """One message about all obstacles, those without a cure first.
+
+    Parameters
+    ----------
+    obstacles : sequence of Obstacle
+        At least one.
+    goal : str
+        What they are in the way of.
+    instead : str
+        What to do where one of them has no cure; the cures of the others would lead nowhere then.
+    """
+    hopeless = [each for each in obstacles if not each.curable]
+    ordered = hopeless + [each for each in obstacles if each.curable]
+    texts = [each.fact if hopeless else str(each) for each in ordered]
+    ending = f". {instead}" if hopeless else ""
+    if len(texts) == 1:
+        return texts[0] + ending
+    listed = "; ".join(f"({number}) {text}" for number, text in enumerate(texts, 1))
+    return f"{len(texts)} things stand in the way of {goal}: {listed}{ending}"

@@ -1,0 +1,321 @@
+"""K2: forces that need an integrator, a temperature or a box of their own are refused by name, or said."""
+
+import json
+
+import numpy as np
+import openmm
+import pytest
+
+pytest.importorskip("openpathsampling")
+
+from click.testing import CliRunner
+from openmm import app, unit
+from openpathsampling.engines.topology import Topology
+
+import chain4
+from openmm_rare.cli import main
+from openmm_rare.inertial import LangevinIntegrator
+from openmm_rare.integrators import OverdampedLangevinIntegrator
+from openmm_rare.ops.chains import PathProblem, make_engine
+from openmm_rare.ops.connection import frames_at_rest
+from openmm_rare.ops.driven_path import hot_path
+from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.path_settings import PathSettings
+from openmm_rare.preflight import examine, require_runnable
+from openmm_rare.special_forces import special_forces
+from openmm_rare.tasks import Silent
+
+BAROSTATS = [
+    lambda t=300: openmm.MonteCarloBarostat(1.0, t),
+    lambda t=300: openmm.MonteCarloAnisotropicBarostat(openmm.Vec3(1, 1, 1), t),
+    lambda t=300: openmm.MonteCarloMembraneBarostat(
+        1.0, 0.0, t, openmm.MonteCarloMembraneBarostat.XYIsotropic, openmm.MonteCarloMembraneBarostat.ZFree
+    ),
+    lambda t=300: openmm.MonteCarloFlexibleBarostat(1.0, t),
+]
+EACH_BAROSTAT = pytest.mark.parametrize("barostat", BAROSTATS)
+EACH_DYNAMICS = pytest.mark.parametrize("inertial", [True, False])
+
+
+def andersen():
+    return openmm.AndersenThermostat(600.0, 20.0)
+
+
+def drude():
+    force = openmm.DrudeForce()
+    force.addParticle(1, 0, -1, -1, -1, -1.2, 0.001, 1, 1)
+    return force
+
+
+def inside(force):
+    """A collective variable as a force with the other one in it."""
+    outer = openmm.CustomCVForce("0*q")
+    outer.addCollectiveVariable("q", force)
+    return outer
+
+
+def inside_alchemy(force):
+    outer = openmm.ATMForce(0.0, 0.0, 0.0, 0.0, 0.0, 100.0, 50.0, 0.06, 1.0)
+    outer.addForce(force)
+    for _ in range(4):
+        outer.addParticle(openmm.Vec3(0, 0, 0))
+    return outer
+
+
+def with_force(force, inertial=True, box=None):
+    system = chain4.system(box=box)
+    system.addForce(force)
+    return chain4.problem(system, inertial=inertial, timestep=1e-3 if inertial else 1e-5)
+
+
+@EACH_DYNAMICS
+@pytest.mark.parametrize(
+    ("force", "message"),
+    [
+        (
+            andersen,
+            r"force 3 \(AndersenThermostat\) is a second thermostat, at 600 K; the integrator is the thermostat: remove",
+        ),
+        (drude, r"force 3 \(DrudeForce\): Drude oscillators need a thermostat of their own near 1 K"),
+        (lambda: inside(andersen()), r"force 3 \(AndersenThermostat in CustomCVForce\) is a second thermostat"),
+        (lambda: inside_alchemy(drude()), r"force 3 \(DrudeForce in ATMForce\)"),
+        (lambda: inside(inside(andersen())), r"AndersenThermostat in CustomCVForce"),
+        (openmm.RPMDMonteCarloBarostat, "RPMDIntegrator only"),
+    ],
+)
+def test_what_needs_an_integrator_of_its_own_is_refused(force, message, inertial):
+    """Cases 03 and 05, and where such a force hides in another."""
+    made = force(1.0) if force is openmm.RPMDMonteCarloBarostat else force()
+    with pytest.raises(ValueError, match=message):
+        require_runnable(with_force(made, inertial), "paths")
+
+
+@EACH_DYNAMICS
+@EACH_BAROSTAT
+def test_barostats_are_refused_with_the_way_out(barostat, inertial):
+    problem = with_force(barostat(), inertial, box=3.0)
+    with pytest.raises(ValueError, match=r"changes the box, but states.*setDefaultPeriodicBoxVectors, and remove the barostat"):
+        require_runnable(problem, "paths")
+    with pytest.raises(ValueError, match="barostat"):
+        require_runnable(problem, "rate")
+
+
+def test_all_forces_are_named_at_once():
+    problem = with_force(andersen(), box=3.0)
+    problem.system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+    with pytest.raises(ValueError, match=r"2 things stand in the way of sampling paths of user: \(1\).*second.*; \(2\).*box"):
+        require_runnable(problem, "paths")
+
+
+def test_every_force_of_openmm_has_been_decided():
+    """A new version of OpenMM with another force that acts on heat or box fails here."""
+    kinds = {name for name, kind in vars(openmm).items() if isinstance(kind, type) and issubclass(kind, openmm.Force)}
+    words = ("Barostat", "Thermostat", "Drude", "Remover")
+    assert {name for name in kinds if any(word in name for word in words)} == {
+        "AndersenThermostat",
+        "CMMotionRemover",
+        "DrudeForce",
+        "MonteCarloAnisotropicBarostat",
+        "MonteCarloBarostat",
+        "MonteCarloFlexibleBarostat",
+        "MonteCarloMembraneBarostat",
+        "RPMDMonteCarloBarostat",
+    }
+
+
+def python_force(state):
+    return 0.0, np.zeros((4, 3))
+
+
+@pytest.mark.parametrize(
+    "force", [lambda: inside(openmm.HarmonicBondForce()), lambda: openmm.PythonForce(python_force), openmm.GBSAOBCForce]
+)
+def test_forces_that_only_push_are_welcome(force):
+    made = force()
+    if isinstance(made, openmm.GBSAOBCForce):
+        for _ in range(4):
+            made.addParticle(0.0, 0.15, 0.8)
+    assert require_runnable(with_force(made), "paths") == []
+
+
+COMMANDS = {
+    "tps": ["--out", "out"],
+    "path": ["--out", "first.npz"],
+    "rate": ["--out", "rate"],
+    "scan": ["--out", "scan", "--temperature", "400 K"],
+}
+CODE = (
+    "import chain4, openmm\n\ndef build():\n    made = chain4.system()\n    made.addForce({})\n"
+    "    return made, chain4.topology(), chain4.positions()\n"
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_it_before_anything_is_written(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chain4.write(tmp_path, CODE.format("openmm.AndersenThermostat(600.0, 20.0)"))
+    before = set(tmp_path.iterdir())
+    done = CliRunner().invoke(main, [command, "config.toml", *COMMANDS[command]])
+    assert done.exit_code == 2 and "Thermostat" in done.output and "integrator is the thermostat" in done.output
+    assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"__pycache__"}
+
+
+def test_a_remover_of_motion_is_said_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chain4.write(tmp_path, CODE.format("openmm.CMMotionRemover()"), trials="5")
+    sentence = "CMMotionRemover keeps the center of mass at rest: 3 degrees of freedom less."
+    done = CliRunner().invoke(main, ["path", "config.toml", "--out", "first.npz"], catch_exceptions=False)
+    assert done.exit_code == 0 and f"Note: {sentence}" in done.output
+    options = ["--initial-path", "first.npz", "--out", "out"]
+    done = CliRunner().invoke(main, ["tps", "config.toml", *options], catch_exceptions=False)
+    assert done.exit_code == 0 and f"Note: {sentence}" in done.output
+    assert json.loads((tmp_path / "out/result.json").read_text())["notes"] == [sentence]
+    assert sentence in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_remover_does_nothing_in_overdamped_dynamics():
+    (note,) = require_runnable(with_force(openmm.CMMotionRemover(), inertial=False), "paths")
+    assert "does nothing" in note
+    assert require_runnable(chain4.problem(), "paths") == []
+
+
+def test_particles_without_mass_are_said():
+    system = chain4.system()
+    system.setParticleMass(2, 0.0)
+    (note,) = examine(chain4.problem(system), "paths").notes
+    assert note == "Particles [2] have no mass and stay where they are."
+
+
+def script(force, integrator, box=3.0):
+    system = chain4.system(box=box)
+    system.addForce(force)
+    return RareEventEngine(Topology(4), system, integrator, platform="Reference")
+
+
+@EACH_BAROSTAT
+def test_scripts_may_have_a_barostat_of_the_same_temperature(barostat):
+    """Their own variables see the box of every frame."""
+    script(barostat(300), LangevinIntegrator(300, 5, 0.001))
+    with pytest.raises(ValueError, match=r"acts at 310 K, the integrator at 300 K; call its setDefaultTemperature\(300\)"):
+        script(barostat(310), LangevinIntegrator(300, 5, 0.001))
+    with pytest.raises(ValueError, match="would have no effect: this OverdampedLangevinIntegrator never updates"):
+        script(barostat(300), OverdampedLangevinIntegrator(300, 5, 1e-5))
+    script(barostat(300), openmm.BrownianIntegrator(300, 5, 1e-5))
+
+
+@pytest.mark.parametrize("force", [andersen, drude])
+def test_scripts_are_refused_the_rest(force):
+    with pytest.raises(ValueError, match="second thermostat|Drude"):
+        script(force(), LangevinIntegrator(600, 5, 0.001), box=None)
+
+
+@pytest.mark.parametrize(
+    "integrator",
+    [
+        openmm.DrudeLangevinIntegrator(300, 1, 1, 20, 0.001),
+        openmm.DrudeSCFIntegrator(0.001),
+        openmm.RPMDIntegrator(2, 300, 1, 0.001),
+        openmm.AMDIntegrator(0.001, 1.0, 1.0),
+    ],
+)
+def test_integrators_of_another_physics_are_refused(integrator):
+    with pytest.raises(ValueError, match="leapfrog|use one of velocity-Verlet type"):
+        RareEventEngine(Topology(4), chain4.system(), integrator, platform="Reference")
+
+
+def test_hot_dynamics_is_as_hot_as_it_says():
+    """With no second thermostat left, the temperature is that of the integrator."""
+    hot = chain4.problem().with_temperature(600)
+    engine = make_engine(PathProblem(hot, PathSettings(), "Reference"))
+    assert engine.integrator.getGlobalVariableByName("kT") == pytest.approx(hot.kt)
+    with pytest.raises(ValueError, match="second thermostat"):
+        hot_path(PathProblem(with_force(andersen()), PathSettings(), "Reference"), 1, Silent())
+
+
+def solvated(n_water=40):
+    """An ion in rigid water with sites, a cutoff and a remover of motion: what nobody can copy."""
+    system, top = openmm.System(), app.Topology()
+    pairs = openmm.NonbondedForce()
+    pairs.setNonbondedMethod(openmm.NonbondedForce.PME)
+    pairs.setCutoffDistance(0.6)
+    masses, positions = [23.0], [[0.0, 0.0, 0.0]]
+    for i in range(n_water):
+        place = np.array([0.4 * (i % 4 + 1), 0.4 * (i // 4 % 4 + 1), 0.4 * (i // 16 + 1)])
+        masses += [16.0, 1.0, 1.0, 0.0]
+        positions += [place + shift for shift in ([0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0], [0.015, 0.012, 0.0])]
+    for mass in masses:
+        system.addParticle(mass)
+        pairs.addParticle(0.0, 0.3, 0.0)
+    for first in range(1, len(masses), 4):
+        system.addConstraint(first, first + 1, 0.0957)
+        system.setVirtualSite(first + 3, openmm.ThreeParticleAverageSite(first, first + 1, first + 2, 0.6, 0.2, 0.2))
+    system.setDefaultPeriodicBoxVectors([2.4, 0, 0], [0, 2.4, 0], [0, 0, 2.4])
+    restraint = openmm.CustomExternalForce("10*periodicdistance(x,y,z,0,0,0)^2")
+    restraint.addParticle(0, [])
+    for force in (pairs, restraint, openmm.CMMotionRemover()):
+        system.addForce(force)
+    return system, top, np.array(positions)
+
+
+def test_a_solvated_system_hears_all_obstacles_to_a_rate_at_once():
+    """And no advice that would lead in a circle: what cannot be cured comes first, and then what to run instead."""
+    from openmm_rare import Coordinate, Range, RareEventSystem
+
+    system, _, positions = solvated()
+    states = Range({"x": (-9.0, 0.3)}), Range({"x": (0.5, 9.0)})
+    options = {"inertial": True, "name": "nacl"}
+    where = [Coordinate("x", 0, 0)]
+    problem = RareEventSystem.from_openmm(system, positions, *states, where, 300, 1, 0.002, **options)
+    with pytest.raises(ValueError) as refusal:
+        require_runnable(problem, "rate")
+    text = str(refusal.value)
+    parts = [
+        "161 atoms",
+        "NonbondedForce",
+        "CustomExternalForce",
+        "virtual sites",
+        "CMMotionRemover",
+        "inertia",
+        "openmm-rare tps",
+    ]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    assert "\n" not in text and "NoCutoff" not in text and "set inertial=False" not in text
+    assert [str(each) for each in special_forces(system)] == []
+    assert require_runnable(problem, "paths")[0].startswith("CMMotionRemover keeps")
+
+
+def test_a_small_system_hears_its_cures():
+    problem = chain4.problem(chain4.system(box=3.0), inertial=False, timestep=1e-5)
+    with pytest.raises(ValueError, match=r"force 3 \(NonbondedForce .*periodic boundary conditions; build .*NoCutoff"):
+        require_runnable(problem, "rate")
+    restraint = openmm.CustomExternalForce("periodicdistance(x,y,z,0,0,0)^2")
+    problem = chain4.problem(chain4.system(), inertial=False, timestep=1e-5)
+    problem.system.addForce(restraint)
+    with pytest.raises(ValueError, match=r"periodic boundary conditions; write its energy without periodicdistance$"):
+        require_runnable(problem, "rate")
+    assert unit.is_quantity(problem.system.getParticleMass(0))
+
+
+def test_the_command_line_of_openpathsampling_passes_the_gate(tmp_path):
+    from openmm_rare.ops.cli_objects import configured_engine, engine_of_files
+
+    with pytest.raises(ValueError, match="changes the box"):
+        code = CODE.format("openmm.MonteCarloBarostat(1.0, 300.0)").replace("system()", "system(box=3.0)")
+        configured_engine(str(chain4.write(tmp_path, code)))
+    with pytest.raises(ValueError, match="second thermostat"):
+        system = chain4.system()
+        system.addForce(andersen())
+        engine_of_files(Topology(4), system, LangevinIntegrator(300, 5, 0.001), 10, 100, "Reference")
+
+
+def test_what_a_storage_holds_can_be_read_but_not_run():
+    system = chain4.system()
+    system.addForce(andersen())
+    old = RareEventEngine(Topology(4), system, LangevinIntegrator(300, 5, 0.001), platform="Reference", check=False)
+    stored = RareEventEngine.from_dict(old.to_dict())
+    problem = chain4.problem()
+    start = frames_at_rest(problem, problem.positions[None]).trajectory(stored)[0]
+    with pytest.raises(ValueError, match="second thermostat"):
+        stored.generate(start, running=[lambda path, trusted=None: len(path) < 3])
+    with pytest.raises(ValueError, match="second thermostat"):
+        stored.shoot(start, lambda block: np.zeros(len(block), dtype=int))
