@@ -17,7 +17,7 @@ from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
 from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
 from openmm_rare.mechanism.cross_fit import cross_fit
 from openmm_rare.mechanism.formula import find_formulas, folds, refine, simple_formulas
-from openmm_rare.mechanism.path_statistics import mean_and_error, path_density, path_statistics, running_mean
+from openmm_rare.mechanism.path_statistics import path_density, path_statistics, running_mean
 from openmm_rare.mechanism.relevance import input_relevance
 from openmm_rare.mechanism.structure_search import is_installed
 from openmm_rare.mechanism.table import ShotTable, features_of, logit_function, paired_columns, shot_losses
@@ -253,27 +253,6 @@ def test_calibration_configurations_are_spread_over_the_logit():
         spread_over_q(np.full(5, 50.0), 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match="2 shots or more"):
         calibrate(np.zeros(3), np.ones(3), np.zeros(3))
-
-
-def correlated(seed, n=3000, memory=0.9):
-    rng = np.random.default_rng(seed)
-    x = np.zeros(n)
-    for i in range(1, n):
-        x[i] = memory * x[i - 1] + np.sqrt(1 - memory**2) * rng.normal()
-    return x
-
-
-def test_errors_of_path_averages_know_the_correlation():
-    weights, chains = np.ones(3000), np.zeros(3000, dtype=int)
-    found = np.array([mean_and_error(correlated(seed), weights, chains) for seed in range(30)])
-    exact = np.sqrt((1 + 0.9) / (1 - 0.9) / 3000)
-    assert_within(found[:, 1].mean(), exact, 0.1 * exact)
-    naive = 1 / np.sqrt(3000)
-    with pytest.raises(AssertionError):
-        assert_within(naive, exact, 0.1 * exact)  # negative control
-    several = mean_and_error(correlated(1), weights, np.repeat(np.arange(10), 300))
-    assert 0.3 * exact < several[1] < 3.0 * exact
-    assert np.isnan(mean_and_error(np.ones(2), np.ones(2), np.zeros(2, dtype=int))[1])
 
 
 def test_weights_count_in_path_averages():

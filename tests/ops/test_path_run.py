@@ -27,7 +27,6 @@ from openmm_rare.ops.path_file import read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
 from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble, with_path_settings
-from openmm_rare.path_result import block_average
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.progress import TerminalProgress
 from openmm_rare.shots import Shots
@@ -35,7 +34,6 @@ from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import RareEventSystem, build
 from openmm_rare.tasks import Silent
 from openmm_rare.workflow import configuration
-from stats import assert_within
 
 
 class _Here:
@@ -169,21 +167,6 @@ def test_plain_aimless_shooting_has_weights(tmp_path):
     steps = ensemble.weights * np.array([len(path) - 4 for path in ensemble.paths])
     np.testing.assert_allclose(steps, np.round(steps))
     assert ensemble.weights.max() < 5.0
-
-
-def test_errors_of_correlated_series():
-    rng = np.random.default_rng(1)
-    noise = rng.normal(size=(4, 4000))
-    series = np.empty_like(noise)
-    series[:, 0] = noise[:, 0]
-    for i in range(1, 4000):
-        series[:, i] = 0.9 * series[:, i - 1] + noise[:, i]
-    mean, error = block_average(list(series), n_blocks=80)
-    assert_within(mean, 0.0, error)
-    assert_within(error, np.sqrt(1.0 / 0.1**2 / 16000), error * 0.1, nsigma=4)
-    naive = series.std() / np.sqrt(series.size)
-    assert error > 3 * naive  # negative control: errors that know nothing of correlation
-    assert np.isnan(block_average([np.ones(8)])[1]) and np.isnan(block_average([])[0])
 
 
 def problem(name="double_well_1d", **options):
