@@ -19,6 +19,7 @@ from .cli_options import (
     resume_option,
     seed_option,
     source_argument,
+    strict_option,
     temperatures_of,
 )
 from .plain_errors import command
@@ -113,9 +114,17 @@ def scan(
 @platform_option
 @folder_option
 @resume_option
+@strict_option
 @command
 def tps(
-    source: str, model: Path | None, seed: int | None, platform: str | None, out: Path | None, resume: bool, **options: Any
+    source: str,
+    model: Path | None,
+    seed: int | None,
+    platform: str | None,
+    out: Path | None,
+    resume: bool,
+    strict: bool,
+    **options: Any,
 ) -> None:
     """Sample transition paths of SYSTEM or CONFIG.toml, shooting from where a learned committor says 1/2."""
     from .committors import load_committor
@@ -132,7 +141,7 @@ def tps(
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
-    click.echo(f"report: {out / 'report.html'}")
+    _end(out, [("Warning", sentence) for sentence in result["warnings"]], result["reliable"], strict)
 
 
 @main.command()
@@ -238,8 +247,9 @@ def report(folder: Path) -> None:
 @seed_option
 @click.option("--platform", help="OpenMM platform of the fresh shots.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for the fresh shots of a large system.")
+@strict_option
 @command
-def analyze(folder: Path, out: Path | None, **options: Any) -> None:
+def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> None:
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
@@ -253,16 +263,21 @@ def analyze(folder: Path, out: Path | None, **options: Any) -> None:
     with TerminalProgress() as progress:
         found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress)
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
-    for sentence in found.warnings:
-        click.secho(f"Warning: {sentence}", fg="red", err=True)
-    click.echo(f"report: {out / 'report.html'}")
+    for sentence in found.missing:
+        click.echo(f"Note: {sentence}", err=True)
+    _end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)
 
 
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
+    """The end of a command that computed rates."""
+    told = [(f"Warning ({each.temperature_k:g} K)", sentence) for each in estimates for sentence in each.warnings]
+    _end(out, told, all(each.reliable for each in estimates), strict)
+
+
+def _end(out: Path, told: list[tuple[str, str]], reliable: bool, strict: bool) -> None:
     """Say what to distrust and where the report lies; set the exit status."""
-    for estimate in estimates:
-        for sentence in estimate.warnings:
-            click.secho(f"Warning ({estimate.temperature_k:g} K): {sentence}", fg="red", err=True)
+    for heading, sentence in told:
+        click.secho(f"{heading}: {sentence}", fg="red", err=True)
     click.echo(f"report: {out / 'report.html'}")
-    if strict and not all(estimate.reliable for estimate in estimates):
+    if strict and not reliable:
         sys.exit(_UNRELIABLE)

@@ -10,6 +10,8 @@ from scipy.special import expit
 
 from .path_ensemble import PathEnsemble
 from .path_folder import PathRecord
+from .path_settings import PathSettings
+from .path_warnings import run_warnings
 from .result_text import format_value
 from .statistics import correlated_mean
 
@@ -50,9 +52,9 @@ def mean_outcome(
 
 
 def summarize_paths(
-    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, aimless: bool = False
+    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, settings: PathSettings, inertial: bool = False
 ) -> dict[str, Any]:
-    """The content of ``result.json``.
+    """The content of ``result.json``, with what to distrust in it: ``reliable``, and sentences in ``warnings``.
 
     Yields and acceptance count the trials from paths that the dynamics has made; mean path times are those of the current
     path, averaged over steps.
@@ -64,8 +66,11 @@ def summarize_paths(
         The accepted paths, if there are any.
     model : CommittorModel or CommittorEnsemble
         What the run knows of the committor at its end.
-    aimless : bool
-        Shooting points stay near each other: only the paths tell how far they would get in the end, anywhere on a path alike.
+    settings : PathSettings
+        In aimless shooting points stay near each other: only the paths tell how far they would get in the end, anywhere on a
+        path alike.
+    inertial : bool
+        Whether the dynamics has momenta.
     """
     chain, relaxed, accepted = (record.table(name) for name in ("chain", "relaxed", "accepted"))
     n_a, n_b, expected = (record.table(name) for name in ("n_a", "n_b", "expected"))
@@ -75,7 +80,7 @@ def summarize_paths(
     predicted = expected.copy()
     if len(record.shots):
         predicted[n_a + n_b > 0] = _predicted_yield(model.logits(np.array(record.shots.positions)))
-    stationary = _on_paths(ensemble, model) if aimless and ensemble is not None else None
+    stationary = _on_paths(ensemble, model) if settings.selector == "aimless" and ensemble is not None else None
     per_path = (accepted & relaxed).sum() / max((connects & relaxed).sum(), 1)  # of the transition paths, so many are accepted
     squared = None if stationary is None else (per_path * stationary[0], per_path**2 * stationary[1])
     shown = {
@@ -87,7 +92,7 @@ def summarize_paths(
         "mean_path_time_ps": (float("nan"), float("nan")) if ensemble is None else ensemble.mean_time(),
     }
     waits = [int((~relaxed & (chain == number)).sum()) for number in numbers]
-    return {
+    result = {
         "trials": len(chain),
         "trials_after_relaxation": int(relaxed.sum()),
         "generated": int((connects & relaxed).sum()),
@@ -99,6 +104,8 @@ def summarize_paths(
         "relaxed": [bool(state["relaxed"]) for state in record.states],
         "frames": int(record.table("n_frames").sum()),
     }
+    warnings = run_warnings(record, result, ensemble, settings, inertial)
+    return result | {"reliable": not warnings, "warnings": warnings}
 
 
 def _predicted_yield(logits: np.ndarray) -> np.ndarray:
@@ -124,10 +131,13 @@ def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     def with_error(name: str) -> str:
         return format_value(result[name], result[f"{name}_stderr"])
 
-    waits = ", ".join(str(n) if done else "not yet" for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True))
+    waits = [
+        f"{n} trial{'' if n == 1 else 's'}" if done else "not yet"
+        for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True)
+    ]
     return [
         ("trials", f"{result['trials']} in {result['chains']} chain{'s' if result['chains'] > 1 else ''}"),
-        ("a true path after", f"{waits} trials"),
+        ("a true path after", ", ".join(waits)),
         ("transition paths", f"{result['generated']} generated, {result['accepted']} accepted"),
         (
             "yield per trial",

@@ -9,6 +9,7 @@ from openmm_rare.mechanism.path_statistics import path_statistics
 from openmm_rare.path_ensemble import PathEnsemble, mean_over_paths
 from openmm_rare.path_folder import PathRecord
 from openmm_rare.path_result import mean_outcome, summarize_paths
+from openmm_rare.path_settings import PathSettings
 from openmm_rare.statistics import correlated_mean
 from stats import assert_within, mean_and_stderr
 
@@ -127,7 +128,7 @@ def test_a_mean_path_time_has_one_error_wherever_it_is_told():
     record, ensemble = fabricated_run()
     paths = [ensemble.paths[0][: 15 + each % 7] for each in range(40)]
     several = PathEnsemble(paths, 1.0 + np.arange(40) % 3, np.arange(40) // 20, 0.5)
-    told = summarize_paths(record, several, model_of(5.0))
+    told = summarize_paths(record, several, model_of(5.0), PathSettings())
     found = path_statistics(several, [np.linspace(-3.0, 3.0, len(path)) for path in paths])
     assert told["mean_path_time_ps"] == found.mean_time == found.running_time[-1]
     assert told["mean_path_time_ps_stderr"] == found.mean_time_stderr == found.running_stderr[-1] > 0.0
@@ -169,8 +170,10 @@ def model_of(slope):
 def test_a_chain_that_stayed_where_half_of_all_trials_succeed_has_not_seen_the_rest(slope):
     """Also with a model that has not learned yet that paths have ends."""
     record, ensemble = fabricated_run()
-    result = summarize_paths(record, ensemble, model_of(slope), aimless=True)
+    result = summarize_paths(record, ensemble, model_of(slope), PathSettings(selector="aimless"))
     assert result["yield"] == pytest.approx(0.5) and 0.1 < result["yield_stderr"] < 0.4
     assert 0.05 < result["acceptance_stderr"] < result["yield_stderr"] + 0.1
-    moving = summarize_paths(record, ensemble, model_of(slope))  # a selector draws points anew, all over the path
+    moving = summarize_paths(
+        record, ensemble, model_of(slope), PathSettings()
+    )  # a selector draws points anew, all over the path
     assert moving["yield_stderr"] < 0.05

@@ -12,6 +12,7 @@ from ..committors import Committor
 from ..errors import InputError
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
+from ..path_warnings import ensemble_warnings
 from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Progress, Silent
@@ -25,7 +26,7 @@ from .relevance import Relevance, input_relevance
 from .report import write_report
 from .structure_search import MISSING, is_installed
 from .table import Logit, ShotTable, logit_function, shot_losses
-from .validation import Calibration, calibrate, spread_over_q
+from .validation import FEWEST, Calibration, calibrate, spread_over_q
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -83,7 +84,7 @@ def analyze(
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     found = Mechanism(relevance, statistics, atom_contributions(analyzed, nearest.frames), atom_names(system), held_out)
-    found.warnings += _doubts(relevance, statistics, nearest.q)
+    found.warnings += ensemble_warnings(paths) + _doubts(relevance, statistics, nearest.q)
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))
@@ -160,7 +161,7 @@ def _formulas(
         return None
     searches = options.n_searches if is_installed() else 0
     if searches < options.n_searches:
-        found.warnings.append(f"Only linear formulas were tried: {MISSING}.")
+        found.missing.append(f"Only linear formulas were tried: {MISSING}.")
     progress.stage("formulas", float(searches))
     losses = shot_losses(held_out(table.inputs), table.n_a, table.n_b)
     above = [c for c, relevant in zip(found.relevance.columns, found.relevance.above_floor, strict=True) if relevant]
@@ -202,6 +203,11 @@ def _fresh_shots(
 def _calibration_doubts(calibration: Calibration | None) -> list[str]:
     if calibration is None:
         return ["The committor was not tested against fresh shots."]
+    if not np.isfinite(calibration.slope_stderr):
+        n = len(calibration.predicted)
+        return [
+            f"The committor was tested at {n} configurations, {FEWEST} at least: raise --configurations, or run more trials."
+        ]
     off = abs(calibration.slope - 1.0) > 3.0 * calibration.slope_stderr
     if calibration.rmse - 2.0 * calibration.rmse_stderr > 0.1 or (off and abs(calibration.slope - 1.0) > 0.2):
         return [

@@ -43,7 +43,9 @@ class Mechanism:
     run_calibration : Calibration or None
         Of the committor that the run has learned, by the same shots.
     warnings : list of str
-        What speaks against the numbers, or is missing.
+        What speaks against the numbers.
+    missing : list of str
+        What was not tried, and why.
     """
 
     relevance: Relevance
@@ -55,6 +57,12 @@ class Mechanism:
     calibration: Calibration | None = None
     run_calibration: Calibration | None = None
     warnings: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether nothing that was looked at speaks against the numbers."""
+        return not self.warnings
 
 
 def write_findings(
@@ -112,5 +120,7 @@ def _summary(system: RareEventSystem, found: Mechanism, tables: Mapping[str, Row
         "formulas": None if found.front is None else found.front.summary(),
         "calibration": None if found.calibration is None else found.calibration.summary(),
         "calibration_of_run": None if found.run_calibration is None else found.run_calibration.summary(),
+        "reliable": found.reliable,
         "warnings": found.warnings,
+        "missing": found.missing,
     }
