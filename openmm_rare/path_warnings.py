@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .path_ensemble import PathEnsemble
+from .path_ensemble import PathEnsemble, mean_over_paths
 from .statistics import correlated_mean, effective_sample_size
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["all_given_up", "ensemble_warnings", "run_warnings"]
 
 _FEW = 20  # paths, below which averages over them say little
-_FEW_INDEPENDENT = 10
+_FEW_INDEPENDENT = 7
 _LEAST_COMPARED = 10  # paths, for an average that is compared with another one
 _SIGMAS = 4.0
 _SHORT = 3.0  # frames of a path between the states
@@ -93,11 +93,25 @@ def _of_paths(paths: PathEnsemble) -> Iterator[str]:
     independent = _independent(paths)
     if independent < _FEW_INDEPENDENT:
         yield (
-            f"The {len(paths.paths)} accepted paths are so much alike that they count as about {independent:.0f} independent "
-            "ones: run more trials."
+            f"The {len(paths.paths)} accepted paths remember each other so long that they count as about {independent:.0f} "
+            "independent ones: run more trials."
         )
+    else:  # with fewer, errors are not known well enough for a comparison
+        yield from _of_agreement(paths)
+    inner = float(np.average([len(path) - 2 for path in paths.paths], weights=paths.weights))
+    if inner < _SHORT:
+        yield (
+            f"Paths have {inner:.1f} frames between the states on average, and states are tested on frames only: store frames "
+            "more often (steps_per_frame)."
+        )
+    if not all(np.isfinite(path).all() for path in paths.paths):
+        yield "Accepted paths hold NaN or infinite positions: do not use them."
+
+
+def _of_agreement(paths: PathEnsemble) -> Iterator[str]:
+    """Whether chains agree with each other, and late paths with early ones."""
     names = np.unique(paths.chains)
-    off = [_apart(paths, paths.chains == name) for name in names] if len(names) > 1 else []
+    off = [_apart(paths, paths.chains == name) for name in names]
     if any(off):
         yield (
             f"The chains disagree about the mean path time (chain {names[int(np.argmax(off))]} by {max(off):.1f} standard "
@@ -109,22 +123,18 @@ def _of_paths(paths: PathEnsemble) -> Iterator[str]:
             f"The mean path time drifts: the first half of the trials differs by {drift:.1f} standard errors from the second. "
             "The paths remember where the chains began: run more trials."
         )
-    inner = float(np.average([len(path) - 2 for path in paths.paths], weights=paths.weights))
-    if inner < _SHORT:
-        yield (
-            f"Paths have {inner:.1f} frames between the states on average, and states are tested on frames only: store frames "
-            "more often (steps_per_frame)."
-        )
-    if not all(np.isfinite(path).all() for path in paths.paths):
-        yield "Accepted paths hold NaN or infinite positions: do not use them."
 
 
 def _independent(paths: PathEnsemble) -> float:
-    """So many independent paths would give the mean path time as well; at most as many as carry the weight."""
+    """So many independent paths would give the mean time of their chains as well; at most as many as carry the weight."""
     carried = effective_sample_size(paths.weights)
-    mean, error = paths.mean_time()
-    variance = np.average((paths.durations - mean) ** 2, weights=paths.weights)
-    return float(min(carried, variance / error**2)) if error > 0.0 else carried
+    scatter = paths.durations.astype(float)
+    for name in np.unique(paths.chains):
+        mine = paths.chains == name
+        if paths.weights[mine].sum() > 0.0:
+            scatter[mine] -= np.average(scatter[mine], weights=paths.weights[mine])
+    error = mean_over_paths(scatter, paths.weights, paths.chains)[1]
+    return float(min(carried, np.average(scatter**2, weights=paths.weights) / error**2)) if error > 0.0 else carried
 
 
 def _first_half(paths: PathEnsemble) -> np.ndarray:
@@ -138,16 +148,19 @@ def _first_half(paths: PathEnsemble) -> np.ndarray:
 
 
 def _apart(paths: PathEnsemble, chosen: np.ndarray) -> float:
-    """Standard errors between the mean times of some paths and of the others, 0 where they do not differ for sure."""
-    parts = []
-    for mine in (chosen, ~chosen):
-        if mine.sum() < _LEAST_COMPARED:
-            return 0.0
-        rows = [each for each, kept in zip(paths.paths, mine, strict=True) if kept]
-        parts.append(PathEnsemble(rows, paths.weights[mine], paths.chains[mine], paths.frame_time).mean_time())
-    (one, error), (other, other_error) = parts
-    error = np.hypot(error, other_error)
-    sigmas = abs(one - other) / error if error > 0.0 else 0.0
+    """Standard errors between the mean times of some paths and of the others, 0 where they do not differ for sure.
+
+    Both are taken to scatter alike about their own means, which takes fewer paths to know than how each of them does.
+    """
+    values, weights = paths.durations, paths.weights
+    parts = (chosen, ~chosen)
+    if min(part.sum() for part in parts) < _LEAST_COMPARED:
+        return 0.0
+    means = [np.average(values[part], weights=weights[part]) for part in parts]
+    scatter = np.where(chosen, values - means[0], values - means[1])
+    error = mean_over_paths(scatter, weights, 2 * paths.chains + chosen)[1]
+    error *= np.sqrt(sum(weights.sum() / weights[part].sum() for part in parts))
+    sigmas = abs(means[0] - means[1]) / error if error > 0.0 else 0.0
     return float(sigmas) if sigmas > _SIGMAS else 0.0
 
 
