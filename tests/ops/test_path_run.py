@@ -1,5 +1,6 @@
 """The command `openmm-rare tps`: the run folder, resuming, what an analysis reads, first paths, and bad input."""
 
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,49 @@ def test_more_trials_continue_a_finished_run_as_if_it_had_been_longer(tmp_path):
         run_path_sampling(configure("two_channel_2d", trials=30), tmp_path / "short", resume=True)
     with pytest.raises(ValueError, match="width = 2.0 differs from the run"):
         run_path_sampling(configure(trials=30, width=2.0), tmp_path / "short", resume=True)
+
+
+@pytest.mark.parametrize("selector", ["lorentzian", "aimless"])
+def test_a_run_makes_as_many_trials_as_it_is_told(tmp_path, monkeypatch, selector):
+    """Rounds of five; also when a run is stopped in a round that ends early, or in what is left of one."""
+    given = {"selector": selector, "density_correction": selector == "lorentzian"}
+    for trials in (7, 9, 23):
+        result = run_path_sampling(configure(trials=trials, **given), tmp_path / "whole", resume=True)
+        record = PathRecord.load(tmp_path / "whole")
+        assert result["trials"] == 2 * trials and record.cycles == trials
+        for chain in (0, 1):
+            assert record.table("cycle")[record.table("chain") == chain].tolist() == list(range(1, trials + 1))
+    ensemble = read_path_ensemble(tmp_path / "whole")
+    assert ensemble.weights.sum() == record.table("relaxed").sum() + 2 or selector == "aimless"
+    original, left = path_sampler.run_chain, [0]
+
+    def dying(task):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return original(task)
+
+    monkeypatch.setattr(path_sampler, "run_chain", dying)
+    for trials in (7, 9, 23):
+        for calls in (2, 4, -1):  # the second chain has not reported; never
+            left[0] = calls
+            with suppress(KeyboardInterrupt):
+                run_path_sampling(configure(trials=trials, **given), tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    run_path_sampling(configure(trials=23, **given), tmp_path / "once")
+    with pytest.raises(AssertionError):  # negative control: the rounds were cut elsewhere
+        assert_same_run(tmp_path / "whole", tmp_path / "once")
+
+
+def test_paths_of_a_stretch_that_was_not_recorded_are_made_again(tmp_path, monkeypatch):
+    """As after a kill between the paths and the record, in what is left of a round."""
+    run_path_sampling(configure(trials=22), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    run_path_sampling(configure(trials=25), tmp_path / "run", resume=True)
+    for chain in ("chain-0", "chain-1"):  # written before the record
+        shutil.copytree(tmp_path / "run" / chain, tmp_path / "killed" / chain, dirs_exist_ok=True)
+    run_path_sampling(configure(trials=25), tmp_path / "killed", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "killed")
 
 
 def test_the_processes_do_not_matter(tmp_path):
@@ -328,6 +372,9 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
     Path("run.toml").write_text('[system]\nname = "double_well_1d"\n[path_sampling]\nstorage = false\n')
     done = CliRunner().invoke(main, ["tps", "run.toml", "--trials", "30", "--seed", "1", "--out", "run"])
     assert done.exit_code == 0, done.output
+    result = json.loads(Path("run/result.json").read_text())
+    assert result["reliable"] is not bool(result["warnings"])
+    assert all(f"Warning: {sentence}" in done.output for sentence in result["warnings"])
     for words in (
         "30 in 1 chain",
         "a true path after",
@@ -348,10 +395,10 @@ def test_killed_it_goes_on_to_the_same_end(tmp_path):
     command += ["--chains", "2", "--trials", "30", "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = tmp_path / "killed"
-    for more in (1, 2):
+    for more in (5, 10):
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        goal = (PathRecord.load(killed).rounds if (killed / "shots.npz").exists() else 0) + more
-        while process.poll() is None and not ((killed / "shots.npz").exists() and PathRecord.load(killed).rounds >= goal):
+        goal = (PathRecord.load(killed).cycles if (killed / "shots.npz").exists() else 0) + more
+        while process.poll() is None and not ((killed / "shots.npz").exists() and PathRecord.load(killed).cycles >= goal):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
