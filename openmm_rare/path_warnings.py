@@ -64,7 +64,7 @@ def run_warnings(
             "from another path (openmm-rare path)."
         )
     few = result["accepted"] < _FEW
-    found += [_few(result["accepted"])] if few else []
+    found += [_few(result["accepted"])] if few and len(waiting) < len(result["relaxed"]) else []
     found += [] if few or ensemble is None else list(_of_paths(ensemble))
     if unfinished > _UNFINISHED * n:
         found.append(
@@ -81,6 +81,8 @@ def ensemble_warnings(paths: PathEnsemble) -> list[str]:
 
 
 def _few(n: int) -> str:
+    if not n:
+        return "No path that started from one of the dynamics was accepted: there is nothing to average over. Run more trials."
     return f"Only {n} path{' was' if n == 1 else 's were'} accepted: averages over them say little. Run more trials."
 
 
@@ -173,7 +175,7 @@ def _of_yields(record: PathRecord, result: Mapping[str, Any], few: bool) -> Iter
             f"All shots of {finished} trials ended in {'A' if n_a else 'B'}, none in {'B' if n_a else 'A'}: shooting points "
             "lie on one side of the barrier. Start from another path (openmm-rare path), or look for a state between A and B."
         )
-    elif result["trials_after_relaxation"] and not result["generated"]:
+    elif result["trials_after_relaxation"] >= _ONE_SIDED and not result["generated"]:
         yield f"None of the {result['trials_after_relaxation']} trials from paths of the dynamics gave a transition path."
     names = {"yield": "the yield", "acceptance": "the acceptance", "mean_path_time_ps": "the mean path time"}
     unknown = [text for name, text in names.items() if not (result[f"{name}_stderr"] or 0.0) > 0.0]

@@ -177,7 +177,8 @@ class PathSampler:
         news = {"yield": f"{seen / recent:.2f}", "expected": f"{expected / recent:.2f}"}
         waiting = {"relaxed_chains": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
         lost = int((self.record.table("n_a") + self.record.table("n_b") == 0).sum())
-        return news | waiting | {"accepted": sum(self.record.trials["accepted"])} | ({"given_up": lost} if lost else {})
+        accepted = int((self.record.table("accepted") & self.record.table("relaxed")).sum())
+        return news | waiting | {"accepted": accepted} | ({"given_up": lost} if lost else {})
 
     def finish(self) -> dict[str, Any]:
         """Write result.json."""

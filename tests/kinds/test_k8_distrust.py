@@ -103,7 +103,7 @@ def test_a_good_run_is_called_reliable(tmp_path, monkeypatch):
 def test_a_short_run_says_that_it_is_short(tmp_path):
     done, result, page = tps(tmp_path, "--trials", "12", "--strict")
     assert done.exit_code == 3 and result["trials"] == 12 and len(result["warnings"]) == 1
-    assert result["warnings"][0].startswith(f"Only {result['accepted']} path") and "Only" in page and "Only" in done.output
+    assert any(word in result["warnings"][0] for word in ("Only", "No path")) and result["warnings"][0] in page
 
 
 def test_a_run_says_where_it_resumes(tmp_path):
@@ -178,7 +178,7 @@ SHAPE = (200, 2)
         ({"n_a": np.tile([[2], [0]], (100, 2)), "n_b": np.tile([[0], [2]], (100, 2))}, "None of the 400 trials"),
         ({"expected": np.full(SHAPE, 0.1)}, "transition paths each where the committor expected 0.10"),
         ({"expected": np.full(SHAPE, np.nan)}, "gave NaN at shooting points"),
-        ({"relaxed": np.zeros(SHAPE, bool)}, "Only 0 paths were accepted"),
+        ({"relaxed": np.zeros(SHAPE, bool)}, "No path that started from one of the dynamics was accepted"),
         ({"accepted": np.arange(400).reshape(SHAPE) < 4}, "Only 4 paths were accepted"),
         (
             {"n_a": half(SHAPE, 1, 0).astype(int), "n_b": half(SHAPE, 1, 0).astype(int)},

@@ -99,7 +99,7 @@ def test_a_run_that_goes_on_has_a_report_that_warns(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_path_sampling(configure("double_well_1d", 5), tmp_path / "run")
     page = make_report(tmp_path / "run").read_text()
-    assert "No transition path of the dynamics yet in chain 0" in page and "Only 0 paths were accepted" in page
+    assert "No transition path of the dynamics yet in chain 0" in page
     assert "All checks passed" not in page and "unknown" in page and "data:image" not in page
     with pytest.raises(ValueError, match="holds no run: config.toml is missing"):
         write_path_report(tmp_path)
