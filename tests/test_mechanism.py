@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from openmm_rare.mechanism.cross_fit import cross_fit
 from openmm_rare.mechanism.formula import find_formulas, folds, refine, simple_formulas
 from openmm_rare.mechanism.path_statistics import path_density, path_statistics, running_mean
 from openmm_rare.mechanism.relevance import input_relevance
+from openmm_rare.mechanism.report import molecule_figure
 from openmm_rare.mechanism.structure_search import is_installed
 from openmm_rare.mechanism.table import ShotTable, features_of, logit_function, paired_columns, shot_losses
 from openmm_rare.mechanism.validation import calibrate, spread_over_q
@@ -253,6 +255,25 @@ def test_calibration_configurations_are_spread_over_the_logit():
         spread_over_q(np.full(5, 50.0), 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match="2 shots or more"):
         calibrate(np.zeros(3), np.ones(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("n", [2, 4, 5])
+def test_a_slope_needs_more_than_two_configurations(n):
+    logits, n_a, n_b, _ = fake_shots((1.0, 0.0))
+    found = calibrate(logits[:n], n_a[:n], n_b[:n])
+    assert np.isfinite([found.slope, found.slope_stderr, found.intercept, found.intercept_stderr]).all() == (n == 5)
+    assert np.isfinite([found.rmse, found.bias]).all()
+
+
+def test_only_molecules_with_an_extent_are_drawn():
+    found = SimpleNamespace(atom_names=["P1", "P2"], atoms=SimpleNamespace(relative=np.array([1.0, 0.5])))
+    pair = np.array([[0.0, 0.0, 0.0], [0.3, 0.1, 0.2]])
+    assert molecule_figure(SimpleNamespace(positions=pair, topology=None), found, pair) is None
+    three = SimpleNamespace(positions=np.zeros((3, 3)), topology=None)
+    found = SimpleNamespace(atom_names=["P1", "P2", "P3"], atoms=SimpleNamespace(relative=np.ones(3)))
+    bent = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.1, 0.1, 0.0]])
+    assert molecule_figure(three, found, bent) is not None  # negative control
+    assert molecule_figure(three, found, bent * [1.0, 1e-7, 1.0]) is None
 
 
 def test_weights_count_in_path_averages():

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
     from .findings import Mechanism
 
-__all__ = ["summary_rows", "write_report"]
+__all__ = ["molecule_figure", "summary_rows", "write_report"]
 
-_MOST_ROWS = 12
-_LEAST_SHARE = 5e-4  # less is 0.000
+_MOST_ROWS, _MOST_BARS, _OTHERS = 12, 20, 3
+_LEAST_SHARE = 5e-4  # of the gradient, or of the largest relevance; less is 0.000
 _FLAT = 1e-2  # second extent of a molecule that is a line, relative to the first
 _WATER = {"HOH", "WAT", "SOL", "TIP3"}
 
@@ -115,7 +115,7 @@ def _rmse(calibration: Calibration) -> str:
 def _tables(found: Mechanism) -> Iterator[str]:
     rows = [
         [row["name"], f"{row['normalized']:.3f}", f"{row['increase']:.4f} ± {row['stderr']:.4f}", _yes(row["above_noise"])]
-        for row in found.relevance.rows()[:_MOST_ROWS]
+        for row in found.relevance.rows()[: min(_MOST_ROWS, _n_shown(found))]
     ]
     yield grid_block("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
     if found.front is not None:
@@ -130,6 +130,11 @@ def _tables(found: Mechanism) -> Iterator[str]:
     yield grid_block("Atoms", ["atom", "share of the gradient of the logit"], rows)
 
 
+def _n_shown(found: Mechanism) -> int:
+    """Inputs to show: those that are worth something, and a few others beside them."""
+    return int(np.clip((found.relevance.normalized >= _LEAST_SHARE).sum() + _OTHERS, 0, _MOST_BARS))
+
+
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -138,9 +143,9 @@ def _drawn(
     system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
 ) -> Iterator[tuple[str, str, str, Figure]]:
     """Name, title, caption and figure of everything there is to draw."""
-    height = 1.2 + 0.27 * min(len(found.relevance.names), 20)
-    figure, (ax,) = plots.new_figure(height=height)
-    figures.plot_relevance(ax, found.relevance)
+    shown = min(len(found.relevance.names), _n_shown(found))
+    figure, (ax,) = plots.new_figure(height=1.2 + 0.27 * shown)
+    figures.plot_relevance(ax, found.relevance, shown)
     yield "relevance", "Relevance of the inputs", _RELEVANCE, figure
     if found.calibration is not None:
         figure, (ax,) = plots.new_figure(height=4.6)
@@ -150,7 +155,7 @@ def _drawn(
         figure, (ax,) = plots.new_figure()
         figures.plot_formula_front(ax, found.front)
         yield "formulas", "Formulas of growing complexity", _FORMULAS, figure
-    figure = _molecule(system, found, structures[found.atoms.representative])
+    figure = molecule_figure(system, found, structures[found.atoms.representative])
     if figure is not None:
         yield "atoms", "Contributions of the atoms", _ATOMS, figure
     names = system.states.variables.names
@@ -166,7 +171,7 @@ def _drawn(
     yield "paths", "Paths along the committor, and their time", _PATHS, figure
 
 
-def _molecule(system: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
+def molecule_figure(system: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
     """The solute with the contributions of its atoms; None where it has no extent in a plane."""
     solute = solute_atoms(system)
     extent = np.linalg.svd(structure[solute] - structure[solute].mean(0), compute_uv=False)
