@@ -254,14 +254,14 @@ def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> Non
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
     from .mechanism.report import summary_rows
-    from .path_folder import load_path_sampling
+    from .path_folder import doubts_of_run, load_path_sampling
     from .progress import TerminalProgress
     from .result_text import format_table
 
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
     with TerminalProgress() as progress:
-        found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress)
+        found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress, doubts_of_run(folder))
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     for sentence in found.missing:
         click.echo(f"Note: {sentence}", err=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TRIALS",
     "PathRecord",
+    "doubts_of_run",
     "initial_path_of",
     "load_path_sampling",
     "path_settings",
@@ -266,3 +267,13 @@ def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, 
     record, system = PathRecord.load(folder), build_system(config)
     model = load_committor(folder / "model.npz", system.fingerprint())
     return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)
+
+
+def doubts_of_run(folder: str | Path) -> list[str] | None:
+    """The warnings in result.json; None where there are none yet, of all trials that the folder has."""
+    place, record = Path(folder, "result.json"), PathRecord.load(Path(folder))
+    try:
+        result = json.loads(place.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return result.get("warnings") if result.get("trials") == len(record.trials["chain"]) else None

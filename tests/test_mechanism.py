@@ -361,6 +361,7 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
 
 def test_the_command(run, tmp_path, monkeypatch):
     monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: run)
+    monkeypatch.setattr("openmm_rare.path_folder.doubts_of_run", lambda folder: ["Chain 1 never moved."])
     monkeypatch.setattr("openmm_rare.mechanism.analysis.is_installed", lambda: False)
 
     def first_only(template, shots, parts, seed, candidates, on_fit):
@@ -370,6 +371,7 @@ def test_the_command(run, tmp_path, monkeypatch):
     options = ["--configurations", "3", "--fresh-shots", "5", "--seed", "3"]
     done = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options])
     assert done.exit_code == 0, done.output
+    assert "Warning: Chain 1 never moved." in done.output and "Note: Only linear formulas" in done.output
     assert "Inputs that matter" in done.output and "pip install 'openmm-rare[symbolic]'" in done.output
     assert json.loads((tmp_path / "out" / "analysis.json").read_text())["options"]["seed"] == 3
     assert (tmp_path / "out" / "model.npz").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def analyze(
     out: str | Path,
     options: AnalysisOptions | None = None,
     progress: Progress | None = None,
+    doubts: Sequence[str] | None = None,
 ) -> Mechanism:
     """Analyze the mechanism and write everything to a folder.
 
@@ -61,6 +63,8 @@ def analyze(
         Made if it is missing.
     options : AnalysisOptions, optional
     progress : Progress, optional
+    doubts : sequence of str, optional
+        What the run says against its paths; by default what the paths themselves do.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def analyze(
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     found = Mechanism(relevance, statistics, atom_contributions(analyzed, nearest.frames), atom_names(system), held_out)
-    found.warnings += ensemble_warnings(paths) + _doubts(relevance, statistics, nearest.q)
+    found.warnings += [*(ensemble_warnings(paths) if doubts is None else doubts)] + _doubts(relevance, statistics, nearest.q)
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))

@@ -17,7 +17,7 @@ from openmm_rare.committor import CommittorModel
 from openmm_rare.mechanism.cross_fit import cross_fit
 from openmm_rare.ops import path_sampler
 from openmm_rare.path_ensemble import PathEnsemble
-from openmm_rare.path_folder import PathRecord, load_path_sampling
+from openmm_rare.path_folder import PathRecord, doubts_of_run, load_path_sampling
 from openmm_rare.path_result import path_rows, summarize_paths
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.path_warnings import ensemble_warnings, run_warnings
@@ -244,6 +244,10 @@ def test_a_run_of_an_earlier_version_is_read(tmp_path):
     with np.load(record) as archive:
         arrays = {name: archive[name] for name in archive.files}
     np.savez(record, rounds=np.array(2), **arrays)
+    result = tmp_path / "run" / "result.json"
+    assert doubts_of_run(tmp_path / "run") == json.loads(result.read_text())["warnings"] != []
+    result.write_text(json.dumps({"trials": 10}))
+    assert doubts_of_run(tmp_path / "run") is None
     assert PathRecord.load(tmp_path / "run").cycles == 10 and len(load_path_sampling(tmp_path / "run")[2])
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     assert tps(tmp_path, "--trials", "15", "--resume")[1]["trials"] == 15
