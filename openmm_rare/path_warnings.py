@@ -56,8 +56,14 @@ def run_warnings(
             f"All {n} trials were given up: no shot reached a state within max_frames = {settings.max_frames} frames.{stopped} "
             "Start anew with a larger max_frames, or look for a long-lived state between A and B."
         ]
-    waiting = [str(number) for number, done in enumerate(result["relaxed"]) if not done]
     found = []
+    if unfinished > _UNFINISHED * n:
+        found.append(
+            f"{unfinished} of {n} trials ({100 * unfinished / n:.0f} %) were given up before they reached a state: long paths "
+            f"are missing. Start anew with a larger max_frames (now {settings.max_frames}), or look for a long-lived state "
+            "between A and B."
+        )
+    waiting = [str(number) for number, done in enumerate(result["relaxed"]) if not done]
     if waiting:
         found.append(
             f"No transition path of the dynamics yet in chain {', '.join(waiting)}: run more trials with --resume, or start "
@@ -66,12 +72,6 @@ def run_warnings(
     few = result["accepted"] < _FEW
     found += [_few(result["accepted"])] if few and len(waiting) < len(result["relaxed"]) else []
     found += [] if few or ensemble is None else list(_of_paths(ensemble))
-    if unfinished > _UNFINISHED * n:
-        found.append(
-            f"{unfinished} of {n} trials ({100 * unfinished / n:.0f} %) were given up before they reached a state: long paths "
-            f"are missing. Start anew with a larger max_frames (now {settings.max_frames}), or look for a long-lived state "
-            "between A and B."
-        )
     return found + list(_of_yields(record, result, few)) + list(_of_committor(record, inertial))
 
 
