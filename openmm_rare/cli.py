@@ -20,6 +20,7 @@ from .cli_options import (
     resume_option,
     seed_option,
     source_argument,
+    strict_option,
     temperatures_of,
 )
 from .plain_errors import command
@@ -122,9 +123,17 @@ def scan(
 @platform_option
 @folder_option
 @resume_option
+@strict_option
 @command
 def tps(
-    source: str, model: Path | None, seed: int | None, platform: str | None, out: Path | None, resume: bool, **options: Any
+    source: str,
+    model: Path | None,
+    seed: int | None,
+    platform: str | None,
+    out: Path | None,
+    resume: bool,
+    strict: bool,
+    **options: Any,
 ) -> None:
     """Sample transition paths of SYSTEM or CONFIG.toml, shooting from where a learned committor says 1/2."""
     from .committors import load_committor
@@ -142,7 +151,7 @@ def tps(
         result = run_path_sampling(config, out, resume, progress, start)
     _say(result["notes"])
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
-    click.echo(f"report: {out / 'report.html'}")
+    _end(out, [("Warning", sentence) for sentence in result["warnings"]], result["reliable"], strict)
 
 
 @main.command()
@@ -249,32 +258,36 @@ def report(folder: Path) -> None:
 @seed_option
 @click.option("--platform", help="OpenMM platform of the fresh shots.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for the fresh shots of a large system.")
+@strict_option
 @command
-def analyze(folder: Path, out: Path | None, **options: Any) -> None:
+def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> None:
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
     from .mechanism.report import summary_rows
-    from .path_folder import load_path_sampling
+    from .path_folder import doubts_of_run, load_path_sampling
     from .progress import TerminalProgress
     from .result_text import format_table
 
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
     with TerminalProgress() as progress:
-        found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress)
+        found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress, doubts_of_run(folder))
     _say(found.notes)
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
-    for sentence in found.warnings:
-        click.secho(f"Warning: {sentence}", fg="red", err=True)
-    click.echo(f"report: {out / 'report.html'}")
+    _end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)
 
 
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
+    """The end of a command that computed rates."""
+    told = [(f"Warning ({each.temperature_k:g} K)", sentence) for each in estimates for sentence in each.warnings]
+    _end(out, told, all(each.reliable for each in estimates), strict)
+
+
+def _end(out: Path, told: list[tuple[str, str]], reliable: bool, strict: bool) -> None:
     """Say what to distrust and where the report lies; set the exit status."""
-    for estimate in estimates:
-        for sentence in estimate.warnings:
-            click.secho(f"Warning ({estimate.temperature_k:g} K): {sentence}", fg="red", err=True)
+    for heading, sentence in told:
+        click.secho(f"{heading}: {sentence}", fg="red", err=True)
     click.echo(f"report: {out / 'report.html'}")
-    if strict and not all(estimate.reliable for estimate in estimates):
+    if strict and not reliable:
         sys.exit(_UNRELIABLE)

@@ -22,6 +22,7 @@ __all__ = [
     "resume_option",
     "seed_option",
     "source_argument",
+    "strict_option",
     "temperatures_of",
 ]
 
@@ -29,6 +30,7 @@ source_argument = click.argument("source", metavar="SYSTEM|CONFIG.toml")
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
 platform_option = click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
 folder_option = click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written.")
+strict_option = click.option("--strict", is_flag=True, help="Exit status 3 when a result should not be trusted.")
 resume_option = click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 
 
@@ -43,7 +45,7 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         folder_option,
         resume_option,
         click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),
-        click.option("--strict", is_flag=True, help="Exit status 3 when a result should not be trusted."),
+        strict_option,
     )[::-1]:
         function = option(function)
     return function

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError
+from .statistics import correlated_mean
 
-__all__ = ["PathEnsemble"]
+__all__ = ["PathEnsemble", "mean_over_paths"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,3 +51,24 @@ class PathEnsemble:
     def durations(self) -> np.ndarray:
         """Time of each path from its first to its last frame, ps, shape ``(n_paths,)``."""
         return self.frame_time * np.array([len(path) - 1 for path in self.paths])
+
+    def mean_time(self) -> tuple[float, float]:
+        """Mean transition path time and its standard error, ps."""
+        return mean_over_paths(self.durations, self.weights, self.chains)
+
+
+def mean_over_paths(values: np.ndarray, weights: np.ndarray, chains: np.ndarray) -> tuple[float, float]:
+    """Weighted mean over paths, and its standard error; the paths of one chain are correlated, chains are independent.
+
+    Parameters
+    ----------
+    values, weights, chains : ndarray, shape (n_paths,)
+        In the order in which the chains accepted the paths.
+
+    Returns
+    -------
+    mean, stderr : float
+        As of :func:`~openmm_rare.statistics.correlated_mean`.
+    """
+    series = [chains == chain for chain in np.unique(chains)]
+    return correlated_mean([values[each] for each in series], weights=[weights[each] for each in series])

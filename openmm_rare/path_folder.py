@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TRIALS",
     "PathRecord",
+    "doubts_of_run",
     "initial_path_of",
     "load_path_sampling",
     "path_settings",
@@ -52,14 +53,12 @@ TRIALS = {
 
 @dataclass
 class PathRecord:
-    """Everything that a run knows after a number of rounds, apart from the paths that it accepted.
+    """Everything that a run knows after a number of trials, apart from the paths that it accepted.
 
     Attributes
     ----------
-    rounds : int
-        Rounds that all chains have finished.
     shots : Shots
-        Of all chains, in the order of rounds, then of chains, then of trials.
+        Of all chains, in the order of stretches, which are rounds or parts of them, then of chains, then of trials.
     trials : dict of list
         Table with the columns :data:`TRIALS`, in the same order.
     states : list of mapping
@@ -70,7 +69,6 @@ class PathRecord:
         Of the model.
     """
 
-    rounds: int = 0
     shots: Shots = field(default_factory=Shots)
     trials: dict[str, list] = field(default_factory=lambda: {name: [] for name in TRIALS})
     states: list[Mapping[str, np.ndarray]] = field(default_factory=list)
@@ -78,8 +76,8 @@ class PathRecord:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write ``shots.npz``, atomically: with it a round is done."""
-        arrays = {"rounds": np.array(self.rounds), "metadata": np.array(json.dumps(self.metadata))}
+        """Write ``shots.npz``, atomically: with it a stretch is done."""
+        arrays = {"metadata": np.array(json.dumps(self.metadata))}
         arrays |= {f"shots/{name}": value for name, value in self.shots.arrays().items()}
         arrays |= {f"trials/{name}": np.array(self.trials[name], dtype=kind) for name, kind in TRIALS.items()}
         arrays |= {f"trainer/{name}": value for name, value in self.trainer.items()}
@@ -87,6 +85,11 @@ class PathRecord:
             arrays |= {f"state/{number}/{name}": value for name, value in state.items()}
         arrays["chain"] = self.table("chain")[self.table("n_a") + self.table("n_b") > 0]
         write_npz(folder / "shots.npz", arrays)
+
+    @property
+    def cycles(self) -> int:
+        """Trials that each chain has made."""
+        return len(self.trials["chain"]) // max(len(self.states), 1)
 
     def table(self, name: str) -> np.ndarray:
         """A column of the table of trials."""
@@ -107,7 +110,6 @@ class PathRecord:
                 arrays = {name: archive[name] for name in archive.files}
             states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
             return cls(
-                int(arrays["rounds"]),
                 Shots.from_arrays(_part(arrays, "shots/")),
                 {name: arrays[f"trials/{name}"].tolist() for name in TRIALS},
                 states,
@@ -145,9 +147,14 @@ def _paths_file(folder: Path, chain: int, number: int) -> Path:
     return chain_folder(folder, chain) / f"paths-{number:06d}.npz"
 
 
-def write_paths(folder: Path, chain: int, number: int, paths: Mapping[int, np.ndarray]) -> None:
-    """Write the paths, by their cycle, that a chain accepted in a round; before the round counts as done."""
+def write_paths(folder: Path, chain: int, number: int, paths: Mapping[int, np.ndarray], done: int = 0) -> None:
+    """Write the paths, by their cycle, that a chain accepted in a round; before its trials count as done.
+
+    Those of its first `done` cycles, from an earlier stretch of the same round, are kept.
+    """
     file = _paths_file(folder, chain, number)
+    if done:
+        paths = {cycle: path for cycle, path in read_paths(folder, chain, number).items() if cycle <= done} | dict(paths)
     if paths:
         write_npz(file, {f"{cycle}": path for cycle, path in paths.items()})
     else:
@@ -207,7 +214,7 @@ def ensemble_of(record: PathRecord, folder: Path, settings: PathSettings, timest
     weights, chains = [], []
     for number in range(len(record.states)):
         cycles = cycle[(chain == number) & accepted]
-        current = np.diff(np.append(cycles, settings.trials_per_round * record.rounds + 1))  # steps
+        current = np.diff(np.append(cycles, record.cycles + 1))  # steps
         rounds = sorted(set(((cycles - 1) // settings.trials_per_round).tolist()))
         found = {key: path for each in rounds for key, path in read_paths(folder, number, each).items()}
         missing = [each for each in cycles.tolist() if each not in found]
@@ -260,3 +267,13 @@ def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, 
     record, system = PathRecord.load(folder), build_system(config)
     model = load_committor(folder / "model.npz", system.fingerprint())
     return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)
+
+
+def doubts_of_run(folder: str | Path) -> list[str] | None:
+    """The warnings in result.json; None where there are none yet, of all trials that the folder has."""
+    place, record = Path(folder, "result.json"), PathRecord.load(Path(folder))
+    try:
+        result = json.loads(place.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return result.get("warnings") if result.get("trials") == len(record.trials["chain"]) else None

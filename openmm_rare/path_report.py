@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_path_report"]
 
-_FEW = 20  # accepted paths, below which averages over them say little
-_UNFINISHED = 0.01  # of the trials
 _FRAMES_PER_BIN = 5  # of the density of paths, on average
 
 
@@ -59,16 +59,16 @@ def write_path_report(folder: str | Path) -> Path:
         path = folder / "figures" / f"{name}.png"
         plots.save_figure(figure, path)
         blocks.append(figure_block(FigureFile(path, title, caption)))
-    result = summarize_paths(record, ensemble, model, settings.selector == "aimless")
+    result = summarize_paths(record, ensemble, model, settings, system.inertial)
     body = [
-        f"<h1>Transition paths of {system.name} at {system.temperature:g} K</h1>",
+        f"<h1>Transition paths of {escape(system.name)} at {system.temperature:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
-        notice(_warnings(result), "enough paths, made by the dynamics alone, in every chain."),
+        notice(result["warnings"], _UNSEEN),
         notes_block(_finished(folder).get("notes", ())),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
-        f"<p>The mechanism in these paths: <code>openmm-rare analyze {folder.name}</code></p>",
+        f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
         "<h2>To repeat this run</h2>",
         details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
@@ -99,24 +99,6 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
         ("first path", settings.initial_path),
         ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
     ]
-
-
-def _warnings(result: dict[str, Any]) -> list[str]:
-    found = []
-    waiting = [number for number, done in enumerate(result["relaxed"]) if not done]
-    if waiting:
-        found.append(
-            f"No transition path of the dynamics yet in chain {', '.join(map(str, waiting))}: run more trials with --resume, "
-            "or start from another path (openmm-rare path)."
-        )
-    if result["accepted"] < _FEW:
-        found.append(f"Only {result['accepted']} paths were accepted: averages over them say little. Run more trials.")
-    if result["unfinished"] > _UNFINISHED * result["trials"]:
-        found.append(
-            f"{result['unfinished']} of {result['trials']} trials were given up before they reached a state: raise max_frames, "
-            "or look for a state between A and B."
-        )
-    return found
 
 
 def _drawn(
@@ -163,6 +145,10 @@ def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) 
     return figure
 
 
+_UNSEEN = (
+    "enough paths, made by the dynamics alone, in every chain. All chains start from one path: a channel that none of them has "
+    "entered cannot be seen here."
+)
 _YIELD = (
     "Averages over the latest trials, of those from paths that the dynamics has made. Left: how many trials gave a transition "
     "path, and how many the committor of that time expected; where the two agree, the committor is right where it shoots "

@@ -10,52 +10,17 @@ from scipy.special import expit
 
 from .path_ensemble import PathEnsemble
 from .path_folder import PathRecord
+from .path_settings import PathSettings
+from .path_warnings import run_warnings
 from .result_text import format_value
 from .statistics import correlated_mean
 
 if TYPE_CHECKING:
     from .committors import Committor
 
-__all__ = ["block_average", "mean_outcome", "path_rows", "summarize_paths"]
+__all__ = ["mean_outcome", "path_rows", "summarize_paths"]
 
-_BLOCKS, _SHORTEST, _FEWEST = 20, 5, 4
 _TOO_EVEN, _RISING = 0.45, (1.0 / 3.0, 1.0 / 45.0)  # mean, and mean with variance, of 2 p (1 - p) over frames of paths
-
-
-def block_average(
-    chains: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None, n_blocks: int = _BLOCKS
-) -> tuple[float, float]:
-    """Weighted mean of correlated series, and its standard error from blocks.
-
-    The error is too small where correlations outlast a block: then see :func:`~openmm_rare.statistics.correlated_mean`.
-
-    Parameters
-    ----------
-    chains : sequence of ndarray, shape (n_steps,)
-        One series for each independent chain.
-    weights : sequence of ndarray, optional
-    n_blocks : int
-        Blocks in all, as far as none is shorter than five steps; with as many chains or more each is one block.
-
-    Returns
-    -------
-    mean, stderr : float
-        NaN where there is nothing; no error from fewer than four blocks.
-    """
-    weights = [np.ones(len(chain)) for chain in chains] if weights is None else weights
-    rows = [(w, v) for w, v in zip(weights, chains, strict=True) if w.sum() > 0]
-    if not rows:
-        return float("nan"), float("nan")
-    blocks = []
-    for w, v in rows:
-        parts = max(1, min(-(-n_blocks // len(rows)), len(v) // _SHORTEST))
-        blocks += [(a.sum(), (a * b).sum()) for a, b in zip(np.array_split(w, parts), np.array_split(v, parts), strict=True)]
-    total, value = np.array(blocks).T
-    mean, n = value.sum() / total.sum(), len(blocks)
-    if n < _FEWEST:
-        return float(mean), float("nan")
-    residual = value - mean * total  # of a ratio of sums, linearized
-    return float(mean), float(np.sqrt(n / (n - 1.0) * (residual**2).sum()) / total.sum())
 
 
 def mean_outcome(
@@ -63,33 +28,33 @@ def mean_outcome(
 ) -> tuple[float, float]:
     """Part of the trials with an outcome, and its standard error where the probability of it wanders from trial to trial.
 
-    Chance makes outcomes differ from their probabilities anew in each trial, which blocks measure; slow changes of the
-    probabilities hide in the noise of single outcomes, but not in what a model predicts.
+    Chance makes outcomes differ from their probabilities anew in each trial; slow changes of the probabilities hide in the
+    noise of single outcomes, but not in what a model predicts.
 
     Parameters
     ----------
     outcomes : sequence of ndarray, shape (n_trials,)
         0 or 1; one series for each independent chain.
     predicted : sequence of ndarray, shape (n_trials,)
-        Probabilities by a model. A model that knows nothing leaves everything to the blocks.
+        Probabilities by a model. A model that knows nothing leaves everything to the outcomes.
     stationary : tuple of float, optional
         Mean and variance of the predictions in infinitely long chains; see :func:`~openmm_rare.statistics.correlated_mean`.
 
     Returns
     -------
     mean, stderr : float
-        NaN where there is nothing; no error from fewer than four blocks.
+        NaN where there is nothing; no error from fewer than five trials.
     """
     residuals = [outcome - p for outcome, p in zip(outcomes, predicted, strict=True)]
-    mean, noise = block_average(residuals)
+    mean, noise = correlated_mean(residuals)
     level, wandering = correlated_mean(predicted, stationary)
     return mean + level, float(np.hypot(noise, wandering))
 
 
 def summarize_paths(
-    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, aimless: bool = False
+    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, settings: PathSettings, inertial: bool = False
 ) -> dict[str, Any]:
-    """The content of ``result.json``.
+    """The content of ``result.json``, with what to distrust in it: ``reliable``, and sentences in ``warnings``.
 
     Yields and acceptance count the trials from paths that the dynamics has made; mean path times are those of the current
     path, averaged over steps.
@@ -101,8 +66,11 @@ def summarize_paths(
         The accepted paths, if there are any.
     model : CommittorModel or CommittorEnsemble
         What the run knows of the committor at its end.
-    aimless : bool
-        Shooting points stay near each other: only the paths tell how far they would get in the end, anywhere on a path alike.
+    settings : PathSettings
+        In aimless shooting points stay near each other: only the paths tell how far they would get in the end, anywhere on a
+        path alike.
+    inertial : bool
+        Whether the dynamics has momenta.
     """
     chain, relaxed, accepted = (record.table(name) for name in ("chain", "relaxed", "accepted"))
     n_a, n_b, expected = (record.table(name) for name in ("n_a", "n_b", "expected"))
@@ -112,7 +80,7 @@ def summarize_paths(
     predicted = expected.copy()
     if len(record.shots):
         predicted[n_a + n_b > 0] = _predicted_yield(model.logits(np.array(record.shots.positions)))
-    stationary = _on_paths(ensemble, model) if aimless and ensemble is not None else None
+    stationary = _on_paths(ensemble, model) if settings.selector == "aimless" and ensemble is not None else None
     per_path = (accepted & relaxed).sum() / max((connects & relaxed).sum(), 1)  # of the transition paths, so many are accepted
     squared = None if stationary is None else (per_path * stationary[0], per_path**2 * stationary[1])
     shown = {
@@ -121,10 +89,10 @@ def summarize_paths(
         "acceptance": mean_outcome(
             [accepted[mine] for mine in counted], [per_path * predicted[mine] for mine in counted], squared
         ),
-        "mean_path_time_ps": _mean_time(ensemble),
+        "mean_path_time_ps": (float("nan"), float("nan")) if ensemble is None else ensemble.mean_time(),
     }
     waits = [int((~relaxed & (chain == number)).sum()) for number in numbers]
-    return {
+    result = {
         "trials": len(chain),
         "trials_after_relaxation": int(relaxed.sum()),
         "generated": int((connects & relaxed).sum()),
@@ -136,6 +104,8 @@ def summarize_paths(
         "relaxed": [bool(state["relaxed"]) for state in record.states],
         "frames": int(record.table("n_frames").sum()),
     }
+    warnings = run_warnings(record, result, ensemble, settings, inertial)
+    return result | {"reliable": not warnings, "warnings": warnings}
 
 
 def _predicted_yield(logits: np.ndarray) -> np.ndarray:
@@ -155,23 +125,19 @@ def _on_paths(ensemble: PathEnsemble, model: Committor) -> tuple[float, float]:
     return (mean, variance) if mean < _TOO_EVEN and variance > 0.1 * _RISING[1] else _RISING
 
 
-def _mean_time(ensemble: PathEnsemble | None) -> tuple[float, float]:
-    if ensemble is None:
-        return float("nan"), float("nan")
-    mine = [ensemble.chains == number for number in np.unique(ensemble.chains)]
-    return block_average([ensemble.durations[each] for each in mine], [ensemble.weights[each] for each in mine])
-
-
 def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Lines for the terminal."""
 
     def with_error(name: str) -> str:
         return format_value(result[name], result[f"{name}_stderr"])
 
-    waits = ", ".join(str(n) if done else "not yet" for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True))
+    waits = [
+        f"{n} trial{'' if n == 1 else 's'}" if done else "not yet"
+        for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True)
+    ]
     return [
         ("trials", f"{result['trials']} in {result['chains']} chain{'s' if result['chains'] > 1 else ''}"),
-        ("a true path after", f"{waits} trials"),
+        ("a true path after", ", ".join(waits)),
         ("transition paths", f"{result['generated']} generated, {result['accepted']} accepted"),
         (
             "yield per trial",

@@ -39,7 +39,7 @@ class PathSettings:
     corrected : bool
         Aimless shooting: accept so that paths are sampled by their probability; otherwise they carry weights.
     trials : int
-        Monte Carlo steps of each chain, rounded up to whole rounds.
+        Monte Carlo steps of each chain; the last round is shorter where they make no whole rounds.
     chains : int
         Independent Markov chains that share one model.
     trials_per_round : int
@@ -128,11 +128,6 @@ class PathSettings:
     def architecture(self) -> dict[str, Any]:
         """The network, for :func:`openmm_rare.architectures.architecture_spec`."""
         return {"kind": self.network} | ({"dropout": self.dropout} if self.dropout else {})
-
-    @property
-    def rounds(self) -> int:
-        """Rounds that make up the trials."""
-        return -(-self.trials // self.trials_per_round)
 
     @classmethod
     def parse(cls, section: Section) -> PathSettings:

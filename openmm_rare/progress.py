@@ -77,7 +77,7 @@ class TerminalProgress:
             if n > 0.0:  # nothing done is news only
                 now = time.monotonic()
                 self._intervals.append((now - self._last_update) / n)
-                self._last_update, self._done = now, self._done + n
+                self._last_update, self._done, self._last_work = now, self._done + n, n
             self._values = dict(postfix)
             error, target = _number(postfix.get("error")), _number(postfix.get("target"))
             if error is not None and target:
@@ -96,7 +96,8 @@ class TerminalProgress:
     def _begin(self, name: str, total: float | None) -> None:
         self._name, self._total = name or None, total
         self._done = self._done_before.get(name, 0.0)
-        self._started = self._last_update = time.monotonic()
+        self._started, self._last_work = time.monotonic(), 0.0
+        self._last_update = self._started
         self._intervals: deque[float] = deque(maxlen=20)
         self._values: dict[str, object] = {}
 
@@ -121,8 +122,10 @@ class TerminalProgress:
         # rounds replayed from an earlier run take no time and say nothing about the next ones
         longest = max(self._intervals)
         typical = [interval for interval in self._intervals if interval >= 0.05 * longest]
-        since = time.monotonic() - self._last_update
-        return max(0.0, (self._total - self._done) * sum(typical) / len(typical) - since)
+        each = sum(typical) / len(typical)
+        # the time left falls no further than by the work that is under way: what takes longer than that is no news
+        since = min(time.monotonic() - self._last_update, self._last_work * each)
+        return max(0.0, (self._total - self._done) * each - since)
 
     def _text(self, finished: bool) -> str:
         values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self._values.items())

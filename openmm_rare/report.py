@@ -49,11 +49,12 @@ p { margin: .5rem 0; }
 .notice.bad { color: var(--bad); background: var(--bad-box); }
 .notice.good { color: var(--good); background: var(--good-box); }
 .notice ul { margin: .3rem 0 0; padding-left: 1.2rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; scrollbar-width: thin; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .95rem; }
 th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-.grid td, .grid th { white-space: nowrap; }
+.grid td:not(:first-child) { white-space: nowrap; }
+.grid td:first-child { min-width: 8rem; overflow-wrap: anywhere; }
 .rows th { color: var(--soft); font-weight: 400; width: 15rem; }
 sup { line-height: 0; }
 figure { margin: .6rem 0 0; }

@@ -16,6 +16,7 @@ __all__ = [
     "ratio_of_sums",
 ]
 
+_FEWEST = 5  # values that have an error
 _WINDOW = 1.5  # Wolff's S: how much longer than the integrated autocorrelation time correlations may last
 
 
@@ -73,7 +74,11 @@ def mean_over_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(0), error
 
 
-def correlated_mean(chains: Sequence[np.ndarray], stationary: tuple[float, float] | None = None) -> tuple[float, float]:
+def correlated_mean(
+    chains: Sequence[np.ndarray],
+    stationary: tuple[float, float] | None = None,
+    weights: Sequence[np.ndarray] | None = None,
+) -> tuple[float, float]:
     r"""Mean of correlated series and its standard error from the integrated autocorrelation time.
 
     The autocorrelation is summed up to the window of Wolff 2004 (doi:10.1016/S0010-4655(03)00467-3), with his correction for
@@ -81,24 +86,32 @@ def correlated_mean(chains: Sequence[np.ndarray], stationary: tuple[float, float
     as if there were nothing to see. Where the distribution that the series comes from is known by other means, its moments
     tell how far the series may be from it, and correlations are those about its mean.
 
+    Chains are pooled about their common mean, so that chains which stay apart count as a correlation that does not end.
+
     Parameters
     ----------
     chains : sequence of ndarray, shape (n_steps,)
         One series for each independent chain.
     stationary : tuple of float, optional
         Mean and variance of the values that infinitely long series would take.
+    weights : sequence of ndarray, shape (n_steps,), optional
+        Of the values, such as the steps for which a path was the current one; the error is that of a ratio of sums.
 
     Returns
     -------
     mean, stderr : float
-        NaN where there is nothing.
+        NaN where there is nothing; no error from fewer than five values.
     """
-    chains = [np.asarray(chain, dtype=np.float64) for chain in chains if len(chain)]
-    if not chains:
+    weights = [np.ones(len(chain)) for chain in chains] if weights is None else weights
+    rows = [(np.asarray(v, dtype=np.float64)[w > 0], w[w > 0]) for v, w in zip(chains, weights, strict=True) if (w > 0).any()]
+    if not rows:
         return float("nan"), float("nan")
-    n = sum(map(len, chains))
-    mean = sum(chain.sum() for chain in chains) / n
-    covariance = _autocovariance(chains, mean if stationary is None else stationary[0])
+    n, total = sum(len(v) for v, _ in rows), sum(w.sum() for _, w in rows)
+    mean = sum((v * w).sum() for v, w in rows) / total
+    if n < _FEWEST:
+        return float(mean), float("nan")
+    center = mean if stationary is None else stationary[0]
+    covariance = _autocovariance([n / total * w * (v - center) for v, w in rows])
     if not covariance[0] > 0.0:
         return float(mean), 0.0
     times = np.cumsum(covariance / covariance[0]) - 0.5
@@ -107,16 +120,16 @@ def correlated_mean(chains: Sequence[np.ndarray], stationary: tuple[float, float
         variance = 2.0 * max(times[window], 0.5) * covariance[0] / n * (1.0 + (2 * window + 1) / n)
     else:  # as long as there is any correlation with the start
         time = times[int(np.argmax(covariance <= 0.0)) - 1]
-        variance = max(covariance[0], stationary[1]) * min(2.0 * time / n, 1.0 / len(chains))
+        variance = max(covariance[0], stationary[1]) * min(2.0 * time / n, 1.0 / len(rows))
     return float(mean), float(np.sqrt(variance))
 
 
-def _autocovariance(chains: Sequence[np.ndarray], mean: float) -> np.ndarray:
+def _autocovariance(deviations: Sequence[np.ndarray]) -> np.ndarray:
     """Mean product of deviations so many steps apart, shape ``(longest chain,)``."""
-    total, count = np.zeros((2, max(map(len, chains))))
-    for chain in chains:
+    total, count = np.zeros((2, max(map(len, deviations))))
+    for chain in deviations:
         n = len(chain)
-        spectrum = np.fft.rfft(chain - mean, 2 * n)
+        spectrum = np.fft.rfft(chain, 2 * n)
         total[:n] += np.fft.irfft(spectrum * spectrum.conj())[:n]
         count[:n] += n - np.arange(n)
     return total / count

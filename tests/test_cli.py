@@ -324,6 +324,9 @@ def test_news_without_work_changes_what_is_shown_but_not_the_time_left(monkeypat
         progress.update(0, chosen_strength=0.7)
         assert progress._seconds_left() == before
         assert progress._text(False) == "chosen strength 0.7; 1 min 10 s, about 50 s left"
+        clock[0] += 500.0  # the third of four takes long
+        assert progress._seconds_left() == pytest.approx(30.0)
+        clock[0] -= 500.0
         progress.update(1, chosen_strength=0.7)  # negative control: work done does change it
         assert progress._seconds_left() != before
 

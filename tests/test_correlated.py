@@ -5,9 +5,11 @@ import pytest
 from scipy.special import expit
 
 from openmm_rare.committor import CommittorModel
-from openmm_rare.path_ensemble import PathEnsemble
+from openmm_rare.mechanism.path_statistics import path_statistics
+from openmm_rare.path_ensemble import PathEnsemble, mean_over_paths
 from openmm_rare.path_folder import PathRecord
 from openmm_rare.path_result import mean_outcome, summarize_paths
+from openmm_rare.path_settings import PathSettings
 from openmm_rare.statistics import correlated_mean
 from stats import assert_within, mean_and_stderr
 
@@ -84,8 +86,52 @@ def test_yields_of_wandering_shooting_points(moves):
         with pytest.raises(AssertionError):  # negative control
             assert_covers(means, outcomes.std(1) / np.sqrt(600), chance(SITES).mean())
         blind = [mean_outcome([y], [np.full(600, 0.3)])[1] for y in outcomes]
-        with pytest.raises(AssertionError):  # blocks do not see correlations that last longer than they
+        with pytest.raises(AssertionError):  # single outcomes do not show correlations that last as long as the series
             assert_covers(means, blind, chance(SITES).mean())
+
+
+def path_times(rng, n_chains, n_paths, memory, repeats=REPEATS):
+    """Times of the paths that chains accept, log-normal with a memory from path to path; shape (repeats, n_chains, n_paths)."""
+    x = rng.normal(size=(repeats, n_chains))
+    rows = [x]
+    for _ in range(n_paths - 1):
+        x = memory * x + np.sqrt(1.0 - memory**2) * rng.normal(size=x.shape)
+        rows.append(x)
+    return np.exp(0.4 * np.stack(rows, axis=2))
+
+
+@pytest.mark.parametrize("n_chains", [1, 2, 4])
+def test_the_error_of_a_mean_over_weighted_paths(n_chains):
+    """Steps for which each path stays are as random as in a chain that accepts 45 of 100 trials."""
+    rng = np.random.default_rng(4)
+    times = path_times(rng, n_chains, 2000 // n_chains, 0.8).reshape(REPEATS, -1)
+    weights = rng.geometric(0.45, size=times.shape).astype(float)
+    chains = np.repeat(np.arange(n_chains), 2000 // n_chains)
+    means, errors = np.array([mean_over_paths(v, w, chains) for v, w in zip(times, weights, strict=True)]).T
+    np.testing.assert_allclose(means, np.average(times, weights=weights, axis=1))
+    assert_covers(means, errors, np.exp(0.08))
+    naive = np.sqrt((weights**2 * (times - means[:, None]) ** 2).sum(1)) / weights.sum(1)
+    with pytest.raises(AssertionError):  # negative control
+        assert_covers(means, naive, np.exp(0.08))
+
+
+def test_chains_that_stay_apart_have_an_error_that_says_so():
+    rng = np.random.default_rng(5)
+    times = np.concatenate([rng.normal(1.0, 0.1, 200), rng.normal(2.0, 0.1, 200)])  # two channels, a chain in each
+    error = mean_over_paths(times, np.ones(400), np.repeat([0, 1], 200))[1]
+    assert error > 0.25
+    mixed = rng.permutation(times)
+    assert mean_over_paths(mixed, np.ones(400), np.repeat([0, 1], 200))[1] < 0.06  # negative control
+
+
+def test_a_mean_path_time_has_one_error_wherever_it_is_told():
+    record, ensemble = fabricated_run()
+    paths = [ensemble.paths[0][: 15 + each % 7] for each in range(40)]
+    several = PathEnsemble(paths, 1.0 + np.arange(40) % 3, np.arange(40) // 20, 0.5)
+    told = summarize_paths(record, several, model_of(5.0), PathSettings())
+    found = path_statistics(several, [np.linspace(-3.0, 3.0, len(path)) for path in paths])
+    assert told["mean_path_time_ps"] == found.mean_time == found.running_time[-1]
+    assert told["mean_path_time_ps_stderr"] == found.mean_time_stderr == found.running_stderr[-1] > 0.0
 
 
 def test_series_that_say_nothing():
@@ -124,8 +170,10 @@ def model_of(slope):
 def test_a_chain_that_stayed_where_half_of_all_trials_succeed_has_not_seen_the_rest(slope):
     """Also with a model that has not learned yet that paths have ends."""
     record, ensemble = fabricated_run()
-    result = summarize_paths(record, ensemble, model_of(slope), aimless=True)
+    result = summarize_paths(record, ensemble, model_of(slope), PathSettings(selector="aimless"))
     assert result["yield"] == pytest.approx(0.5) and 0.1 < result["yield_stderr"] < 0.4
     assert 0.05 < result["acceptance_stderr"] < result["yield_stderr"] + 0.1
-    moving = summarize_paths(record, ensemble, model_of(slope))  # a selector draws points anew, all over the path
+    moving = summarize_paths(
+        record, ensemble, model_of(slope), PathSettings()
+    )  # a selector draws points anew, all over the path
     assert moving["yield_stderr"] < 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from ..committors import Committor
 from ..errors import InputError
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
+from ..path_warnings import ensemble_warnings
 from ..preflight import require_runnable
 from ..shots import Shots
 from ..states import NEITHER
@@ -26,7 +28,7 @@ from .relevance import Relevance, input_relevance
 from .report import write_report
 from .structure_search import MISSING, is_installed
 from .table import Logit, ShotTable, logit_function, shot_losses
-from .validation import Calibration, calibrate, spread_over_q
+from .validation import FEWEST, Calibration, calibrate, spread_over_q
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -44,6 +46,7 @@ def analyze(
     out: str | Path,
     options: AnalysisOptions | None = None,
     progress: Progress | None = None,
+    doubts: Sequence[str] | None = None,
 ) -> Mechanism:
     """Analyze the mechanism and write everything to a folder.
 
@@ -61,6 +64,8 @@ def analyze(
         Made if it is missing.
     options : AnalysisOptions, optional
     progress : Progress, optional
+    doubts : sequence of str, optional
+        What the run says against its paths; by default what the paths themselves do.
 
     Raises
     ------
@@ -86,7 +91,7 @@ def analyze(
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames)
     found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=notes)
-    found.warnings += _doubts(relevance, statistics, nearest.q)
+    found.warnings += [*(ensemble_warnings(paths) if doubts is None else doubts)] + _doubts(relevance, statistics, nearest.q)
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))
@@ -163,7 +168,7 @@ def _formulas(
         return None
     searches = options.n_searches if is_installed() else 0
     if searches < options.n_searches:
-        found.warnings.append(f"Only linear formulas were tried: {MISSING}.")
+        found.notes.append(f"Only linear formulas were tried: {MISSING}.")
     progress.stage("formulas", float(searches))
     losses = shot_losses(held_out(table.inputs), table.n_a, table.n_b)
     above = [c for c, relevant in zip(found.relevance.columns, found.relevance.above_floor, strict=True) if relevant]
@@ -205,6 +210,11 @@ def _fresh_shots(
 def _calibration_doubts(calibration: Calibration | None) -> list[str]:
     if calibration is None:
         return ["The committor was not tested against fresh shots."]
+    if not np.isfinite(calibration.slope_stderr):
+        n = len(calibration.predicted)
+        return [
+            f"The committor was tested at {n} configurations, {FEWEST} at least: raise --configurations, or run more trials."
+        ]
     off = abs(calibration.slope - 1.0) > 3.0 * calibration.slope_stderr
     if calibration.rmse - 2.0 * calibration.rmse_stderr > 0.1 or (off and abs(calibration.slope - 1.0) > 0.2):
         return [

@@ -43,9 +43,9 @@ class Mechanism:
     run_calibration : Calibration or None
         Of the committor that the run has learned, by the same shots.
     warnings : list of str
-        What speaks against the numbers, or is missing.
+        What speaks against the numbers.
     notes : list of str
-        What should be known about the dynamics of the fresh shots.
+        What should be known about the dynamics of the fresh shots, and what was not tried, and why.
     """
 
     relevance: Relevance
@@ -58,6 +58,11 @@ class Mechanism:
     run_calibration: Calibration | None = None
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether nothing that was looked at speaks against the numbers."""
+        return not self.warnings
 
 
 def write_findings(
@@ -115,6 +120,7 @@ def _summary(system: RareEventSystem, found: Mechanism, tables: Mapping[str, Row
         "formulas": None if found.front is None else found.front.summary(),
         "calibration": None if found.calibration is None else found.calibration.summary(),
         "calibration_of_run": None if found.run_calibration is None else found.run_calibration.summary(),
+        "reliable": found.reliable,
         "warnings": found.warnings,
         "notes": found.notes,
     }

@@ -8,11 +8,9 @@ import numpy as np
 from scipy.special import expit
 
 from ..errors import InputError
-from ..path_ensemble import PathEnsemble
+from ..path_ensemble import PathEnsemble, mean_over_paths
 
 __all__ = ["PathStatistics", "path_density", "path_statistics", "running_mean"]
-
-_BLOCKS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +21,7 @@ class PathStatistics:
     ----------
     n_paths, n_chains : int
     mean_time, mean_time_stderr : float
-        Mean transition path time in ps and its standard error, from chains or from blocks of one chain.
+        Mean transition path time in ps and its standard error.
     running_time, running_stderr : ndarray, shape (n,)
         Mean of the paths so far and its error, against ``running_weight``.
     running_weight : ndarray, shape (n,)
@@ -75,12 +73,10 @@ def path_statistics(paths: PathEnsemble, logits: list[np.ndarray], n_bins: int =
     density = np.histogram(q, edges, weights=weight, density=True)[0]
     uniform, lorentzian = zip(*(_yields(inner[index]) for index in kept), strict=True)
     weights = paths.weights[kept]
-    mean, error = mean_and_error(paths.durations, paths.weights, paths.chains)
     return PathStatistics(
         len(paths.paths),
         len(np.unique(paths.chains)),
-        mean,
-        error,
+        *paths.mean_time(),
         *running_mean(paths.durations, paths.weights, paths.chains),
         edges,
         density,
@@ -93,36 +89,6 @@ def _yields(q: np.ndarray) -> tuple[float, float]:
     """Predicted transition paths per trial from this path, with frames drawn evenly and by 1/(q^2 + 1)."""
     expected = 2.0 * expit(q) * expit(-q)
     return float(expected.mean()), float(np.average(expected, weights=1.0 / (q**2 + 1.0)))
-
-
-def mean_and_error(values: np.ndarray, weights: np.ndarray, chains: np.ndarray) -> tuple[float, float]:
-    """Weighted mean over paths, and its standard error.
-
-    Chains are independent; the paths of one are not. With three chains or more the error comes from their means, with fewer
-    from blocks of consecutive paths of equal weight. NaN where there are too few paths.
-    """
-    mean = float(np.average(values, weights=weights))
-    groups = _groups(weights, chains)
-    totals = np.bincount(groups, weights)
-    sums = np.bincount(groups, weights * values)
-    n = int((totals > 0.0).sum())
-    if n < 3:
-        return mean, float("nan")
-    return mean, float(np.sqrt(n / (n - 1) * ((sums - mean * totals) ** 2).sum()) / weights.sum())
-
-
-def _groups(weights: np.ndarray, chains: np.ndarray) -> np.ndarray:
-    """What is taken as independent: chains, or blocks of each where there are fewer than three."""
-    names, index = np.unique(chains, return_inverse=True)
-    if len(names) >= 3:
-        return index
-    groups = np.zeros(len(chains), dtype=int)
-    blocks = max(_BLOCKS // len(names), 1)
-    for number in range(len(names)):
-        inside = np.flatnonzero(index == number)
-        share = (np.cumsum(weights[inside]) - 0.5 * weights[inside]) / max(weights[inside].sum(), 1e-300)
-        groups[inside] = number * blocks + np.minimum((share * blocks).astype(int), blocks - 1)
-    return groups
 
 
 def running_mean(
@@ -142,7 +108,7 @@ def running_mean(
     for limit in np.linspace(0.0, position.max(), n_points + 1)[1:]:
         seen = np.clip(weights - np.maximum(position - limit, 0.0), 0.0, None)
         if seen.sum() > 0.0:
-            rows.append((*mean_and_error(values, seen, chains), seen.sum()))
+            rows.append((*mean_over_paths(values, seen, chains), seen.sum()))
     return tuple(np.array(column) for column in zip(*rows, strict=True))
 
 

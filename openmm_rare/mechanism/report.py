@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from ..result_text import format_value
 from ..run_figures import FigureFile
 from . import figures
 from .path_statistics import path_density
-from .validation import Calibration
+from .validation import FEWEST, Calibration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
     from .findings import Mechanism
 
-__all__ = ["summary_rows", "write_report"]
+__all__ = ["molecule_figure", "summary_rows", "write_report"]
 
-_MOST_ROWS = 12
+_MOST_ROWS, _MOST_BARS, _OTHERS = 12, 20, 3
+_LEAST_SHARE = 5e-4  # of the gradient, or of the largest relevance; less is 0.000
+_FLAT = 1e-2  # second extent of a molecule that is a line, relative to the first
 _WATER = {"HOH", "WAT", "SOL", "TIP3"}
 
 
@@ -52,9 +55,11 @@ def write_report(
         plots.save_figure(figure, path)
         blocks.append(figure_block(FigureFile(path, title, caption)))
     body = [
-        f"<h1>Mechanism of {system.name} at {system.temperature:g} K</h1>",
+        f"<h1>Mechanism of {escape(system.name)} at {system.temperature:g} K</h1>",
         '<p class="soft">From transition path sampling and a learned committor, by openmm-rare.</p>',
-        notice(found.warnings, "fresh shots agree with the committor."),
+        notice(
+            found.warnings, "fresh shots from these paths agree with the committor; channels without a path are not tested."
+        ),
         notes_block(found.notes),
         table_block([("In short", summary_rows(found))]),
         *_tables(found),
@@ -85,9 +90,9 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
         rows += [
             ("RMSE of the committor against fresh shots", _rmse(c)),
             ("RMSE of the committor of the run", _rmse(found.run_calibration)),
-            ("Slope of the sampled logit (1 is perfect)", f"{c.slope:.2f} ± {c.slope_stderr:.2f}"),
+            ("Slope of the sampled logit (1 is perfect)", _slope(c)),
         ]
-    time = f"{statistics.mean_time:.3g} ± {statistics.mean_time_stderr:.2g} ps"
+    time = f"{format_value(statistics.mean_time, statistics.mean_time_stderr)} ps"
     return [
         *rows,
         ("Transition path time", time),
@@ -97,6 +102,12 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
     ]
 
 
+def _slope(calibration: Calibration) -> str:
+    if np.isfinite(calibration.slope_stderr):
+        return f"{calibration.slope:.2f} ± {calibration.slope_stderr:.2f}"
+    return f"unknown: {len(calibration.predicted)} configurations, {FEWEST} at least"
+
+
 def _rmse(calibration: Calibration) -> str:
     return f"{calibration.rmse:.3f} ± {calibration.rmse_stderr:.3f}"
 
@@ -104,7 +115,7 @@ def _rmse(calibration: Calibration) -> str:
 def _tables(found: Mechanism) -> Iterator[str]:
     rows = [
         [row["name"], f"{row['normalized']:.3f}", f"{row['increase']:.4f} ± {row['stderr']:.4f}", _yes(row["above_noise"])]
-        for row in found.relevance.rows()[:_MOST_ROWS]
+        for row in found.relevance.rows()[: min(_MOST_ROWS, _n_shown(found))]
     ]
     yield grid_block("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
     if found.front is not None:
@@ -113,10 +124,15 @@ def _tables(found: Mechanism) -> Iterator[str]:
             for each in found.front.formulas
         ]
         yield grid_block("Formulas", ["formula", "complexity", "held-out loss", "minus the network's"], rows)
-    order = np.argsort(-found.atoms.share)[:_MOST_ROWS]
+    order = [i for i in np.argsort(-found.atoms.share)[:_MOST_ROWS] if found.atoms.share[i] >= _LEAST_SHARE]
     names = found.atom_names
     rows = [[names[i], f"{found.atoms.share[i]:.3f} ± {found.atoms.stderr[i]:.3f}"] for i in order]
     yield grid_block("Atoms", ["atom", "share of the gradient of the logit"], rows)
+
+
+def _n_shown(found: Mechanism) -> int:
+    """Inputs to show: those that are worth something, and a few others beside them."""
+    return int(np.clip((found.relevance.normalized >= _LEAST_SHARE).sum() + _OTHERS, 0, _MOST_BARS))
 
 
 def _yes(value: bool) -> str:
@@ -127,9 +143,9 @@ def _drawn(
     system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
 ) -> Iterator[tuple[str, str, str, Figure]]:
     """Name, title, caption and figure of everything there is to draw."""
-    height = 1.2 + 0.27 * min(len(found.relevance.names), 20)
-    figure, (ax,) = plots.new_figure(height=height)
-    figures.plot_relevance(ax, found.relevance)
+    shown = min(len(found.relevance.names), _n_shown(found))
+    figure, (ax,) = plots.new_figure(height=1.2 + 0.27 * shown)
+    figures.plot_relevance(ax, found.relevance, shown)
     yield "relevance", "Relevance of the inputs", _RELEVANCE, figure
     if found.calibration is not None:
         figure, (ax,) = plots.new_figure(height=4.6)
@@ -139,15 +155,9 @@ def _drawn(
         figure, (ax,) = plots.new_figure()
         figures.plot_formula_front(ax, found.front)
         yield "formulas", "Formulas of growing complexity", _FORMULAS, figure
-    figure, (ax,) = plots.new_figure(height=4.6)
-    solute = solute_atoms(system)
-    place = {atom: index for index, atom in enumerate(solute)}
-    bonds = [] if system.topology is None else [(a.index, b.index) for a, b in system.topology.bonds()]
-    bonds = [(place[a], place[b]) for a, b in bonds if a in place and b in place]
-    labels = [found.atom_names[index].partition("-")[2] or found.atom_names[index] for index in solute]
-    molecule = structures[found.atoms.representative][solute]
-    figures.plot_atoms(ax, molecule, bonds, found.atoms.relative[solute], labels)
-    yield "atoms", "Contributions of the atoms", _ATOMS, figure
+    figure = molecule_figure(system, found, structures[found.atoms.representative])
+    if figure is not None:
+        yield "atoms", "Contributions of the atoms", _ATOMS, figure
     names = system.states.variables.names
     if len(names) >= 2:
         figure, (ax,) = plots.new_figure(height=4.6)
@@ -159,6 +169,21 @@ def _drawn(
     figures.plot_q_density(axes[0], found.paths)
     figures.plot_transition_time(axes[1], found.paths)
     yield "paths", "Paths along the committor, and their time", _PATHS, figure
+
+
+def molecule_figure(system: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
+    """The solute with the contributions of its atoms; None where it has no extent in a plane."""
+    solute = solute_atoms(system)
+    extent = np.linalg.svd(structure[solute] - structure[solute].mean(0), compute_uv=False)
+    if len(extent) < 2 or not extent[1] > _FLAT * extent[0]:
+        return None
+    place = {atom: index for index, atom in enumerate(solute)}
+    bonds = [] if system.topology is None else [(a.index, b.index) for a, b in system.topology.bonds()]
+    bonds = [(place[a], place[b]) for a, b in bonds if a in place and b in place]
+    labels = [found.atom_names[index].partition("-")[2] or found.atom_names[index] for index in solute]
+    figure, (ax,) = plots.new_figure(height=4.6)
+    figures.plot_atoms(ax, structure[solute], bonds, found.atoms.relative[solute], labels)
+    return figure
 
 
 def solute_atoms(system: RareEventSystem) -> np.ndarray:

@@ -11,7 +11,10 @@ from scipy.special import expit
 from ..errors import InputError
 from .table import shot_losses
 
-__all__ = ["Calibration", "calibrate", "spread_over_q"]
+__all__ = ["FEWEST", "Calibration", "calibrate", "spread_over_q"]
+
+FEWEST = 5
+"""Configurations from which on a slope and its error are told: two always lie on a line."""
 
 _SMALL_CURVATURE = 1e-12
 
@@ -27,7 +30,8 @@ class Calibration:
     bin_predicted, bin_sampled, bin_stderr, bin_count : ndarray, shape (n_bins,)
         Mean prediction, fraction of shots that reached B with its error, and configurations of each bin that is not empty.
     slope, slope_stderr, intercept, intercept_stderr : float
-        Of the sampled logit against the predicted one (logistic regression): 1 and 0 for a perfect model.
+        Of the sampled logit against the predicted one (logistic regression): 1 and 0 for a perfect model; NaN from fewer than
+        five configurations.
     rmse, rmse_stderr : float
         Root mean square deviation of the predicted from the true probability, without the binomial noise of the shots.
     bias, bias_stderr : float
@@ -114,7 +118,7 @@ def calibrate(logits: np.ndarray, n_a: np.ndarray, n_b: np.ndarray, n_bins: int 
     if len(logits) < 2 or (shots < 2).any():
         raise InputError("a calibration needs 2 configurations or more, and 2 shots or more from each")
     p, sampled = expit(logits), n_b / shots
-    line, error = _recalibration(logits, n_a, n_b)
+    line, error = _recalibration(logits, n_a, n_b) if len(logits) >= FEWEST else (np.full(2, np.nan), np.full(2, np.nan))
     square = (p - sampled) ** 2 - sampled * (1.0 - sampled) / (shots - 1.0)  # unbiased for the squared error of the model
     mean, spread = square.mean(), square.std(ddof=1) / np.sqrt(len(square))
     rmse = float(np.sqrt(max(mean, 0.0)))

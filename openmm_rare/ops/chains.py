@@ -99,6 +99,9 @@ class ChainTask:
         For the selector.
     storage : str or None
         File of the chain's OpenPathSampling storage; None for no storage.
+    done, until : int
+        Trials of the round before the stretch, and at its end; 0: all of them. A stretch that begins within a round has random
+        numbers of its own.
     """
 
     problem: PathProblem
@@ -109,6 +112,20 @@ class ChainTask:
     model: bytes
     density: tuple[float, ...] | None = None
     storage: str | None = None
+    done: int = 0
+    until: int = 0
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """What its random numbers follow from, beside the seed."""
+        return (self.chain, self.round, self.done) if self.done else (self.chain, self.round)
+
+    @property
+    def cycles(self) -> range:
+        """Numbers of its trials in the chain, from 1."""
+        whole = self.problem.settings.trials_per_round
+        before = self.round * whole
+        return range(before + self.done + 1, before + (self.until or whole) + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,14 +181,14 @@ def make_engine(problem: PathProblem) -> RareEventEngine:
 
 
 def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
-    """A round of one chain: the state after it, and its trials in order.
+    """A stretch of one chain: the state after it, and its trials in order.
 
     The result depends on the task alone, whatever was computed before and by which process. A storage that has the stretch
     already, because a process died before it could report, is left as it is.
     """
     with _identities(task.problem.key, task.seed, task.chain):
         sampler = _sampler(task)
-    with _identities(task.problem.key, task.seed, task.chain, task.round):
+    with _identities(task.problem.key, task.seed, *task.origin):
         return sampler.run(task)
 
 
@@ -220,14 +237,13 @@ class _Sampler:
 
     def run(self, task: ChainTask) -> tuple[ChainState, list[Trial]]:
         """The stretch."""
-        chain_seed = np.random.SeedSequence(task.seed, spawn_key=(task.chain, task.round))
+        chain_seed = np.random.SeedSequence(task.seed, spawn_key=task.origin)
         noise = seed_path_sampling(int(chain_seed.generate_state(1)[0]))
         self._begin(task, noise)
         active = self._start(task.state)
-        first = task.round * task.problem.settings.trials_per_round
-        steps = [self._step(0, paths.EmptyMoveChange(), active)] if first == 0 else []
+        steps = [self._step(0, paths.EmptyMoveChange(), active)] if task.cycles.start == 1 else []
         trials, relaxed = [], task.state.relaxed
-        for cycle in range(first + 1, first + task.problem.settings.trials_per_round + 1):
+        for cycle in task.cycles:
             self.mover.relax(not relaxed)
             change = self.scheme.root_mover.move(active)
             active = active.apply_samples(change.results)

@@ -44,7 +44,8 @@ def run_path_sampling(
     out : path
         Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain.
     resume : bool
-        Continue the run in `out`; start where there is nothing.
+        Continue the run in `out`; start where there is nothing, which `progress` is told. A run that was stopped ends as if it
+        had not been, to the bit; more trials than it was to make go on from its last one, and are the same each time.
     progress : Progress, optional
     model : CommittorModel or CommittorEnsemble, optional
         To start from; of the same system, states and descriptor. Its network takes the place of that of the settings.
@@ -52,7 +53,7 @@ def run_path_sampling(
     Returns
     -------
     dict
-        The content of result.json.
+        The content of result.json; what to distrust is in ``reliable`` and ``warnings``.
 
     Raises
     ------
@@ -67,6 +68,8 @@ def run_path_sampling(
     fresh = not (out / "shots.npz").exists()
     if not resume or (fresh and not (out / "config.toml").exists()):
         check_new(out)
+        if resume:
+            progress.stage(f"no run in {out} to continue: a new one begins")
     if model is not None:
         _require_fitting(model, system)
         config = replace(config, path_sampling=_with_network_of(model, path_settings(config)))

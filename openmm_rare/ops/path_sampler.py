@@ -22,6 +22,7 @@ from ..fitting import FitOptions
 from ..path_ensemble import PathEnsemble
 from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
 from ..path_result import summarize_paths
+from ..path_warnings import all_given_up
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
@@ -108,30 +109,40 @@ class PathSampler:
         self.states = [_state_of(arrays) for arrays in self.record.states]
 
     def run(self) -> None:
-        """The rounds that are left."""
-        left = self.settings.rounds - self.record.rounds
-        if left <= 0:
-            return
-        per_round = self.settings.trials_per_round * self.settings.chains
-        self.progress.stage("sampling paths", left * per_round)
-        with _workers(self.settings.processes) as workers:
-            for _ in range(left):
-                self._round(workers)
-                self.progress.update(per_round, **self._news())
+        """The trials that are left; all the same, to the bit, for a run that was stopped meanwhile.
 
-    def _round(self, workers: list[ProcessPoolExecutor]) -> None:
-        number, frozen, density = self.record.rounds, self.model.to_bytes(), self._density()
-        futures = []
+        A run is cut where its last round ends early: one that is continued to more trials from there differs, in its random
+        numbers, from one that was to make as many from the start.
+        """
+        done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.chains
+        chains = "1 chain" if n_chains == 1 else f"{n_chains} chains"
+        if done >= wanted:
+            self.progress.stage(f"nothing left to do: {done} trials in {chains} are there already")
+            return
+        onward = f", continuing at trial {done} of {wanted} in {chains}" if done else ""
+        self.progress.stage(f"sampling paths{onward}", (wanted - done) * n_chains)
+        with _workers(self.settings.processes) as workers:
+            while self.record.cycles < wanted and not all_given_up(self.record):
+                before = self.record.cycles
+                self._stretch(workers)
+                self.progress.update((self.record.cycles - before) * n_chains, **self._news())
+
+    def _stretch(self, workers: list[ProcessPoolExecutor]) -> None:
+        """What is left of the round, as far as the run goes."""
+        per_round, cycles = self.settings.trials_per_round, self.record.cycles
+        number, done = divmod(cycles, per_round)
+        until = min(per_round, self.settings.trials - number * per_round)
+        frozen, density, futures = self.model.to_bytes(), self._density(), []
         for chain, state in enumerate(self.states):
             storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
-            task = ChainTask(self.problem, chain, number, self.seed, state, frozen, density, storage)
+            task = ChainTask(self.problem, chain, number, self.seed, state, frozen, density, storage, done, until)
             futures.append(workers[chain % len(workers)].submit(run_chain, task))
         results = [future.result() for future in futures]
         for chain, (state, trials) in enumerate(results):
             self.states[chain] = state
             self._add(chain, trials)
-            write_paths(self.folder, chain, number, {trial.cycle: trial.path for trial in trials if trial.path is not None})
-        self.record.rounds += 1
+            accepted = {trial.cycle: trial.path for trial in trials if trial.path is not None}
+            write_paths(self.folder, chain, number, accepted, cycles if done else 0)
         if self.trainer.due(self.record.shots):
             self.trainer.fit(self.record.shots)
         self._save()
@@ -168,7 +179,9 @@ class PathSampler:
         relaxed = sum(state.relaxed for state in self.states)
         news = {"yield": f"{seen / recent:.2f}", "expected": f"{expected / recent:.2f}"}
         waiting = {"relaxed_chains": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
-        return news | waiting | {"accepted": sum(self.record.trials["accepted"])}
+        lost = int((self.record.table("n_a") + self.record.table("n_b") == 0).sum())
+        accepted = int((self.record.table("accepted") & self.record.table("relaxed")).sum())
+        return news | waiting | {"accepted": accepted} | ({"given_up": lost} if lost else {})
 
     def finish(self) -> dict[str, Any]:
         """Write result.json."""
@@ -179,7 +192,7 @@ class PathSampler:
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
-        result |= summarize_paths(self.record, ensemble, model, self.settings.selector == "aimless")
+        result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial)
         result |= {"notes": list(self.notes), "versions": versions("openpathsampling", "mdtraj")}
         write_json(self.folder / "result.json", result)
         return result

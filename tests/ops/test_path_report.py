@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.patches import Circle, Rectangle
 
-from openmm_rare import path_report, plots
+from openmm_rare import plots
 from openmm_rare.cli import main
 from openmm_rare.committors import load_committor
 from openmm_rare.config import SamplingConfig
@@ -17,6 +17,9 @@ from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_figures import plot_fraction, plot_line_density, plot_states
 from openmm_rare.path_folder import PathRecord, load_path_sampling, with_path_settings
 from openmm_rare.path_report import write_path_report
+from openmm_rare.path_result import summarize_paths
+from openmm_rare.path_settings import PathSettings
+from openmm_rare.shots import Shots
 from openmm_rare.states import CollectiveVariables, Coordinate, Dihedral, Disc, Range, States
 from openmm_rare.systems import build
 from openmm_rare.workflow import configuration, make_report
@@ -78,7 +81,7 @@ def test_the_report_is_there_and_can_be_made_again(folder):
         "openpathsampling 1.7.0",
         "<h2>Yield and acceptance</h2>",
         "<h2>Where paths run, and where shots began</h2>",
-        "openmm-rare analyze plane",
+        f"openmm-rare analyze {folder}<",
     ):
         assert words in first, words
     assert first.count("data:image/png;base64,") == 3
@@ -96,7 +99,7 @@ def test_a_run_that_goes_on_has_a_report_that_warns(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_path_sampling(configure("double_well_1d", 5), tmp_path / "run")
     page = make_report(tmp_path / "run").read_text()
-    assert "No transition path of the dynamics yet in chain 0" in page and "Only 0 paths were accepted" in page
+    assert "No transition path of the dynamics yet in chain 0" in page
     assert "All checks passed" not in page and "unknown" in page and "data:image" not in page
     with pytest.raises(ValueError, match="holds no run: config.toml is missing"):
         write_path_report(tmp_path)
@@ -107,10 +110,13 @@ def test_a_run_that_goes_on_has_a_report_that_warns(tmp_path, monkeypatch):
 
 def test_trials_that_were_given_up_are_told(folder):
     record = PathRecord.load(folder)
-    result = path_report.summarize_paths(record, None, load_committor(folder / "model.npz"))
-    assert not any("given up" in sentence for sentence in path_report._warnings(result))
-    found = path_report._warnings(result | {"unfinished": 3, "accepted": 100, "relaxed": [True]})
-    assert len(found) == 1 and "3 of 120 trials were given up" in found[0]
+    model = load_committor(folder / "model.npz")
+    assert not any("given up" in sentence for sentence in summarize_paths(record, None, model, PathSettings())["warnings"])
+    for row in (70, 80, 90):
+        record.trials["n_a"][row] = record.trials["n_b"][row] = 0
+    result = summarize_paths(replace(record, shots=Shots()), None, model, PathSettings())
+    assert not result["reliable"]
+    assert any("3 of 120 trials (2 %) were given up" in sentence for sentence in result["warnings"])
 
 
 def test_fractions_of_the_latest_trials():

@@ -1,5 +1,6 @@
 """The command `openmm-rare tps`: the run folder, resuming, what an analysis reads, first paths, and bad input."""
 
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from openmm_rare.ops.path_file import read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_ensemble import PathEnsemble
 from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble, with_path_settings
-from openmm_rare.path_result import block_average
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.progress import TerminalProgress
 from openmm_rare.shots import Shots
@@ -35,7 +35,6 @@ from openmm_rare.states import IN_A, IN_B
 from openmm_rare.systems import RareEventSystem, build
 from openmm_rare.tasks import Silent
 from openmm_rare.workflow import configuration
-from stats import assert_within
 
 
 class _Here:
@@ -139,6 +138,49 @@ def test_more_trials_continue_a_finished_run_as_if_it_had_been_longer(tmp_path):
         run_path_sampling(configure(trials=30, width=2.0), tmp_path / "short", resume=True)
 
 
+@pytest.mark.parametrize("selector", ["lorentzian", "aimless"])
+def test_a_run_makes_as_many_trials_as_it_is_told(tmp_path, monkeypatch, selector):
+    """Rounds of five; also when a run is stopped in a round that ends early, or in what is left of one."""
+    given = {"selector": selector, "density_correction": selector == "lorentzian"}
+    for trials in (7, 9, 23):
+        result = run_path_sampling(configure(trials=trials, **given), tmp_path / "whole", resume=True)
+        record = PathRecord.load(tmp_path / "whole")
+        assert result["trials"] == 2 * trials and record.cycles == trials
+        for chain in (0, 1):
+            assert record.table("cycle")[record.table("chain") == chain].tolist() == list(range(1, trials + 1))
+    ensemble = read_path_ensemble(tmp_path / "whole")
+    assert ensemble.weights.sum() == record.table("relaxed").sum() + 2 or selector == "aimless"
+    original, left = path_sampler.run_chain, [0]
+
+    def dying(task):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return original(task)
+
+    monkeypatch.setattr(path_sampler, "run_chain", dying)
+    for trials in (7, 9, 23):
+        for calls in (2, 4, -1):  # the second chain has not reported; never
+            left[0] = calls
+            with suppress(KeyboardInterrupt):
+                run_path_sampling(configure(trials=trials, **given), tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    run_path_sampling(configure(trials=23, **given), tmp_path / "once")
+    with pytest.raises(AssertionError):  # negative control: the rounds were cut elsewhere
+        assert_same_run(tmp_path / "whole", tmp_path / "once")
+
+
+def test_paths_of_a_stretch_that_was_not_recorded_are_made_again(tmp_path, monkeypatch):
+    """As after a kill between the paths and the record, in what is left of a round."""
+    run_path_sampling(configure(trials=22), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "killed")
+    run_path_sampling(configure(trials=25), tmp_path / "run", resume=True)
+    for chain in ("chain-0", "chain-1"):  # written before the record
+        shutil.copytree(tmp_path / "run" / chain, tmp_path / "killed" / chain, dirs_exist_ok=True)
+    run_path_sampling(configure(trials=25), tmp_path / "killed", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "killed")
+
+
 def test_the_processes_do_not_matter(tmp_path):
     run_path_sampling(configure(trials=15, processes=1, threads=1), tmp_path / "one")
     run_path_sampling(configure(trials=15, processes=2, threads=1), tmp_path / "two")
@@ -169,21 +211,6 @@ def test_plain_aimless_shooting_has_weights(tmp_path):
     steps = ensemble.weights * np.array([len(path) - 4 for path in ensemble.paths])
     np.testing.assert_allclose(steps, np.round(steps))
     assert ensemble.weights.max() < 5.0
-
-
-def test_errors_of_correlated_series():
-    rng = np.random.default_rng(1)
-    noise = rng.normal(size=(4, 4000))
-    series = np.empty_like(noise)
-    series[:, 0] = noise[:, 0]
-    for i in range(1, 4000):
-        series[:, i] = 0.9 * series[:, i - 1] + noise[:, i]
-    mean, error = block_average(list(series), n_blocks=80)
-    assert_within(mean, 0.0, error)
-    assert_within(error, np.sqrt(1.0 / 0.1**2 / 16000), error * 0.1, nsigma=4)
-    naive = series.std() / np.sqrt(series.size)
-    assert error > 3 * naive  # negative control: errors that know nothing of correlation
-    assert np.isnan(block_average([np.ones(8)])[1]) and np.isnan(block_average([])[0])
 
 
 def problem(name="double_well_1d", **options):
@@ -345,6 +372,9 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
     Path("run.toml").write_text('[system]\nname = "double_well_1d"\n[path_sampling]\nstorage = false\n')
     done = CliRunner().invoke(main, ["tps", "run.toml", "--trials", "30", "--seed", "1", "--out", "run"])
     assert done.exit_code == 0, done.output
+    result = json.loads(Path("run/result.json").read_text())
+    assert result["reliable"] is not bool(result["warnings"])
+    assert all(f"Warning: {sentence}" in done.output for sentence in result["warnings"])
     for words in (
         "30 in 1 chain",
         "a true path after",
@@ -365,10 +395,10 @@ def test_killed_it_goes_on_to_the_same_end(tmp_path):
     command += ["--chains", "2", "--trials", "30", "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = tmp_path / "killed"
-    for more in (1, 2):
+    for more in (5, 10):
         process = subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        goal = (PathRecord.load(killed).rounds if (killed / "shots.npz").exists() else 0) + more
-        while process.poll() is None and not ((killed / "shots.npz").exists() and PathRecord.load(killed).rounds >= goal):
+        goal = (PathRecord.load(killed).cycles if (killed / "shots.npz").exists() else 0) + more
+        while process.poll() is None and not ((killed / "shots.npz").exists() and PathRecord.load(killed).cycles >= goal):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
