@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from typing import Any
 
 import numpy as np
@@ -108,7 +107,7 @@ def require_possible(kind: str, n_atoms: int, n_inputs: int) -> None:
     """
     if n_inputs > MOST_INPUTS:
         raise InputError(
-            f"descriptor {kind!r} of {n_atoms} atoms has {n_inputs} inputs, {4e-6 * n_inputs:.2g} GB for every 1000 frames, and "
+            f"descriptor {kind!r} of {n_atoms} atoms has {n_inputs} inputs, {4e-6 * n_inputs:.2g} GB for every 1000 frames; "
             f'at most {MOST_INPUTS} are possible: describe fewer atoms, e.g. [system.descriptor] with kind = "subset", '
             'atoms = [0, 1] and part = { kind = "pair_distances" }'
         )

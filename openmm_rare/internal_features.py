@@ -76,7 +76,8 @@ class InternalCoordinates(Descriptor):
     ----------
     spec : mapping
         ``bonds``, ``angles`` and ``dihedrals``, lists of two, three and four indices each, and optionally ``labels``, a name
-        for each of them in that order, and ``box``, as for :class:`Dihedrals`. :func:`openmm_rare.internal_coordinates.internal_coordinates` makes one.
+        for each of them in that order, and ``box``, as for :class:`Dihedrals`.
+        :func:`openmm_rare.internal_coordinates.internal_coordinates` makes one.
     n_atoms : int
         Of one walker.
     """
