@@ -70,9 +70,7 @@ class _Completion:
         if kind == "internal_coordinates" and "atoms" in made:
             made = self._internal(made, atoms, where)
         for key, width in _ROWS.get(kind, {}).items():
-            if isinstance(made.get(key), Sequence) and not isinstance(made[key], str):
-                rows = [self._numbers(row, atoms, f"{where}.{key}[{i}]", width) for i, row in enumerate(made[key])]
-                made[key] = rows
+            made |= self._rows(made.get(key), atoms, f"{where}.{key}", width, key)
         if kind == "symmetry_functions":
             if "centers" in made:
                 made["centers"] = self._numbers(made["centers"], atoms, f"{where}.centers")
@@ -81,6 +79,15 @@ class _Completion:
                 made["species"] = {name: self._numbers(each, atoms, f"{where}.species.{name}") for name, each in named}
         made |= {key: _in_nm(made[key], f"{where}.{key}") for key in _LENGTHS if key in made}
         return self._with_box(made, atoms, where)
+
+    def _rows(self, given: Any, atoms: Sequence[int], where: str, width: int, key: str) -> dict[str, Any]:
+        """Rows of so many atoms under their key where there are selections among them, and nothing elsewhere."""
+        if isinstance(given, str):
+            return {key: [self._numbers(given, atoms, where, width)]}
+        if not isinstance(given, Sequence):
+            return {}
+        rows = [self._numbers(row, atoms, f"{where}[{number}]", width) for number, row in enumerate(given)]
+        return {key: rows} if any(new is not old for new, old in zip(rows, given, strict=True)) else {}
 
     def _numbers(self, given: Any, atoms: Sequence[int], where: str, count: int | None = None) -> Any:
         """Numbers within `atoms`; a list of numbers alone is left as it is."""
@@ -124,14 +131,16 @@ class _Completion:
         if given is None:
             wanted = kind == "symmetry_functions" or self._combines_molecules(spec, atoms)
             return spec | {"box": _plain(self.box)} if wanted and self.box is not None else spec
-        if given == "none" or kind not in (*_ROWS, *_PAIRS, "symmetry_functions"):
-            return spec
-        if given == "system" and self.box is not None:
-            return spec | {"box": _plain(self.box)}
+        if kind not in (*_ROWS, *_PAIRS, "symmetry_functions"):
+            return spec  # which has no such key
+        if isinstance(given, str) and given in ("none", "system"):
+            if given == "system" and self.box is None:
+                raise InputError(f'{where}.box = "system", but the System has no periodic boundaries: remove it')
+            return spec if given == "none" else spec | {"box": _plain(self.box)}
         if isinstance(given, str):
-            periodic = "" if self.box is not None else ", and the System has no periodic boundaries"
-            raise InputError(f'{where}.box = {given!r} must be "system", "none", or edges or vectors in nm{periodic}')
+            raise InputError(f'{where}.box = {given!r} must be "system", "none", or the edges or vectors of a box in nm')
         vectors = box_vectors(given, f"{where}.box")
+        spec = spec if isinstance(given, list | tuple) else spec | {"box": _plain(vectors)}
         if self.box is None and kind != "symmetry_functions":  # these measure a density in it
             raise InputError(f"{where} has a box, but the System has no periodic boundaries: remove it")
         if self.box is not None and not np.allclose(vectors, self.box, rtol=_TOLERANCE, atol=_TOLERANCE):
@@ -144,9 +153,11 @@ class _Completion:
     def _combines_molecules(self, spec: Mapping[str, Any], atoms: Sequence[int]) -> bool:
         """Whether atoms of several molecules enter one feature."""
         kind = spec.get("kind")
-        rows = [row for key in _ROWS.get(kind, {}) for row in spec.get(key, ())] if kind in _ROWS else [range(len(atoms))]
         if kind not in (*_ROWS, *_PAIRS):
             return False
+        rows = [range(len(atoms))]
+        if kind in _ROWS:
+            rows = [row for key in _ROWS[kind] if isinstance(spec.get(key), Sequence) for row in spec[key]]
         valid = [row for row in rows if isinstance(row, Sequence) and all(_is_number(each, len(atoms)) for each in row)]
         return any(len({self.molecules[atoms[each]] for each in row}) > 1 for row in valid)
 

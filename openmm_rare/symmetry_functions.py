@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.integrate import quad
 from torch import Tensor
 
 from .descriptor_base import Descriptor, box_of, labels_of, nearest_images, require_possible
@@ -143,6 +142,7 @@ class SymmetryFunctions(Descriptor):
 
     def _expected(self, density: float) -> np.ndarray:
         """Means in an ideal gas of a density in 1/nm^3, shape ``(n_shells, 1 + 2 * n_zetas)``."""
+        from scipy.integrate import quad  # 10 MB that processes without such a descriptor can do without
 
         def count(shell: float, eta: float) -> float:
             """Mean of a sum over neighbors."""
