@@ -91,7 +91,10 @@ class _Completion:
 
     def _numbers(self, given: Any, atoms: Sequence[int], where: str, count: int | None = None) -> Any:
         """Numbers within `atoms`; a list of numbers alone is left as it is."""
-        if not isinstance(given, str) and not (isinstance(given, Sequence) and any(isinstance(each, str) for each in given)):
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        if not isinstance(given, Sequence):
+            raise InputError(f"{where} = {given!r} must be a selection of atoms, or a list of numbers and selections")
+        if not isinstance(given, str) and not any(isinstance(each, str) for each in given):
             return given
         place = {atom: number for number, atom in enumerate(atoms)}
         numbers = []

@@ -186,7 +186,11 @@ def test_other_kinds_count_their_inputs_too():
 @pytest.mark.parametrize("box", [None, [1.0, 1.1, 1.2]])
 def test_coordination_of_many_atoms_needs_no_matrix(monkeypatch, box):
     positions = torch.tensor(np.random.default_rng(1).uniform(0, 2, (5, 12, 3)), requires_grad=True)
-    specs = [{"kind": "coordination", "radius": 0.5}, {"kind": "coordination_moments", "radius": 0.5}, {"kind": "pair_distances"}]
+    specs = [
+        {"kind": "coordination", "radius": 0.5},
+        {"kind": "coordination_moments", "radius": 0.5},
+        {"kind": "pair_distances"},
+    ]
     spec = {"kind": "concatenate", "parts": [each | ({"box": box} if box else {}) for each in specs]}
     dense = build_descriptor(spec, 12).double()
     monkeypatch.setattr(pair_features, "_DENSE", 0)
