@@ -7,9 +7,17 @@ import torch
 from openmm import app
 
 import chain4
-from openmm_rare import CommittorModel, CoordinationMoment, Dihedral, Distance, FunctionVariable, Range, RareEventSystem
+from openmm_rare import (
+    CommittorModel,
+    CoordinationMoment,
+    Dihedral,
+    Distance,
+    FunctionVariable,
+    Range,
+    RareEventSystem,
+    pair_features,
+)
 from openmm_rare import coordination as coordination_numbers
-from openmm_rare import pair_features
 from openmm_rare.cli import main
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.descriptors import build_descriptor
