@@ -104,7 +104,7 @@ class _Choice:
         placed = self._coordinates(num_dimensions) + self._distances()
         solute = [atom for molecule in self.solute for atom in molecule]
         if not self.complete and len(self.solute) > 1:
-            yield [*self._pairs(solute, "of all that is not water"), *placed]
+            yield [*self._pairs(solute, "all atoms that are not solvent"), *placed]
             return
         for hydrogen in (True, False):
             yield [part for molecule in self.solute for part in self._internal(molecule, hydrogen)] + placed
@@ -117,14 +117,14 @@ class _Choice:
         bound = set() if self.topology is None else {a.index for bond in self.topology.bonds() for a in bond}
         if len(molecule) > 1 and bound.issuperset(atoms):
             return [(internal_coordinates(self.topology, atoms), f"the internal coordinates {of}")]
-        return self._pairs(atoms, of)
+        return self._pairs(atoms, f"the atoms {of}")
 
     def _distances(self) -> Parts:
         """Distances among named atoms of different molecules."""
         atoms = sorted(self.named)
         if self.solute and len({self.molecule_of[atom] for atom in atoms}) < 2:
             return []
-        return self._pairs(atoms, f"of the atoms {self._names(atoms)}, which the states name")
+        return self._pairs(atoms, f"the atoms {self._names(atoms)}, which the states name")
 
     def _pairs(self, atoms: list[int], words: str) -> Parts:
         if len(atoms) < 2:
@@ -133,7 +133,7 @@ class _Choice:
         if self.atoms is not None:
             labels = [atom_label(self.atoms[atom]) for atom in atoms]
             part |= {"labels": labels} if len(set(labels)) == len(labels) else {}
-        several = "distances" if len(atoms) > 2 else "distance"
+        several = "distances among" if len(atoms) > 2 else "distance between"
         return [({"kind": "subset", "atoms": atoms, "part": part}, f"the {several} {words}")]
 
     def _coordinates(self, num_dimensions: int) -> Parts:
@@ -152,8 +152,8 @@ class _Choice:
         """What is seen by default."""
         waters = f", {self.n_waters} water molecules among them" if self.n_waters else ""
         return (
-            f"of {self.n_atoms} atoms{waters}, the network sees {' and '.join(words)}: the default where [system.descriptor] "
-            "says nothing"
+            f"Of {self.n_atoms} atoms{waters}, the network sees {' and '.join(words)}: the default where [system.descriptor] "
+            "says nothing."
         )
 
 

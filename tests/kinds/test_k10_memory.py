@@ -96,7 +96,7 @@ def test_two_ions_in_water_are_seen_by_their_distance():
     spec = problem.descriptor_spec()
     assert spec["kind"] == "subset" and spec["atoms"] == [0, 1] and spec["part"]["kind"] == "pair_distances"
     assert spec["part"]["box"] == [EDGE] * 3 and build_descriptor(spec, len(problem.positions)).names == ("r NA1:NA-CL2:CL",)
-    assert "the distance of the atoms 0 (NA1:NA), 1 (CL2:CL), which the states name" in problem.descriptor_note
+    assert "the distance between the atoms 0 (NA1:NA), 1 (CL2:CL), which the states name" in problem.descriptor_note
 
 
 def test_atoms_of_several_molecules_are_seen_by_both():
