@@ -12,7 +12,7 @@ import openmm
 from .errors import InputError
 from .internal_coordinates import atom_label, internal_coordinates
 from .molecules import is_water, molecules_of
-from .states import CollectiveVariable, Coordinate, FunctionRegion, LinearCombination, States
+from .states import Angle, CollectiveVariable, Coordinate, Dihedral, Distance, FunctionRegion, LinearCombination, States
 
 if TYPE_CHECKING:
     from openmm import app
@@ -112,12 +112,19 @@ class _Choice:
 
     def _internal(self, molecule: list[int], hydrogen: bool) -> Parts:
         """Internal coordinates of a molecule where its bonds are known, and distances where they are not."""
-        atoms = [atom for atom in molecule if hydrogen or self.atoms is None or not _is_hydrogen(self.atoms[atom])]
+        bound = set() if self.topology is None else {atom.index for bond in self.topology.bonds() for atom in bond}
+        atoms = [atom for atom in molecule if self._is_seen(atom, hydrogen, bound)]
         of = f"of the molecule of atom {self._names(molecule[:1])}, {len(atoms)} atoms{'' if hydrogen else ' without hydrogen'}"
-        bound = set() if self.topology is None else {a.index for bond in self.topology.bonds() for a in bond}
-        if len(molecule) > 1 and bound.issuperset(atoms):
+        if len(atoms) > 1 and bound.issuperset(atoms):
             return [(internal_coordinates(self.topology, atoms), f"the internal coordinates {of}")]
         return self._pairs(atoms, f"the atoms {of}")
+
+    def _is_seen(self, atom: int, hydrogen: bool, bound: set[int]) -> bool:
+        """Whether an atom of the solute matters: virtual sites and Drude particles, which are no elements, follow others."""
+        if self.atoms is None:
+            return True
+        element = self.atoms[atom].element
+        return atom in bound if element is None else hydrogen or element.symbol != "H"
 
     def _distances(self) -> Parts:
         """Distances among named atoms of different molecules."""
@@ -175,13 +182,9 @@ def _atoms_of_variable(variable: CollectiveVariable) -> tuple[int, ...] | None:
     """The atoms that a variable names; None if it may depend on all."""
     if isinstance(variable, LinearCombination):
         return tuple(np.flatnonzero(variable.coefficients.any(axis=1)).tolist())
-    if hasattr(variable, "atoms"):
-        return tuple(int(atom) for atom in variable.atoms)
-    return (int(variable.atom),) if hasattr(variable, "atom") else None
-
-
-def _is_hydrogen(atom: app.topology.Atom) -> bool:
-    return atom.element is not None and atom.element.symbol == "H"
+    if isinstance(variable, Coordinate):
+        return (int(variable.atom),)
+    return tuple(int(atom) for atom in variable.atoms) if isinstance(variable, Distance | Angle | Dihedral) else None
 
 
 def _n_inputs(spec: dict[str, Any]) -> int:

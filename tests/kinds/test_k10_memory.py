@@ -9,6 +9,7 @@ from openmm import app
 import chain4
 from openmm_rare import (
     CommittorModel,
+    Coordinate,
     CoordinationMoment,
     Dihedral,
     Distance,
@@ -116,6 +117,11 @@ def test_variables_that_are_functions_name_everything_but_water():
     alone = solvated(ions=6, variables=function)  # salt beside a molecule is solvent
     assert alone.descriptor_spec()["kind"] == "internal_coordinates" and len(alone.descriptor_spec()["bonds"]) == 3
     assert solvated(molecules=2, variables=function).descriptor_spec()["atoms"] == list(range(8))
+
+
+def test_states_in_coordinates_are_seen_by_them():
+    spec = solvated(molecules=0, ions=2, variables=[Coordinate("z", 0, 2)]).descriptor_spec()
+    assert spec == {"kind": "coordinates", "columns": [0, 1, 2], "scale": 1.0}
 
 
 def test_small_systems_without_solvent_and_built_in_ones_keep_theirs():
