@@ -201,8 +201,8 @@ def test_boxes_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match='descriptor.part.box = \'both\' must be "system", "none", or the edges or vectors'):
         part = {"kind": "pair_distances", "box": "both"}
         gas({"kind": "subset", "atoms": [0, 1], "part": part}, [2.0] * 3).descriptor_spec()
-    with pytest.raises(ValueError, match="descriptor.box must be in reduced form"):
-        gas({"kind": "pair_distances", "box": [[2.0, 0, 0], [1.5, 2.0, 0], [0, 0, 2.0]]}, [2.0] * 3).descriptor_spec()
+    with pytest.raises(ValueError, match="descriptor.box must be"):
+        gas({"kind": "pair_distances", "box": [2.0, 2.0]}, [2.0] * 3).descriptor_spec()
     solvent = {"kind": "symmetry_functions", "centers": [0], "species": {"x": [1]}, "shells": [0.2], "cutoff": 0.5}
     assert gas(solvent, [2.0] * 3).descriptor_spec()["box"] == [2.0] * 3  # the default
     assert gas(solvent | {"box": [5.0] * 3}).descriptor_spec()["box"] == [5.0] * 3  # a density needs one in vacuum, too
