@@ -34,6 +34,8 @@ class PairDescriptor(Descriptor):
     ----------
     difference : Tensor of shape (n_pairs, n_atoms), or None
         +1 and -1 for the first and the second atom of each pair; None where it would be too large.
+    box_key : tuple of float
+        Equal for descriptors that can share the distances.
     """
 
     def __init__(self, n_atoms: int, box: Any = None) -> None:
@@ -54,11 +56,7 @@ class PairDescriptor(Descriptor):
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("second", second, persistent=False)
         self.register_buffer("box", box_of(box), persistent=False)
-
-    @property
-    def box_key(self) -> tuple[float, ...]:
-        """Equal for descriptors that can share the distances."""
-        return () if self.box is None else tuple(self.box.flatten().tolist())
+        self.box_key = () if self.box is None else tuple(self.box.flatten().tolist())
 
     def squared_distances(self, positions: Tensor) -> Tensor:
         """Squared pair distances, shape ``(n_walkers, n_pairs)``, nm^2, in the order of ``numpy.triu_indices``."""

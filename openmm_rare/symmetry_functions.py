@@ -98,6 +98,7 @@ class SymmetryFunctions(Descriptor):
         self.labels = labels_of(labels, [str(center) for center in centers], "center")
         self.register_buffer("centers", torch.as_tensor(list(centers)), persistent=False)
         self.register_buffer("box", vectors, persistent=False)
+        self._is_rectangular = torch.equal(vectors, vectors.diagonal().diag())
         for index, atoms in enumerate(species.values()):
             self.register_buffer(f"atoms_{index}", torch.as_tensor(list(atoms)), persistent=False)
         volume = float(vectors.diagonal().prod())
@@ -189,7 +190,7 @@ class SymmetryFunctions(Descriptor):
     def _squared(self, centers: Tensor, others: Tensor) -> Tensor:
         """Squared distances ``(n, n_centers, n_others)``; in a rectangular box axis by axis, in a third of the memory."""
         box = self.box.to(centers.dtype)
-        if not torch.equal(self.box, self.box.diagonal().diag()):
+        if not self._is_rectangular:
             return nearest_images(others[:, None] - centers[:, :, None], self.box).square().sum(-1)
         squared = 0.0
         for axis in range(3):
