@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BruteForceRate": "brute_force",
+    "select_atoms": "atom_selection",
     "CommittorModel": "committor",
     "RateEstimate": "estimate",
     "BiasedOverdampedLangevinIntegrator": "integrators",

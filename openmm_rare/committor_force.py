@@ -11,9 +11,10 @@ import openmm
 from openmm import unit
 
 from . import native
-from .descriptors import Concatenate, Coordinates, Coordination, CoordinationMoments, Descriptor, DiscGap, PairDistances
+from .descriptors import Concatenate, Coordinates, Descriptor
 from .errors import InputError
 from .inference import FastImportance
+from .pair_features import Coordination, CoordinationMoments, DiscGap, PairDistances
 from .units import in_md_units
 
 __all__ = ["CommittorForce", "has_native_features"]
@@ -23,7 +24,7 @@ _KINDS = {PairDistances: 0, Coordination: 1, CoordinationMoments: 2, DiscGap: 3,
 
 def has_native_features(importance: FastImportance) -> bool:
     """Whether the native force can compute all features of this importance function."""
-    return all(type(part) in _KINDS for part in _parts(importance.descriptor))
+    return all(type(part) in _KINDS and not _has_box(part) for part in _parts(importance.descriptor))
 
 
 class CommittorForce(openmm.Force):
@@ -96,6 +97,11 @@ def _parts(descriptor: Descriptor) -> list[Descriptor]:
     return [descriptor]
 
 
+def _has_box(part: Descriptor) -> bool:
+    """Whether nearest images count, of which the plugin's features know nothing."""
+    return getattr(part, "box", None) is not None
+
+
 def _parameters(importance: FastImportance) -> np.ndarray:
     """For every layer the weights, row by row, and then the biases."""
     layers = zip(importance.weights, importance.biases, strict=True)
@@ -119,6 +125,10 @@ def _add_feature(parent: xml.Element, part: Descriptor) -> None:
         raise InputError(
             f"the native force does not know the descriptor {type(part).__name__}, only {known}; "
             "use openmm_rare.forces.PythonBias for it"
+        )
+    if _has_box(part):
+        raise InputError(
+            "the native force knows no nearest images: use openmm_rare.forces.PythonBias for a descriptor with a box"
         )
     values, columns = [], []
     if isinstance(part, DiscGap):

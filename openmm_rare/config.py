@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from openmm import unit as u
 
 from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_states
 from .config_system import SystemConfig
+from .descriptors import build_descriptor
 from .errors import InputError
 from .path_settings import PathSettings
 from .settings import Settings
@@ -122,6 +124,7 @@ class RunConfig:
     def expanded(self, system: RareEventSystem) -> RunConfig:
         """A copy that spells out the system that was built from it: dynamics, boxes, what its builder chose."""
         chosen = system.parameters if self.system.is_builtin else {}
+        sees = self.path_sampling is not None or self.sampling.method != "brute_force"  # which has no network
         source = replace(
             self.system,
             parameters={**chosen, **self.system.parameters},
@@ -132,6 +135,7 @@ class RunConfig:
             num_dimensions=system.num_dimensions,
             check_interval=system.check_interval,
             inertial=system.inertial or None,
+            descriptor=(system.default_in_descriptor if sees else None) or self.system.descriptor,
         )
         periodic = system.system.usesPeriodicBoundaryConditions()
         return replace(self, system=source, variables=tuple(each.expanded(periodic) for each in self.variables))
@@ -209,10 +213,13 @@ def build_system(config: RunConfig) -> RareEventSystem:
     Raises
     ------
     ValueError
-        If a built-in system, module or function is unknown, a file cannot be read, the states are not possible, or
-        the structure does not lie in A.
+        If a built-in system, module or function is unknown, a file cannot be read, the states or the descriptor are not
+        possible, or the structure does not lie in A.
     """
     states = None
     if config.states is not None:
-        states = build_states(config.variables, config.states, config.channels, config.folder)
-    return config.system.build(config.folder, states)
+        states = partial(build_states, config.variables, config.states, config.channels, config.folder)
+    system = config.system.build(config.folder, states)
+    if system.descriptor is not None:
+        build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
+    return system

@@ -6,15 +6,19 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from openmm import unit as u
 
 from . import states as st
+from .atom_selection import atoms_of
 from .box_variables import BOX_CHOICES, BOXES, BoxVariable
 from .errors import InputError
 from .toml_text import Section, nearest
+
+if TYPE_CHECKING:
+    from openmm import app
 
 __all__ = ["ChannelsConfig", "LabelRuleConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
 
@@ -30,12 +34,16 @@ _VARIABLES: dict[str, tuple[type[st.CollectiveVariable], tuple[str, ...], u.Unit
 """Class, parameters, and unit of the values (None: plain numbers) of each type of variable."""
 
 
+_N_ATOMS = {"distance": 2, "angle": 3, "dihedral": 4}
 _REGIONS = ("range", "disc", "function")
 
 
 @dataclass(frozen=True)
 class VariableConfig:
-    """A named collective variable: its type and the parameters of that type; ``box`` is a periodic box in nm, or a word."""
+    """A named collective variable: its type and the parameters of that type; ``box`` is a periodic box in nm, or a word.
+
+    Atoms are numbers or selections of mdtraj, which need the topology.
+    """
 
     name: str
     type: str
@@ -52,10 +60,10 @@ class VariableConfig:
         knows_box = issubclass(_VARIABLES[kind][0], BoxVariable)
         section.check(("type", *required), ("box",) if knows_box else ())
         readers: dict[str, Callable[[], Any]] = {
-            "atom": lambda: section.count("atom", least=0),
+            "atom": lambda: _atom(section),
             "axis": lambda: section.count("axis", least=0),
             "order": lambda: section.count("order"),
-            "atoms": lambda: section.counts("atoms", least=0),
+            "atoms": lambda: _atoms(section),
             "radius": lambda: section.number("radius", u.nanometer),
             "coefficients": lambda: _rows(section, "coefficients"),
             "function": lambda: section.text("function"),
@@ -74,11 +82,16 @@ class VariableConfig:
             return replace(self, parameters={**self.parameters, "box": self.parameters.get("box", "system")})
         return self
 
-    def build(self, folder: str) -> st.CollectiveVariable:
+    def build(self, folder: str, topology: app.Topology | None = None) -> st.CollectiveVariable:
         """The collective variable."""
         parameters = dict(self.parameters)
+        where = f"variables.{self.name}"
+        if "atom" in parameters:
+            (parameters["atom"],) = atoms_of([parameters["atom"]], topology, f"{where}.atom", 1)
+        if "atoms" in parameters:
+            parameters["atoms"] = atoms_of(parameters["atoms"], topology, f"{where}.atoms", _N_ATOMS[self.type])
         if "function" in parameters:
-            parameters["function"] = import_function(parameters["function"], folder, f"variables.{self.name}.function")
+            parameters["function"] = import_function(parameters["function"], folder, f"{where}.function")
         if "coefficients" in parameters:
             parameters["coefficients"] = np.array(parameters["coefficients"])
         return _VARIABLES[self.type][0](self.name, **parameters)
@@ -185,16 +198,19 @@ def build_states(
     regions: Mapping[str, RegionConfig],
     channels: ChannelsConfig | None,
     folder: str,
+    topology: app.Topology | None = None,
 ) -> st.States:
     """States A and B (keys "a" and "b") with their variables and channels; modules are looked up in `folder` first.
+
+    The topology is for selections of atoms.
 
     Raises
     ------
     ValueError
-        If a function cannot be imported or the states are not possible.
+        If a function cannot be imported, a selection has no or too many atoms, or the states are not possible.
     """
     return st.States(
-        st.CollectiveVariables([variable.build(folder) for variable in variables]),
+        st.CollectiveVariables([variable.build(folder, topology) for variable in variables]),
         regions["a"].build(folder, "states.a"),
         regions["b"].build(folder, "states.b"),
         None if channels is None else channels.build(folder),
@@ -247,6 +263,23 @@ def _box(section: Section) -> str | list[list[float]] | tuple[float, ...]:
     if isinstance(section.raw["box"], list) and section.raw["box"] and isinstance(section.raw["box"][0], list):
         return _rows(section, "box")
     return section.numbers("box", u.nanometer)
+
+
+def _atom(section: Section) -> int | str:
+    """The number of an atom, or a selection."""
+    return section.text("atom") if isinstance(section.raw["atom"], str) else section.count("atom", least=0)
+
+
+def _atoms(section: Section) -> str | tuple[int | str, ...]:
+    """A selection, or a list of numbers and selections."""
+    given = section.raw["atoms"]
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, list):
+        return section.counts("atoms", least=0)  # raises
+    names = {number: each for number, each in enumerate(given) if isinstance(each, str)}
+    numbers = Section({"atoms": [0 if number in names else each for number, each in enumerate(given)]}, section.name)
+    return tuple(names.get(number, atom) for number, atom in enumerate(numbers.counts("atoms", least=0)))
 
 
 def _rows(section: Section, key: str) -> list[list[float]]:

@@ -127,15 +127,15 @@ class SystemConfig:
         values["import"] = values.pop("imports")
         return {key: value for key, value in values.items() if value not in (None, {}, ())}
 
-    def build(self, folder: str, states: States | None) -> RareEventSystem:
+    def build(self, folder: str, states: Callable[[app.Topology | None], States] | None) -> RareEventSystem:
         """The system with its dynamics.
 
         Parameters
         ----------
         folder : str
             Where relative names start.
-        states : States or None
-            Those of the configuration.
+        states : callable or None
+            Makes those of the configuration from the topology.
 
         Raises
         ------
@@ -173,9 +173,16 @@ class SystemConfig:
             Section(self.parameters, "system.parameters").check((), known)
         return builder(**self.parameters, **{key: value for key, value in options.items() if key in known})
 
-    def _own(self, system: openmm.System, topology: app.Topology, positions: Any, states: States | None) -> RareEventSystem:
-        if states is None:
+    def _own(
+        self,
+        system: openmm.System,
+        topology: app.Topology | None,
+        positions: Any,
+        states_of: Callable[[app.Topology | None], States] | None,
+    ) -> RareEventSystem:
+        if states_of is None:
             raise InputError("the system needs its states: add [variables.NAME], [states.a] and [states.b]")
+        states = states_of(topology)
         missing = [key for key, (name, _, _) in _QUANTITIES.items() if getattr(self, name) is None]
         if missing:
             raise InputError(f'section [system] lacks {", ".join(missing)}, e.g. temperature = "300 K"')

@@ -8,6 +8,8 @@ from .nearest_image import nearest_image
 
 # Numbers per array of a block: a few such arrays stay in cache.
 _BLOCK = 32_000
+# Atoms up to which sums over pairs are products with a matrix of atoms times pairs, 100 MB in double precision.
+_MOST_ATOMS = 300
 
 
 @lru_cache(maxsize=8)
@@ -38,6 +40,8 @@ def coordination_numbers(positions: np.ndarray, radius: float, box: np.ndarray |
         Atoms first: the layout in which the sums over pairs are matrix products.
     """
     n, n_atoms, _ = positions.shape
+    if n_atoms > _MOST_ATOMS:
+        return np.stack([_of_many_atoms(frame, radius, box) for frame in positions], axis=1)
     n_blocks = -(-n * n_atoms * n_atoms // (2 * _BLOCK))
     if n_blocks <= 1:
         return _coordination_block(positions, radius, box)
@@ -55,6 +59,17 @@ def _coordination_block(positions: np.ndarray, radius: float, box: np.ndarray | 
     s *= s
     s += 1.0
     return incidence @ np.reciprocal(s, out=s)
+
+
+def _of_many_atoms(positions: np.ndarray, radius: float, box: np.ndarray | None) -> np.ndarray:
+    """Coordination numbers, shape (n_atoms,), of one frame, some atoms at a time."""
+    step = max(1, 20 * _BLOCK // len(positions))
+    numbers = []
+    for start in range(0, len(positions), step):
+        images = nearest_image(positions[start : start + step, None] - positions, box)
+        s = (np.einsum("ijk,ijk->ij", images, images) / radius**2) ** 4
+        numbers.append(np.reciprocal(1.0 + s).sum(1) - 1.0)  # without the atom itself
+    return np.concatenate(numbers)
 
 
 def _scaled_squares(positions: np.ndarray, radius: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from .errors import InputError
+from .nearest_image import box_vectors
 
-__all__ = ["Descriptor", "atom_rows", "labels_of"]
+__all__ = ["MOST_INPUTS", "Descriptor", "atom_rows", "box_of", "labels_of", "nearest_images", "require_possible"]
+
+MOST_INPUTS = 50_000
+"""Of a network: for more, a round of training takes gigabytes."""
 
 
 class Descriptor(nn.Module):
@@ -64,3 +70,44 @@ def labels_of(labels: Sequence[str] | None, default: Sequence[str], of_what: str
     if len(labels) != len(default) or len(set(labels)) != len(labels):
         raise InputError(f"labels must be {len(default)} different texts, one for each {of_what}, not {list(labels)}")
     return labels
+
+
+def box_of(box: Any) -> Tensor | None:
+    """The vectors of a box, shape (3, 3), nm, in double precision; None for none, and for "none", where that is on purpose.
+
+    Raises
+    ------
+    ValueError
+        If it is something else than three edges or three vectors in OpenMM's reduced form.
+    """
+    return None if box is None or isinstance(box, str) and box == "none" else torch.as_tensor(box_vectors(box, "box"))
+
+
+def nearest_images(vectors: Tensor, box: Tensor | None) -> Tensor:
+    """The nearest images of vectors, shape (..., 3), by the rule of :func:`openmm_rare.nearest_image.nearest_image`.
+
+    The gradient is that of the vectors: it does not see which image was taken.
+    """
+    if box is None:
+        return vectors
+    box = box.to(vectors.dtype)
+    for axis in (2, 1, 0):
+        turns = torch.round(vectors[..., axis, None].detach() / box[axis, axis])
+        vectors = vectors - turns * box[axis]
+    return vectors
+
+
+def require_possible(kind: str, n_atoms: int, n_inputs: int) -> None:
+    """Refuse a descriptor with more than :data:`MOST_INPUTS` features, before anything is allocated.
+
+    Raises
+    ------
+    ValueError
+        With the numbers, and what to write instead.
+    """
+    if n_inputs > MOST_INPUTS:
+        raise InputError(
+            f"descriptor {kind!r} of {n_atoms} atoms has {n_inputs} inputs, {4e-6 * n_inputs:.2g} GB for every 1000 frames; "
+            f'at most {MOST_INPUTS} are possible: describe fewer atoms, e.g. [system.descriptor] with kind = "subset", '
+            'atoms = [0, 1] and part = { kind = "pair_distances" }'
+        )

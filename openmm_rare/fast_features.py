@@ -1,6 +1,7 @@
 """Forward and backward passes of descriptors, by hand where they are frequent: what a fast network evaluates first.
 
-Descriptors of pair distances and linear ones are evaluated in float32; any other goes through autograd. Walkers are the last
+Descriptors of pair distances and linear ones are evaluated in float32; any other goes through autograd, and so do pairs of
+nearest images and of very many atoms. Walkers are the last
 axis of all arrays, so that what is done to one feature of many walkers is done to contiguous memory.
 """
 
@@ -12,15 +13,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from .descriptors import (
-    Concatenate,
-    Coordinates,
-    Coordination,
-    CoordinationMoments,
-    Descriptor,
-    DiscGap,
-    PairDistances,
-)
+from .descriptors import Concatenate, Coordinates, Descriptor
+from .pair_features import Coordination, CoordinationMoments, DiscGap, PairDescriptor, PairDistances
 from .sorting import ascending, scatter, sorted_values
 
 __all__ = ["Features", "PairFeatures", "feature_columns", "make_features"]
@@ -282,7 +276,7 @@ class _TorchFeatures:
 def make_features(descriptor: Descriptor, num_dimensions: int) -> Features:
     """The fastest passes for a descriptor; those of pair distances leave out the coordinates from ``num_dimensions`` on."""
     parts = list(descriptor.parts) if isinstance(descriptor, Concatenate) else [descriptor]
-    if all(isinstance(part, (PairDistances, Coordination)) for part in parts):
+    if all(isinstance(part, PairDescriptor) and part.is_dense and part.box is None for part in parts):
         return PairFeatures(parts, num_dimensions)
     if isinstance(descriptor, Coordinates):
         return _LinearFeatures(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -101,4 +102,6 @@ def _labels(every: Sequence[app.topology.Atom], coordinates: Sequence[tuple[int,
             labels.append(f"{angle} {residue.name}{residue.id}")
         else:
             labels.append("-".join(atom_label(atom) for atom in atoms))
-    return labels
+    times = Counter(labels)  # molecules of one kind have residues of the same name and number
+    numbers = ["-".join(map(str, indices)) for indices in coordinates]
+    return [one if times[one] == 1 else f"{one} ({each})" for one, each in zip(labels, numbers, strict=True)]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .descriptor_base import Descriptor, atom_rows, labels_of
+from .descriptor_base import Descriptor, atom_rows, box_of, labels_of, nearest_images
 from .errors import InputError
 
 __all__ = ["Dihedrals", "InternalCoordinates"]
 
 
-def _difference(positions: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    return positions[:, second] - positions[:, first]
+def _difference(positions: Tensor, first: Tensor, second: Tensor, box: Tensor | None) -> Tensor:
+    return nearest_images(positions[:, second] - positions[:, first], box)
 
 
 def _normalized(vectors: Tensor) -> Tensor:
@@ -35,10 +36,15 @@ class Dihedrals(Descriptor):
         Of one walker.
     labels : sequence of str, optional
         A name for each angle.
+    box : array_like of shape (3,) or (3, 3), or "none", optional
+        Edges or vectors of a periodic box, nm, whose nearest images count.
     """
 
-    def __init__(self, atoms: Sequence[Sequence[int]], n_atoms: int, labels: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, atoms: Sequence[Sequence[int]], n_atoms: int, labels: Sequence[str] | None = None, box: Any = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("box", box_of(box), persistent=False)
         rows = atom_rows("dihedrals", atoms, 4, n_atoms)
         self.register_buffer("atoms", torch.as_tensor(rows), persistent=False)
         self.labels = labels_of(labels, [_joined(row) for row in rows], "dihedral")
@@ -52,8 +58,8 @@ class Dihedrals(Descriptor):
     def forward(self, positions: Tensor) -> Tensor:
         """Features ``(n_walkers, 2 * n_dihedrals)``: all sines, then all cosines."""
         a, b, c, d = self.atoms.unbind(1)
-        b0, b2 = _difference(positions, b, a), _difference(positions, c, d)
-        axis = _normalized(_difference(positions, b, c))
+        b0, b2 = _difference(positions, b, a, self.box), _difference(positions, c, d, self.box)
+        axis = _normalized(_difference(positions, b, c, self.box))
         v = b0 - (b0 * axis).sum(-1, keepdim=True) * axis
         w = b2 - (b2 * axis).sum(-1, keepdim=True) * axis
         cosine, sine = (v * w).sum(-1), (torch.linalg.cross(axis, v) * w).sum(-1)
@@ -64,19 +70,21 @@ class Dihedrals(Descriptor):
 class InternalCoordinates(Descriptor):
     r"""Bonds r in nm, angles as :math:`\tfrac12(\cos\theta+1)`, dihedrals as :class:`Dihedrals`; no other atom is looked at.
 
-    A molecule must be whole: no images in a periodic box.
+    Without a box a molecule must be whole, as OpenMM keeps it.
 
     Parameters
     ----------
     spec : mapping
         ``bonds``, ``angles`` and ``dihedrals``, lists of two, three and four indices each, and optionally ``labels``, a name
-        for each of them in that order. :func:`openmm_rare.internal_coordinates.internal_coordinates` makes one.
+        for each of them in that order, and ``box``, as for :class:`Dihedrals`.
+        :func:`openmm_rare.internal_coordinates.internal_coordinates` makes one.
     n_atoms : int
         Of one walker.
     """
 
     def __init__(self, spec: Mapping, n_atoms: int) -> None:
         super().__init__()
+        self.register_buffer("box", box_of(spec.get("box")), persistent=False)
         self._count = {}
         for name, width in (("bonds", 2), ("angles", 3), ("dihedrals", 4)):
             rows = atom_rows(name, spec.get(name, ()), width, n_atoms)
@@ -86,7 +94,8 @@ class InternalCoordinates(Descriptor):
             raise InputError("internal_coordinates needs at least one of bonds, angles and dihedrals")
         default = [_joined(row) for name in self._count for row in getattr(self, name).tolist()]
         self.labels = labels_of(spec.get("labels"), default, "bond, angle and dihedral")
-        self._dihedrals = Dihedrals(spec.get("dihedrals", ()), n_atoms, self.labels[len(default) - self._count["dihedrals"] :])
+        of_dihedrals = self.labels[len(default) - self._count["dihedrals"] :]
+        self._dihedrals = Dihedrals(spec.get("dihedrals", ()), n_atoms, of_dihedrals, spec.get("box"))
         self.n_features = self._count["bonds"] + self._count["angles"] + self._dihedrals.n_features
 
     @property
@@ -98,8 +107,8 @@ class InternalCoordinates(Descriptor):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Features ``(n_walkers, n_bonds + n_angles + 2 * n_dihedrals)``."""
-        lengths = torch.linalg.vector_norm(_difference(positions, *self.bonds.unbind(1)), dim=-1)
+        lengths = torch.linalg.vector_norm(_difference(positions, *self.bonds.unbind(1), self.box), dim=-1)
         one, center, other = self.angles.unbind(1)
-        sides = (_normalized(_difference(positions, center, end)) for end in (one, other))
+        sides = (_normalized(_difference(positions, center, end, self.box)) for end in (one, other))
         cosines = torch.stack(tuple(sides)).prod(0).sum(-1)
         return torch.cat([lengths, 0.5 * (cosines + 1.0), self._dihedrals(positions)], 1)

@@ -12,19 +12,21 @@ same density; a factor :math:`2^\zeta` is left out on both sides.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.integrate import quad
 from torch import Tensor
 
-from .descriptor_base import Descriptor, labels_of
+from .descriptor_base import Descriptor, box_of, labels_of, nearest_images, require_possible
 from .errors import InputError
 
 __all__ = ["SymmetryFunctions"]
 
 _MOST = 2e7
 """Pairs of neighbors of all atoms and frames that are looked at together."""
+_MOST_DISTANCES = 2e8
+"""From centers to atoms of a species, in all frames that are looked at together."""
 
 
 def _power(base: Tensor, exponent: int) -> Tensor:
@@ -48,12 +50,12 @@ class SymmetryFunctions(Descriptor):
         Atoms to look around.
     species : mapping from name to sequence of int
         Atoms to look for.
-    box : sequence of three float
-        Edges of the rectangular box, which does not change, nm; minimum images are used.
+    box : array_like of shape (3,) or (3, 3)
+        Edges or vectors of the periodic box, which does not change, nm; nearest images are used.
     shells : sequence of float
         Radii r_s, nm.
     cutoff : float
-        r_c in nm, at most half the shortest edge.
+        r_c in nm, at most half the smallest of the box's extents along x, y and z.
     eta_radial, eta_angular : float
         1/nm^2.
     zetas : sequence of int
@@ -74,7 +76,7 @@ class SymmetryFunctions(Descriptor):
         self,
         centers: Sequence[int],
         species: Mapping[str, Sequence[int]],
-        box: Sequence[float],
+        box: Any,
         shells: Sequence[float],
         cutoff: float,
         n_atoms: int,
@@ -89,18 +91,22 @@ class SymmetryFunctions(Descriptor):
         self.etas = float(eta_radial), float(eta_angular)
         self.zetas, self.species = tuple(int(zeta) for zeta in zetas), tuple(species)
         self.shells = tuple(float(shell) for shell in shells)
-        self._check(centers, species, box, n_atoms)
+        vectors = box_of(box)
+        self._check(centers, species, vectors, n_atoms)
+        n_functions = len(self.shells) * (1 + 2 * len(self.zetas))
+        require_possible("symmetry_functions", n_atoms, len(centers) * len(species) * n_functions)
         self.labels = labels_of(labels, [str(center) for center in centers], "center")
         self.register_buffer("centers", torch.as_tensor(list(centers)), persistent=False)
-        self.register_buffer("box", torch.as_tensor(list(box), dtype=torch.float32), persistent=False)
+        self.register_buffer("box", vectors, persistent=False)
+        self._is_rectangular = torch.equal(vectors, vectors.diagonal().diag())
         for index, atoms in enumerate(species.values()):
             self.register_buffer(f"atoms_{index}", torch.as_tensor(list(atoms)), persistent=False)
-        volume = float(np.prod(box))
+        volume = float(vectors.diagonal().prod())
         expected = [self._expected(len(atoms) / volume) for atoms in species.values()]
         self.register_buffer("expected", torch.tensor(np.array(expected), dtype=torch.float32), persistent=False)
-        self.n_features = len(centers) * expected[0].size * len(species)
+        self.n_features = len(centers) * n_functions * len(species)
 
-    def _check(self, centers: Sequence[int], species: Mapping, box: Sequence[float], n_atoms: int) -> None:
+    def _check(self, centers: Sequence[int], species: Mapping, box: Tensor | None, n_atoms: int) -> None:
         for name, atoms in (("centers", centers), *species.items()):
             if not len(atoms) or len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
                 raise InputError(f"{name} must list different atoms from 0 to {n_atoms - 1}, at least one")
@@ -108,9 +114,11 @@ class SymmetryFunctions(Descriptor):
                 raise InputError(f"species {name!r} has atoms that are centers, too: an atom is no neighbor of itself")
         if not species:
             raise InputError("species must name at least one kind of atoms")
-        if len(box) != 3 or not 0.0 < self.cutoff <= 0.5 * min(box):
+        if box is None:
+            raise InputError("symmetry_functions need a box, whose volume is that of the gas that they are compared with")
+        if not 0.0 < self.cutoff <= 0.5 * float(box.diagonal().min()):
             raise InputError(
-                f"box must have three edges, and cutoff = {self.cutoff} nm must be at most half of each: {list(box)}"
+                f"cutoff = {self.cutoff} nm must be at most half of each extent of the box, {box.diagonal().tolist()} nm"
             )
         if not self.shells or not all(0.0 <= shell < self.cutoff for shell in self.shells):
             raise InputError(f"shells must be radii from 0 to the cutoff, {self.cutoff} nm, not {list(self.shells)}")
@@ -135,6 +143,7 @@ class SymmetryFunctions(Descriptor):
 
     def _expected(self, density: float) -> np.ndarray:
         """Means in an ideal gas of a density in 1/nm^3, shape ``(n_shells, 1 + 2 * n_zetas)``."""
+        from scipy.integrate import quad  # 10 MB that processes without such a descriptor can do without
 
         def count(shell: float, eta: float) -> float:
             """Mean of a sum over neighbors."""
@@ -154,27 +163,40 @@ class SymmetryFunctions(Descriptor):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Features ``(n_walkers, n_centers * n_species * n_shells * (1 + 2 * n_zetas))``."""
-        parts = [self._around(positions, index) for index in range(len(self.species))]
+        most = max(len(getattr(self, f"atoms_{index}")) for index in range(len(self.species)))
+        blocks = positions.split(max(1, int(_MOST_DISTANCES / (len(self.centers) * most))))
+        parts = [torch.cat([self._around(block, index) for block in blocks]) for index in range(len(self.species))]
         return torch.stack(parts, 2).flatten(1)
 
     def _around(self, positions: Tensor, species: int) -> Tensor:
         """Of one kind of atoms, shape ``(n, n_centers, n_shells * (1 + 2 * n_zetas))``."""
-        atoms, box = getattr(self, f"atoms_{species}"), self.box.to(positions.dtype)
+        atoms = getattr(self, f"atoms_{species}")
         centers, others = positions[:, self.centers], positions[:, atoms]
-        with torch.no_grad():
-            squared = 0.0
-            for axis in range(3):
-                away = others[:, None, :, axis] - centers[:, :, None, axis]
-                squared = squared + (away - box[axis] * torch.round(away / box[axis])) ** 2
-            most = int((squared <= self.cutoff**2).sum(-1).max().clamp(min=2)) if len(positions) else 2
-            nearest = torch.topk(squared, min(most, len(atoms)), largest=False, sorted=False)[1]
-        block = max(1, int(_MOST / (len(self.centers) * most**2)))
+        nearest = self._nearest(centers, others)
+        block = max(1, int(_MOST / (len(self.centers) * nearest.shape[-1] ** 2)))
         pieces = []
         for c, o, n in zip(centers.split(block), others.split(block), nearest.split(block), strict=True):
             picked = torch.gather(o, 1, n.flatten(1)[:, :, None].expand(-1, -1, 3)).reshape(*n.shape, 3)
-            away = picked - c[:, :, None]
-            pieces.append(self._functions(away - box * torch.round(away / box)))
+            pieces.append(self._functions(nearest_images(picked - c[:, :, None], self.box)))
         return (torch.cat(pieces) / self.expected[species].to(positions.dtype)).flatten(2)
+
+    @torch.no_grad()
+    def _nearest(self, centers: Tensor, others: Tensor) -> Tensor:
+        """Which of the others lie within the cutoff of each center, shape ``(n, n_centers, k)``, the same k for all."""
+        squared = self._squared(centers, others)
+        most = int((squared <= self.cutoff**2).sum(-1).max().clamp(min=2)) if len(centers) else 2
+        return torch.topk(squared, min(most, others.shape[1]), largest=False, sorted=False)[1]
+
+    def _squared(self, centers: Tensor, others: Tensor) -> Tensor:
+        """Squared distances ``(n, n_centers, n_others)``; in a rectangular box axis by axis, in a third of the memory."""
+        box = self.box.to(centers.dtype)
+        if not self._is_rectangular:
+            return nearest_images(others[:, None] - centers[:, :, None], self.box).square().sum(-1)
+        squared = 0.0
+        for axis in range(3):
+            away = others[:, None, :, axis] - centers[:, :, None, axis]
+            squared = squared + (away - box[axis, axis] * torch.round(away / box[axis, axis])) ** 2
+        return squared
 
     def _functions(self, away: Tensor) -> Tensor:
         """Functions, shape ``(n, n_centers, n_shells, 1 + 2 * n_zetas)``, of vectors to neighbors ``(n, n_centers, k, 3)``."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import openmm
 from openmm import unit as u
 
+from openmm_rare.completed_descriptor import completed
+from openmm_rare.default_descriptor import DefaultDescriptor, default_descriptor
 from openmm_rare.errors import InputError
 from openmm_rare.function_checks import require_atoms_exist, try_functions
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
@@ -72,7 +75,8 @@ class RareEventSystem:
     inertial : bool
         Langevin dynamics with momenta, for path sampling, instead of overdamped dynamics, which rates need.
     descriptor : dict, optional
-        For ``openmm_rare.descriptors.build_descriptor``; see :meth:`descriptor_spec` for the default.
+        For ``openmm_rare.descriptors.build_descriptor``; selections of atoms and lengths may be text, and the box of the System
+        is filled in: see :meth:`descriptor_spec` for what it becomes and for the default.
     reduced : ReducedUnits, optional
     topology : openmm.app.Topology, optional
         Of the same particles and, where the System is periodic, with the same box, if it has one.
@@ -230,12 +234,36 @@ class RareEventSystem:
         return replace(self, temperature=temperature)
 
     def descriptor_spec(self) -> dict[str, Any]:
-        """The descriptor, by default all pair distances, or the coordinates of a single particle."""
-        if self.descriptor is not None:
-            return self.descriptor
-        if len(self.positions) == 1:
-            return {"kind": "coordinates", "columns": list(range(self.num_dimensions)), "scale": 1.0}
-        return {"kind": "pair_distances"}
+        """What the network sees, complete: see :func:`openmm_rare.completed_descriptor.completed`.
+
+        The default is made by :func:`openmm_rare.default_descriptor.default_descriptor`: all pair distances of a small system,
+        the coordinates of a single particle, and of a larger system what its states are about.
+
+        Raises
+        ------
+        ValueError
+            If the descriptor does not fit the System, or there is none and none can be chosen.
+        """
+        return self._descriptor.spec
+
+    @property
+    def descriptor_note(self) -> str | None:
+        """What was chosen by default for a larger system, in a sentence; None where nothing needs to be said."""
+        return self._descriptor.note
+
+    @property
+    def default_in_descriptor(self) -> dict[str, Any] | None:
+        """The complete descriptor where something of it was chosen here or follows from the System; None elsewhere."""
+        plain = {"kind": "pair_distances"} if self.descriptor is None and len(self.positions) > 1 else self.descriptor
+        changed = plain is not None and self.descriptor_spec() != plain
+        return self.descriptor_spec() if changed else None
+
+    @cached_property
+    def _descriptor(self) -> DefaultDescriptor:
+        made = DefaultDescriptor(self.descriptor)
+        if self.descriptor is None:
+            made = default_descriptor(self.system, self.topology, self.states, self.num_dimensions)
+        return DefaultDescriptor(completed(made.spec, self.system, self.topology), made.note)
 
     def _dynamics(self) -> dict[str, Any]:
         return {

@@ -28,6 +28,7 @@ TORCH = {
     "descriptor_base",
     "descriptors",
     "internal_features",
+    "pair_features",
     "symmetry_functions",
     "committor",
     "losses",

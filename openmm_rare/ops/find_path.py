@@ -147,8 +147,8 @@ def _relaxed(
     selector = "uniform" if model is None else "lorentzian"
     settings = replace(settings, selector=selector, density_correction=False, trials_per_round=1)
     problem = PathProblem(system, settings, problem.platform)
-    if model is None:  # it says nothing about uniform shooting
-        spec, n_atoms = system.descriptor_spec(), len(system.positions)
+    if model is None:  # it says nothing about uniform shooting, and so needs to see nothing
+        spec, n_atoms = {"kind": "coordinates", "columns": [0]}, len(system.positions)
         model = CommittorModel(spec, n_atoms, (1,), system.temperature, system.fingerprint())
     state, accepted, trials = ChainState(found.frames), 0, 0
     progress.stage("relaxing", relax)

@@ -14,7 +14,6 @@ from ..ensemble import CommittorEnsemble
 from ..errors import InputError
 from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
-from ..path_report import write_path_report
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..run_folder import check_new
@@ -87,6 +86,8 @@ def run_path_sampling(
         sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
+        from ..path_report import write_path_report  # what figures need takes no memory while chains run
+
         write_path_report(out)
         return result
 

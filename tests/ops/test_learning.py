@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import time
+from base64 import b64encode
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import openpathsampling as paths
 import pytest
@@ -126,6 +128,39 @@ def test_a_selector_reloads_with_the_model_that_it_had(tmp_path):
     np.testing.assert_array_equal(again.model.logits(PROBES), hook.selector.model.logits(PROBES))
     assert (again.width, again.form) == (hook.selector.width, hook.selector.form)
     simulation.storage.close()
+
+
+@pytest.mark.parametrize("kind", ["nc", "db"])
+def test_a_storage_holds_the_model_once_however_many_trials_it_has(tmp_path, kind):
+    """K10: what a trial adds does not grow with the model, and a continued run does not store the model again."""
+    begin = f"""
+        asked = []
+        to_dict = CommittorSelector.to_dict
+        CommittorSelector.to_dict = lambda self: (asked.append(self), to_dict(self))[1]
+        simulation, hook = make_simulation(".", "{kind}")
+        simulation.run(12)
+        assert len(asked) <= 2, len(asked)  # found, and stored
+        simulation.storage.close()
+    """
+    go_on = f"""
+        simulation, hook, mover = continued(".", "{kind}")
+        simulation.run(5)
+        simulation.storage.close()
+    """
+    in_fresh(begin, tmp_path)
+    assert models_in(tmp_path / f"run.{kind}") == 1
+    in_fresh(go_on, tmp_path)
+    assert models_in(tmp_path / f"run.{kind}") == 1
+
+
+def models_in(path):
+    """How often a file holds the beginning of a model as text."""
+    begin = b64encode(make_model(0.1).to_bytes()[:90]).decode()
+    if path.suffix == ".db":
+        return path.read_bytes().count(begin.encode())
+    with netCDF4.Dataset(path) as file:
+        texts = [variable[:] for variable in file.variables.values() if variable.dtype is str]
+    return sum(str(text).replace("\\/", "/").count(begin) for column in texts for text in np.ravel(column))
 
 
 def test_shots_come_back_from_their_arrays():

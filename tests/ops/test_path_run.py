@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from openmm_rare import path_report
 from openmm_rare.cli import main
 from openmm_rare.committor import CommittorModel
 from openmm_rare.config import SamplingConfig, build_system
-from openmm_rare.ops import path_run, path_sampler
+from openmm_rare.ops import path_sampler
 from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.connection import between_states
 from openmm_rare.ops.driven_path import hot_path
@@ -54,7 +55,7 @@ def in_this_process(monkeypatch):
         yield [_Here()] * n
 
     monkeypatch.setattr(path_sampler, "_workers", here)
-    monkeypatch.setattr(path_run, "write_path_report", lambda folder: None)  # test_path_report.py looks at it
+    monkeypatch.setattr(path_report, "write_path_report", lambda folder: None)  # test_path_report.py looks at it
 
 
 def configure(name="double_well_1d", seed=1, **options):
