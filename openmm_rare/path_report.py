@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +62,13 @@ def write_path_report(folder: str | Path) -> Path:
         blocks.append(figure_block(FigureFile(path, title, caption)))
     result = summarize_paths(record, ensemble, model, settings.selector == "aimless")
     body = [
-        f"<h1>Transition paths of {system.name} at {system.temperature:g} K</h1>",
+        f"<h1>Transition paths of {escape(system.name)} at {system.temperature:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
         notice(_warnings(result), "enough paths, made by the dynamics alone, in every chain."),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
-        f"<p>The mechanism in these paths: <code>openmm-rare analyze {folder.name}</code></p>",
+        f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(folder.name)}</code></p>",
         "<h2>To repeat this run</h2>",
         details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),

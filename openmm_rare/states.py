@@ -1,6 +1,6 @@
 """States A and B as regions in collective variables, and labels for the channels that paths take between them.
 
-NumPy only. A trajectory is tested frame by frame: see ``THEORY.md`` section 3 for what the rate means.
+NumPy only. A trajectory is tested frame by frame: "The rate" in docs/theory.md says what the rate means.
 """
 
 from collections.abc import Sequence

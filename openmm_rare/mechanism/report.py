@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def write_report(
         plots.save_figure(figure, path)
         blocks.append(figure_block(FigureFile(path, title, caption)))
     body = [
-        f"<h1>Mechanism of {system.name} at {system.temperature:g} K</h1>",
+        f"<h1>Mechanism of {escape(system.name)} at {system.temperature:g} K</h1>",
         '<p class="soft">From transition path sampling and a learned committor, by openmm-rare.</p>',
         notice(found.warnings, "fresh shots agree with the committor."),
         table_block([("In short", summary_rows(found))]),
