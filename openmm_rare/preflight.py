@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 
 from .errors import InputError
+from .openmm_errors import naming_system
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -40,7 +41,8 @@ def largest_curvature(target: RareEventSystem) -> float:
     moves = np.zeros((len(masses), 3))
     moves[masses > 0, : target.num_dimensions] = 1.0
     roots = np.sqrt(np.where(masses > 0, masses, 1.0))[:, None]
-    context = openmm.Context(target.system, openmm.VerletIntegrator(0.0), openmm.Platform.getPlatformByName("Reference"))
+    with naming_system(target.name, "Reference"):
+        context = openmm.Context(target.system, openmm.VerletIntegrator(0.0), openmm.Platform.getPlatformByName("Reference"))
 
     def forces(positions: np.ndarray) -> np.ndarray:
         context.setPositions(positions)

@@ -9,8 +9,10 @@ import openmm
 from openmm import unit
 
 from .constraints import KeptDistances
+from .errors import RunError
 from .inertial import LangevinIntegrator
 from .integrators import OverdampedLangevinIntegrator
+from .openmm_errors import naming_system
 from .replication import replicate
 from .slots import make_context, require_finite
 
@@ -49,7 +51,7 @@ class ShotDynamics:
         many = system.system if n_slots == 1 else replicate(system.system, n_slots)
         self.integrator = unbiased_integrator(system)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
-        self.context = make_context(many, self.integrator, platform, one_thread=True)
+        self.context = make_context(many, self.integrator, platform, True, system.name)
         masses = np.array([system.system.getParticleMass(i)._value for i in range(len(system.positions))])
         with np.errstate(divide="ignore"):
             self._spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)[:, None]
@@ -78,7 +80,8 @@ class ShotDynamics:
 
     def step(self, n_steps: int) -> None:
         """Advance all slots."""
-        self.integrator.step(n_steps)
+        with naming_system(self._target.name, self.context.getPlatform().getName(), RunError):
+            self.integrator.step(n_steps)
 
     def positions(self) -> np.ndarray:
         """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm.

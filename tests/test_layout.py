@@ -38,6 +38,7 @@ TORCH = {
     "rates",
     "summary",
     "benchmark",
+    "processes",
 }
 KNOWS_SYSTEMS = {"workflow", "yardsticks", "config", "config_system", "scan", "cli", "benchmark", "run_figures", "run_folder"}
 
@@ -100,4 +101,4 @@ def test_public_names_exist_and_are_documented():
 def test_path_sampling_without_openpathsampling_says_what_to_install():
     code = "import sys; sys.modules['openpathsampling'] = None; import openmm_rare.ops.engine"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and "pip install 'openmm-rare[ops]'" in done.stderr
+    assert done.returncode == 1 and 'pip install -c constraints.txt ".[ops,symbolic]"' in done.stderr

@@ -370,7 +370,7 @@ def test_the_command(run, tmp_path, monkeypatch):
     options = ["--configurations", "3", "--fresh-shots", "5", "--seed", "3"]
     done = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options])
     assert done.exit_code == 0, done.output
-    assert "Inputs that matter" in done.output and "pip install 'openmm-rare[symbolic]'" in done.output
+    assert "Inputs that matter" in done.output and "pip install -c constraints.txt" in done.output
     assert json.loads((tmp_path / "out" / "analysis.json").read_text())["options"]["seed"] == 3
     assert (tmp_path / "out" / "model.npz").is_file()
 

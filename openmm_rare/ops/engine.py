@@ -13,8 +13,9 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
-from ..errors import DynamicsError, InputError
+from ..errors import DynamicsError, InputError, RunError
 from ..files import write_npz
+from ..openmm_errors import naming_system, our_error
 from ..slots import platform_by_name
 from ..units import KB
 from .frames import Frames
@@ -120,9 +121,9 @@ class RareEventEngine(Engine):
             self.platform_name = platform if isinstance(platform, str) else platform.getName()
         mdtraj_topology = getattr(self.topology, "mdtraj", None)
         topology = openmm.app.Topology() if mdtraj_topology is None else mdtraj_topology.to_openmm()
-        self._simulation = openmm.app.Simulation(
-            topology, self.system, self.integrator, platform_by_name(self.platform_name), self.openmm_properties
-        )
+        platform = platform_by_name(self.platform_name)
+        with naming_system("the System", self.platform_name):
+            self._simulation = openmm.app.Simulation(topology, self.system, self.integrator, platform, self.openmm_properties)
         _LOG.info("%s on platform %s", type(self).__name__, self.platform_name)
 
     @property
@@ -144,7 +145,7 @@ class RareEventEngine(Engine):
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self._refuse_nan(before)
-            raise
+            raise our_error(error, "the System", self.platform_name, RunError) from error
         self._current_snapshot = None
         if not self.is_valid_snapshot(self.current_snapshot):
             self._refuse_nan(before)
@@ -196,7 +197,7 @@ class RareEventEngine(Engine):
                 step(n_steps)
             except openmm.OpenMMException as error:
                 if "nan" not in str(error).lower():
-                    raise
+                    raise our_error(error, "the System", self.platform_name, RunError) from error
                 break
             state = context.getState(positions=True, velocities=moving)
             # what getPositions(asNumpy=True) calls; the rest of it takes longer than a step of a small system

@@ -16,6 +16,7 @@ from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
 from ..path_report import write_path_report
 from ..path_settings import PathSettings
+from ..processes import require_importable, require_own_process
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -58,8 +59,10 @@ def run_path_sampling(
     ValueError
         If anything about the input is wrong; nothing is lost then.
     """
+    require_own_process()
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
+    require_importable(system)
     platform_by_name(config.sampling.platform)
     config = _expanded(config, system, out if resume else None)
     fresh = not (out / "shots.npz").exists()
