@@ -72,10 +72,14 @@ class SystemConfig:
         names = ("name", "builder", "xml", "pdb")
         section.check((), (*names, "parameters", *_QUANTITIES, "num_dimensions", "check_interval", "inertial", "descriptor"))
         source = {key: section.text(key) for key in names}
+        beside = [key for key in ("xml", "pdb") if source["builder"] is not None and source[key] is not None]
+        if beside:
+            raise InputError(
+                f"section [system] has both builder and {' and '.join(beside)}; a builder returns System, topology and positions "
+                f"itself: remove {' and '.join(beside)}, or the builder"
+            )
         if (source["xml"] is None) != (source["pdb"] is None):
             raise InputError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")
-        if source["builder"] is not None and source["xml"] is not None:
-            raise InputError("section [system] has both builder and xml; give one of them")
         if all(value is None for value in source.values()):
             raise InputError(
                 'section [system] must give one of: name = "lj7" (the command `openmm-rare systems` lists them), '

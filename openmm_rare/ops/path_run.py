@@ -81,7 +81,7 @@ def run_path_sampling(
         else:
             _require_same(out, config)
             sampler.take_up()
-            write_text(out / "config.toml", config.to_toml())
+            write_text(out / "config.toml", config.to_toml(out))
         sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
@@ -95,7 +95,7 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
     The configuration is there before anything else: whatever happens next, `--resume` finds it.
     """
     known = (out / "config.toml").exists()
-    write_text(out / "config.toml", config.to_toml())
+    write_text(out / "config.toml", config.to_toml(out))
     try:
         sampler.begin()
     except BaseException:
