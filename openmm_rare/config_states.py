@@ -262,9 +262,7 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the user's module exists and lacks something itself
-        moved = (
-            "" if Path(folder).is_dir() else " (which is not there: was it moved? folder = ... in the configuration names it)"
-        )
+        moved = "" if Path(folder).is_dir() else " (which is not there: folder = ... in the configuration names it)"
         raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder}{moved} or installed") from error
     function = getattr(module, function_name, None)
     if not callable(function):

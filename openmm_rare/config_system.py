@@ -75,8 +75,8 @@ class SystemConfig:
         beside = [key for key in ("xml", "pdb") if source["builder"] is not None and source[key] is not None]
         if beside:
             raise InputError(
-                f"section [system] has both builder and {' and '.join(beside)}; a builder returns System, topology and positions "
-                f"itself: remove {' and '.join(beside)}, or the builder"
+                f"section [system] has both builder and {' and '.join(beside)}; a builder returns System, topology and "
+                f"positions itself: remove {' and '.join(beside)}, or the builder"
             )
         if (source["xml"] is None) != (source["pdb"] is None):
             raise InputError("section [system] needs both xml (the serialized System) and pdb (a structure in A)")

@@ -27,8 +27,8 @@ def require_disjoint(variables: CollectiveVariables, a: Any, b: Any) -> None:
     wide = [text for region in (a, b) if isinstance(region, Range) for text in _wide(variables, region)]
     hint = f" (a range of a periodic variable runs upwards from its first bound: {', '.join(wide)})" if wide else ""
     raise InputError(
-        f"states A and B overlap: A is {region_text(a, variables)}, B is {region_text(b, variables)}{hint}; make them smaller or "
-        "move them apart"
+        f"states A and B overlap: A is {region_text(a, variables)}, B is {region_text(b, variables)}{hint}; make them smaller "
+        "or move them apart"
     )
 
 
@@ -91,10 +91,8 @@ def _wide(variables: CollectiveVariables, region: Range) -> list[str]:
             continue
         part = 1.0 if high - low >= period else (high - low) % period / period
         if part > 0.5:
-            covered = (
-                f"{360 * part:.4g} of 360 deg" if np.isclose(period, 2 * np.pi) else f"{part * period:.6g} of {period:.6g}"
-            )
-            found.append(f"{region_text(Range({name: (low, high)}), variables)} covers {covered}")
+            turn = 360.0 if np.isclose(period, 2 * np.pi) else period
+            found.append(f"{region_text(Range({name: (low, high)}), variables)} covers {part * turn:.4g} of {turn:.4g}")
     return found
 
 
@@ -108,6 +106,6 @@ def _is_everything(bounds: tuple[float, float], period: float | None, limits: tu
 def _same(one: float, other: float, period: float | None) -> bool:
     """Whether two borders are one."""
     if period is None:
-        return bool(np.isfinite(one) and abs(one - other) <= _TOUCHING * max(abs(one), abs(other), 1e-6))
+        return bool(np.isfinite([one, other]).all() and abs(one - other) <= _TOUCHING * max(abs(one), abs(other), 1e-6))
     apart = (one - other) % period
     return min(apart, period - apart) <= _TOUCHING * period

@@ -14,9 +14,8 @@ __all__ = ["region_text", "values_text"]
 
 def values_text(variables: CollectiveVariables, values: Sequence[float] | np.ndarray) -> str:
     """Names and values of all variables of one frame, shape ``(n_variables,)``."""
-    return ", ".join(
-        f"{each.name} = {value_text(v, unit_of(each))}" for each, v in zip(variables.variables, values, strict=True)
-    )
+    pairs = zip(variables.variables, values, strict=True)
+    return ", ".join(f"{variable.name} = {value_text(value, unit_of(variable))}" for variable, value in pairs)
 
 
 def region_text(region: Any, variables: CollectiveVariables) -> str:

@@ -1,4 +1,4 @@
-"""Where the files of a configuration lie: beside it, or for one in a run folder, which may have been moved with them or alone."""
+"""Where the files of a configuration lie: beside it, or elsewhere, for a run folder, which may be moved."""
 
 from __future__ import annotations
 
@@ -59,19 +59,16 @@ def home_of(top: Section, here: str | Path) -> Path:
         places.insert(0, (Path(here) / top.text(FROM_HERE)).resolve())
     files = [name for key, name in _texts(top.raw.get("system", {})) if key in ("xml", "pdb", "cif")]
     modules = {name.partition(":")[0].partition(".")[0] for _, name in _texts(top.raw) if ":" in name}
+    known = {name for name in modules if any(_has_module(place, name) for place in places)}
     for place in places:
-        known = {name for name in modules if any(_has_module(each, name) for each in places)}
-        if (
-            place.is_dir()
-            and all((place / name).is_file() for name in files)
-            and all(_has_module(place, each) for each in known)
-        ):
+        complete = all((place / name).is_file() for name in files) and all(_has_module(place, name) for name in known)
+        if place.is_dir() and complete:
             return place
     missing = [name for name in files if not (recorded / name).is_file()]
     if "folder" in top and missing:
         raise InputError(
-            f"folder = {top.text('folder')!r} is where this run began, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-            "not there any more: write the folder of now, absolute or from the folder of this file"
+            f"folder = {top.text('folder')!r} is where this run began, but it has no {' and no '.join(missing)} now: write the "
+            "folder that they are in, absolute or from the folder of this file"
         )
     return recorded
 

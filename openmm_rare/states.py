@@ -186,10 +186,8 @@ class States:
         channels: Channels | None = None,
     ) -> None:
         self.variables, self.a, self.b, self.channels = _together(variables), a, b, channels
-        regions = {"state A": a, "state B": b}
-        regions |= {
-            f"rule {number} of the channels": rule.region for number, rule in enumerate(channels.rules if channels else ())
-        }
+        regions, rules = {"state A": a, "state B": b}, channels.rules if channels else ()
+        regions |= {f"rule {number} of the channels": rule.region for number, rule in enumerate(rules)}
         for label, region in regions.items():
             _check(label, region, self.variables)
         require_disjoint(self.variables, a, b)

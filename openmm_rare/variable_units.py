@@ -71,6 +71,6 @@ def require_angle(variable: CollectiveVariable, start: float, *others: float) ->
     written = " to ".join(f"{value:g}" for value in given)
     quoted = ", ".join(f'"{value:g} deg"' for value in given)
     raise InputError(
-        f"{variable.name!r} is an angle in radians, of which {written} is more than a turn; did you mean degrees? Write "
+        f"{variable.name!r} is an angle in radians, and {written} goes beyond a turn; did you mean degrees? Write "
         f"{quoted if len(given) == 1 else f'[{quoted}]'} in TOML, and quantities of openmm.unit.degrees in Python"
     )

@@ -150,8 +150,8 @@ class RareEventSystem:
             status = self.states.classify(positions[None])[0]
         except IndexError as error:
             raise InputError(
-                f"a collective variable names an atom that does not exist: the system has {len(positions)} atoms, numbered from "
-                f"0 ({error})"
+                f"a collective variable names an atom that does not exist: the system has {len(positions)} atoms, numbered "
+                f"from 0 ({error})"
             ) from error
         if status != IN_A:
             where = "in B" if status == IN_B else "in neither state"

@@ -175,8 +175,8 @@ def _naming(path: Path | None, damage: tuple[type[Exception], ...] = (UnicodeDec
             ) from error
         if any(words in said for words in _UNWRITABLE):
             raise RunError(
-                f"{path} cannot be written ({said}): look at its rights and its disk, and continue with --resume, or begin a run "
-                "with storage = false"
+                f"{path} cannot be written ({said}): look at its rights and its disk, and continue with --resume, or begin a "
+                "run with storage = false"
             ) from error
         raise InputError(
             f"{path} is no readable storage of OpenPathSampling ({said}); the run itself does not depend on it: move it "
