@@ -193,6 +193,10 @@ _FRAMES = (paths.BaseSnapshot, StaticContainer, KineticContainer)
 
 def _serialize(handler: SimtkQuantityHandler, quantity: unit.Quantity) -> Any:
     """What a handler of SimStore writes; a quantity in its unit is not copied for it."""
+    if quantity is None:
+        raise InputError(
+            "a frame without velocities cannot be written to this storage: give it some, zeros where they are drawn anyway"
+        )
     same = quantity.unit is handler.unit
     return handler.inner_serialize(quantity._value if same else quantity.value_in_unit(handler.unit))
 
