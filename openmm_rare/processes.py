@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .errors import InputError, RunError
 
 __all__ = ["Workers", "require_importable", "require_own_process"]
@@ -48,7 +46,8 @@ class Workers(ProcessPoolExecutor):
     """
 
     def __init__(self, n: int, setup: Callable[..., None] | None = None, *arguments: Any) -> None:
-        super().__init__(n, _Context(), _begin, (setup, *arguments))  # a fork would inherit threads of OpenMM and torch
+        # no fork, which would inherit threads of OpenMM and torch; as bytes, for which nothing is imported before _begin runs
+        super().__init__(n, _Context(), _begin, (pickle.dumps((setup, arguments)),))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> bool | None:
         if kind is not None:
@@ -150,12 +149,15 @@ def _has_guard(script: Path) -> bool:
     return any(isinstance(each, ast.Name) and each.id == "__name__" for each in compared)
 
 
-def _begin(setup: Callable[..., None] | None, *arguments: Any) -> None:
+def _begin(content: bytes) -> None:
     """What a worker does first: dies of Ctrl-C without a word, and with its parent, which may be killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    import torch
+
     torch.set_num_threads(1)
+    setup, arguments = pickle.loads(content)
     if setup is not None:
         setup(*arguments)
