@@ -62,7 +62,7 @@ def home_of(top: Section, here: str | Path) -> Path:
     known = {name for name in modules if any(_has_module(place, name) for place in places)}
     for place in places:
         complete = all((place / name).is_file() for name in files) and all(_has_module(place, name) for name in known)
-        if place.is_dir() and complete:
+        if complete and (files or known):
             return place
     missing = [name for name in files if not (recorded / name).is_file()]
     if "folder" in top and missing:
