@@ -1,6 +1,7 @@
 """Which module may import what: dependencies run one way."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,19 @@ def test_path_sampling_without_openpathsampling_says_what_to_install():
     code = "import sys; sys.modules['openpathsampling'] = None; import openmm_rare.ops.engine"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and 'pip install -c constraints.txt ".[ops,symbolic]"' in done.stderr
+
+
+def test_docstrings_cite_documents_and_headings_that_exist():
+    root, cited = Path(__file__).parent.parent, 0
+    for path in [*MODULES, *PACKAGE.glob("systems/*.py")]:
+        text = path.read_text(encoding="utf8")
+        assert "THEORY" not in text, path
+        for name in re.findall(r"[\w/]+\.md\b", text):
+            assert (root / name).is_file(), f"{path.name} cites {name}"
+        for heading, name in re.findall(r'"([^"\n]+)" in\s+(docs/\w+\.md)', text):
+            cited += 1
+            assert re.search(rf"^#+ [\d. ]*{heading}\b", (root / name).read_text(encoding="utf8"), re.MULTILINE), (
+                path.name,
+                heading,
+            )
+    assert cited >= 11

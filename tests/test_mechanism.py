@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -360,7 +361,9 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
 
 
 def test_the_command(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: run)
+    target, *others = run
+    named = (replace(target, name="<b>x</b> & y"), *others)
+    monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: named)
     monkeypatch.setattr("openmm_rare.mechanism.analysis.is_installed", lambda: False)
 
     def first_only(template, shots, parts, seed, candidates, on_fit):
@@ -373,6 +376,8 @@ def test_the_command(run, tmp_path, monkeypatch):
     assert "Inputs that matter" in done.output and "pip install -c constraints.txt" in done.output
     assert json.loads((tmp_path / "out" / "analysis.json").read_text())["options"]["seed"] == 3
     assert (tmp_path / "out" / "model.npz").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<b>" not in page and page.count("&lt;b&gt;x&lt;/b&gt; &amp; y") == 2  # title and heading
 
 
 def test_the_command_refuses_a_folder_without_a_run(tmp_path):

@@ -1,6 +1,5 @@
 """Messages in the units and words of the user, with file and section; what is meant is taken or refused by name."""
 
-import chain4
 import click
 import numpy as np
 import openmm
@@ -8,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from openmm import unit as u
 
+import chain4
 from openmm_rare import (
     Angle,
     Coordinate,

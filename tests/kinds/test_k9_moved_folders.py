@@ -4,12 +4,12 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
-import chain4
 import openmm
 import pytest
 from click.testing import CliRunner
 from openmm import app, unit
 
+import chain4
 from openmm_rare.cli import main
 from openmm_rare.config import RunConfig, SystemConfig, build_system, load_config, parse_config
 from openmm_rare.files import write_text
@@ -130,7 +130,9 @@ def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeyp
         yield [_Here()] * n
 
     monkeypatch.setattr(path_sampler, "_workers", here)
-    config = load_config(inputs(tmp_path / "old"))
+    named = inputs(tmp_path / "old")
+    named.write_text(named.read_text().replace('name = "chain"', 'name = "<b>x</b> & y"'))
+    config = load_config(named)
     config = replace(config, path_sampling=replace(config.path_sampling, trials=10))
     run_path_sampling(config, tmp_path / "old" / "out")
     shutil.move(tmp_path / "old", tmp_path / "new")
