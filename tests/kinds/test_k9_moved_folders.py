@@ -138,22 +138,10 @@ def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeyp
     shutil.move(tmp_path / "old", tmp_path / "new")
     done = CliRunner().invoke(main, ["report", str(tmp_path / "new" / "out")])
     assert done.exit_code == 0, done.output
-    assert (
-        load_path_sampling(tmp_path / "new" / "out")[0].fingerprint() == build_system(config_of(tmp_path / "new")).fingerprint()
-    )
-    command = [
-        "tps",
-        str(tmp_path / "new" / "config.toml"),
-        "--out",
-        str(tmp_path / "new" / "out"),
-        "--resume",
-        "--trials",
-        "15",
-    ]
-    done = CliRunner().invoke(main, command)
+    page = (tmp_path / "new" / "out" / "report.html").read_text()
+    assert "<b>" not in page and "Transition paths of &lt;b&gt;x&lt;/b&gt; &amp; y at 300 K" in page
+    moved, out = tmp_path / "new" / "config.toml", tmp_path / "new" / "out"
+    assert load_path_sampling(out)[0].fingerprint() == build_system(load_config(moved)).fingerprint()
+    done = CliRunner().invoke(main, ["tps", str(moved), "--out", str(out), "--resume", "--trials", "15"])
     assert done.exit_code == 0 and "15 in 1 chain" in done.output
     assert load_config(tmp_path / "new" / "out" / "config.toml").folder == str(tmp_path / "new")
-
-
-def config_of(folder):
-    return load_config(folder / "config.toml")
