@@ -9,7 +9,6 @@ import openmm
 from openmm import unit
 
 from .constraints import KeptDistances
-from .errors import RunError
 from .inertial import LangevinIntegrator
 from .integrators import OverdampedLangevinIntegrator
 from .openmm_errors import naming_system
@@ -80,7 +79,7 @@ class ShotDynamics:
 
     def step(self, n_steps: int) -> None:
         """Advance all slots."""
-        with naming_system(self._target.name, self.context.getPlatform().getName(), RunError):
+        with naming_system(self._target.name, self.context.getPlatform().getName(), running=True):
             self.integrator.step(n_steps)
 
     def positions(self) -> np.ndarray:

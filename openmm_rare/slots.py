@@ -11,7 +11,7 @@ from .backends import choose_backend, make_dynamics
 from .bias import Bias
 from .bias_force import check_force
 from .constraints import KeptDistances
-from .errors import DynamicsError, InputError, RunError
+from .errors import DynamicsError, InputError
 from .forces import Observer
 from .integrators import check_system
 from .openmm_errors import naming_system
@@ -134,9 +134,9 @@ class SlotContext:
     def step(self, n_steps: int) -> None:
         """Advance all slots; what the observer raises is raised here as it was."""
         try:
-            with naming_system(self._target.name, self.context.getPlatform().getName(), RunError):
+            with naming_system(self._target.name, self.context.getPlatform().getName(), running=True):
                 self.integrator.step(n_steps)
-        except (RunError, DynamicsError):
+        except openmm.OpenMMException:
             if self._watch is not None and self._watch.failure is not None:
                 raise self._watch.failure from None
             raise

@@ -197,7 +197,7 @@ def test_without_operon_the_message_says_what_to_install(monkeypatch):
     table = make_table(100, 2)
     parts = folds(100, 4, np.random.default_rng(0))
     assert not is_installed()
-    with pytest.raises(ImportError, match=r"pip install 'openmm-rare\[symbolic\]'"):
+    with pytest.raises(ImportError, match=r'pip install -c constraints.txt "\.\[ops,symbolic\]"'):
         find_formulas(paper, np.zeros(100), table, [0, 1], parts, 1)
     front = find_formulas(paper, np.zeros(100), table, [0, 1], parts, 1, n_searches=0)
     assert len(front.formulas) >= 2 and front.formulas[0].complexity == 1

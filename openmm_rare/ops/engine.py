@@ -13,7 +13,7 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
-from ..errors import DynamicsError, InputError, RunError
+from ..errors import DynamicsError, InputError
 from ..files import write_npz
 from ..openmm_errors import naming_system, our_error
 from ..slots import platform_by_name
@@ -145,7 +145,7 @@ class RareEventEngine(Engine):
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self._refuse_nan(before)
-            raise our_error(error, "the System", self.platform_name, RunError) from error
+            raise our_error(error, "the System", self.platform_name, running=True) from error
         self._current_snapshot = None
         if not self.is_valid_snapshot(self.current_snapshot):
             self._refuse_nan(before)
@@ -197,7 +197,7 @@ class RareEventEngine(Engine):
                 step(n_steps)
             except openmm.OpenMMException as error:
                 if "nan" not in str(error).lower():
-                    raise our_error(error, "the System", self.platform_name, RunError) from error
+                    raise our_error(error, "the System", self.platform_name, running=True) from error
                 break
             state = context.getState(positions=True, velocities=moving)
             # what getPositions(asNumpy=True) calls; the rest of it takes longer than a step of a small system
