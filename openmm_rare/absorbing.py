@@ -136,7 +136,7 @@ class _NativeContext:
         self._integrator, forces = native_parts(target, n_slots, seed, bias, target.states)
         for force in forces:
             system.addForce(force)
-        self._context = make_context(system, self._integrator, platform, one_thread=True)
+        self._context = make_context(system, self._integrator, platform, True, target.name)
         self._target, self._shape = target, (n_slots, *target.positions.shape)
 
     def positions(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Branching random walk: weight windows, roulette and the population bound (NumPy only; THEORY: section 4)."""
+"""Branching random walk: weight windows, roulette and the population bound (NumPy only; "Branching" in docs/theory.md)."""
 
 from __future__ import annotations
 

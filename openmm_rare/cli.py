@@ -16,6 +16,7 @@ from .cli_options import (
     configured,
     default_folder,
     folder_option,
+    model_option,
     platform_option,
     resume_option,
     seed_option,
@@ -47,6 +48,8 @@ def main(traceback: bool, verbose: bool) -> None:
     openmm-rare systems                            what is built in
     openmm-rare rate lj7 --temperature "600 K"     one rate constant
     openmm-rare rate my_system.toml                of a system of your own
+
+    Defaults of options hold where CONFIG.toml says nothing.
     """
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
@@ -54,7 +57,7 @@ def main(traceback: bool, verbose: bool) -> None:
 
 @main.command()
 @common_options
-@click.option("--temperature", help='E.g. "600 K".')
+@click.option("--temperature", show_default="that of the system", help='E.g. "600 K".')
 @click.option("--brute-force", is_flag=True, help="Count transitions of unbiased dynamics instead.")
 @command
 def rate(source: str, temperature: str | None, out: Path | None, resume: bool, strict: bool, **options: Any) -> None:
@@ -112,13 +115,23 @@ def scan(
 
 @main.command()
 @source_argument
-@click.option("--trials", type=int, help="Monte Carlo steps of each chain.")
-@click.option("--chains", type=int, help="Independent chains that share one model.")
-@click.option("--selector", help="How shooting points are chosen: lorentzian, gaussian, uniform or aimless.")
-@click.option("--width", type=float, help="How near to them, in units of the logit; less gives more transition paths.")
-@click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
-@click.option("--initial-path", help="A file of mdtraj or .npz, line, hot, or biased; default: what suits.")
-@click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model to start from.")
+@click.option("--trials", type=int, show_default="500", help="Monte Carlo steps of each chain.")
+@click.option("--chains", type=int, show_default="1", help="Independent chains that share one model.")
+@click.option(
+    "--selector",
+    metavar="[lorentzian|gaussian|uniform|aimless]",
+    show_default="lorentzian",
+    help="How shooting points are chosen.",
+)
+@click.option(
+    "--width",
+    type=float,
+    show_default="0.5",
+    help="How near to transition states, in units of the logit; less gives more transition paths.",
+)
+@click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
+@click.option("--initial-path", show_default="auto: what suits", help="A file of mdtraj or .npz, auto, line, hot, or biased.")
+@model_option("Committor model to start from.")
 @seed_option
 @platform_option
 @folder_option
@@ -156,12 +169,12 @@ def tps(
 
 @main.command()
 @source_argument
-@click.option("--from", "how", help="auto, line, hot, biased, or a file of mdtraj or .npz.")
-@click.option("--model", type=click.Path(path_type=Path, dir_okay=False), help="Committor model that guides biased dynamics.")
+@click.option("--from", "how", show_default="auto", help="auto, line, hot, biased, or a file of mdtraj or .npz.")
+@model_option("Committor model that guides biased dynamics.")
 @click.option(
-    "--relax", type=click.IntRange(min=0), default=0, help="Shots that are to be accepted, each from the path before."
+    "--relax", type=click.IntRange(min=0), default=0, show_default=True, help="Shots to accept, each from the path before."
 )
-@click.option("--steps-per-frame", type=int, help="Integration steps between two frames.")
+@click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
 @seed_option
 @platform_option
 @click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
@@ -249,15 +262,25 @@ def report(folder: Path) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write; by default FOLDER/mechanism.")
-@click.option("--configurations", type=click.IntRange(min=0), help="Configurations to shoot from afresh; 0: none.")
-@click.option("--fresh-shots", type=click.IntRange(min=2), help="Shots from each of them.")
-@click.option("--formula-inputs", type=click.IntRange(min=0), help="Most inputs of a formula; 0: no formulas.")
-@click.option("--penalty", type=click.FloatRange(min=0.0), help="Loss per shot that one more operation must save.")
-@click.option("--method", type=click.Choice(["noise", "permutation"]), help="How inputs are made worthless.")
+@click.option("--out", type=click.Path(path_type=Path), show_default="FOLDER/mechanism", help="Where to write.")
+@click.option(
+    "--configurations", type=click.IntRange(min=0), show_default="50", help="Configurations to shoot from afresh; 0: none."
+)
+@click.option("--fresh-shots", type=click.IntRange(min=2), show_default="40", help="Shots from each of them.")
+@click.option(
+    "--formula-inputs", type=click.IntRange(min=0), show_default="3", help="Most inputs of a formula; 0: no formulas."
+)
+@click.option(
+    "--penalty", type=click.FloatRange(min=0.0), show_default="0.001", help="Loss per shot that one more operation must save."
+)
+@click.option(
+    "--method", type=click.Choice(["noise", "permutation"]), show_default="noise", help="How inputs are made worthless."
+)
 @seed_option
-@click.option("--platform", help="OpenMM platform of the fresh shots.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes for the fresh shots of a large system.")
+@platform_option
+@click.option(
+    "--workers", type=click.IntRange(min=1), show_default="1", help="Processes for the fresh shots of a large system."
+)
 @strict_option
 @command
 def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> None:

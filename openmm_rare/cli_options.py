@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import InputError
+from .plain_errors import UserError
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -18,6 +19,7 @@ __all__ = [
     "configured",
     "default_folder",
     "folder_option",
+    "model_option",
     "platform_option",
     "resume_option",
     "seed_option",
@@ -27,21 +29,41 @@ __all__ = [
 ]
 
 source_argument = click.argument("source", metavar="SYSTEM|CONFIG.toml")
-seed_option = click.option("--seed", type=click.IntRange(min=0), help="Same seed, same result.")
-platform_option = click.option("--platform", help="OpenMM platform: Reference, CPU, OpenCL or CUDA.")
-folder_option = click.option("--out", type=click.Path(path_type=Path), help="Folder for everything that is written.")
+seed_option = click.option("--seed", type=click.IntRange(min=0), show_default="1", help="Same seed, same result.")
+platform_option = click.option(
+    "--platform", metavar="[Reference|CPU|OpenCL|CUDA|HIP]", show_default="Reference", help="OpenMM platform."
+)
+folder_option = click.option(
+    "--out", type=click.Path(path_type=Path), show_default="below runs/", help="Folder for everything that is written."
+)
 strict_option = click.option("--strict", is_flag=True, help="Exit status 3 when a result should not be trusted.")
 resume_option = click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+
+
+def model_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """``--model FILE``, which must exist."""
+    return click.option("--model", type=click.Path(path_type=Path), callback=_existing, help=what)
+
+
+def _existing(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and not value.is_file():
+        raise UserError(f"--{option.name} {value} {'is a folder' if value.is_dir() else 'does not exist'}: give a file")
+    return value
 
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
     """Options of every command that computes."""
     for option in (
         source_argument,
-        click.option("--target-error", type=float, help="Relative standard error at which to stop, e.g. 0.1."),
+        click.option("--target-error", type=float, show_default="0.1", help="Relative standard error at which to stop."),
         seed_option,
         platform_option,
-        click.option("--backend", help="What moves the walkers: auto, native, python or custom_integrator."),
+        click.option(
+            "--backend",
+            metavar="[auto|native|python|custom_integrator]",
+            show_default="auto",
+            help="What moves the walkers.",
+        ),
         folder_option,
         resume_option,
         click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),

@@ -15,6 +15,7 @@ from .config_system import SystemConfig
 from .descriptors import build_descriptor
 from .errors import InputError
 from .path_settings import PathSettings
+from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
 from .systems.base import RareEventSystem
 from .toml_text import Section, write_toml
@@ -82,6 +83,8 @@ class RunConfig:
     ----------
     folder : str
         Absolute; relative file names start here, and modules are looked up here first.
+    file : str or None
+        The file that it was read from, for messages.
     system : SystemConfig
     variables : tuple of VariableConfig
     states : dict or None
@@ -99,10 +102,14 @@ class RunConfig:
     channels: ChannelsConfig | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
+    file: str | None = field(default=None, compare=False, repr=False)
 
-    def to_toml(self) -> str:
-        """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object."""
-        data: dict[str, Any] = {"folder": self.folder, "system": self.system.to_dict()}
+    def to_toml(self, place: str | Path | None = None) -> str:
+        """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object.
+
+        For a file in the folder `place` it also says where the files lie from there, so that all may be moved together.
+        """
+        data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
         data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
         data["states"] = {name: region.to_dict() for name, region in (self.states or {}).items()}
         data["channels"] = {} if self.channels is None else self.channels.to_dict()
@@ -166,7 +173,7 @@ def load_config(path: str | Path) -> RunConfig:
     """
     path = Path(path)
     try:
-        return parse_config(path.read_bytes().decode("utf-8"), path.parent)
+        return replace(parse_config(path.read_bytes().decode("utf-8"), path.parent), file=str(path))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -183,8 +190,8 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
         top = Section(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"this is not valid TOML: {error}") from error
-    top.check((), [f.name for f in fields(RunConfig)])
-    home = (Path(folder) / top.text("folder", "")).resolve()
+    top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name != "file")])
+    home = home_of(top, folder)
     system = SystemConfig.parse(top.section("system"), home)
     named = top.section("variables")
     variables = tuple(VariableConfig.parse(named.section(name), name) for name in named.raw)
@@ -217,9 +224,14 @@ def build_system(config: RunConfig) -> RareEventSystem:
         possible, or the structure does not lie in A.
     """
     states = None
-    if config.states is not None:
-        states = partial(build_states, config.variables, config.states, config.channels, config.folder)
-    system = config.system.build(config.folder, states)
-    if system.descriptor is not None:
-        build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
-    return system
+    try:
+        if config.states is not None:
+            states = partial(build_states, config.variables, config.states, config.channels, config.folder)
+        system = config.system.build(config.folder, states)
+        if system.descriptor is not None:
+            build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
+        return system
+    except InputError as error:
+        if config.file is None or config.file in str(error):
+            raise
+        raise InputError(f"{config.file}: {error}") from error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,27 @@ _VARIABLES: dict[str, tuple[type[st.CollectiveVariable], tuple[str, ...], u.Unit
 
 
 _N_ATOMS = {"distance": 2, "angle": 3, "dihedral": 4}
+_OTHER_WORDS = {
+    "torsion": "dihedral",
+    "dihedral_angle": "dihedral",
+    "phi": "dihedral",
+    "psi": "dihedral",
+    "bond": "distance",
+    "bond_length": "distance",
+    "dist": "distance",
+    "bond_angle": "angle",
+    "position": "coordinate",
+    "x": "coordinate",
+    "y": "coordinate",
+    "z": "coordinate",
+    "coordination": "coordination_moment",
+    "coordination_number": "coordination_moment",
+    "linear": "linear_combination",
+    "custom": "function",
+    "python": "function",
+}
+"""What other programs call the types of variables."""
+
 _REGIONS = ("range", "disc", "function")
 
 
@@ -54,7 +77,7 @@ class VariableConfig:
         """From ``[variables.NAME]``."""
         kind = section.text("type", "")
         if kind not in _VARIABLES:
-            hint = f"; did you mean {nearest(kind, _VARIABLES)!r}?" if kind else ""
+            hint = f"; did you mean {_OTHER_WORDS.get(kind.lower()) or nearest(kind, _VARIABLES)!r}?" if kind else ""
             raise InputError(f"{section.where('type')} = {kind!r} must be one of {', '.join(_VARIABLES)}{hint}")
         _, required, _ = _VARIABLES[kind]
         knows_box = issubclass(_VARIABLES[kind][0], BoxVariable)
@@ -209,12 +232,29 @@ def build_states(
     ValueError
         If a function cannot be imported, a selection has no or too many atoms, or the states are not possible.
     """
-    return st.States(
-        st.CollectiveVariables([variable.build(folder, topology) for variable in variables]),
-        regions["a"].build(folder, "states.a"),
-        regions["b"].build(folder, "states.b"),
-        None if channels is None else channels.build(folder),
-    )
+    collective = st.CollectiveVariables([variable.build(folder, topology) for variable in variables])
+    built, paths = {}, None
+    for name in ("a", "b"):
+        with _named(f"states.{name}"):
+            built[name] = regions[name].build(folder, f"states.{name}")
+            built[name].check(collective)
+    if channels is not None:
+        with _named("channels"):
+            paths = channels.build(folder)
+            for rule in paths.rules:
+                rule.region.check(collective)
+    with _named("states.a", "states.b"):
+        return st.States(collective, built["a"], built["b"], paths)
+
+
+@contextmanager
+def _named(*sections: str) -> Iterator[None]:
+    """Say of errors which sections of the configuration they are about, unless they do."""
+    try:
+        yield
+    except InputError as error:
+        place = " and ".join(f"[{section}]" for section in sections)
+        raise InputError(str(error) if sections[0] in str(error) else f"{place}: {error}") from error
 
 
 def import_function(reference: str, folder: str, name: str) -> Callable:
@@ -245,7 +285,8 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the user's module exists and lacks something itself
-        raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder} or installed") from error
+        moved = "" if Path(folder).is_dir() else " (which is not there: folder = ... in the configuration names it)"
+        raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder}{moved} or installed") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         defined = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

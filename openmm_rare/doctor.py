@@ -8,13 +8,14 @@ import openmm
 
 from . import __version__, native
 from .bias_force import FORCES, why_not
+from .errors import HOW_TO_INSTALL
 from .result_text import Group
 from .summary import installed_version
 
 __all__ = ["diagnose"]
 
 _WORKS = "works"
-_PATHS = "pip install 'openmm-rare[ops]' for path sampling"
+_PATHS = f"for path sampling, {HOW_TO_INSTALL}"
 _PACKAGES = {
     "torch": "pip install torch",
     "numpy": "pip install numpy",
@@ -22,7 +23,7 @@ _PACKAGES = {
     "openpathsampling": _PATHS,
     "mdtraj": _PATHS,
     "openpathsampling-cli": "pip install openpathsampling-cli, if you use its input files",
-    "pyoperon": "pip install 'openmm-rare[symbolic]' for formulas",
+    "pyoperon": f"for formulas, {HOW_TO_INSTALL}",
     "openmmtorch": "one of four ways to compute the bias, see below",
 }
 """What the versions are shown of, and what to do where it is missing."""

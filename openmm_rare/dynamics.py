@@ -15,6 +15,7 @@ from .errors import RunError
 from .forces import BIAS_GROUP, MASK_GROUP, Observer, PythonBias, python_force
 from .integrators import MAX_SHIFT, BiasedOverdampedLangevinIntegrator, log_weights
 from .native_integrator import NativeOverdampedLangevinIntegrator
+from .openmm_errors import naming_system
 from .unbiased import unbiased_integrator
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def has_forces_on_held_axes(target: RareEventSystem) -> bool:
     """Whether physical forces act along the axes on which nothing moves, at a few places near the initial positions."""
     if target.num_dimensions == 3:
         return False
-    context = openmm.Context(target.system, openmm.VerletIntegrator(1.0), openmm.Platform.getPlatformByName("Reference"))
+    with naming_system(target.name, "Reference"):
+        context = openmm.Context(target.system, openmm.VerletIntegrator(1.0), openmm.Platform.getPlatformByName("Reference"))
     spread, random = np.sqrt(2.0 * target.kt * mobility(target)), np.random.default_rng(0)
     for steps in (0.0, 3.0, 10.0, 30.0):
         context.setPositions(target.positions + steps * spread * random.standard_normal(spread.shape))

@@ -5,7 +5,11 @@ Each is also the built-in error that its kind of fault would be anywhere else, s
 
 from __future__ import annotations
 
-__all__ = ["DynamicsError", "InputError", "MissingPackageError", "RareError", "RunError"]
+__all__ = ["HOW_TO_INSTALL", "DynamicsError", "InputError", "MissingPackageError", "RareError", "RunError"]
+
+
+HOW_TO_INSTALL: str = 'in the repository, pip install -c constraints.txt ".[ops,symbolic]"'
+"""Both extras at once and with the versions that were tested together: pip would change what the other one needs."""
 
 
 class RareError(Exception):

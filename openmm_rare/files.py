@@ -46,7 +46,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             message = (
                 f"no space left on the disk while writing {path}; everything written before is intact: "
-                "free some space and continue with --resume"
+                "free some space and run this again, with --resume where there is one"
             )
             raise OSError(error.errno, message) from error
         raise

@@ -1,4 +1,4 @@
-r"""Fitting a committor to the outcomes of shots (THEORY: section 7; Jung, Covino & Hummer 2019, eq. 3).
+r"""Fitting a committor to the outcomes of shots ("Path sampling" in docs/theory.md; Jung, Covino & Hummer 2019, eq. 3).
 
 A committor often depends on few of many inputs, and shots are few: a network that may use every input fits their noise with
 all of them, and decay of all weights makes it forget the right ones as well. So a model is fitted twice. First each input has

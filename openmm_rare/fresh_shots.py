@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 from .cores import available_cores
 from .errors import InputError, RunError
 from .preflight import require_runnable
+from .processes import Workers, require_importable, require_own_process
 from .shot_dynamics import ShotDynamics
 from .states import IN_A, IN_B, NEITHER
 from .tasks import Progress, Silent
@@ -85,6 +85,7 @@ def shoot(
     FloatingPointError
         If positions become NaN, constraints break or molecules fly apart.
     """
+    require_own_process()
     positions = np.asarray(positions, dtype=np.float64)
     interval = system.check_interval if steps_per_test is None else steps_per_test
     _check(system, positions, n_shots, interval, max_steps)
@@ -191,15 +192,11 @@ def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iter
         for number, block in todo.items():
             yield number, run(number, block)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit OpenMM's and torch's threads in a state of their own
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(run,)) as pool:
+    require_importable(run)
+    with Workers(workers, _start_worker, run) as pool:
         futures = {pool.submit(_run_block, number, block): number for number, block in todo.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 _worker_run: ShotRun | None = None

@@ -1,4 +1,4 @@
-"""Losses from which a committor is learned (THEORY: section 5)."""
+"""Losses from which a committor is learned ("Learning ln I" in docs/theory.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames that shots pass: more shooting points, for nothing (docs/theory.md, section 9)."""
+"""Frames that shots pass: more shooting points, for nothing ("Path sampling" in docs/theory.md)."""
 
 from __future__ import annotations
 

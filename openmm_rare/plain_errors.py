@@ -32,15 +32,25 @@ def plain_errors(show_traceback: bool, resumes: bool = True) -> Iterator[None]:
         kept = " Every finished round is kept: continue with --resume." if resumes else ""
         click.echo(f"\nStopped.{kept}", err=True)
         sys.exit(_STOPPED)
-    except OSError as error:
-        if show_traceback:
+    except Exception as error:
+        sentence = _sentence(error)
+        if show_traceback or sentence is None:
             raise
-        place = "" if error.filename is None else f": {error.filename}"
-        raise UserError(f"{error.strerror or error}{place}") from error
-    except RareError as error:
-        if show_traceback:
-            raise
-        raise UserError(str(error)) from error
+        raise UserError(" ".join(sentence.splitlines())) from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user; None for a fault of this program or of the user's code, which needs its traceback."""
+    if isinstance(error, RareError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{'' if error.filename is None else f': {error.filename}'}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f' ({error})' if str(error) else ''}: take fewer atoms, inputs, walkers or processes"
+    # by name: help is to come at once, without importing OpenMM
+    if any(kind.__name__ == "OpenMMException" for kind in type(error).__mro__):
+        return f"OpenMM says: {error} (openmm-rare --traceback ... shows where)"
+    return None
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

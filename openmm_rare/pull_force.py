@@ -9,6 +9,7 @@ import numpy as np
 import openmm
 
 from .errors import InputError
+from .region_text import region_text
 from .regions import Disc, Range, Region
 from .variables import (
     Angle,
@@ -94,7 +95,7 @@ class Pull:
     def __init__(self, variables: CollectiveVariables, region: Region, fluctuation: Sequence[float]) -> None:
         reason = why_no_pull(variables, region)
         if reason:
-            raise InputError(f"nothing can pull into a region that {reason}: {region.describe()}")
+            raise InputError(f"nothing can pull into a region that {reason}: {region_text(region, variables)}")
         self._variables, self._disc = variables, isinstance(region, Disc)
         columns = [variables.index(name) for name in _names(region)]
         scale = np.asarray(fluctuation, dtype=np.float64)[columns]

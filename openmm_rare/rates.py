@@ -1,4 +1,4 @@
-"""Rate constants: k_AB = J_A P_AB by importance sampling with a learned committor (THEORY: sections 3 to 6)."""
+"""Rate constants: k_AB = J_A P_AB by importance sampling with a learned committor ("The rate" in docs/theory.md)."""
 
 from __future__ import annotations
 

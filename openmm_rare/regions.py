@@ -11,6 +11,8 @@ import numpy as np
 from .errors import InputError
 from .frame_values import one_per_frame
 from .named_functions import Function, function_label, function_of_label
+from .quantities import number_and_unit, numbers
+from .variable_units import limits_of, require_angle, require_unit, unit_of, value_text
 from .variables import CollectiveVariables
 
 
@@ -46,8 +48,9 @@ class Range:
     Parameters
     ----------
     bounds : mapping from variable name to (lo, hi)
-        In the unit of the variable. For a periodic variable the interval runs upwards from lo to hi through the
-        boundary of the period, so lo > hi is allowed there. For others lo < hi, and infinite bounds are allowed.
+        In the unit of the variable, or quantities of openmm.unit. For a periodic variable the interval runs upwards from
+        lo to hi through the boundary of the period, so lo > hi is allowed there. For others lo < hi, and infinite bounds
+        are allowed.
 
     Raises
     ------
@@ -56,7 +59,11 @@ class Range:
     """
 
     def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
-        self.bounds = {name: (float(lo), float(hi)) for name, (lo, hi) in bounds.items()}
+        if not isinstance(bounds, Mapping):
+            raise InputError(f"bounds must be a dict such as {{'phi': (0.0, 1.0)}}, not {bounds!r}")
+        pairs = {name: numbers(pair, 2, f"bounds of {name!r}") for name, pair in bounds.items()}
+        self.bounds = {name: (lo, hi) for name, ((lo, _), (hi, _)) in pairs.items()}
+        self._units = {name: [unit for _, unit in pair] for name, pair in pairs.items()}
         if not self.bounds or np.isnan(list(self.bounds.values())).any():
             raise InputError(f"bounds must give (lo, hi) for at least one variable, not {dict(bounds)}")
 
@@ -75,11 +82,21 @@ class Range:
     def check(self, variables: CollectiveVariables) -> None:
         """As :meth:`Region.check`."""
         for name, (lo, hi) in self.bounds.items():
-            period = variables.variables[variables.index(name)].period
+            variable = variables.variables[variables.index(name)]
+            for unit in self._units[name]:
+                require_unit(variable, unit)
+            require_angle(variable, lo, hi)
+            period, (lowest, highest) = variable.period, limits_of(variable)
             if period is None and not lo < hi:
                 raise InputError(f"bounds of {name!r} must have lo < hi (it is not periodic), not ({lo}, {hi})")
             if period is not None and not np.isfinite([lo, hi]).all():
                 raise InputError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
+            if period is None and (hi < lowest or lo > highest):
+                unit = unit_of(variable)
+                raise InputError(
+                    f"no frame can lie in {name} from {value_text(lo, unit)} to {value_text(hi, unit)}: {name!r} is at least "
+                    f"{value_text(lowest, unit)}{'' if np.isinf(highest) else f' and at most {value_text(highest, unit)}'}"
+                )
 
     def overlaps(self, other: "Range", variables: CollectiveVariables) -> bool:
         """Whether two ranges of the same variables have more than a border in common; False for different variables."""
@@ -111,9 +128,10 @@ class Disc:
     Parameters
     ----------
     center : mapping from variable name to float
-        In the unit of each variable. Differences of periodic variables are taken to the nearest image.
+        In the unit of each variable, or quantities of openmm.unit. Differences of periodic variables are taken to the
+        nearest image.
     radius : float
-        In the common unit of the variables.
+        In the common unit of the variables, or a quantity.
 
     Raises
     ------
@@ -122,8 +140,12 @@ class Disc:
     """
 
     def __init__(self, center: Mapping[str, float], radius: float) -> None:
-        self.center = {name: float(value) for name, value in center.items()}
-        self.radius = float(radius)
+        if not isinstance(center, Mapping):
+            raise InputError(f"center must be a dict such as {{'x': 0.0, 'y': 1.0}}, not {center!r}")
+        pairs = {name: number_and_unit(value, f"center of {name!r}") for name, value in center.items()}
+        self.center = {name: value for name, (value, _) in pairs.items()}
+        self.radius, self._radius_unit = number_and_unit(radius, "radius")
+        self._units = {name: unit for name, (_, unit) in pairs.items()}
         if not self.center or not np.isfinite(list(self.center.values())).all():
             raise InputError(f"center must give a finite value for at least one variable, not {dict(center)}")
         if not (np.isfinite(self.radius) and self.radius > 0):
@@ -143,8 +165,20 @@ class Disc:
 
     def check(self, variables: CollectiveVariables) -> None:
         """As :meth:`Region.check`."""
-        for name in self.center:
-            variables.index(name)
+        of = {name: variables.variables[variables.index(name)] for name in self.center}
+        for name, variable in of.items():
+            require_unit(variable, self._units[name])
+            require_angle(variable, self.center[name])
+        kinds = {unit_of(variable) for variable in of.values()}
+        if self._radius_unit is not None and None not in kinds and self._radius_unit not in kinds:
+            require_unit(next(iter(of.values())), self._radius_unit)
+        farthest = [np.inf if variable.period is None else 0.5 * variable.period for variable in of.values()]
+        if self.radius > np.linalg.norm(farthest):
+            unit = unit_of(next(iter(of.values())))
+            raise InputError(
+                f"a disc of radius {value_text(self.radius, unit)} holds every value of {', '.join(of)}: give a smaller one"
+                f"{', in radians or with its unit' if unit == 'rad' else ''}"
+            )
 
     def overlaps(self, other: "Disc", variables: CollectiveVariables) -> bool:
         """Whether two discs in the same variables have points in common; False for different variables."""

@@ -1,4 +1,4 @@
-"""The backward equation of the committor as a residual to be trained away (THEORY: section 5)."""
+"""The backward equation of the committor as a residual to be trained away ("Learning ln I" in docs/theory.md)."""
 
 from __future__ import annotations
 

@@ -17,16 +17,10 @@ from .states import CollectiveVariables
 from .storage import RunFile
 from .summary import versions
 from .systems.base import RareEventSystem
+from .variable_units import unit_of
 
 __all__ = ["check_new", "open_run", "variable_units"]
 
-_UNITS = {
-    "Coordinate": "nm",
-    "Distance": "nm",
-    "LinearCombination": "nm",
-    "Angle": "rad",
-    "Dihedral": "rad",
-}
 _FREE = {"max_walker_steps"}  # settings that change when a run ends, not what it computes
 
 
@@ -99,17 +93,17 @@ def open_run(
                 if made:
                     folder.rmdir()
             raise
-        write_text(folder / "config.toml", config.to_toml())
+        write_text(folder / "config.toml", config.to_toml(folder))
 
 
 def variable_units(variables: CollectiveVariables) -> dict[str, str]:
     """Unit of each variable, by its name; empty where there is none."""
-    return {variable["name"]: _UNITS.get(variable["kind"], "") for variable in variables.describe()}
+    return {variable.name: unit_of(variable) or "" for variable in variables.variables}
 
 
 def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: CommittorModel | None) -> RunFile:
     text = config.to_toml()
-    write_text(folder / "config.toml", text)
+    write_text(folder / "config.toml", config.to_toml(folder))
     if model is not None:
         model.save(folder / "start_model.npz")
     attributes: dict[str, Any] = {"config": text, "seed": config.sampling.seed, "fingerprint": system.fingerprint()}

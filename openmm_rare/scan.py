@@ -72,7 +72,7 @@ def run_scan(
     if not resume:
         check_new(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.toml", config.to_toml())
+    write_text(out / "config.toml", config.to_toml(out))
     estimates: list[RateEstimate] = []
     others: list[RateEstimate] = []
     model = None

@@ -46,7 +46,8 @@ class Settings:
     waiting_steps : int
         Steps that a round waits, once all its roots have started, for walkers that arrive neither in A nor in B.
     pool_share : float
-        Part of the target error that the pool and the flux may have before production; see docs/theory.md for later.
+        Part of the target error that the pool and the flux may have before production; for later see "Error bars" in
+        docs/theory.md.
     min_ess : float
         Effective sample size below which the run goes on.
     max_walker_steps : int

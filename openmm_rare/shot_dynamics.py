@@ -15,6 +15,7 @@ from .constraints import KeptDistances
 from .errors import DynamicsError
 from .explosions import ExplosionWatch
 from .files import write_npz
+from .openmm_errors import our_error
 from .replication import replicate
 from .slots import make_context, platform_by_name
 from .unbiased import unbiased_integrator
@@ -46,7 +47,7 @@ class ShotDynamics:
         many = system.system if n_slots == 1 else replicate(system.system, n_slots)
         self.integrator = unbiased_integrator(system)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
-        self.context = make_context(many, self.integrator, platform, one_thread=True)
+        self.context = make_context(many, self.integrator, platform, True, system.name)
         masses = np.array([system.system.getParticleMass(i)._value for i in range(len(system.positions))])
         with np.errstate(divide="ignore"):
             spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
@@ -92,7 +93,7 @@ class ShotDynamics:
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self._stop(f"positions became NaN in {self._target.name}", np.arange(len(self._slots)))
-            raise
+            raise our_error(error, self._target.name, self.context.getPlatform().getName(), running=True) from error
 
     def positions(self) -> np.ndarray:
         """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm.

@@ -14,6 +14,7 @@ from .constraints import KeptDistances
 from .errors import DynamicsError, InputError
 from .forces import Observer
 from .integrators import check_system
+from .openmm_errors import naming_system
 from .replication import replicate
 from .walker_bonds import suits_native_bonds
 
@@ -37,12 +38,21 @@ def platform_by_name(name: str) -> openmm.Platform:
     return openmm.Platform.getPlatformByName(name)
 
 
-def make_context(system: openmm.System, integrator: openmm.Integrator, name: str, one_thread: bool = False) -> openmm.Context:
-    """A Context on the platform of that name, in mixed precision, or with one thread of its own, where there is a choice."""
+def make_context(
+    system: openmm.System, integrator: openmm.Integrator, name: str, one_thread: bool = False, what: str = "the System"
+) -> openmm.Context:
+    """A Context on the platform of that name, in mixed precision, or with one thread of its own, where there is a choice.
+
+    Raises
+    ------
+    ValueError
+        If OpenMM cannot make it; the message says of `what`.
+    """
     platform = platform_by_name(name)
     wanted = {"Precision": "mixed"} | ({"Threads": "1"} if one_thread else {})
     properties = {key: value for key, value in wanted.items() if key in platform.getPropertyNames()}
-    return openmm.Context(system, integrator, platform, properties)
+    with naming_system(what, name):
+        return openmm.Context(system, integrator, platform, properties)
 
 
 def require_finite(positions: np.ndarray, target: RareEventSystem) -> None:
@@ -99,6 +109,7 @@ class SlotContext:
         observer: Observer | None = None,
         backend: str = "python",
     ) -> None:
+        self._target = target
         self.n_slots, self.n_atoms = n_slots, target.system.getNumParticles()
         backend = choose_backend(backend, platform)
         check_force("auto" if bias is None else bias.force, platform)
@@ -113,7 +124,7 @@ class SlotContext:
         self.integrator = self._dynamics.integrator
         for force in self._dynamics.forces:
             system.addForce(force)
-        self.context = make_context(system, self.integrator, platform)
+        self.context = make_context(system, self.integrator, platform, what=target.name)
         self._slots = np.repeat(target.positions[None], n_slots, axis=0)
         self.set_positions(self._slots)
 
@@ -126,7 +137,8 @@ class SlotContext:
     def step(self, n_steps: int) -> None:
         """Advance all slots; what the observer raises is raised here as it was."""
         try:
-            self.integrator.step(n_steps)
+            with naming_system(self._target.name, self.context.getPlatform().getName(), running=True):
+                self.integrator.step(n_steps)
         except openmm.OpenMMException:
             if self._watch is not None and self._watch.failure is not None:
                 raise self._watch.failure from None

@@ -1,6 +1,6 @@
 """States A and B as regions in collective variables, and labels for the channels that paths take between them.
 
-NumPy only. A trajectory is tested frame by frame: see ``THEORY.md`` section 3 for what the rate means.
+NumPy only. A trajectory is tested frame by frame: "The rate" in docs/theory.md says what the rate means.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from .coordination import coordination_numbers
+from .disjoint import require_disjoint
 from .errors import InputError
 from .frame_values import one_per_frame
 from .named_functions import Function, function_label
+from .region_text import values_text
 from .regions import Disc, FunctionRegion, Range, Region
 from .variables import (
     Angle,
@@ -164,7 +166,7 @@ class States:
 
     Parameters
     ----------
-    variables : CollectiveVariables
+    variables : CollectiveVariables, or one CollectiveVariable or several
         Everything that the regions refer to.
     a, b : Region
         Disjoint regions.
@@ -176,13 +178,19 @@ class States:
         If a region names an unknown variable, or two discs or two ranges of the same variables overlap.
     """
 
-    def __init__(self, variables: CollectiveVariables, a: Region, b: Region, channels: Channels | None = None) -> None:
-        self.variables, self.a, self.b, self.channels = variables, a, b, channels
-        for region in (a, b, *(rule.region for rule in (channels.rules if channels else ()))):
-            region.check(variables)
-        # discs and ranges of the same variables can be compared before any dynamics runs, other regions frame by frame only
-        if type(a) is type(b) and isinstance(a, (Disc, Range)) and a.overlaps(b, variables):
-            raise InputError(f"states A and B overlap: {a.describe()} and {b.describe()}; make them smaller or move them apart")
+    def __init__(
+        self,
+        variables: CollectiveVariables | CollectiveVariable | Sequence[CollectiveVariable],
+        a: Region,
+        b: Region,
+        channels: Channels | None = None,
+    ) -> None:
+        self.variables, self.a, self.b, self.channels = _together(variables), a, b, channels
+        regions, rules = {"state A": a, "state B": b}, channels.rules if channels else ()
+        regions |= {f"rule {number} of the channels": rule.region for number, rule in enumerate(rules)}
+        for label, region in regions.items():
+            _check(label, region, self.variables)
+        require_disjoint(self.variables, a, b)
 
     def in_box(self, box: np.ndarray | None) -> "States":
         """The same states with variables in a System with this box, shape (3, 3), nm; None: without periodic boundaries.
@@ -231,7 +239,7 @@ class States:
         both = in_a & in_b
         if both.any():
             frame = int(np.argmax(both))
-            point = dict(zip(self.variables.names, values[frame].tolist(), strict=True))
+            point = values_text(self.variables, values[frame])
             raise InputError(f"frame {frame} lies in both A and B at {point}; define disjoint states")
         return in_a.astype(np.int8) * np.int8(IN_A) + in_b.astype(np.int8) * np.int8(IN_B)
 
@@ -279,3 +287,23 @@ class States:
             "b": self.b.describe(),
             "channels": None if self.channels is None else self.channels.describe(),
         }
+
+
+def _together(variables: CollectiveVariables | CollectiveVariable | Sequence[CollectiveVariable]) -> CollectiveVariables:
+    """Variables as they are evaluated together."""
+    if isinstance(variables, CollectiveVariables):
+        return variables
+    several = [variables] if isinstance(variables, CollectiveVariable) else variables
+    if not (isinstance(several, (list, tuple)) and all(isinstance(each, CollectiveVariable) for each in several)):
+        raise InputError(f"variables must be a list such as [Distance('r', (0, 1))], not {variables!r}")
+    return CollectiveVariables(several)
+
+
+def _check(label: str, region: Region, variables: CollectiveVariables) -> None:
+    """Raise ValueError, with the label, if this is no region or does not fit the variables."""
+    if not all(callable(getattr(region, name, None)) for name in ("contains", "check", "describe")):
+        raise InputError(f"{label} must be a region such as Range({{'r': (0.0, 0.3)}}), not {region!r}")
+    try:
+        region.check(variables)
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from error

@@ -1,4 +1,4 @@
-"""Error bars: effective sample size, Pareto k-hat, bootstrap, autocorrelation (NumPy only; docs/theory.md: section 7)."""
+"""Error bars: effective sample size, Pareto k-hat, bootstrap, autocorrelation (NumPy only; "Error bars" in docs/theory.md)."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ Inside the package every number is a plain float in OpenMM's md units: nm, ps, k
 """
 
 import math
+import operator
 import re
 from typing import Any
 
@@ -44,6 +45,33 @@ _UNITS = {
     "bar": u.bar,
     "atm": u.atmosphere,
 }
+# What OpenMM and people call them; and "femtoseconds", "5/ps", "ps^-1", "kilojoule/mole".
+_NAMES = {
+    "kelvin": "K",
+    "femtosecond": "fs",
+    "picosecond": "ps",
+    "nanosecond": "ns",
+    "microsecond": "us",
+    "\u00b5s": "us",
+    "\u03bcs": "us",
+    "second": "s",
+    "nanometer": "nm",
+    "nanometre": "nm",
+    "\u00c5": "A",
+    "\u212b": "A",
+    "kilojoule": "kJ",
+    "kilocalorie": "kcal",
+    "mole": "mol",
+    "electronvolt": "eV",
+    "dalton": "Da",
+    "degree": "deg",
+    "\u00b0": "deg",
+    "radian": "rad",
+    "atmosphere": "atm",
+}
+_LONG = {"angstrom", "bar"}
+_INVERSE = re.compile(r"(?:1\s*/|/|per\s)\s*(\S+)|(\S+?)(?:\^|\*\*)?\(?[-\u2212]1\)?")
+_RATIO = re.compile(r"(\S+?)\s*(?:/|_per_|\sper\s)\s*(\S+)")
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
 
 
@@ -106,6 +134,23 @@ def lengths_in_nm(values: Any, name: str) -> np.ndarray:
         raise InputError(f"{name} must be lengths: numbers in nm, or quantities of openmm.unit ({error})") from error
 
 
+def whole_number(value: Any, name: str, of: str) -> int:
+    """A whole number of at least 1, from any type of them.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message says `of` what.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise InputError(f"{name} = {value} must be a whole number of {of}, at least 1")
+    return number
+
+
 def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:
     """A number in the given unit, from text such as ``"600 K"``, ``"2 fs"`` or ``"0.1 nm"``, or from a bare number.
 
@@ -135,16 +180,33 @@ def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:
     allowed = [spelling for spelling, known in _UNITS.items() if _dimension(known).is_compatible(unit)]
     units = ", ".join(allowed) or unit.get_name()
     example = f'allowed: a number with one of the units {units}, e.g. "2 {units.split(", ")[0]}", or a bare number'
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(text.replace("\u2212", "-"))
     if match is None:
         raise InputError(f"{name} = {text!r} is not a number with a unit; {example} in {unit.get_name()}")
     number, spelling = float(match[1]), match[2]
     if spelling is None:
         return in_md_units(number, unit, name)
+    spelling = _spelled(spelling)
     if spelling not in allowed:
         problem = "a unit of another dimension" if spelling in _UNITS else "an unknown unit"
         raise InputError(f"{name} = {text!r} has {problem}, {spelling!r}; {example} in {unit.get_name()}")
     return in_md_units(number * _UNITS[spelling], unit, name)
+
+
+def _spelled(unit: str) -> str:
+    """The spelling in the table of a unit that is written in another way; one that is unknown as it is."""
+    inverse, ratio = _INVERSE.fullmatch(unit), _RATIO.fullmatch(unit)
+    if unit in _UNITS:
+        return unit
+    if inverse:
+        return f"1/{_word(inverse[1] or inverse[2])}"
+    return f"{_word(ratio[1])}/{_word(ratio[2])}" if ratio else _word(unit)
+
+
+def _word(unit: str) -> str:
+    """A single unit: its name in any case, one or many."""
+    names = (unit, unit.lower(), unit.lower().removesuffix("s"))
+    return unit if unit in _UNITS else next((_NAMES.get(name, name) for name in names if name in _NAMES or name in _LONG), unit)
 
 
 def _dimension(known: u.Unit | u.Quantity) -> u.Unit:

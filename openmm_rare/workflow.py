@@ -94,6 +94,8 @@ def run_rate(
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
+        if resume:
+            progress.stage(_where_it_stands(out, run))
         engine = _engine(config, system, run, progress, start)
         estimate = engine.run()
         progress.stage("figures and report")
@@ -138,6 +140,12 @@ def list_systems() -> list[dict[str, str]]:
         ]
         rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})
     return rows
+
+
+def _where_it_stands(out: Path, run: RunFile) -> str:
+    """Where a run that is to be continued goes on."""
+    parts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in run.kinds.items())
+    return f"continuing {out} after {parts}" if parts else f"nothing in {out} to continue: starting"
 
 
 def _engine(

@@ -14,12 +14,14 @@ from openmm import unit as u
 
 from openmm_rare.completed_descriptor import completed
 from openmm_rare.default_descriptor import DefaultDescriptor, default_descriptor
+from openmm_rare.disjoint import require_something_between
 from openmm_rare.errors import InputError
 from openmm_rare.function_checks import require_atoms_exist, try_functions
+from openmm_rare.region_text import region_text, values_text
 from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
 from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_openmm, require_same_box, sites_in_words
 from openmm_rare.system_files import import_modules
-from openmm_rare.units import KB, in_md_units, lengths_in_nm
+from openmm_rare.units import KB, in_md_units, lengths_in_nm, whole_number
 from openmm_rare.variables import BoxVariable
 from openmm_rare.whole_molecules import bonds_of, whole_start
 
@@ -115,6 +117,8 @@ class RareEventSystem:
     notes: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.system, openmm.System):
+            raise InputError(f"system must be an openmm.System, not {type(self.system).__name__}")
         for name, unit in _UNITS.items():
             value = in_md_units(getattr(self, name), unit, name)
             if value <= 0:
@@ -122,8 +126,8 @@ class RareEventSystem:
             object.__setattr__(self, name, value)
         if self.num_dimensions not in (1, 2, 3):
             raise InputError(f"num_dimensions = {self.num_dimensions} must be 1, 2 or 3")
-        if not isinstance(self.check_interval, int) or self.check_interval < 1:
-            raise InputError(f"check_interval = {self.check_interval} must be a whole number of steps, at least 1")
+        object.__setattr__(self, "check_interval", whole_number(self.check_interval, "check_interval", "steps"))
+        require_something_between(self.states.variables, self.states.a, self.states.b)
         self._check_atoms()
         self._check_forces()
         self._check_boxes()
@@ -169,8 +173,9 @@ class RareEventSystem:
         status = self.states.classify(positions[None])[0]
         if status != IN_A:
             where = "in B" if status == IN_B else "in neither state"
-            values = dict(zip(self.states.variables.names, self.states.variables(positions[None])[0], strict=True))
-            raise InputError(f"positions must lie in A, but are {where}: {values}; A is {self.states.a.describe()}")
+            variables = self.states.variables
+            values, region = values_text(variables, variables(positions[None])[0]), region_text(self.states.a, variables)
+            raise InputError(f"positions must lie in A, but are {where}: {values}; A is {region}")
 
     @classmethod
     def from_openmm(
@@ -179,7 +184,7 @@ class RareEventSystem:
         positions: Any,
         state_a: Region,
         state_b: Region,
-        variables: CollectiveVariables | list[CollectiveVariable],
+        variables: CollectiveVariables | CollectiveVariable | list[CollectiveVariable],
         temperature: float | u.Quantity,
         friction: float | u.Quantity,
         timestep: float | u.Quantity,
@@ -196,7 +201,7 @@ class RareEventSystem:
         positions : Quantity or array_like of shape (n_atoms, 3)
             A configuration in A (nm without unit).
         state_a, state_b : Region
-        variables : CollectiveVariables or list of CollectiveVariable
+        variables : CollectiveVariables, or one CollectiveVariable or a list of them
             Everything that the regions refer to.
         temperature, friction, timestep : float or Quantity
             K, 1/ps and ps without unit.
@@ -211,8 +216,6 @@ class RareEventSystem:
         ValueError
             As the class, and for quantities of the wrong unit.
         """
-        if not isinstance(variables, CollectiveVariables):
-            variables = CollectiveVariables(variables)
         return cls(
             name=name,
             system=system,

@@ -1,6 +1,7 @@
 """Which module may import what: dependencies run one way."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ TORCH = {
     "rates",
     "summary",
     "benchmark",
+    "processes",
 }
 KNOWS_SYSTEMS = {"workflow", "yardsticks", "config", "config_system", "scan", "cli", "benchmark", "run_figures", "run_folder"}
 
@@ -102,4 +104,18 @@ def test_public_names_exist_and_are_documented():
 def test_path_sampling_without_openpathsampling_says_what_to_install():
     code = "import sys; sys.modules['openpathsampling'] = None; import openmm_rare.ops.engine"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and "pip install 'openmm-rare[ops]'" in done.stderr
+    assert done.returncode == 1 and 'pip install -c constraints.txt ".[ops,symbolic]"' in done.stderr
+
+
+def test_docstrings_cite_documents_and_headings_that_exist():
+    root, cited = Path(__file__).parent.parent, 0
+    for path in [*MODULES, *PACKAGE.glob("systems/*.py")]:
+        text = path.read_text(encoding="utf8")
+        assert "THEORY" not in text, path
+        for name in re.findall(r"[\w/]+\.md\b", text):
+            assert (root / name).is_file(), f"{path.name} cites {name}"
+        for heading, name in re.findall(r'"([^"\n]+)" in\s+(docs/\w+\.md)', text):
+            cited += 1
+            there = re.search(rf"^#+ [\d. ]*{heading}\b", (root / name).read_text(encoding="utf8"), re.MULTILINE)
+            assert there, f"{path.name} cites {heading} in {name}"
+    assert cited >= 11

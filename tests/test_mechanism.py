@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,7 +199,7 @@ def test_without_operon_the_message_says_what_to_install(monkeypatch):
     table = make_table(100, 2)
     parts = folds(100, 4, np.random.default_rng(0))
     assert not is_installed()
-    with pytest.raises(ImportError, match=r"pip install 'openmm-rare\[symbolic\]'"):
+    with pytest.raises(ImportError, match=r'pip install -c constraints.txt "\.\[ops,symbolic\]"'):
         find_formulas(paper, np.zeros(100), table, [0, 1], parts, 1)
     front = find_formulas(paper, np.zeros(100), table, [0, 1], parts, 1, n_searches=0)
     assert len(front.formulas) >= 2 and front.formulas[0].complexity == 1
@@ -360,7 +361,9 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
 
 
 def test_the_command(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: run)
+    target, *others = run
+    named = (replace(target, name="<b>x</b> & y"), *others)
+    monkeypatch.setattr("openmm_rare.path_folder.load_path_sampling", lambda folder: named)
     monkeypatch.setattr("openmm_rare.path_folder.doubts_of_run", lambda folder: ["Chain 1 never moved."])
     monkeypatch.setattr("openmm_rare.mechanism.analysis.is_installed", lambda: False)
 
@@ -372,9 +375,11 @@ def test_the_command(run, tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options])
     assert done.exit_code == 0, done.output
     assert "Warning: Chain 1 never moved." in done.output and "Note: Only linear formulas" in done.output
-    assert "Inputs that matter" in done.output and "pip install 'openmm-rare[symbolic]'" in done.output
+    assert "Inputs that matter" in done.output and "pip install -c constraints.txt" in done.output
     assert json.loads((tmp_path / "out" / "analysis.json").read_text())["options"]["seed"] == 3
     assert (tmp_path / "out" / "model.npz").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<b>" not in page and page.count("&lt;b&gt;x&lt;/b&gt; &amp; y") == 2  # title and heading
 
 
 def test_the_command_refuses_a_folder_without_a_run(tmp_path):

@@ -74,7 +74,7 @@ def test_a_box_of_a_variable_must_be_that_of_the_system():
     ("changes", "message"),
     [
         (dict(positions=((0, 0, 0), (0.7, 0, 0))), r"positions must lie in A, but are in B"),
-        (dict(positions=((0, 0, 0), (0.5, 0, 0))), r"positions must lie in A, but are in neither state: \{'r': "),
+        (dict(positions=((0, 0, 0), (0.5, 0, 0))), r"in neither state: r = 0.5 nm; A is r from 0 nm to 0.35 nm"),
         (dict(edges=(0.5, 0.2)), "states A and B overlap"),
         (dict(positions=((0, 0, 0),)), r"shape \(2, 3\), not of \(1, 3\)"),
         (dict(positions=((0, 0, 0), (np.nan, 0, 0))), "positions must be finite"),

@@ -341,7 +341,7 @@ def test_overlapping_discs_are_refused_before_any_dynamics():
 def test_a_frame_in_both_states_is_an_error_that_names_it():
     variables = CollectiveVariables([Coordinate("x", 0, 0)])
     states = States(variables, Range({"x": (0, 1)}), Range({"x": (1, 2)}))
-    with pytest.raises(ValueError, match=r"frame 1 lies in both A and B at \{'x': 1.0\}"):
+    with pytest.raises(ValueError, match=r"frame 1 lies in both A and B at x = 1 nm"):
         states.classify(along_x(0.5, 1.0, 1.5))
 
 

@@ -1,4 +1,4 @@
-"""Short formulas for the committor's logit, judged by the likelihood of the shots (THEORY: section 8)."""
+"""Short formulas for the committor's logit, judged by the likelihood of the shots ("Mechanism" in docs/theory.md)."""
 
 from __future__ import annotations
 

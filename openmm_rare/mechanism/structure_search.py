@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError, MissingPackageError
+from ..errors import HOW_TO_INSTALL, InputError, MissingPackageError
 from .expression import FUNCTIONS, Expression
 
 __all__ = ["MISSING", "SYMBOLS", "is_installed", "search_structures"]
 
-MISSING = "symbolic regression needs the package pyoperon: pip install 'openmm-rare[symbolic]', or leave the formula out"
+MISSING = f"symbolic regression needs the package pyoperon: {HOW_TO_INSTALL}, or leave formulas out (--formula-inputs 0)"
 SYMBOLS: tuple[str, ...] = tuple(FUNCTIONS)
 """Functions that may be asked for."""
 

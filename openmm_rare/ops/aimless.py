@@ -1,4 +1,4 @@
-"""Aimless shooting, of flexible and of fixed length: movers and strategy for OpenPathSampling (THEORY: section 7)."""
+"""Aimless shooting, of flexible and of fixed length: movers and strategy for OPS ("Path sampling" in docs/theory.md)."""
 
 from __future__ import annotations
 

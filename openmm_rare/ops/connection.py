@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..region_text import values_text
 from ..states import IN_A, IN_B, NEITHER
 from .frames import Frames
 from .path_boxes import system_box
@@ -53,7 +54,7 @@ def where_frames_lie(system: RareEventSystem, positions: np.ndarray) -> str:
     status, values = system.states.classify(positions), system.states.variables(positions)
     ends = []
     for frame in dict.fromkeys((0, len(positions) - 1)):
-        shown = ", ".join(f"{n} = {v:.4g}" for n, v in zip(system.states.variables.names, values[frame], strict=True))
+        shown = values_text(system.states.variables, values[frame])
         ends.append(f"frame {frame} lies {words[int(status[frame])]}: {shown}")
     visited = [f"{int((status == state).sum())} {words[state]}" for state in (IN_A, IN_B)]
     return f"{'; '.join(ends)}. Of all {len(positions)} frames {', '.join(visited)}, and a path needs frames between"

@@ -13,6 +13,7 @@ from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
 from ..inertial import LangevinIntegrator, has_half_steps, moving_axes
+from ..openmm_errors import naming_system, our_error
 from ..slots import platform_by_name
 from ..special_forces import barostats
 from .engine_checks import require_ready, require_suitable
@@ -135,9 +136,9 @@ class RareEventEngine(Engine):
             self.platform_name = platform if isinstance(platform, str) else platform.getName()
         mdtraj_topology = getattr(self.topology, "mdtraj", None)
         topology = openmm.app.Topology() if mdtraj_topology is None else mdtraj_topology.to_openmm()
-        self._simulation = openmm.app.Simulation(
-            topology, self.system, self.integrator, platform_by_name(self.platform_name), self.openmm_properties
-        )
+        platform = platform_by_name(self.platform_name)
+        with naming_system("the System", self.platform_name):
+            self._simulation = openmm.app.Simulation(topology, self.system, self.integrator, platform, self.openmm_properties)
         _LOG.info("%s on platform %s", type(self).__name__, self.platform_name)
 
     @property
@@ -163,7 +164,7 @@ class RareEventEngine(Engine):
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self.watch.refuse_nan(before)
-            raise
+            raise our_error(error, "the System", self.platform_name, running=True) from error
         self._current_snapshot = None
         self._made = made = self.current_snapshot
         velocities = made.kinetics.velocities._value[None] if moving else None
@@ -226,7 +227,7 @@ class RareEventEngine(Engine):
                 step(n_steps)
             except openmm.OpenMMException as error:
                 if "nan" not in str(error).lower():
-                    raise
+                    raise our_error(error, "the System", self.platform_name, running=True) from error
                 break
             state = context.getState(positions=True, velocities=moving)
             # what getPositions(asNumpy=True) calls; the rest of it takes longer than a step of a small system

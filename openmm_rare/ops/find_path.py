@@ -14,6 +14,7 @@ from ..cores import available_cores
 from ..errors import InputError
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
+from ..region_text import values_text
 from ..slots import platform_by_name
 from ..states import IN_B
 from ..tasks import Progress, Silent
@@ -169,10 +170,7 @@ def _relaxed(
 def found_rows(found: FoundPath, system: RareEventSystem) -> list[tuple[str, str]]:
     """Lines for the terminal."""
     values = system.states.variables(found.frames.positions[[0, -1]])
-    first, last = (
-        ", ".join(f"{name} = {value:.4g}" for name, value in zip(system.states.variables.names, row, strict=True))
-        for row in values
-    )
+    first, last = (values_text(system.states.variables, row) for row in values)
     shots = f"{found.accepted} accepted of {found.trials} shots" if found.trials else "nothing: the dynamics did not make it"
     time, duration = found.frame_time, found.frame_time * (len(found.frames) - 1)
     return [

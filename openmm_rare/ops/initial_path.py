@@ -13,6 +13,7 @@ import numpy as np
 from ..committors import Committor
 from ..errors import InputError
 from ..pull_force import why_no_pull
+from ..region_text import region_text
 from ..regions import Disc, Range
 from ..variables import Coordinate
 from .chains import PathProblem
@@ -148,7 +149,7 @@ def straight_line(problem: PathProblem, seed: int) -> Frames:
     if target is None:
         raise InputError(
             f'initial_path = "line" needs a state B given by Cartesian coordinates; that of {system.name} is '
-            f'{system.states.b.describe()}: use "hot", "biased" or a file'
+            f'{region_text(system.states.b, system.states.variables)}: use "hot", "biased" or a file'
         )
     frames = dynamics_in_a(problem, seed, _LINE_FRAMES)
     share = np.linspace(0.0, 1.0, _LINE_FRAMES)

@@ -16,6 +16,7 @@ from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
+from ..processes import require_importable, require_own_process
 from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Progress, Silent
@@ -59,8 +60,10 @@ def run_path_sampling(
     ValueError
         If anything about the input is wrong; nothing is lost then.
     """
+    require_own_process()
     out, progress = Path(out), progress or Silent()
     system = build_system(config)
+    require_importable(system)
     platform_by_name(config.sampling.platform)
     notes = require_runnable(system, "paths")
     config = _expanded(config, system, out if resume else None)
@@ -82,7 +85,7 @@ def run_path_sampling(
         else:
             _require_same(out, config)
             sampler.take_up()
-            write_text(out / "config.toml", config.to_toml())
+            write_text(out / "config.toml", config.to_toml(out))
         sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
@@ -98,7 +101,7 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
     The configuration is there before anything else: whatever happens next, `--resume` finds it.
     """
     known = (out / "config.toml").exists()
-    write_text(out / "config.toml", config.to_toml())
+    write_text(out / "config.toml", config.to_toml(out))
     try:
         sampler.begin()
     except BaseException:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +20,7 @@ from ..path_ensemble import PathEnsemble
 from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
 from ..path_result import summarize_paths
 from ..path_warnings import all_given_up
+from ..processes import Workers
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
@@ -127,7 +125,7 @@ class PathSampler:
                 self._stretch(workers)
                 self.progress.update((self.record.cycles - before) * n_chains, **self._news())
 
-    def _stretch(self, workers: list[ProcessPoolExecutor]) -> None:
+    def _stretch(self, workers: list[Executor]) -> None:
         """What is left of the round, as far as the run goes."""
         per_round, cycles = self.settings.trials_per_round, self.record.cycles
         number, done = divmod(cycles, per_round)
@@ -216,16 +214,7 @@ def _state_of(arrays: dict[str, np.ndarray]) -> ChainState:
 
 
 @contextmanager
-def _workers(n: int) -> Iterator[list[ProcessPoolExecutor]]:
+def _workers(n: int) -> Iterator[list[Executor]]:
     """Processes of one worker each, so that a chain always comes back to the one that holds its engine and storage."""
-    context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
-        yield [stack.enter_context(ProcessPoolExecutor(1, context, _begin_worker)) for _ in range(n)]
-
-
-def _begin_worker() -> None:
-    """One thread for torch; and no life after the parent, which may be killed."""
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        yield [stack.enter_context(Workers(1)) for _ in range(n)]

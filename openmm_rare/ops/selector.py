@@ -1,4 +1,4 @@
-r"""Shooting points chosen by a learned committor (THEORY: section 7)."""
+r"""Shooting points chosen by a learned committor ("Path sampling" in docs/theory.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two-way shooting from frames that a selector chooses: mover, strategy and scheme for OpenPathSampling (THEORY: section 7)."""
+"""Two-way shooting from frames that a selector chooses: mover, strategy and scheme for OpenPathSampling.
+
+See "Path sampling" in docs/theory.md.
+"""
 
 from __future__ import annotations
 

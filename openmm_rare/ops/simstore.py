@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from types import MappingProxyType
 from typing import Any
 
@@ -30,10 +31,10 @@ from openpathsampling.experimental.simstore.tools import dict_group_by
 from openpathsampling.experimental.storage import Storage, monkey_patch_all
 from openpathsampling.experimental.storage.simtk_unit import SimtkQuantityHandler
 from sqlalchemy import select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import functions
 
-from ..errors import InputError
+from ..errors import InputError, RareError, RunError
 
 __all__ = ["PathStorage", "open_simstore"]
 
@@ -45,6 +46,7 @@ class PathStorage(Storage):
     can be left unreadable.
     """
 
+    path: Path | None = None
     _stored: Collection[str] = ()
     _frame_info: Mapping[tuple[type, int], Any] = MappingProxyType({})
 
@@ -55,7 +57,7 @@ class PathStorage(Storage):
             super().save(obj_list, use_cache)
             return
         try:
-            with engine.begin() as connection:
+            with _naming(self.path), engine.begin() as connection:
                 self.backend.engine = _Joined(connection)
                 self.backend.add_to_table = partial(_add_rows, self.backend)
                 super().save(obj_list, use_cache)
@@ -77,6 +79,11 @@ class PathStorage(Storage):
             self.save(list(steps))
         finally:
             self._stored = ()
+
+    def filter_existing_uuids(self, uuids: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that are not stored yet."""
+        with _naming(self.path):
+            return super().filter_existing_uuids(uuids)
 
     def _uuids_by_table(
         self, input_uuids: Mapping[str, Any], cache: Mapping[str, Any], get_table_name: Callable[[str, Any], str]
@@ -138,21 +145,58 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
         network.from_dict = classmethod(tuple_keys_from_dict(network.from_dict, key))
         SimtkQuantityHandler.serialize = _serialize
         _PATCHED.append(True)
+    with _naming(path, _DAMAGE):
+        storage = PathStorage(str(path), mode)
+    storage.path = Path(path)
+    return storage
+
+
+@contextmanager
+def _naming(path: Path | None, damage: tuple[type[Exception], ...] = (UnicodeDecodeError,)) -> Iterator[None]:
+    """Say of errors of the database, and of others that mean `damage`, which file they are about and what to do.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    RuntimeError
+        If it cannot be written.
+    """
     try:
-        return PathStorage(str(path), mode)
-    except DatabaseError as error:
+        yield
+    except RareError:
+        raise
+    except (SQLAlchemyError, *damage) as error:
+        said = shorten(str(getattr(error, "orig", None) or f"{type(error).__name__}: {error}"), 160)
+        if "is full" in said:
+            raise RunError(
+                f"no space left on the disk while writing {path}; everything written before is intact: free some space and "
+                "continue with --resume"
+            ) from error
+        if any(words in said for words in _UNWRITABLE):
+            raise RunError(
+                f"{path} cannot be written ({said}): look at its rights and its disk, and continue with --resume, or begin a "
+                "run with storage = false"
+            ) from error
         raise InputError(
-            f"{path} is no readable storage of OpenPathSampling ({error.orig}); the run itself does not depend on it: move it "
+            f"{path} is no readable storage of OpenPathSampling ({said}); the run itself does not depend on it: move it "
             "away, and a new one is begun"
         ) from error
 
 
+# what SimStore meets in a file that is cut or overwritten
+_DAMAGE = (KeyError, IndexError, ValueError, TypeError, AttributeError)
+_UNWRITABLE = ("readonly", "unable to open", "disk I/O", "locked")
 _PATCHED: list[bool] = []
 _FRAMES = (paths.BaseSnapshot, StaticContainer, KineticContainer)
 
 
 def _serialize(handler: SimtkQuantityHandler, quantity: unit.Quantity) -> Any:
     """What a handler of SimStore writes; a quantity in its unit is not copied for it."""
+    if quantity is None:
+        raise InputError(
+            "a frame without velocities cannot be written to this storage: give it some, zeros where they are drawn anyway"
+        )
     same = quantity.unit is handler.unit
     return handler.inner_serialize(quantity._value if same else quantity.value_in_unit(handler.unit))
 

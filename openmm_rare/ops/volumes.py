@@ -10,6 +10,7 @@ import numpy as np
 import openpathsampling as paths
 
 from ..errors import InputError
+from ..region_text import values_text
 from ..regions import Region, region_from
 from ..states import States
 from ..variables import CollectiveVariables
@@ -50,6 +51,10 @@ class StateVolume(paths.Volume):
     def __call__(self, snapshot: Any) -> bool:
         """Whether a frame lies in the state."""
         return bool(self.contains(np.asarray(snapshot.statics.coordinates._value)[None])[0])
+
+    def where(self, positions: np.ndarray) -> str:
+        """Values of the variables at positions ``(n_atoms, 3)``, in words."""
+        return values_text(self._variables, self._variables(positions[None])[0])
 
     def contains(self, positions: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
         """Whether each frame lies in the state.
@@ -104,9 +109,11 @@ def which_state(volumes: Sequence[paths.Volume], frames: Frames, engine: Any) ->
         both = mine & (found >= 0)
         if both.any():
             first, second = volumes[found[np.argmax(both)]], volumes[number]
+            positions = frames.positions[np.argmax(both)]
+            place = f"where {first.where(positions)}" if isinstance(first, StateVolume) else f"(nm) {positions[:10].tolist()}"
             raise InputError(
-                f"states overlap: a frame lies in both {first.name} and {second.name}, at positions (nm) "
-                f"{frames.positions[np.argmax(both)][:10].tolist()}; make them smaller or move them apart"
+                f"states overlap: a frame lies in both {first.name} and {second.name}, at positions {place}; make them smaller "
+                "or move them apart"
             )
         found[mine] = number
     return found

@@ -6,6 +6,7 @@ It has no other way to know our classes when it reads a storage, hence what they
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ AIMLESS_SCHEME = SchemeCompilerPlugin(
 @_with_short_errors
 def first_path(config: str, append_file: str, engine: str | None) -> None:
     """Find the first path that CONFIG, a configuration file of openmm-rare, asks for, as the initial conditions of a setup."""
+    gc.collect()  # a storage of this file that nobody closed, in a cycle of references, crashes HDF5 when it is opened again
     storage = APPEND_FILE.get(append_file)
     trajectory = cli_objects.configured_path(config, ENGINE.get(storage, engine))
     storage.save(trajectory)
