@@ -41,6 +41,12 @@ class CollectiveVariable:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able parameters, the same in every process."""
-        parameters = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in parameters.items()}
-        return {"kind": type(self).__name__, **{key: value for key, value in plain.items() if value is not None}}
+        parameters = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.init}
+        return {"kind": type(self).__name__, **{key: value for key, value in parameters.items() if value is not None}}
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy as those of Python, which JSON knows."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, (tuple, list)) else value

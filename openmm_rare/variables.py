@@ -146,7 +146,8 @@ class CollectiveVariables:
             frame, column = np.argwhere(~np.isfinite(values))[0]
             raise InputError(
                 f"variable {self.names[column]!r} is {values[frame, column]} in frame {frame}, at positions (nm) "
-                f"{positions[frame].tolist()}; if the dynamics blew up, use a shorter timestep or a weaker bias"
+                f"{np.round(positions[frame], 4).tolist() if len(positions[frame]) <= _FEW else 'of many atoms'}; if the "
+                "dynamics blew up, use a shorter timestep or a weaker bias"
             )
         return values
 
