@@ -12,9 +12,10 @@ from ..committors import Committor
 from ..errors import InputError
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
+from ..progress import shows_progress
 from ..shots import Shots
 from ..states import NEITHER
-from ..tasks import Progress, Silent
+from ..tasks import Progress
 from .atoms import atom_contributions, transition_states
 from .cross_fit import CrossFit, cross_fit
 from .findings import Mechanism, write_findings
@@ -35,6 +36,7 @@ __all__ = ["AnalysisOptions", "Mechanism", "analyze"]
 _MOST_STRUCTURES = 500  # for atom contributions
 
 
+@shows_progress
 def analyze(
     system: RareEventSystem,
     model: Committor,
@@ -60,13 +62,14 @@ def analyze(
         Made if it is missing.
     options : AnalysisOptions, optional
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Raises
     ------
     ValueError
         If the model is of another system, or there is nothing to analyze.
     """
-    out, options, progress = Path(out), options or AnalysisOptions(), progress or Silent()
+    out, options = Path(out), options or AnalysisOptions()
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
     table = ShotTable.of(model, shots)

@@ -11,9 +11,10 @@ from ..committors import Committor
 from ..cores import available_cores
 from ..errors import InputError
 from ..path_settings import PathSettings
+from ..progress import shows_progress
 from ..slots import platform_by_name
 from ..states import IN_B
-from ..tasks import Progress, Silent
+from ..tasks import Progress
 from .chains import ChainState, ChainTask, PathProblem, run_chain
 from .frames import Frames
 from .initial_path import initial_path
@@ -47,6 +48,7 @@ class FoundPath:
     accepted: int = 0
 
 
+@shows_progress
 def find_path(
     system: RareEventSystem,
     how: str = "auto",
@@ -78,6 +80,7 @@ def find_path(
     seed : int
     platform : str
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def find_path(
     Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
     """
     _check(system, relax, out, platform)
-    progress, settings = progress or Silent(), settings or PathSettings()
+    settings = settings or PathSettings()
     how = "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     problem = PathProblem(system, settings, platform)

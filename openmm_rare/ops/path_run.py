@@ -16,9 +16,10 @@ from ..files import lock_folder, remove_stale, write_text
 from ..path_folder import initial_path_of, path_settings
 from ..path_report import write_path_report
 from ..path_settings import PathSettings
+from ..progress import shows_progress
 from ..run_folder import check_new
 from ..slots import platform_by_name
-from ..tasks import Progress, Silent
+from ..tasks import Progress
 from .path_sampler import PathSampler
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["run_path_sampling"]
 
 
+@shows_progress
 def run_path_sampling(
     config: RunConfig,
     out: str | Path,
@@ -45,6 +47,7 @@ def run_path_sampling(
     resume : bool
         Continue the run in `out`; start where there is nothing.
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     model : CommittorModel or CommittorEnsemble, optional
         To start from; of the same system, states and descriptor. Its network takes the place of that of the settings.
 
@@ -58,7 +61,7 @@ def run_path_sampling(
     ValueError
         If anything about the input is wrong; nothing is lost then.
     """
-    out, progress = Path(out), progress or Silent()
+    out = Path(out)
     system = build_system(config)
     platform_by_name(config.sampling.platform)
     config = _expanded(config, system, out if resume else None)
