@@ -150,14 +150,8 @@ class ImportanceSamplingRate:
 
     def _train(self) -> FastImportance:
         """Train the model down to the temperature of the system; gives what evaluates it from there on."""
-        self.progress.stage("training")
         task = partial(self._run_task, "training")
-        for temperature, record in anneal(self.system, self.model, self.settings, self.platform, task, self._fresh):
-            self.progress.update(
-                temperature=f"{temperature:.0f} K",
-                p_ab=f"{float(record['p_ab']):.2e}",
-                sd_ln_I=f"{float(record['sd_log_importance']):.1f}",
-            )
+        self.settings = anneal(self.system, self.model, self.settings, self.platform, task, self._fresh, self.progress)
         self.model.temperature = self.system.temperature
         return FastImportance(self.model, self.system.num_dimensions)
 
