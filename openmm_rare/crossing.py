@@ -29,10 +29,13 @@ __all__ = ["LongLivedState", "find_long_lived", "suit_settings", "values_in_word
 
 _WALKERS = 50
 _FIRST_BLOCK = 100  # steps; every block is twice as long as the one before
-_LIMIT = 50_000  # steps, at the given lengths
+_MANY = 1000  # steps to A or B, from where on a longer time step is advised if there is one
+_LIMIT = 50_000  # steps
+_LONG = 2 * _LIMIT  # steps that no state may hold walkers for, unless waiting_steps is longer
+_LATE = 45_000  # steps: what walkers do from there on shows whether they still move about
 _SHARE = 0.2  # of the walkers, that a state must hold in the end to be called long-lived
 _RADIUS = 0.5  # of such a state, in standard deviations of the places between A and B
-_QUICK = 0.1  # of training_path_length: what the quicker quarter of the walkers may take
+_TYPICAL = 0.2  # of training_path_length: what half of the walkers may take
 _SLOW = 1.5  # times that, from where on lengths are stretched
 _HOTTER = 30.0  # of training_path_length over a typical hot crossing: no more of what a state slows down is due to the motion
 _STABLE = 0.2  # of the time step where the dynamics diverges, that is still accurate enough to begin with
@@ -89,17 +92,16 @@ def suit_settings(
     record = task("training_probe", lambda seed: _follow(target, start.segments, settings, platform, seed))
     status, steps = np.asarray(record["status"]), np.asarray(record["steps"])
     state = find_long_lived(target.states, record)
-    if state is not None and state.steps > settings.waiting_steps:
+    if state is not None and state.steps > max(settings.waiting_steps, _LONG):
         raise RunError(
             f"{target.name} has a long-lived state near {state.place}: {state.walkers} of {len(steps)} walkers set out between "
             f"A and B at {target.temperature:g} K were still there after {steps.max()} steps, and a walker stays for about "
             f"{state.steps:.1g} steps. Put it into A or B, or compute two steps, A to it and it to B; waiting_steps = "
             f"{5 * state.steps:.0g} follows walkers through it all the same, which takes long"
         )
-    taken = np.where(status == NEITHER, np.inf, steps)
-    typical, quick = np.quantile(taken, 0.5, method="higher"), np.quantile(taken, 0.25, method="higher")
-    factor = quick / (_QUICK * settings.training_path_length)
-    if state is not None:
+    typical = float(np.quantile(np.where(status == NEITHER, np.inf, steps), 0.5, method="higher"))
+    factor = typical / (_TYPICAL * settings.training_path_length)
+    if state is not None or np.isfinite(typical):
         factor = min(factor, _HOTTER * start.crossing_steps / settings.training_path_length)
     advice = _advice(target)
     if factor == np.inf:
@@ -108,7 +110,7 @@ def suit_settings(
             f"or B at {target.temperature:g} K, so that training would take hours: {advice or 'make A and B larger'}; or set "
             "time_scale, the factor on all lengths in steps, to train all the same"
         )
-    told = {"paths_take": f"about {typical:.2g} steps" + (f" ({advice})" if advice and factor > _SLOW else "")}
+    told = {"paths_take": f"about {typical:.2g} steps" + (f" ({advice})" if advice and typical > _MANY else "")}
     if state is not None:
         told["long_lived_state"] = f"near {state.place}, left after about {state.steps:.2g} steps"
     progress.update(0, **told)
@@ -162,24 +164,20 @@ def _follow(
     target: RareEventSystem, hot: SegmentData, settings: Settings, platform: str, seed: np.random.SeedSequence
 ) -> Mapping:
     """Follow frames of hot paths to B, without a bias, to A or B."""
-    rng, limit = np.random.default_rng(seed), min(_LIMIT, settings.waiting_steps)
+    rng = np.random.default_rng(seed)
     frames = hot.start[hot.status == IN_B]
     starts = frames[rng.integers(0, len(frames), _WALKERS)].astype(float)
     starts = starts[target.states.classify(starts) == NEITHER]
     plain = Propagator(target, None, _WALKERS, platform, seed, settings.backend)
-    walkers, steps, status = (
-        Walkers.start(starts, np.arange(len(starts))),
-        np.zeros(len(starts), int),
-        np.zeros(len(starts), int),
-    )
-    spent = done = 0
-    late, block = walkers.positions, _FIRST_BLOCK
-    while len(walkers) and done < limit:
-        # the last block is a tenth of all, so that it shows whether walkers still move about
-        to = min(done + block, int(0.9 * limit)) if done < int(0.9 * limit) else limit
-        moved = plain.advance(walkers, to - done)
+    walkers, interval = Walkers.start(starts, np.arange(len(starts))), target.check_interval
+    steps, status = np.zeros((2, len(starts)), dtype=np.int64)
+    spent, done, late, block = 0, 0, starts, _FIRST_BLOCK
+    while len(walkers) and done < _LIMIT:
+        to = min(done + block, _LATE) if done < _LATE else _LIMIT
+        n_steps = max(1, -(-(to - done) // interval)) * interval
+        moved = plain.advance(walkers, n_steps)
         going = moved.status == NEITHER
-        late, spent, done, block = walkers.positions[going], spent + moved.walker_steps, to, 2 * block
+        late, spent, done, block = walkers.positions[going], spent + moved.walker_steps, done + n_steps, 2 * block
         steps[moved.walkers.roots], status[moved.walkers.roots] = moved.walkers.clocks, moved.status
         walkers = moved.walkers.take(np.flatnonzero(going))
     return {

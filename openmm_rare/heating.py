@@ -86,7 +86,7 @@ def easy_temperature(
     RuntimeError
         If no temperature is high enough.
     """
-    temperature, longest, most = target.temperature, settings.training_path_length, 0
+    temperature, reached = target.temperature, False
     enough = max(1, int(np.ceil(_EASY * settings.heating_roots)))
     given = settings.training_path_length
     for _ in range(settings.heating_tries):
@@ -96,7 +96,7 @@ def easy_temperature(
         while True:
             record = _unaided(stage, exits, settings, platform, task)
             before, hits, left = hits, int(record["hits"]), int(record.get("left", 0))
-            longest, most = max(longest, settings.training_path_length), max(most, left)
+            reached, longest = reached or hits > 0, settings.training_path_length
             progress.update(temperature=f"{temperature:.0f} K", reached_B=f"{hits} of {settings.heating_roots}")
             if hits >= enough:
                 start = Start(temperature, exits, SegmentData.of_record(record), float(record.get("crossing_steps", 0.0)))
@@ -106,11 +106,12 @@ def easy_temperature(
                 break
             settings = settings.slowed(2.0)
         temperature *= settings.heating_factor
+    hottest = temperature / settings.heating_factor
     raise RunError(
-        f"state B of {target.name} was reached from A too rarely at every temperature, up to "
-        f"{temperature / settings.heating_factor:.0f} K: there {hits} of {settings.heating_roots} walkers came to B, and "
-        f"{left} were still between the states after {longest} steps. Check that B is where you think it is (the run tested "
-        "it on every frame), raise training_path_length if paths take longer than that, or give annealing temperatures"
+        f"state B of {target.name} was {'hardly' if reached else 'never'} reached from A at up to {hottest:.0f} K: "
+        f"there {hits} of {settings.heating_roots} walkers came to B, and {left} "
+        f"were still between the states after {longest} steps. Check that B is where you think it is (the run tested it on "
+        "every frame), raise training_path_length if paths take longer than that, or give annealing temperatures"
     )
 
 

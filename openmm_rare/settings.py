@@ -72,7 +72,8 @@ class Settings:
     equilibration_tries : int
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int
-        The pilot drops walkers at this age: it only compares strengths and powers.
+        The pilot drops walkers at this age: it only compares strengths and powers. If none has reached B by then, it
+        tries longer ones, up to `waiting_steps`.
     ladder_ratio : float
         Ratio of neighboring temperatures while annealing.
     heating_factor, heating_tries, heating_roots : float, int, int
