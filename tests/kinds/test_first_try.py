@@ -1,8 +1,10 @@
 """The first thing anybody tries works, or says within seconds what to do: slow motion, long-lived states, silence."""
 
+import importlib
 import io
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -150,6 +152,18 @@ def test_a_state_that_is_left_soon_is_followed():
     assert settings.training_path_length < 10 * CHEAP.training_path_length
     told = [news for *_, news in told.news if "paths_take" in news]
     assert len(told) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["triple_shallow", "side_intermediate", "hidden_trench", "mueller_brown", "mueller_brown_short_steps", "triple_deep"],
+)
+def test_hard_systems_at_default_settings_are_right_or_say_what_to_do(name, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples" / "validation")
+    hard_systems = importlib.import_module("hard_systems")
+    outcome = hard_systems.first_try(name, seed=2, target_error=0.15)
+    assert ("long-lived state near x =" in outcome) if name == "triple_deep" else (": right;" in outcome), outcome
 
 
 def record(rng, end, moved, steps):
