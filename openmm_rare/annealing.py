@@ -17,7 +17,7 @@ from .heating import easy_temperature, find_exits
 from .inference import FastImportance
 from .segments import noise_of_one_step, sample_segments
 from .settings import Settings
-from .states import IN_B, NEITHER
+from .states import IN_B
 from .tasks import Progress, Task
 from .training import SegmentData, Trainer
 from .walkers import Propagator
@@ -206,20 +206,17 @@ class _Stage:
 
     def _nobody_arrived(self, record: Mapping, rounds: int) -> str:
         """What was seen of a stage that brought no walker to B."""
-        ends = SegmentData.of_record(record)
-        between = ends.end[ends.status == NEITHER]
-        farthest = "every walker ended in A"
-        if len(between):
-            log_importance = self.model.log_importance(between)
-            best = int(log_importance.argmax())
-            values = self.system.states.variables(between[best : best + 1].astype(float))[0]
-            there = values_in_words(self.system.states.variables.names, values)
-            farthest = f"the one that got farthest ended at {there}, where ln I = {log_importance[best]:.1f}"
+        seen = SegmentData.of_record(record).start
+        log_importance = self.model.log_importance(seen)
+        best = int(log_importance.argmax())
+        variables = self.system.states.variables
+        place = values_in_words(variables.names, variables(seen[best : best + 1].astype(float))[0])
         return (
-            f"training at {self.system.temperature:.0f} K brought no walker to B in the last of its {rounds} rounds, "
-            f"each followed for {self.settings.segment_length} steps: {farthest}. If that is in a basin of its own, put it "
-            "into A or B, or compute two steps; otherwise the descriptor may not tell places from each other that the way to B "
-            "does, or more walkers (training_walkers), more rounds (stage_rounds) or a slower ladder (ladder_ratio) are needed"
+            f"training at {self.system.temperature:.0f} K brought no walker to B in the last of its {rounds} rounds, each followed "
+            f"for {self.settings.segment_length} steps; the farthest one seen was at {place}, where ln I = "
+            f"{log_importance[best]:.1f}. If that is a long-lived state of its own, put it into A or B, or compute two steps; if "
+            "the descriptor does not tell the places on the way to B from others, give a richer one; or give more walkers "
+            "(training_walkers), more rounds (stage_rounds), a slower ladder (ladder_ratio)"
         )
 
     def _round(

@@ -5,6 +5,7 @@ import io
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openmm
@@ -12,9 +13,12 @@ import pytest
 
 import openmm_rare
 from openmm_rare import BruteForceRate, ImportanceSamplingRate, Range, RareEventSystem, Settings, Silent, TerminalProgress
+from openmm_rare.annealing import anneal
+from openmm_rare.committor import CommittorModel
 from openmm_rare.crossing import find_long_lived, suit_settings
 from openmm_rare.errors import RunError
 from openmm_rare.heating import easy_temperature
+from openmm_rare.pilot import choose_steering
 from openmm_rare.progress import shows_progress
 from openmm_rare.states import CollectiveVariables, Coordinate, Dihedral, States
 from openmm_rare.systems import BUILDERS, build
@@ -152,6 +156,54 @@ def test_a_state_that_is_left_soon_is_followed():
     assert settings.training_path_length < 10 * CHEAP.training_path_length
     told = [news for *_, news in told.news if "paths_take" in news]
     assert len(told) == 1
+
+
+def trained(arrivals, **options):
+    """Settings after training in which so many walkers of each round are said to have reached B."""
+    system, told, task, counts = build("double_well_1d"), Told(), TaskLog(Memory(), 1), iter(arrivals)
+    settings = replace(CHEAP, backend="auto", annealing=(900.0,), first_stage_rounds=2, stage_rounds=2, last_stage_rounds=2)
+    settings = replace(settings, updates=5, training_walkers=50, training_exits=100, last_updates=0, **options)
+
+    def count(kind, compute):
+        record = task(kind, compute)
+        return record | {"arrivals": next(counts)} if kind == "training" else record
+
+    model = CommittorModel(system.descriptor_spec(), 1, (8,), system.temperature, system.fingerprint())
+    return settings, anneal(system, model, settings, "Reference", count, True, told), told
+
+
+def test_lengths_grow_while_no_walker_reaches_b():
+    given, settings, told = trained([5, 5, 5, 0, 0, 0, 5, 5, 5])
+    assert settings == given.slowed(4.0)
+    rounds = [(n, news["round"]) for _, n, news in told.news]
+    assert rounds[3] == (1.0, "2 of 2") and rounds[4][0] == 0.0 and rounds[4][1].startswith("3 of 2, at most 6: few reach B")
+    given, settings, _ = trained([5] * 4)  # negative control
+    assert settings == given
+    given, settings, _ = trained([5, 5, 5, 0, 0, 0, 5, 5, 5], time_scale=1.5)  # a given scale is obeyed
+    assert settings == given.slowed(1.5)
+
+
+def test_training_that_brings_nobody_to_b_says_how_far_they_got():
+    with pytest.raises(RunError, match=r"each followed for \d+ steps; the farthest one seen was at x = -?\d.*ln I = -"):
+        trained([5, 5] + 6 * [0])
+
+
+@pytest.mark.parametrize(("found_after", "longest"), [(0, 50), (3, 350), (6, 1000), (9, None)])
+def test_the_pilot_follows_walkers_longer_before_it_gives_up(found_after, longest):
+    settings, calls = replace(CHEAP, pilot_max_steps=50, waiting_steps=1000), []
+
+    def follow(n_roots, steering, level, seed, max_steps):
+        calls.append(max_steps)
+        value = np.full(n_roots, 1.0 if len(calls) > found_after else 0.0)
+        return np.arange(n_roots), value, SimpleNamespace(contribution=value, walker_steps=100)
+
+    sampler = SimpleNamespace(settings=settings, level=lambda window: 0.0, follow=follow, system=SimpleNamespace(name="s"))
+    if longest is None:
+        with pytest.raises(RunError, match="no walker of the pilot reached B of s in 1000 steps"):
+            choose_steering(sampler, TaskLog(Memory(), 1), Silent())
+    else:
+        choose_steering(sampler, TaskLog(Memory(), 1), Silent())
+        assert calls[-1] == longest
 
 
 @pytest.mark.slow
