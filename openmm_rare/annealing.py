@@ -212,10 +212,10 @@ class _Stage:
         variables = self.system.states.variables
         place = values_in_words(variables.names, variables(seen[best : best + 1].astype(float))[0])
         return (
-            f"training at {self.system.temperature:.0f} K brought no walker to B in the last of its {rounds} rounds, each followed "
-            f"for {self.settings.segment_length} steps; the farthest one seen was at {place}, where ln I = "
-            f"{log_importance[best]:.1f}. If that is a long-lived state of its own, put it into A or B, or compute two steps; if "
-            "the descriptor does not tell the places on the way to B from others, give a richer one; or give more walkers "
+            f"training at {self.system.temperature:.0f} K brought no walker to B in the last of its {rounds} rounds, each "
+            f"followed for {self.settings.segment_length} steps; the farthest one seen was at {place}, where ln I = "
+            f"{log_importance[best]:.1f}. If that is a long-lived state of its own, put it into A or B, or compute two steps; "
+            "if the descriptor does not tell the places on the way to B from others, give a richer one; or give more walkers "
             "(training_walkers), more rounds (stage_rounds), a slower ladder (ladder_ratio)"
         )
 
