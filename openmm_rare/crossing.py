@@ -37,8 +37,8 @@ _SHARE = 0.2  # of the walkers, that a state must hold in the end to be called l
 _RADIUS = 0.5  # of such a state, in standard deviations of the places between A and B
 _TYPICAL = 0.2  # of training_path_length: what half of the walkers may take
 _SLOW = 1.5  # times that, from where on lengths are stretched
-_HOTTER = 30.0  # of training_path_length over a typical hot crossing: no more of what a state slows down is due to the motion
-_STABLE = 0.2  # of the time step where the dynamics diverges, that is still accurate enough to begin with
+_HOTTER = 10.0  # of training_path_length over a typical hot crossing: no more of what a state slows down is due to the motion
+_STABLE, _ACCURATE = 0.2, 0.05  # of the time step where the dynamics diverges: well below it, and good to a few percent
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,8 @@ def _follow(
 
 
 def _advice(target: RareEventSystem) -> str:
-    """Which time step would take fewer steps, if a much longer one is stable."""
-    longest = _STABLE * 2.0 * target.friction / max(largest_curvature(target), 1e-300)
-    return f"a time step up to {longest:.1g} ps is stable here" if longest > 1.5 * target.timestep else ""
+    """Which time step would take fewer steps, if a much longer one will do."""
+    limit = 2.0 * target.friction / max(largest_curvature(target), 1e-300)
+    if _ACCURATE * limit < 1.5 * target.timestep:
+        return ""
+    return f"a time step up to {_STABLE * limit:.1g} ps is stable here, and {_ACCURATE * limit:.1g} ps still accurate"
