@@ -42,6 +42,7 @@ $(VENV)/cuda: $(VENV)/installed
 validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python examples/validation/accuracy.py --target-error 0.03
+	$(BIN)/python examples/validation/hard_systems.py
 	$(BIN)/python examples/validation/coverage.py two_channel_2d --repeats 100
 	$(BIN)/python examples/validation/coverage.py double_well_1d --temperature "900 K" --brute-force
 	$(BIN)/python examples/validation/coverage.py lj7 --repeats 40

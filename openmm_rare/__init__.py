@@ -31,6 +31,8 @@ _HOME = {
     "Range": "states",
     "States": "states",
     "RareEventSystem": "systems.base",
+    "Silent": "tasks",
+    "TerminalProgress": "progress",
 }
 
 __all__ = ["__version__", *_HOME]

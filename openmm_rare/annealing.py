@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .bias import Bias
 from .committor import CommittorModel
+from .crossing import suit_settings, values_in_words
 from .errors import RunError
-from .flux import FluxState, RootDensity, run_flux
+from .flux import RootDensity
+from .heating import easy_temperature, find_exits
 from .inference import FastImportance
 from .segments import noise_of_one_step, sample_segments
 from .settings import Settings
 from .states import IN_B
-from .tasks import Task
+from .tasks import Progress, Task
 from .training import SegmentData, Trainer
 from .walkers import Propagator
 
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["anneal", "temperature_ladder"]
 
 _LAST_SWEEPS = 4  # of the final fit
+_SWEEP = 3.0  # rounds that such a sweep takes about as long as
 _LAST_LARGER = 2  # times the batches before
-_EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
+_LONGER = 16  # times the lengths that a stage begins with, at most
 
 
 def temperature_ladder(hot: float, cold: float, ratio: float) -> list[float]:
@@ -45,8 +48,9 @@ def anneal(
     platform: str,
     task: Task,
     fresh: bool,
-) -> Iterator[tuple[float, Mapping]]:
-    """Train ``model`` in place down to the temperature of ``target``; yields (temperature, round record) as it goes.
+    progress: Progress,
+) -> Settings:
+    """Train ``model`` in place down to the temperature of ``target``; returns settings long enough for its motion.
 
     Parameters
     ----------
@@ -59,92 +63,54 @@ def anneal(
         See :data:`openmm_rare.tasks.Task`; every round is one task of kind "training".
     fresh : bool
         Start from an easy temperature with random weights.
+    progress : Progress
     """
+    if settings.time_scale:
+        settings = settings.slowed(settings.time_scale)
     seen: list[SegmentData] = []
     exits = None
     if settings.annealing:
         ladder = [*settings.annealing, target.temperature]
     elif fresh:
-        hot, exits, seen = _easy_temperature(target, settings, platform, task)
-        ladder = temperature_ladder(hot, target.temperature, settings.ladder_ratio)
+        progress.stage("first paths to B")
+        start, settings = easy_temperature(target, settings, platform, task, progress)
+        exits, seen = start.exits, [start.segments]
+        if not settings.time_scale:
+            settings = suit_settings(target, start, settings, platform, task, progress)
+        ladder = temperature_ladder(start.temperature, target.temperature, settings.ladder_ratio)
     else:
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
+    rounds = _rounds(settings, fresh, len(ladder))
+    progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
     for number, temperature in enumerate(ladder):
-        stage = target.with_temperature(temperature)
+        at = target.with_temperature(temperature)
         first, last = fresh and number == 0, number == len(ladder) - 1
-        rounds = settings.first_stage_rounds if first else settings.stage_rounds
-        rounds = max(rounds, settings.last_stage_rounds) if last else rounds
         if not first:
             model.cool(temperature)
-        if rounds == 0:  # a trained model, taken as it is
+        if rounds[number] == 0:  # a trained model, taken as it is
             continue
         if exits is None:
-            exits = _exits(stage, settings, platform, task)
+            exits = find_exits(at, settings, platform, task)
         if first:
             # paths that got far show the features' whole range, exits alone only a corner of it
             model.standardize(np.concatenate([exits, *(part.end for part in seen)]))
             model.temperature = temperature
-        seen = yield from _train_stage(stage, model, exits, seen, first, last, rounds, settings, platform, task)
-        exits = None
+        place = f"{temperature:.0f} K (stage {number + 1} of {len(ladder)})"
+        stage = _Stage(at, model, exits, settings, platform, task, progress, place)
+        seen = stage.train(seen, first, last, rounds[number])
+        settings, exits = stage.settings, None
+    return settings
 
 
-def _exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task) -> np.ndarray:
-    """At most ``training_exits`` exits from a short flux run at the temperature of the stage."""
-
-    def compute(seed: np.random.SeedSequence) -> Mapping:
-        rng, wanted = np.random.default_rng(seed), settings.training_exits
-        state, steps = FluxState.start(stage, settings.training_flux_walkers), 0
-        found: list[np.ndarray] = []
-        n_steps = settings.training_flux_steps
-        while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
-            chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng, settings.backend)
-            state, steps = chunk.state, steps + chunk.walker_steps
-            found.append(chunk.exits)
-            n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
-        # the first stretch only equilibrates, unless exits are so rare that every one counts
-        pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= wanted else found)
-        if len(pool) == 0:
-            raise RunError(
-                f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
-                "A may cover its whole basin; make it smaller"
-            )
-        pool = pool[rng.choice(len(pool), min(wanted, len(pool)), replace=False)]
-        return {"temperature_k": stage.temperature, "exits": pool, "walker_steps": steps}
-
-    return np.asarray(task("training_exits", compute)["exits"])
+def _rounds(settings: Settings, fresh: bool, n_stages: int) -> list[int]:
+    """Planned rounds of every stage."""
+    rounds = [settings.first_stage_rounds if fresh and number == 0 else settings.stage_rounds for number in range(n_stages)]
+    return [*rounds[:-1], max(rounds[-1], settings.last_stage_rounds)]
 
 
-def _easy_temperature(
-    target: RareEventSystem, settings: Settings, platform: str, task: Task
-) -> tuple[float, np.ndarray, list[SegmentData]]:
-    """The lowest of rising temperatures at which unaided exits reach B often enough, its exits and their segments."""
-    temperature = target.temperature
-    for _ in range(settings.heating_tries):
-        stage = target.with_temperature(temperature)
-        exits = _exits(stage, settings, platform, task)
-
-        def compute(seed: np.random.SeedSequence, stage: RareEventSystem = stage, exits: np.ndarray = exits) -> Mapping:
-            rng = np.random.default_rng(seed)
-            roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
-            plain = Propagator(stage, None, settings.n_slots, platform, seed, settings.backend)
-            length = settings.training_path_length
-            batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
-            return {
-                "temperature_k": stage.temperature,
-                "hits": int((batch.status == IN_B).sum()),
-                "walker_steps": batch.walker_steps,
-                **vars(batch.segments),
-            }
-
-        record = task("training_heating", compute)
-        if int(record["hits"]) >= _EASY * settings.heating_roots:
-            return temperature, exits, [_segments(record)]
-        temperature *= settings.heating_factor
-    raise RunError(
-        f"state B of {target.name} was never reached from A, not even at {temperature / settings.heating_factor:.0f} K: "
-        "check that B is where you think it is (the run tested it on every frame), raise training_path_length if paths "
-        "take longer than that, or give annealing temperatures"
-    )
+def _last_sweeps(settings: Settings) -> int:
+    """Sweeps of the final fit."""
+    return _LAST_SWEEPS if settings.last_updates else 0
 
 
 def _residual(stage: RareEventSystem, settings: Settings) -> tuple[int, float, float]:
@@ -153,67 +119,140 @@ def _residual(stage: RareEventSystem, settings: Settings) -> tuple[int, float, f
     return settings.residual_batch, weight, settings.residual_steps
 
 
-def _train_stage(
-    stage: RareEventSystem,
-    model: CommittorModel,
-    exits: np.ndarray,
-    seen: list[SegmentData],
-    fresh: bool,
-    last: bool,
-    rounds: int,
-    settings: Settings,
-    platform: str,
-    task: Task,
-) -> Generator[tuple[float, Mapping], None, list[SegmentData]]:
-    """Rounds of sampling and fitting, and in the last stage a final, longer fit to all of its segments.
+@dataclass
+class _Stage:
+    """Training at one temperature.
 
-    ``seen`` are the segments of the stage before; ``fresh``: the model is untrained.
+    Attributes
+    ----------
+    system : RareEventSystem
+        At the temperature of the stage.
+    model : CommittorModel
+        Trained in place.
+    exits : ndarray, shape (n, n_atoms, 3), nm
+    settings : Settings
+        Their lengths grow while no walker reaches B.
+    platform : str
+    task : callable
+    progress : Progress
+    place : str
+        Temperature and number of the stage, in words.
     """
-    trainer = Trainer(model, noise_of_one_step(stage), settings.batch, *_residual(stage, settings))
-    buffer, arrivals = [], []
-    if fresh and seen:  # a random model may point away from B: first learn from the paths that got there unaided
-        buffer = list(seen)
 
-        def first(seed: np.random.SeedSequence) -> Mapping:
-            fit = _fit(trainer, buffer, 0.0, settings, np.random.default_rng(seed))
-            return {"walker_steps": 0, **fit, **trainer.state()}
+    system: RareEventSystem
+    model: CommittorModel
+    exits: np.ndarray
+    settings: Settings
+    platform: str
+    task: Task
+    progress: Progress
+    place: str
 
-        trainer.set_state(task("training_first_fit", first))
-    # a stage goes on while some of its latest rounds brought no walker to B
-    while len(arrivals) < rounds or (min(arrivals[-3:]) == 0 and len(arrivals) < settings.patience * rounds):
+    def train(self, seen: list[SegmentData], fresh: bool, last: bool, rounds: int) -> list[SegmentData]:
+        """Rounds of sampling and fitting, and in the last stage a final, longer fit to all of its segments.
 
-        def compute(seed: np.random.SeedSequence) -> Mapping:
-            progress = min(len(arrivals) / rounds, 1.0)
-            return _round(stage, trainer, buffer, buffer or seen, exits, progress, settings, platform, seed)
-
-        record = task("training", compute)
-        trainer.set_state(record)
-        arrivals.append(int(record["arrivals"]))
-        buffer.append(_segments(record))
-        while len(buffer) > 1 and sum(map(len, buffer[1:])) >= settings.buffer:
-            buffer.pop(0)
-        yield stage.temperature, record
-    if max(arrivals[-3:]) == 0:
-        raise RunError(
-            f"training at {stage.temperature:.0f} K brought no walker to B in its last rounds: give more rounds "
-            "(first_stage_rounds, stage_rounds, last_stage_rounds), more walkers (training_walkers), a slower ladder "
-            "(ladder_ratio), or a richer descriptor"
+        ``seen`` are the segments of the stage before; ``fresh``: the model is untrained.
+        """
+        trainer = Trainer(
+            self.model, noise_of_one_step(self.system), self.settings.batch, *_residual(self.system, self.settings)
         )
-    for sweep in range(_LAST_SWEEPS if last and settings.last_updates else 0):
+        buffer, arrivals = [], []
+        if fresh and seen:  # a random model may point away from B: first learn from the paths that got there unaided
+            buffer = list(seen)
 
-        def final(seed: np.random.SeedSequence, sweep: int = sweep) -> Mapping:
-            fit = _last_fit(trainer, buffer, sweep, settings, np.random.default_rng(seed))
-            return {"walker_steps": 0, "p_ab": float(np.exp(model.log_importance(exits)).mean()), **fit, **trainer.state()}
+            def first(seed: np.random.SeedSequence) -> Mapping:
+                fit = _fit(trainer, buffer, 0.0, self.settings, np.random.default_rng(seed))
+                return {"walker_steps": 0, **fit, **trainer.state()}
 
-        record = task("training_last_fit", final)
-        trainer.set_state(record)
-        yield stage.temperature, record
-    return buffer
+            trainer.set_state(self.task("training_first_fit", first))
+        given = self.settings.segment_length
+        # a stage goes on while some of its latest rounds brought no walker to B
+        while len(arrivals) < rounds or (min(arrivals[-3:]) == 0 and len(arrivals) < self.settings.patience * rounds):
+            late = len(arrivals) - rounds
+            if late >= 0 and late % 2 == 0 and not self.settings.time_scale and self.settings.segment_length < _LONGER * given:
+                self.settings = self.settings.slowed(2.0)  # walkers that need more steps than they get never arrive
+                trainer.residual_steps = self.settings.residual_steps
+            known = buffer or seen
 
+            def compute(seed: np.random.SeedSequence, known: list[SegmentData] = known) -> Mapping:
+                return self._round(trainer, buffer, known, min(len(arrivals) / rounds, 1.0), seed)
 
-def _segments(record: Mapping) -> SegmentData:
-    """The segments of a training record."""
-    return SegmentData(*(np.asarray(record[field.name]) for field in fields(SegmentData)))
+            record = self.task("training", compute)
+            trainer.set_state(record)
+            arrivals.append(int(record["arrivals"]))
+            buffer.append(SegmentData.of_record(record))
+            while len(buffer) > 1 and sum(map(len, buffer[1:])) >= self.settings.buffer:
+                buffer.pop(0)
+            more = "" if len(arrivals) <= rounds else f", at most {self.settings.patience * rounds}: few reach B yet"
+            self._tell(record, float(len(arrivals) <= rounds), round=f"{len(arrivals)} of {rounds}{more}")
+        if max(arrivals[-3:]) == 0:
+            raise RunError(self._nobody_arrived(record, len(arrivals)))
+        for sweep in range(_last_sweeps(self.settings) if last else 0):
+
+            def final(seed: np.random.SeedSequence, sweep: int = sweep) -> Mapping:
+                fit = _last_fit(trainer, buffer, sweep, self.settings, np.random.default_rng(seed))
+                p_ab = float(np.exp(self.model.log_importance(self.exits)).mean())
+                return {"walker_steps": 0, "p_ab": p_ab, **fit, **trainer.state()}
+
+            record = self.task("training_last_fit", final)
+            trainer.set_state(record)
+            self._tell(record, _SWEEP, final_fit=f"{sweep + 1} of {_LAST_SWEEPS}")
+        return buffer
+
+    def _tell(self, record: Mapping, work: float, **what: str) -> None:
+        """Show where training is."""
+        numbers = {"p_ab": f"{float(record['p_ab']):.2e}", "sd_ln_I": f"{float(record['sd_log_importance']):.1f}"}
+        self.progress.update(work, at=self.place, **what, **numbers)
+
+    def _nobody_arrived(self, record: Mapping, rounds: int) -> str:
+        """What was seen of a stage that brought no walker to B."""
+        seen = SegmentData.of_record(record).start
+        log_importance = self.model.log_importance(seen)
+        best = int(log_importance.argmax())
+        variables = self.system.states.variables
+        place = values_in_words(variables.names, variables(seen[best : best + 1].astype(float))[0])
+        return (
+            f"training at {self.system.temperature:.0f} K brought no walker to B in the last of its {rounds} rounds, each "
+            f"followed for {self.settings.segment_length} steps; the farthest one seen was at {place}, where ln I = "
+            f"{log_importance[best]:.1f}. If that is a long-lived state of its own, put it into A or B, or compute two steps; "
+            "if the descriptor does not tell the places on the way to B from others, give a richer one; or give more walkers "
+            "(training_walkers), more rounds (stage_rounds), a slower ladder (ladder_ratio)"
+        )
+
+    def _round(
+        self,
+        trainer: Trainer,
+        buffer: list[SegmentData],
+        known: list[SegmentData],
+        progress: float,
+        seed: np.random.SeedSequence,
+    ) -> dict:
+        """Sample segments with the present model, then train it on the buffer.
+
+        Walkers start from exits and from ``known`` places between the states; while there are none, they go all the way.
+        """
+        settings, exits, rng = self.settings, self.exits, np.random.default_rng(seed)
+        importance = FastImportance(trainer.model, self.system.num_dimensions)
+        bias = Bias(importance, settings.training_strength, settings.bias_interval)
+        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed, settings.backend)
+        log_importance = importance.log_importance(exits)
+        density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
+        starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length
+        if known:
+            places = np.concatenate([exits, *(part.start for part in known)])
+            starts = np.concatenate([starts, _spread(places, importance, settings.training_walkers, rng)])
+            length = settings.segment_length
+        batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)))
+        fit = _fit(trainer, [*buffer, batch.segments], progress, settings, rng)
+        return {
+            "temperature_k": self.system.temperature,
+            "p_ab": float(np.exp(log_importance).mean()),
+            "arrivals": int((batch.status == IN_B).sum()),
+            "walker_steps": batch.walker_steps,
+            **fit,
+            **vars(batch.segments),
+            **trainer.state(),
+        }
 
 
 def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: Settings, rng: np.random.Generator) -> dict:
@@ -232,45 +271,6 @@ def _last_fit(
     segments = SegmentData.concatenate(data, settings.buffer)
     rate = 0.5 * settings.learning_rate * 0.3**sweep
     return trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates, larger=_LAST_LARGER)
-
-
-def _round(
-    stage: RareEventSystem,
-    trainer: Trainer,
-    buffer: list[SegmentData],
-    known: list[SegmentData],
-    exits: np.ndarray,
-    progress: float,
-    settings: Settings,
-    platform: str,
-    seed: np.random.SeedSequence,
-) -> dict:
-    """Sample segments with the present model, then train it on the buffer.
-
-    Walkers start from exits and from ``known`` places between the states; while there are none, they go all the way.
-    """
-    rng = np.random.default_rng(seed)
-    importance = FastImportance(trainer.model, stage.num_dimensions)
-    bias = Bias(importance, settings.training_strength, settings.bias_interval)
-    propagator = Propagator(stage, bias, settings.n_slots, platform, seed, settings.backend)
-    log_importance = importance.log_importance(exits)
-    density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
-    starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length
-    if known:
-        places = np.concatenate([exits, *(part.start for part in known)])
-        starts = np.concatenate([starts, _spread(places, importance, settings.training_walkers, rng)])
-        length = settings.segment_length
-    batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)))
-    fit = _fit(trainer, [*buffer, batch.segments], progress, settings, rng)
-    return {
-        "temperature_k": stage.temperature,
-        "p_ab": float(np.exp(log_importance).mean()),
-        "arrivals": int((batch.status == IN_B).sum()),
-        "walker_steps": batch.walker_steps,
-        **fit,
-        **vars(batch.segments),
-        **trainer.state(),
-    }
 
 
 def _spread(places: np.ndarray, importance: FastImportance, n: int, rng: np.random.Generator) -> np.ndarray:

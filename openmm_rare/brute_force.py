@@ -13,11 +13,12 @@ from .errors import InputError, RunError
 from .estimate import RateEstimate
 from .flux import FluxState, run_flux
 from .preflight import require_runnable
+from .progress import reached, shown
 from .settings import Settings
 from .slots import platform_by_name
 from .statistics import pareto_k, ratio_of_sums
 from .summary import common_fields
-from .tasks import Memory, Progress, Recorder, Silent, TaskLog
+from .tasks import Memory, Progress, Recorder, TaskLog
 
 if TYPE_CHECKING:
     from .states import States
@@ -44,6 +45,7 @@ class BruteForceRate:
         ``flux_walkers``, ``flux_steps`` and ``max_walker_steps`` are used.
     recorder : Recorder, optional
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Raises
     ------
@@ -70,7 +72,7 @@ class BruteForceRate:
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
         self.settings = settings
-        self.progress: Progress = progress or Silent()
+        self._progress = progress
         self._task = TaskLog(recorder or Memory(), seed)
 
     def run(self) -> RateEstimate:
@@ -82,7 +84,12 @@ class BruteForceRate:
             If ``max_walker_steps`` is passed first; the message says how many transitions there were.
         """
         self._task.start_clock()
-        self.progress.stage("brute force")
+        with shown(self._progress) as progress:
+            return self._count(progress)
+
+    def _count(self, progress: Progress) -> RateEstimate:
+        """Stretches until the target error is reached."""
+        progress.stage("brute force")
         n = self.settings.flux_walkers
         state, spent = FluxState.start(self.system, n), 0
         sums, labels = [np.zeros((3, n))], []  # after every stretch: exits, frames and transitions of each walker
@@ -96,7 +103,7 @@ class BruteForceRate:
             exits, frames, transitions = sums[-1] - sums[left_out]
             total = int(transitions.sum())
             error = ratio_of_sums(transitions, frames)[1] / (total / frames.sum()) if total else np.inf
-            self.progress.update(transitions=total, error=f"{100 * error:.1f} %")
+            progress.update(transitions=total, **reached(error, self.target_error))
             if total >= 20 and error <= self.target_error:
                 wall = self._task.wall_seconds()
                 return self._estimate(exits, frames, transitions, np.concatenate(labels[left_out:]), spent, wall)

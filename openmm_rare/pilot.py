@@ -15,6 +15,8 @@ from .tasks import Progress, Task
 
 __all__ = ["choose_steering"]
 
+_LONGER = 7  # times the age at which walkers were dropped, when none had reached B
+
 
 def choose_steering(sampler: RootSampler, task: Task, progress: Progress) -> Steering:
     """The bias strength, then the power of the weight windows, of largest figure of merit.
@@ -31,21 +33,15 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress) -> Ste
     RuntimeError
         If no walker reached B with any steering.
     """
-    strengths, powers = sampler.settings.strengths, sampler.settings.window_powers
-    progress.stage("pilot", len(strengths) + len(powers) - 1)
-    merits: dict[Steering, float] = {}
-    for strength in strengths:
-        steering = Steering(strength, WeightWindow(power=powers[0]))
-        merits[steering] = _try_steering(sampler, steering, task, progress)
-    best = max(merits, key=merits.get)
-    for power in powers[1:]:
-        steering = replace(best, window=WeightWindow(power=power))
-        merits[steering] = _try_steering(sampler, steering, task, progress)
+    settings = sampler.settings
+    longest, merits = settings.pilot_max_steps, _merits(sampler, settings.pilot_max_steps, task, progress)
+    while max(merits.values()) == 0.0 and longest < settings.waiting_steps:  # paths may take longer than that
+        longest = min(_LONGER * longest, settings.waiting_steps)
+        merits = _merits(sampler, longest, task, progress)
     if max(merits.values()) == 0.0:
         raise RunError(
-            f"no walker of the pilot reached B of {sampler.system.name}, with any bias strength: train longer "
-            "(last_stage_rounds, last_updates), raise pilot_max_steps if paths to B are slow, or check whether B lies "
-            "on the far side of another state"
+            f"no walker of the pilot reached B of {sampler.system.name} in {longest} steps, with any bias strength: train "
+            "longer (last_stage_rounds, last_updates), or check whether B lies on the far side of another state"
         )
     best = max(merits, key=merits.get)
     chosen = {"chosen_strength": best.strength, "chosen_power": best.window.power}
@@ -53,13 +49,28 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress) -> Ste
     return best
 
 
-def _try_steering(sampler: RootSampler, steering: Steering, task: Task, progress: Progress) -> float:
+def _merits(sampler: RootSampler, longest: int, task: Task, progress: Progress) -> dict[Steering, float]:
+    """Figures of merit of the bias strengths, then of the powers with the best of them; walkers are dropped at an age."""
+    strengths, powers = sampler.settings.strengths, sampler.settings.window_powers
+    progress.stage("pilot", len(strengths) + len(powers) - 1)
+    merits: dict[Steering, float] = {}
+    for strength in strengths:
+        steering = Steering(strength, WeightWindow(power=powers[0]))
+        merits[steering] = _try_steering(sampler, steering, longest, task, progress)
+    best = max(merits, key=merits.get)
+    for power in powers[1:]:
+        steering = replace(best, window=WeightWindow(power=power))
+        merits[steering] = _try_steering(sampler, steering, longest, task, progress)
+    return merits
+
+
+def _try_steering(sampler: RootSampler, steering: Steering, longest: int, task: Task, progress: Progress) -> float:
     """Figure of merit of one pilot run."""
     settings, level = sampler.settings, sampler.level(steering.window)
     tried = {"strength": steering.strength, "power": steering.window.power}
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
-        root, _, batch = sampler.follow(settings.pilot_roots, steering, level, seed, max_steps=settings.pilot_max_steps)
+        root, _, batch = sampler.follow(settings.pilot_roots, steering, level, seed, max_steps=longest)
         return {**tried, "contribution": batch.contribution, "root": root, "walker_steps": batch.walker_steps}
 
     record = task("pilot", compute)

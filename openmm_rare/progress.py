@@ -7,11 +7,40 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
-__all__ = ["TerminalProgress", "duration"]
+from .tasks import Progress
+
+__all__ = ["TerminalProgress", "duration", "reached", "shown", "shows_progress"]
+
+
+@contextmanager
+def shown(progress: Progress | None) -> Iterator[Progress]:
+    """The progress that a caller gave, or, with None, one on the terminal that ends with the block."""
+    if progress is not None:
+        yield progress
+        return
+    with TerminalProgress() as terminal:
+        yield terminal
+
+
+def shows_progress(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose argument ``progress`` is, where the caller gives none, one on the terminal."""
+    parameters = signature(function)
+
+    @wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        call = parameters.bind(*arguments, **named)
+        with shown(call.arguments.get("progress")) as call.arguments["progress"]:
+            return function(*call.args, **call.kwargs)
+
+    return run
 
 
 def duration(seconds: float) -> str:
@@ -147,6 +176,12 @@ class TerminalProgress:
         self._bar.bar_format = f"{self._name:<22}{bar}{text}"
         self._bar.n = 1.0 if finished else min(1.0, self._done / self._total) if known else 0.0
         self._bar.refresh()
+
+
+def reached(error: float, target: float) -> dict[str, str]:
+    """Relative errors as :meth:`TerminalProgress.update` understands them."""
+    now = f"{100 * error:.1f} %" if math.isfinite(error) else "not known yet"
+    return {"error": now, "target": f"{100 * target:.2g} %"}
 
 
 def _number(value: object) -> float | None:

@@ -21,6 +21,7 @@ from .pilot import choose_steering
 from .pool import Pool
 from .preflight import require_runnable
 from .production import NEGLIGIBLE, Production, production_round
+from .progress import reached, shown
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .slots import platform_by_name
@@ -61,6 +62,7 @@ class ImportanceSamplingRate:
     recorder : Recorder, optional
         Keeps every finished round; a recorder with earlier rounds resumes the run.
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Attributes
     ----------
@@ -103,6 +105,7 @@ class ImportanceSamplingRate:
         self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
         self.settings = settings
         self.no_reweighting = no_reweighting
+        self._progress: Progress | None = progress
         self.progress: Progress = progress or Silent()
         self._task = TaskLog(recorder or Memory(), seed)
         self.walker_steps = {"training": 0, "flux": 0, "pilot": 0, "production": 0}
@@ -126,7 +129,7 @@ class ImportanceSamplingRate:
             If no walker leaves A, or B is never reached at any temperature.
         """
         self._task.start_clock()
-        with one_torch_thread():
+        with one_torch_thread(), shown(self._progress) as self.progress:
             importance = self._train()
             pool, state = self._equilibrate()
             state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)
@@ -150,14 +153,8 @@ class ImportanceSamplingRate:
 
     def _train(self) -> FastImportance:
         """Train the model down to the temperature of the system; gives what evaluates it from there on."""
-        self.progress.stage("training")
         task = partial(self._run_task, "training")
-        for temperature, record in anneal(self.system, self.model, self.settings, self.platform, task, self._fresh):
-            self.progress.update(
-                temperature=f"{temperature:.0f} K",
-                p_ab=f"{float(record['p_ab']):.2e}",
-                sd_ln_I=f"{float(record['sd_log_importance']):.1f}",
-            )
+        self.settings = anneal(self.system, self.model, self.settings, self.platform, task, self._fresh, self.progress)
         self.model.temperature = self.system.temperature
         return FastImportance(self.model, self.system.num_dimensions)
 
@@ -199,7 +196,7 @@ class ImportanceSamplingRate:
             record, state = self._flux_task("flux", state, n_steps)
             pool.extend(record, self.model, self.system.timestep)
             error = pool.relative_error(self.settings.uniform_fraction)
-            self.progress.update(int(record["walker_steps"]), **_reached(error, wanted), exits=len(pool.exits))
+            self.progress.update(int(record["walker_steps"]), **reached(error, wanted), exits=len(pool.exits))
             if error <= wanted:
                 return state
             # enough for the error that is left, but never more than doubling what there is
@@ -230,7 +227,7 @@ class ImportanceSamplingRate:
             rate = production.clustered(sampler.pool, sampler.density)
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
-            self.progress.update(**_reached(total, self.target_error), ess=f"{ess:.0f}")
+            self.progress.update(**reached(total, self.target_error), ess=f"{ess:.0f}")
             enough = total <= self.target_error and ess >= self.settings.min_ess
             if enough and (n_new == 0 or len(production.pending) == 0):
                 return production
@@ -253,9 +250,3 @@ class ImportanceSamplingRate:
             return Patience(weight=float(negligible), steps=settings.waiting_steps)
         # the first round is followed to its end, so that whole paths can be shown
         return Patience(walkers=settings.n_slots // 2 if production.n_roots else 1, steps=settings.waiting_steps)
-
-
-def _reached(error: float, target: float) -> dict[str, str]:
-    """Relative errors as a progress display understands them."""
-    now = f"{100 * error:.1f} %" if np.isfinite(error) else "not known yet"
-    return {"error": now, "target": f"{100 * target:.2g} %"}

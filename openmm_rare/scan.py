@@ -15,18 +15,20 @@ from .errors import InputError
 from .estimate import RateEstimate
 from .files import write_json, write_text
 from .preflight import require_runnable
+from .progress import shows_progress
 from .report import figure_block, grid_block, notice, page, pretty, read_json
 from .result_text import format_count, format_value
 from .run_figures import FigureFile
 from .run_folder import check_new
 from .systems.base import RareEventSystem
-from .tasks import Progress, Silent
+from .tasks import Progress
 from .workflow import run_rate
 from .yardsticks import known_rate
 
 __all__ = ["channel_table", "run_scan", "scan_table", "write_scan_report"]
 
 
+@shows_progress
 def run_scan(
     config: RunConfig,
     temperatures: Sequence[float],
@@ -50,6 +52,7 @@ def run_scan(
     brute_force : sequence of float
         Temperatures (K) at which to count transitions as well.
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def run_scan(
     """
     if not temperatures:
         raise InputError('a scan needs at least one temperature, e.g. --temperature "600 K" --temperature "500 K"')
-    out, progress = Path(out), progress or Silent()
+    out = Path(out)
     # one definition of the states for all temperatures: that which suits the coldest, where exits cost most
     coldest = build_system(config.with_options(temperature_k=min(temperatures)))
     system = coldest.with_temperature(max(temperatures))

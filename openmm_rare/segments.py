@@ -28,12 +28,15 @@ class SegmentBatch:
     segments : SegmentData
     status : ndarray of int8, shape (n_walkers,)
         Where each walker ended: 0 between the states, 1 in A, 2 in B.
+    steps : ndarray of int64, shape (n_walkers,)
+        Until there.
     walker_steps : int
         Steps of the walkers, and one force evaluation for each segment.
     """
 
     segments: SegmentData
     status: np.ndarray
+    steps: np.ndarray
     walker_steps: int
 
 
@@ -90,7 +93,7 @@ def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, len
     waiting = Walkers.start(starts, np.arange(len(starts)))
     active, walker_steps = waiting.take(np.zeros(0, dtype=np.int64)), 0
     end, log_weight = starts.astype(np.float32), np.zeros(len(starts))
-    status = np.zeros(len(starts), dtype=np.int8)
+    status, steps = np.zeros(len(starts), dtype=np.int8), np.zeros(len(starts), dtype=np.int64)
     frames: list[tuple[np.ndarray, ...]] = []
     while len(waiting) or len(active):
         # a few free slots cost less than many small batches of newcomers
@@ -103,10 +106,10 @@ def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, len
         over = (block.status > 0) | (block.walkers.clocks >= length)
         done = block.walkers.roots[over]
         end[done], log_weight[done] = block.walkers.positions[over], block.walkers.log_weights[over]
-        status[done] = block.status[over]
+        status[done], steps[done] = block.status[over], block.walkers.clocks[over]
         active = block.walkers.take(np.flatnonzero(~over))
     walker, start, before = (np.concatenate(column) for column in zip(*frames, strict=True))
     gained = (log_weight[walker] - before).astype(np.float32)
     drift = _drift(propagator, start, seed).astype(np.float32)
     segments = SegmentData(start, end[walker], gained, status[walker], drift)
-    return SegmentBatch(segments, status, walker_steps + len(segments))
+    return SegmentBatch(segments, status, steps, walker_steps + len(segments))

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from .errors import InputError
 
 __all__ = ["Settings"]
 
-_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates"}
+_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "time_scale"}
+
+_LENGTHS = (
+    "stride",
+    "bias_interval",
+    "flux_steps",
+    "waiting_steps",
+    "pilot_max_steps",
+    "training_flux_steps",
+    "training_flux_limit",
+    "training_stride",
+    "segment_length",
+    "training_path_length",
+    "residual_steps",
+)
+"""Settings in steps, which all grow where the same motion takes more steps."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,9 @@ class Settings:
     backend : str
         What moves the walkers: "native" (the compiled plugin), "python", "custom_integrator", or "auto", which is the first of
         them that the machine has.
+    time_scale : float
+        Factor on every setting in steps, from `stride` to `residual_steps`; 0: chosen, 1 or more, by how many steps
+        walkers between the states take. A time step ten times shorter wants it ten times larger.
     annealing : tuple of float
         Temperatures in K to train at before the wanted one, falling; empty: found automatically.
     hidden : tuple of int
@@ -55,7 +73,8 @@ class Settings:
     equilibration_tries : int
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int
-        The pilot drops walkers at this age: it only compares strengths and powers.
+        The pilot drops walkers at this age: it only compares strengths and powers. If none has reached B by then, it
+        tries longer ones, up to `waiting_steps`.
     ladder_ratio : float
         Ratio of neighboring temperatures while annealing.
     heating_factor, heating_tries, heating_roots : float, int, int
@@ -92,6 +111,7 @@ class Settings:
     """
 
     backend: str = "auto"
+    time_scale: float = 0.0
     annealing: tuple[float, ...] = ()
     hidden: tuple[int, ...] = (64, 64, 64)
     n_slots: int = 1000
@@ -140,6 +160,12 @@ class Settings:
     residual_steps: float = 20.0
     learning_rate: float = 2e-3
     learning_rate_decay: float = 0.1
+
+    def slowed(self, factor: float) -> Settings:
+        """A copy for motion that takes ``factor`` times as many steps."""
+        longer = {name: getattr(self, name) * factor for name in _LENGTHS}
+        whole = {name: max(1, round(value)) for name, value in longer.items() if isinstance(getattr(self, name), int)}
+        return replace(self, **{**longer, **whole})
 
     def __post_init__(self) -> None:
         for field in fields(self):

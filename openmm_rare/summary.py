@@ -12,6 +12,7 @@ import openmm
 import torch
 
 from . import __version__
+from .crossing import values_in_words
 from .estimate import RateEstimate
 from .flux import RootDensity
 from .pool import Pool
@@ -114,10 +115,11 @@ def importance_estimate(
     pending = production.pending_fraction()
     warnings = _warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift())
     if pending > NEGLIGIBLE * run.target_error:
+        place = _heaviest(run.system.states, production)
         warnings.append(
             f"Walkers that could raise the rate by up to {100 * pending:.2g} % were still between the states after "
-            f"{run.settings.waiting_steps} steps without a new root: they may sit in a trap. Raise waiting_steps, or make the "
-            "trap a part of A or B."
+            f"{run.settings.waiting_steps} steps without a new root, the heaviest near {place}: "
+            "they may sit in a trap. Raise waiting_steps, make the trap a part of A or B, or compute two steps."
         )
     return RateEstimate(
         **common_fields(run, k, k * rate.relative_error(replicas), log_error, run.walker_steps, wall),
@@ -142,6 +144,13 @@ def importance_estimate(
         warnings=tuple(warnings),
         no_reweighting=_without_weights(run.system.states, pool, flux, production) if run.no_reweighting else None,
     )
+
+
+def _heaviest(states: States, production: Production) -> str:
+    """Where the heaviest walker between the states is, in words."""
+    pending = production.pending
+    heaviest = pending.positions[int(pending.log_weights.argmax())][None]
+    return values_in_words(states.variables.names, states.variables(heaviest)[0])
 
 
 def bootstrap_stream(seed: int) -> np.random.Generator:

@@ -51,6 +51,11 @@ class SegmentData:
     def __len__(self) -> int:
         return len(self.status)
 
+    @classmethod
+    def of_record(cls, record: Mapping) -> SegmentData:
+        """The segments of a record of a run."""
+        return cls(*(np.asarray(record[field.name]) for field in fields(cls)))
+
     @staticmethod
     def concatenate(parts: list[SegmentData], most: int | None = None) -> SegmentData:
         """Join parts in order; with ``most``, keep the newest segments only."""

@@ -17,6 +17,7 @@ from .errors import InputError
 from .estimate import RateEstimate
 from .files import write_json
 from .preflight import require_runnable
+from .progress import shows_progress
 from .rates import ImportanceSamplingRate
 from .report import write_run_report
 from .run_folder import open_run
@@ -25,7 +26,7 @@ from .states import IN_A, IN_B, NEITHER
 from .storage import RunFile
 from .systems import BUILDERS
 from .systems.base import RareEventSystem
-from .tasks import Progress, Silent
+from .tasks import Progress
 from .toml_text import nearest
 from .yardsticks import known_rate
 
@@ -54,6 +55,7 @@ def configuration(source: str) -> RunConfig:
     )
 
 
+@shows_progress
 def run_rate(
     config: RunConfig,
     out: str | Path,
@@ -71,6 +73,7 @@ def run_rate(
     resume : bool
         Continue the run in `out`.
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     model : CommittorModel, optional
         Trained on the same system and states, to start from.
 
@@ -83,7 +86,7 @@ def run_rate(
     ValueError
         If anything about the input is wrong; nothing is written then.
     """
-    out, progress = Path(out), progress or Silent()
+    out = Path(out)
     system = build_system(config)
     platform_by_name(config.sampling.platform)
     require_runnable(system, "rate")

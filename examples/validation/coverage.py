@@ -32,7 +32,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 from truth import EXACT_SYSTEMS, Truth, exact
 
-from openmm_rare import BruteForceRate, CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings
+from openmm_rare import BruteForceRate, CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings, Silent
 from openmm_rare.files import write_json
 from openmm_rare.progress import TerminalProgress
 from openmm_rare.systems import BUILDERS, build, lj7
@@ -76,10 +76,12 @@ def sampler(job: Job) -> ImportanceSamplingRate | BruteForceRate:
     """What computes the rate of one repeat."""
     system = build(job.name, temperature=job.temperature_k)
     if job.brute_force:
-        return BruteForceRate(system, job.target_error, job.seed, settings=replace(CHEAP, backend=job.backend))
+        return BruteForceRate(
+            system, job.target_error, job.seed, settings=replace(CHEAP, backend=job.backend), progress=Silent()
+        )
     model = None if job.model is None else CommittorModel.load(job.model, system.fingerprint())
     settings = replace(CHEAP if model is None else TRAINED, backend=job.backend)
-    return ImportanceSamplingRate(system, job.target_error, job.seed, settings=settings, model=model)
+    return ImportanceSamplingRate(system, job.target_error, job.seed, settings=settings, model=model, progress=Silent())
 
 
 def repeat(job: Job) -> dict:

@@ -15,9 +15,10 @@ from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
 from ..path_warnings import ensemble_warnings
 from ..preflight import require_runnable
+from ..progress import shows_progress
 from ..shots import Shots
 from ..states import NEITHER
-from ..tasks import Progress, Silent
+from ..tasks import Progress
 from .atoms import atom_contributions, transition_states
 from .cross_fit import CrossFit, cross_fit
 from .findings import Mechanism, write_findings
@@ -38,6 +39,7 @@ __all__ = ["AnalysisOptions", "Mechanism", "analyze"]
 _MOST_STRUCTURES = 500  # for atom contributions
 
 
+@shows_progress
 def analyze(
     system: RareEventSystem,
     model: Committor,
@@ -64,6 +66,7 @@ def analyze(
         Made if it is missing.
     options : AnalysisOptions, optional
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     doubts : sequence of str, optional
         What the run says against its paths; by default what the paths themselves do.
 
@@ -72,7 +75,7 @@ def analyze(
     ValueError
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
-    out, options, progress = Path(out), options or AnalysisOptions(), progress or Silent()
+    out, options = Path(out), options or AnalysisOptions()
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
     notes = require_runnable(system, "paths") if options.configurations else []

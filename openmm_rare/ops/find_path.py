@@ -14,10 +14,11 @@ from ..cores import available_cores
 from ..errors import InputError
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
+from ..progress import shows_progress
 from ..region_text import values_text
 from ..slots import platform_by_name
 from ..states import IN_B
-from ..tasks import Progress, Silent
+from ..tasks import Progress
 from .chains import ChainState, ChainTask, PathProblem, run_chain
 from .frames import Frames
 from .initial_path import initial_path
@@ -58,6 +59,7 @@ class FoundPath:
     notes: tuple[str, ...] = ()
 
 
+@shows_progress
 def find_path(
     system: RareEventSystem,
     how: str = "auto",
@@ -89,6 +91,7 @@ def find_path(
     seed : int
     platform : str
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def find_path(
     notes = tuple(require_runnable(system, "paths"))
     if out is not None:
         require_writable(out, system)
-    progress, settings = progress or Silent(), settings or PathSettings()
+    settings = settings or PathSettings()
     how = "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     problem = PathProblem(system, settings, platform)

@@ -17,9 +17,10 @@ from ..path_folder import initial_path_of, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..processes import require_importable, require_own_process
+from ..progress import shows_progress
 from ..run_folder import check_new
 from ..slots import platform_by_name
-from ..tasks import Progress, Silent
+from ..tasks import Progress
 from .path_sampler import PathSampler
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["run_path_sampling"]
 
 
+@shows_progress
 def run_path_sampling(
     config: RunConfig,
     out: str | Path,
@@ -47,6 +49,7 @@ def run_path_sampling(
         Continue the run in `out`; start where there is nothing, which `progress` is told. A run that was stopped ends as if it
         had not been, to the bit; more trials than it was to make go on from its last one, and are the same each time.
     progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     model : CommittorModel or CommittorEnsemble, optional
         To start from; of the same system, states and descriptor. Its network takes the place of that of the settings.
 
@@ -61,7 +64,7 @@ def run_path_sampling(
         If anything about the input is wrong; nothing is lost then.
     """
     require_own_process()
-    out, progress = Path(out), progress or Silent()
+    out = Path(out)
     system = build_system(config)
     require_importable(system)
     platform_by_name(config.sampling.platform)
