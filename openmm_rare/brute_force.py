@@ -85,6 +85,8 @@ class BruteForceRate:
         """
         self._task.start_clock()
         with shown(self._progress) as progress:
+            for note in self.notes:
+                progress.note(note)
             return self._count(progress)
 
     def _count(self, progress: Progress) -> RateEstimate:

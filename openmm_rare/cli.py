@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ from .plain_errors import command
 __all__ = ["main"]
 
 _UNRELIABLE = 3
-
-
-def _say(notes: Sequence[str]) -> None:
-    """What should be known, and is no fault."""
-    for sentence in notes:
-        click.echo(f"Note: {sentence}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +66,6 @@ def rate(source: str, temperature: str | None, out: Path | None, resume: bool, s
     config, out = configured(source, out, resume, "brute_force" if options["brute_force"] else "", wanted)
     with TerminalProgress() as progress:
         estimate = run_rate(config, out, resume, progress)
-    _say(estimate.notes)
     result = read_result(out)
     references = RunFile.open(out / "run.nc").load("reference")
     click.echo(f"\n{format_table(summary_groups(result, references))}\n")
@@ -104,7 +96,6 @@ def scan(
     config, out = configured(source, out, resume, "scan", options)
     with TerminalProgress() as progress:
         estimates = run_scan(config, temperatures, out, resume, counted, progress)
-    _say(estimates[0].notes)
     data = read_json(out / "scan.json")
     click.echo(f"\n{format_columns(*scan_table(data))}\n")
     header, rows = channel_table(data)
@@ -162,7 +153,6 @@ def tps(
     start = None if model is None else load_committor(model, build_system(config).fingerprint())
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
-    _say(result["notes"])
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
     _end(out, [("Warning", sentence) for sentence in result["warnings"]], result["reliable"], strict)
 
@@ -214,7 +204,6 @@ def path(
             platform=sampling.platform,
             progress=progress,
         )
-    _say(found.notes)
     click.echo(f"\n{format_table([('Path', found_rows(found, system))])}\n")
     click.echo(f"next: openmm-rare tps {source} --initial-path {found.file}")
 
@@ -296,7 +285,6 @@ def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> Non
     out = out or folder / "mechanism"
     with TerminalProgress() as progress:
         found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress, doubts_of_run(folder))
-    _say(found.notes)
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     _end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)
 

@@ -67,6 +67,8 @@ class PathRecord:
         Arrays of the trainer, the model included.
     metadata : dict
         Of the model.
+    notes : list of str
+        What should be known about the run, since it began.
     """
 
     shots: Shots = field(default_factory=Shots)
@@ -74,10 +76,11 @@ class PathRecord:
     states: list[Mapping[str, np.ndarray]] = field(default_factory=list)
     trainer: Mapping[str, np.ndarray] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Write ``shots.npz``, atomically: with it a stretch is done."""
-        arrays = {"metadata": np.array(json.dumps(self.metadata))}
+        arrays = {"metadata": np.array(json.dumps(self.metadata)), "notes": np.array(json.dumps(self.notes))}
         arrays |= {f"shots/{name}": value for name, value in self.shots.arrays().items()}
         arrays |= {f"trials/{name}": np.array(self.trials[name], dtype=kind) for name, kind in TRIALS.items()}
         arrays |= {f"trainer/{name}": value for name, value in self.trainer.items()}
@@ -115,6 +118,7 @@ class PathRecord:
                 states,
                 _part(arrays, "trainer/"),
                 json.loads(str(arrays["metadata"])),
+                json.loads(str(arrays.get("notes", "[]"))),  # 0.1.0 kept none
             )
         except FileNotFoundError:
             raise InputError(f"{folder} holds no path sampling run that has begun: {path} is missing") from None

@@ -68,7 +68,7 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
         if not obstacles:
             raise
-    return Findings(obstacles, _notes(problem))
+    return Findings(obstacles, [*problem.repairs, *_notes(problem)])
 
 
 def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:

@@ -114,6 +114,13 @@ class TerminalProgress:
             if self._tty:
                 self._show()
 
+    def note(self, sentence: str) -> None:
+        """A line of its own."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.clear()
+            print(f"Note: {sentence}", file=self._stream, flush=True)
+
     def close(self, finished: bool = True) -> None:
         """End the display; the last state of the last stage, finished or broken off, stays visible."""
         self._stopped.set()

@@ -93,7 +93,7 @@ class ImportanceSamplingRate:
         if not 0.0 < target_error < 1.0:
             raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
         platform_by_name(platform)
-        self.notes = tuple(require_runnable(system, "rate"))
+        self.notes = (*require_runnable(system, "rate"), *filter(None, [system.descriptor_note]))
         settings = settings or Settings()
         settings = replace(settings, backend=choose_backend(settings.backend, platform))
         fingerprint = system.fingerprint()
@@ -130,6 +130,8 @@ class ImportanceSamplingRate:
         """
         self._task.start_clock()
         with one_torch_thread(), shown(self._progress) as self.progress:
+            for note in self.notes:
+                self.progress.note(note)
             importance = self._train()
             pool, state = self._equilibrate()
             state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)

@@ -21,7 +21,7 @@ from .result_text import format_count, format_value
 from .run_figures import FigureFile
 from .run_folder import check_new
 from .systems.base import RareEventSystem
-from .tasks import Progress
+from .tasks import Noting, Progress
 from .workflow import run_rate
 from .yardsticks import known_rate
 
@@ -76,6 +76,7 @@ def run_scan(
         check_new(out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.toml", config.to_toml(out))
+    progress = Noting(progress)  # says what holds at all temperatures only once
     estimates: list[RateEstimate] = []
     others: list[RateEstimate] = []
     model = None
@@ -171,7 +172,7 @@ class _Stages:
 
     def __init__(self, progress: Progress, prefix: str) -> None:
         self._progress, self._prefix = progress, prefix
-        self.update = progress.update
+        self.update, self.note = progress.update, progress.note
 
     def stage(self, name: str, total: float | None = None) -> None:
         self._progress.stage(self._prefix + name, total)

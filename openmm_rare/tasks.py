@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-__all__ = ["Memory", "Progress", "Recorder", "Silent", "Task", "TaskLog"]
+__all__ = ["Memory", "Noting", "Progress", "Recorder", "Silent", "Task", "TaskLog"]
 
 Task = Callable[[str, Callable[[np.random.SeedSequence], Mapping]], Mapping]
 """Runs a named unit of work once: ``task(kind, compute)`` returns what ``compute(seed)`` returned, now or in an earlier run."""
@@ -33,6 +33,9 @@ class Progress(Protocol):
 
     def update(self, n: float = 1.0, **postfix: object) -> None:
         """``n`` more of the work is done; the named values are worth showing."""
+
+    def note(self, sentence: str) -> None:
+        """Something that should be known, and is no fault."""
 
 
 class Memory:
@@ -58,6 +61,32 @@ class Silent:
 
     def update(self, n: float = 1.0, **postfix: object) -> None:
         """Ignore."""
+
+    def note(self, sentence: str) -> None:
+        """Ignore."""
+
+
+class Noting:
+    """Hands progress on, and keeps the notes for the result.
+
+    Parameters
+    ----------
+    progress : Progress
+
+    Attributes
+    ----------
+    notes : list of str
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self.notes = progress, []
+        self.stage, self.update = progress.stage, progress.update
+
+    def note(self, sentence: str) -> None:
+        """Say and keep it, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+            self._progress.note(sentence)
 
 
 class TaskLog:

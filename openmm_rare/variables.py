@@ -28,6 +28,9 @@ __all__ = [
     "LinearCombination",
 ]
 
+_FEW_ATOMS = 20
+"""Of which a message can show the positions."""
+
 
 def _require_batch(positions: np.ndarray) -> np.ndarray:
     positions = np.asarray(positions, dtype=np.float64)
@@ -146,7 +149,7 @@ class CollectiveVariables:
             frame, column = np.argwhere(~np.isfinite(values))[0]
             raise InputError(
                 f"variable {self.names[column]!r} is {values[frame, column]} in frame {frame}, at positions (nm) "
-                f"{np.round(positions[frame], 4).tolist() if len(positions[frame]) <= _FEW else 'of many atoms'}; if the "
+                f"{np.round(positions[frame], 4).tolist() if len(positions[frame]) <= _FEW_ATOMS else 'of many atoms'}; if the "
                 "dynamics blew up, use a shorter timestep or a weaker bias"
             )
         return values

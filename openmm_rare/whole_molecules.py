@@ -5,9 +5,7 @@ OpenMM computes bonds and constraints between atoms as they are, not between nea
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import openmm
@@ -18,9 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from .errors import InputError
 from .nearest_image import nearest_image
 
-__all__ = ["Bonds", "bonds_of", "made_whole", "whole_start"]
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["Bonds", "bonds_of", "made_whole"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +97,6 @@ def made_whole(positions: np.ndarray, box: np.ndarray, bonds: Bonds) -> np.ndarr
             "it: give its bonds setUsesPeriodicBoundaryConditions(True)"
         )
     return whole
-
-
-def whole_start(positions: np.ndarray, box: np.ndarray, bonds: Bonds) -> np.ndarray:
-    """:func:`made_whole` of the structure that a calculation starts from, which the log says."""
-    whole = made_whole(positions, box, bonds)
-    if whole is not positions:
-        _say_once(f"the structure was cut by its periodic box: {bonds.broken(positions, box).sum()} bonds are made whole")
-    return whole
-
-
-@cache
-def _say_once(sentence: str) -> None:
-    """Warn in the log; a problem is built several times in a run."""
-    _LOG.warning(sentence)
 
 
 def _layers(pairs: np.ndarray, n_atoms: int) -> list[tuple[np.ndarray, np.ndarray]]:

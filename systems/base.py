@@ -23,7 +23,7 @@ from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_op
 from openmm_rare.system_files import import_modules
 from openmm_rare.units import KB, in_md_units, lengths_in_nm, whole_number
 from openmm_rare.variables import BoxVariable
-from openmm_rare.whole_molecules import bonds_of, whole_start
+from openmm_rare.whole_molecules import bonds_of, made_whole
 
 EV: float = 96.48533
 """One electronvolt per particle in kJ/mol."""
@@ -90,6 +90,8 @@ class RareEventSystem:
         Arguments of its builder that were chosen to suit the temperature, and belong to the definition of the states.
     notes : str
         Where the system comes from.
+    repairs : tuple of str
+        What was put right in what was given, in sentences.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class RareEventSystem:
     imports: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
+    repairs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.system, openmm.System):
@@ -166,7 +169,13 @@ class RareEventSystem:
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
         box = periodic_box(self.system)
         if box is not None:
-            positions = whole_start(positions, box, bonds_of(self.system))
+            bonds = bonds_of(self.system)
+            whole = made_whole(positions, box, bonds)
+            if whole is not positions:
+                cut = int(bonds.broken(positions, box).sum())
+                repair = f"The structure was cut by its periodic box: {cut} bonds were made whole."
+                object.__setattr__(self, "repairs", (*self.repairs, repair))
+                positions = whole
         object.__setattr__(self, "positions", positions)
         require_atoms_exist(self.states.variables, len(positions))
         try_functions(self.states, positions, self.num_dimensions)

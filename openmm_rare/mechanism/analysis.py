@@ -18,7 +18,7 @@ from ..preflight import require_runnable
 from ..progress import shows_progress
 from ..shots import Shots
 from ..states import NEITHER
-from ..tasks import Progress
+from ..tasks import Noting, Progress
 from .atoms import atom_contributions, transition_states
 from .cross_fit import CrossFit, cross_fit
 from .findings import Mechanism, write_findings
@@ -78,7 +78,9 @@ def analyze(
     out, options = Path(out), options or AnalysisOptions()
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
-    notes = require_runnable(system, "paths") if options.configurations else []
+    progress = Noting(progress)
+    for note in require_runnable(system, "paths") if options.configurations else ():
+        progress.note(note)
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
     streams = _Streams(*(np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)))
@@ -93,7 +95,7 @@ def analyze(
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames)
-    found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=notes)
+    found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
     found.warnings += [*(ensemble_warnings(paths) if doubts is None else doubts)] + _doubts(relevance, statistics, nearest.q)
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
@@ -171,7 +173,7 @@ def _formulas(
         return None
     searches = options.n_searches if is_installed() else 0
     if searches < options.n_searches:
-        found.notes.append(f"Only linear formulas were tried: {MISSING}.")
+        progress.note(f"Only linear formulas were tried: {MISSING}.")
     progress.stage("formulas", float(searches))
     losses = shot_losses(held_out(table.inputs), table.n_a, table.n_b)
     above = [c for c, relevant in zip(found.relevance.columns, found.relevance.above_floor, strict=True) if relevant]

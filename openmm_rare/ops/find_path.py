@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from ..progress import shows_progress
 from ..region_text import values_text
 from ..slots import platform_by_name
 from ..states import IN_B
-from ..tasks import Progress
+from ..tasks import Noting, Progress
 from .chains import ChainState, ChainTask, PathProblem, run_chain
 from .frames import Frames
 from .initial_path import initial_path
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FoundPath", "find_path", "found_rows"]
 
-_LOG = logging.getLogger(__name__)
 _TRIALS = 200  # at most, for each path that is to be accepted
 
 
@@ -48,7 +46,7 @@ class FoundPath:
     file : Path or None
         Where it was written: what was asked for, or an ``.npz`` beside it if that failed.
     notes : tuple of str
-        What should be known about the dynamics.
+        What should be known: of the dynamics, and what was put right in a file.
     """
 
     frames: Frames
@@ -105,7 +103,9 @@ def find_path(
     Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
     """
     _check(relax, platform)
-    notes = tuple(require_runnable(system, "paths"))
+    progress = Noting(progress)
+    for note in require_runnable(system, "paths"):
+        progress.note(note)
     if out is not None:
         require_writable(out, system)
     settings = settings or PathSettings()
@@ -113,10 +113,11 @@ def find_path(
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     problem = PathProblem(system, settings, platform)
     frame_time = settings.steps_per_frame * system.timestep
-    found = FoundPath(initial_path(problem, seed, progress, model), frame_time, notes=notes)
+    found = FoundPath(initial_path(problem, seed, progress, model), frame_time)
     if relax:
         found = _relaxed(found, relax, problem, model, seed, progress)
-    return found if out is None else replace(found, file=_written(Path(out), found.frames, problem))
+    file = None if out is None else _written(Path(out), found.frames, problem, progress)
+    return replace(found, file=file, notes=tuple(progress.notes))
 
 
 def _check(relax: int, platform: str) -> None:
@@ -126,7 +127,7 @@ def _check(relax: int, platform: str) -> None:
         raise InputError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
 
 
-def _written(out: Path, frames: Frames, problem: PathProblem) -> Path:
+def _written(out: Path, frames: Frames, problem: PathProblem, progress: Progress) -> Path:
     """The file that holds the path: the work behind it is not lost for the sake of a format."""
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -138,7 +139,7 @@ def _written(out: Path, frames: Frames, problem: PathProblem) -> Path:
         numbers = itertools.count(1)
         names = itertools.chain([out.with_suffix(".npz")], (out.with_name(f"{out.stem}-{n}.npz") for n in numbers))
         instead = next(name for name in names if not name.exists())
-        _LOG.warning("%s; the path is in %s", error, instead)
+        progress.note(f"{error}; the path is in {instead}.")
         write_path(instead, frames, problem)
         return instead
 

@@ -45,7 +45,7 @@ class Frames:
         """The same frames backward in time."""
         backward = self[::-1]
         velocities = None if backward.velocities is None else -backward.velocities
-        return Frames(backward.positions, velocities, backward.boxes)
+        return Frames(np.ascontiguousarray(backward.positions), velocities, backward.boxes)  # torch knows no negative strides
 
     def n_finite(self) -> int:
         """Number of frames before the first with NaN or infinities."""

@@ -67,13 +67,13 @@ def initial_path(problem: PathProblem, seed: int, progress: Progress, model: Com
         "biased": ("biased dynamics", lambda: biased_path(problem, seed, progress, model)),
         "driven": (_ROUTES[_first_route(system)], lambda: _driven(problem, seed, progress, model)),
     }
-    name, make = makers.get(choice, (choice, lambda: _from_file(problem, choice)))
+    name, make = makers.get(choice, (choice, lambda: _from_file(problem, choice, progress)))
     progress.stage(f"initial path: {name}")
     return make()
 
 
-def _from_file(problem: PathProblem, name: str) -> Frames:
-    frames = read_path(name, problem)
+def _from_file(problem: PathProblem, name: str, progress: Progress) -> Frames:
+    frames = read_path(name, problem, progress.note)
     require_long_enough(len(frames), problem.settings, name)
     return frames
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["require_elements", "require_energies", "require_long_enough", "with_rigid_bonds"]
 
-_LOG = logging.getLogger(__name__)
 _KEPT = 1e-5  # of the length of a constraint, as dynamics keeps it
 _ROUNDED = 0.02  # of a bond: the three decimals of .xtc; more comes from dynamics without the constraint
 _EVALUATED, _FEWEST = {"Reference": 20_000}, 8  # atoms times frames, and frames, whose energy is computed
@@ -66,7 +65,7 @@ def _other_element(theirs: Any, mine: Any) -> bool:
     return theirs.name.lstrip("0123456789")[:1].upper() != mine.name.lstrip("0123456789")[:1].upper()
 
 
-def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str) -> np.ndarray:
+def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, say: Callable[[str], None]) -> np.ndarray:
     """The same frames with constraints as exact as dynamics keeps them, and virtual sites where their atoms put them.
 
     Parameters
@@ -74,6 +73,8 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str) 
     system : openmm.System
     positions : ndarray, shape (n_frames, n_atoms, 3), nm
     source : str
+    say : callable
+        Is told of constraints that were off by more than rounding.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str) 
     if not (_strain(system, mended) <= _KEPT).all():
         raise InputError(f"{source}: the constraints of the System cannot be satisfied near its frames: give another path")
     if strain.max() > _ROUNDED:
-        _LOG.warning("%s: bonds that the System keeps rigid were off by up to %.2g %%: put right", source, 100 * strain.max())
+        say(f"{source}: bonds that the System keeps rigid were off by up to {100 * strain.max():.2g} %: put right.")
     return mended
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,12 +33,19 @@ _LOG = logging.getLogger(__name__)
 _SAME_TIME = 1e-3  # of the time between frames
 
 
-def read_path(name: str, problem: PathProblem) -> Frames:
+def read_path(name: str, problem: PathProblem, say: Callable[[str], None] = _LOG.warning) -> Frames:
     """A path from A to B from a file: ``.npz`` with ``positions`` (n_frames, n_atoms, 3) in nm, or anything that mdtraj reads.
 
     The first stretch that connects the states is taken, and turned around where it runs from B to A. Molecules that a periodic
     boundary has cut are made whole, boxes take the digits of the System's, and rigid bonds their lengths. ``boxes`` of an
     ``.npz`` are vectors or edges in nm, for each frame or for all; a System without periodic boundaries needs none.
+
+    Parameters
+    ----------
+    name : str
+    problem : PathProblem
+    say : callable
+        Is told what was put right, in sentences.
 
     Raises
     ------
@@ -48,22 +56,22 @@ def read_path(name: str, problem: PathProblem) -> Frames:
     path, target = Path(name), problem.system
     content, bonds = read_content(path, target), bonds_of(target)
     require_nanometers(content.positions, bonds, str(path))
-    content = _whole(content, target, bonds, path)
+    content = _whole(content, target, bonds, path, say)
     stretch = _connecting(content, target, bonds, path)
     first, positions = stretch.start, content.positions[stretch]
     frames = frames_at_rest(target, positions, _boxes_of(content, stretch, target, path))
     require_bonds(target, bonds, frames.positions, frames.boxes, str(path), first)
-    frames = replace(frames, positions=with_rigid_bonds(target.system, frames.positions, str(path)))
+    frames = replace(frames, positions=with_rigid_bonds(target.system, frames.positions, str(path), say))
     require_energies(problem, frames.positions, frames.boxes, str(path), first)
     frames = frames[_connecting(FileContent(frames.positions), target, bonds, path)]  # rigid bonds may have moved its ends
-    _note_frame_time(content.frame_time, problem, path)
+    _note_frame_time(content.frame_time, problem, path, say)
     if target.states.classify(frames.positions[:1])[0] == IN_B:
-        _LOG.warning("%s runs from B to A: turned around", path)
+        say(f"{path} runs from B to A: turned around.")
         return frames.reversed
     return frames
 
 
-def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path) -> FileContent:
+def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path, say: Callable[[str], None]) -> FileContent:
     """The same with molecules that are whole, also of a molecule that is in vacuum now but was not when it was written."""
     boxes = content.boxes
     if boxes is None and target.system.usesPeriodicBoundaryConditions():
@@ -72,7 +80,7 @@ def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Pa
         return content
     positions, n_mended = WholeMolecules(bonds, len(target.positions)).mend(content.positions, boxes)
     if n_mended:
-        _LOG.warning("%s: molecules cut by the periodic boundary in %d frames: made whole", path, n_mended)
+        say(f"{path}: molecules cut by the periodic boundary in {n_mended} frames: made whole.")
     return replace(content, positions=positions)
 
 
@@ -105,16 +113,13 @@ def _boxes_of(content: FileContent, stretch: slice, target: RareEventSystem, pat
     return in_box_of_system(content.boxes[stretch], target.system, str(path))
 
 
-def _note_frame_time(frame_time: float | None, problem: PathProblem, path: Path) -> None:
+def _note_frame_time(frame_time: float | None, problem: PathProblem, path: Path, say: Callable[[str], None]) -> None:
     """Paths may be shot from at any spacing of their frames, but their lengths in frames compare no more."""
     expected = problem.settings.steps_per_frame * problem.system.timestep
     if frame_time is not None and abs(frame_time / expected - 1.0) > _SAME_TIME:
-        _LOG.warning(
-            "%s has a frame every %.4g ps, and new paths will have one every %.4g ps (steps_per_frame = %d)",
-            path,
-            frame_time,
-            expected,
-            problem.settings.steps_per_frame,
+        say(
+            f"{path} has a frame every {frame_time:.4g} ps, and new paths will have one every {expected:.4g} ps "
+            f"(steps_per_frame = {problem.settings.steps_per_frame})."
         )
 
 

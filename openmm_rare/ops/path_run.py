@@ -20,7 +20,7 @@ from ..processes import require_importable, require_own_process
 from ..progress import shows_progress
 from ..run_folder import check_new
 from ..slots import platform_by_name
-from ..tasks import Progress
+from ..tasks import Noting, Progress
 from .path_sampler import PathSampler
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def run_path_sampling(
     system = build_system(config)
     require_importable(system)
     platform_by_name(config.sampling.platform)
-    notes = require_runnable(system, "paths")
+    progress = Noting(progress)
+    for note in (*require_runnable(system, "paths"), *filter(None, [system.descriptor_note])):
+        progress.note(note)
     config = _expanded(config, system, out if resume else None)
     fresh = not (out / "shots.npz").exists()
     if not resume or (fresh and not (out / "config.toml").exists()):
@@ -82,7 +84,7 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        sampler = PathSampler(config, system, out, progress, model, notes)
+        sampler = PathSampler(config, system, out, progress, model)
         if fresh:
             _begin(sampler, out, config, made)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,7 +32,7 @@ from .selector import committor_bin
 if TYPE_CHECKING:
     from ..config import RunConfig
     from ..systems.base import RareEventSystem
-    from ..tasks import Progress
+    from ..tasks import Noting
 
 __all__ = ["PathSampler"]
 
@@ -49,11 +49,10 @@ class PathSampler:
         Expanded.
     system : RareEventSystem
     folder : Path
-    progress : Progress
+    progress : Noting
+        Its notes become those of the result.
     model : CommittorModel or CommittorEnsemble, optional
         To start from, with the network of the settings.
-    notes : sequence of str
-        What should be known about the dynamics, for the result.
     """
 
     def __init__(
@@ -61,11 +60,10 @@ class PathSampler:
         config: RunConfig,
         system: RareEventSystem,
         folder: Path,
-        progress: Progress,
+        progress: Noting,
         model: Committor | None = None,
-        notes: Sequence[str] = (),
     ) -> None:
-        self.system, self.folder, self.progress, self.notes = system, folder, progress, notes
+        self.system, self.folder, self.progress = system, folder, progress
         self.settings, self.seed = path_settings(config), config.sampling.seed
         self.problem = PathProblem(system, self.settings, config.sampling.platform)
         self.model, self._given = model or self._new_model(), model is not None
@@ -90,6 +88,7 @@ class PathSampler:
     def begin(self) -> None:
         """Find the first path."""
         path = initial_path(self.problem, self._random(_INITIAL), self.progress, self.model if self._given else None)
+        self.record.notes = list(self.progress.notes)  # a file is read only once
         if not self._given:
             self.model.standardize(path.positions)
         self.states = [ChainState(path)] * self.settings.chains
@@ -191,7 +190,10 @@ class PathSampler:
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
         result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial)
-        result |= {"notes": list(self.notes), "versions": versions("openpathsampling", "mdtraj")}
+        result |= {
+            "notes": list(dict.fromkeys([*self.progress.notes, *self.record.notes])),
+            "versions": versions("openpathsampling", "mdtraj"),
+        }
         write_json(self.folder / "result.json", result)
         return result
 

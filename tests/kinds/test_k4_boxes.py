@@ -1,6 +1,5 @@
 """Kind 4: one box counts, that of the System; variables, structures and topologies are held to it."""
 
-import logging
 from dataclasses import replace
 from itertools import product
 
@@ -13,6 +12,7 @@ import chain4
 from openmm_rare import Angle, Coordinate, CoordinationMoment, Dihedral, Distance, Range, RareEventSystem
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.nearest_image import box_vectors, same_box
+from openmm_rare.preflight import require_runnable
 from openmm_rare.states import IN_A, IN_B, CollectiveVariables
 from openmm_rare.systems import build
 
@@ -299,19 +299,21 @@ def energy(problem):
 
 @pytest.mark.parametrize("constrain", [False, True])
 @pytest.mark.parametrize("name", BOXES)
-def test_molecules_cut_by_the_box_are_made_whole(name, constrain, caplog):
+def test_molecules_cut_by_the_box_are_made_whole(name, constrain):
     made = chain4.system(box=2.0, constrain=constrain)
     made.setDefaultPeriodicBoxVectors(*BOXES[name])
     made.getForce(made.getNumForces() - 1).setCutoffDistance(0.6)
     whole = chain4.problem(made)
     x = chain4.positions() + np.array([[0, 0, 0], [0, 0, 1], [-1, 0, 1], [-1, 2, 0]]) @ BOXES[name]
-    with caplog.at_level(logging.WARNING):
-        cut = RareEventSystem.from_openmm(
-            made, x, whole.states.a, whole.states.b, [Dihedral("phi", (0, 1, 2, 3))], 300, 5, 0.001, topology=chain4.topology()
-        )
+    cut = RareEventSystem.from_openmm(
+        made, x, whole.states.a, whole.states.b, [Dihedral("phi", (0, 1, 2, 3))], 300, 5, 0.001, topology=chain4.topology()
+    )
     np.testing.assert_allclose(cut.positions, chain4.positions(), atol=1e-12)
     assert energy(cut) == pytest.approx(energy(whole), abs=1e-6)
-    assert all("cut by its periodic box: 3 bonds are made whole" in record.message for record in caplog.records)
+    assert not whole.repairs
+    for mine in (cut, cut.with_temperature(400)):  # which says it still
+        assert mine.repairs == ("The structure was cut by its periodic box: 3 bonds were made whole.",)
+        assert require_runnable(replace(mine, inertial=True), "paths") == list(cut.repairs)
 
 
 def test_what_is_long_on_purpose_is_left_as_it_is():

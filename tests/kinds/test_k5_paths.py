@@ -24,11 +24,14 @@ from openmm_rare.ops.initial_path import initial_path
 from openmm_rare.ops.path_bonds import bonds_of, require_bonds
 from openmm_rare.ops.path_checks import require_energies, require_long_enough
 from openmm_rare.ops.path_file import read_path, require_writable, write_path
+from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.ops.whole_molecules import WholeMolecules
+from openmm_rare.path_folder import with_path_settings
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.states import CollectiveVariables, Coordinate, States
 from openmm_rare.systems import build
 from openmm_rare.tasks import Silent
+from openmm_rare.workflow import configuration
 
 EDGE = 2.0
 CORNER = np.array([1.75, 1.0, 1.0])  # the last bead hangs out of the box
@@ -318,7 +321,7 @@ def test_another_time_between_frames_is_said(tmp_path, caplog):
         assert ("a frame every 0.01 ps, and new paths will have one every 0.02 ps" in caplog.text) is said
 
 
-def test_the_path_survives_a_format_that_fails(tmp_path, monkeypatch, caplog):
+def test_the_path_survives_a_format_that_fails(tmp_path, monkeypatch):
     """Case 27 is refused at the start; what fails afterwards costs no path."""
     system = chain4.problem()
     bigger = chain4.topology()
@@ -345,7 +348,7 @@ def test_the_path_survives_a_format_that_fails(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("openmm_rare.ops.find_path.write_path", fails)
     start = saved(tmp_path, turned(), "start.npz")
     found = find_path(system, start, out=tmp_path / "p.xtc")
-    assert found.file == tmp_path / "p.npz" and "no digits; the path is in " in caplog.text
+    assert found.file == tmp_path / "p.npz" and "no digits; the path is in " in found.notes[-1]
     np.testing.assert_allclose(read_path(str(found.file), paths_of(system)).positions, found.frames.positions)
     assert find_path(system, start, out=tmp_path / "p.xtc").file == tmp_path / "p-1.npz"
 
@@ -379,3 +382,16 @@ def test_commands_refuse_in_one_line_and_leave_nothing(tmp_path, monkeypatch):
         assert done.exit_code == 2 and "broken.npz: in frame 4 the bond" in done.output and "Traceback" not in done.output
         assert len([line for line in done.output.splitlines() if line.startswith("Error")]) == 1
     assert not (tmp_path / "o.npz").exists() and not (tmp_path / "run").exists()
+
+
+def test_what_was_put_right_stands_in_the_result(tmp_path, capsys):
+    """Also of a run that is continued, which does not read the file again."""
+    path = saved(tmp_path, turned()[::-1])
+    config = with_path_settings(configuration(str(chain4.write(tmp_path))), initial_path=path, trials=2)
+    first = run_path_sampling(config, tmp_path / "out", progress=Silent())
+    assert first["notes"] == [f"{path} runs from B to A: turned around."]
+    more = with_path_settings(config, trials=3)
+    assert run_path_sampling(more, tmp_path / "out", resume=True)["notes"] == first["notes"]
+    assert "turned around" in (tmp_path / "out" / "report.html").read_text() and "turned around" not in capsys.readouterr().err
+    assert find_path(chain4.problem(), path).notes == tuple(first["notes"])
+    assert "Note: " in capsys.readouterr().err
