@@ -137,7 +137,7 @@ def test_one_value_for_each_frame_is_taken(function):
 
 def test_booleans_count_as_zero_and_one():
     problem = RareEventSystem.from_openmm(
-        chain4.system(), chain4.positions(), Range({"c": (0.5, 1.5)}), Range({"c": (-0.5, 0.5)}),
+        chain4.system(), chain4.positions(), Range({"c": (0.5, 1.5)}), Range({"c": (-0.5, 0.4)}),
         [FunctionVariable("c", truth)], 300, 5, 0.001,
     )  # fmt: skip
     assert problem.states.variables(problem.positions[None])[0, 0] == 1.0
