@@ -12,8 +12,6 @@ __all__ = ["Settings"]
 _MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "time_scale"}
 
 _LENGTHS = (
-    "stride",
-    "bias_interval",
     "flux_steps",
     "waiting_steps",
     "pilot_max_steps",
@@ -24,7 +22,10 @@ _LENGTHS = (
     "training_path_length",
     "residual_steps",
 )
-"""Settings in steps, which all grow where the same motion takes more steps."""
+"""Settings in steps that grow with the number of steps that the same motion takes."""
+
+_RESOLUTIONS = ("stride", "bias_interval")
+"""Those that grow with its square root: next to A, where walkers begin a step away from it, a step stays a step."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Settings:
         What moves the walkers: "native" (the compiled plugin), "python", "custom_integrator", or "auto", which is the first of
         them that the machine has.
     time_scale : float
-        Factor on every setting in steps, from `stride` to `residual_steps`; 0: chosen, 1 or more, by how many steps
-        walkers between the states take. A time step ten times shorter wants it ten times larger.
+        Factor on the settings in steps, `flux_steps` to `residual_steps`, and its square root on `stride` and
+        `bias_interval`; 0: chosen, 1 or more, by how many steps walkers between the states take. A time step ten times
+        shorter wants it ten times larger.
     annealing : tuple of float
         Temperatures in K to train at before the wanted one, falling; empty: found automatically.
     hidden : tuple of int
@@ -164,6 +166,7 @@ class Settings:
     def slowed(self, factor: float) -> Settings:
         """A copy for motion that takes ``factor`` times as many steps."""
         longer = {name: getattr(self, name) * factor for name in _LENGTHS}
+        longer |= {name: getattr(self, name) * math.sqrt(factor) for name in _RESOLUTIONS}
         whole = {name: max(1, round(value)) for name, value in longer.items() if isinstance(getattr(self, name), int)}
         return replace(self, **{**longer, **whole})
 

@@ -139,10 +139,10 @@ def test_built_in_systems_keep_their_lengths(name):
     assert len(memory.load("training_probe")) == 1
 
 
-def test_a_given_scale_is_obeyed():
-    settings = Settings(time_scale=3.0).slowed(3.0)
-    assert (settings.stride, settings.segment_length, settings.training_path_length) == (60, 600, 9000)
-    assert (settings.residual_steps, settings.production_roots) == (60.0, 2000)
+def test_a_scale_stretches_what_is_counted_in_steps():
+    settings = Settings().slowed(4.0)
+    assert (settings.segment_length, settings.training_path_length, settings.residual_steps) == (800, 12000, 80.0)
+    assert (settings.stride, settings.bias_interval, settings.production_roots) == (40, 8, 2000)
     assert Settings().slowed(0.001).bias_interval == 1
 
 
