@@ -12,6 +12,7 @@ from .errors import InputError
 from .nearest_image import box_in_words, box_vectors, same_box
 
 __all__ = [
+    "default_box",
     "other_box",
     "periodic_box",
     "require_cutoffs_fit",
@@ -45,9 +46,13 @@ def _name_of(thing: Any) -> str:
 
 def periodic_box(system: openmm.System) -> np.ndarray | None:
     """Vectors of its box, shape (3, 3), nm; None without periodic boundaries."""
-    if not system.usesPeriodicBoundaryConditions():
-        return None
-    return box_vectors(system.getDefaultPeriodicBoxVectors(), "the box of the System")
+    return default_box(system) if system.usesPeriodicBoundaryConditions() else None
+
+
+def default_box(system: openmm.System) -> np.ndarray:
+    """The box vectors of a System, shape (3, 3), nm, which it has without periodic boundaries, too."""
+    vectors = system.getDefaultPeriodicBoxVectors()
+    return np.array([vector.value_in_unit(unit.nanometer) for vector in vectors], dtype=np.float64)
 
 
 def structure_box(topology: app.Topology | None) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 import openmm
 from openmm import unit as u
 
+from openmm_rare.bonds import bonds_of
 from openmm_rare.completed_descriptor import completed
 from openmm_rare.default_descriptor import DefaultDescriptor, default_descriptor
 from openmm_rare.disjoint import require_something_between
@@ -23,7 +24,7 @@ from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_op
 from openmm_rare.system_files import import_modules
 from openmm_rare.units import KB, in_md_units, lengths_in_nm, whole_number
 from openmm_rare.variables import BoxVariable
-from openmm_rare.whole_molecules import bonds_of, made_whole
+from openmm_rare.whole_molecules import whole_structure
 
 EV: float = 96.48533
 """One electronvolt per particle in kJ/mol."""
@@ -167,16 +168,22 @@ class RareEventSystem:
         expected = (self.system.getNumParticles(), 3)
         if positions.shape != expected or not np.isfinite(positions).all():
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
-        box = periodic_box(self.system)
-        if box is not None:
-            bonds = bonds_of(self.system)
-            whole = made_whole(positions, box, bonds)
-            if whole is not positions:
-                cut = int(bonds.broken(positions, box).sum())
-                repair = f"The structure was cut by its periodic box: {cut} bonds were made whole."
-                object.__setattr__(self, "repairs", (*self.repairs, repair))
-                positions = whole
         object.__setattr__(self, "positions", positions)
+        self._make_whole()
+        self._check_states()
+
+    def _make_whole(self) -> None:
+        box = periodic_box(self.system)
+        if box is None:
+            return
+        whole, n_cut = whole_structure(self.positions, box, bonds_of(self))
+        if n_cut:
+            repair = f"The structure was cut by its periodic box: {n_cut} bonds were made whole."
+            object.__setattr__(self, "repairs", (*self.repairs, repair))
+            object.__setattr__(self, "positions", whole)
+
+    def _check_states(self) -> None:
+        positions = self.positions
         require_atoms_exist(self.states.variables, len(positions))
         try_functions(self.states, positions, self.num_dimensions)
         status = self.states.classify(positions[None])[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openmm
 
+from ..constraints import constraints_of
 from ..errors import InputError
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
@@ -105,13 +106,9 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, 
 
 def _strain(system: openmm.System, positions: np.ndarray) -> np.ndarray:
     """By which part of its length the worst constraint of each frame is off, shape (n_frames,)."""
-    constraints = [system.getConstraintParameters(index) for index in range(system.getNumConstraints())]
-    if not constraints:
-        return np.zeros(len(positions))
-    pairs = np.array([pair for *pair, _ in constraints])
-    lengths = np.array([length._value for *_, length in constraints])
-    worst = [np.abs(np.linalg.norm(x[pairs[:, 1]] - x[pairs[:, 0]], axis=1) / lengths - 1.0).max() for x in positions]
-    return np.array(worst)
+    pairs, lengths = constraints_of(system)
+    strain = (np.abs(np.linalg.norm(x[pairs[:, 1]] - x[pairs[:, 0]], axis=1) / lengths - 1.0) for x in positions)
+    return np.array([each.max(initial=0.0) for each in strain])
 
 
 def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndarray, source: str, first: int) -> None:

@@ -16,21 +16,22 @@ from path_files import in_trajectory, paths_of, saved, turned
 
 import chain4
 from openmm_rare import Distance, Range, RareEventSystem
+from openmm_rare.bonds import bonds_of
 from openmm_rare.cli import main
 from openmm_rare.errors import InputError
 from openmm_rare.ops.driven_path import dynamics_in_a
 from openmm_rare.ops.find_path import find_path
 from openmm_rare.ops.initial_path import initial_path
-from openmm_rare.ops.path_bonds import bonds_of, require_bonds
+from openmm_rare.ops.path_bonds import require_bonds
 from openmm_rare.ops.path_checks import require_energies, require_long_enough
 from openmm_rare.ops.path_file import read_path, require_writable, write_path
 from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.ops.whole_molecules import WholeMolecules
 from openmm_rare.path_folder import with_path_settings
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.states import CollectiveVariables, Coordinate, States
 from openmm_rare.systems import build
 from openmm_rare.tasks import Silent
+from openmm_rare.whole_molecules import WholeMolecules
 from openmm_rare.workflow import configuration
 
 EDGE = 2.0
