@@ -332,6 +332,55 @@ def test_what_is_long_on_purpose_is_left_as_it_is():
     np.testing.assert_array_equal(RareEventSystem.from_openmm(periodic, cut, a, b, where, 300, 5, 0.001).positions, cut)
 
 
+def held_by(kind):
+    """The chain, whose last bead hangs on something else than a harmonic bond or a constraint."""
+    made = chain4.system(box=2.0)
+    made.getForce(0).setBondParameters(2, 2, 3, 0.153, 0.0)
+    if kind == "custom bond":
+        force = openmm.CustomBondForce("5e4*(r-0.153)^2")
+        force.addBond(3, 2, [])
+        made.addForce(force)
+    if kind == "Drude particle":
+        force = openmm.DrudeForce()
+        force.addParticle(3, 2, -1, -1, -1, -1.0, 1e-3, 1.0, 1.0)
+        made.addForce(force)
+    if kind == "virtual site":
+        made.setParticleMass(3, 0.0)
+        made.setVirtualSite(3, openmm.TwoParticleAverageSite(1, 2, -1.0, 2.0))
+    return made, chain4.topology() if kind == "topology" else None
+
+
+@pytest.mark.parametrize("kind", ["custom bond", "Drude particle", "virtual site", "topology", "nothing"])
+def test_whatever_holds_a_molecule_together_makes_it_whole(kind):
+    made, topology = held_by(kind)
+    cut = chain4.positions() + [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 2.0, 0]]
+    a, b, phi = Range({"phi": chain4.TRANS}), Range({"phi": chain4.GAUCHE}), [Dihedral("phi", (0, 1, 2, 3))]
+    mine = RareEventSystem.from_openmm(made, cut, a, b, phi, 300, 5, 0.001, topology=topology)
+    expected = cut if kind == "nothing" else chain4.positions()  # negative control
+    np.testing.assert_allclose(mine.positions, expected, atol=1e-12)
+    assert ("bonds were made whole" in "".join(mine.repairs)) is (kind != "nothing")
+
+
+@pytest.mark.parametrize("make", [openmm.HarmonicBondForce, lambda: openmm.CustomBondForce("50*(r-0.2)^2")])
+def test_molecules_that_are_pulled_together_from_afar_stay_there(make):
+    """Restraints between two molecules, soft or of any energy: OpenMM takes no images, and so it is meant."""
+    made, topology = chain4.system(box=2.0), chain4.topology()
+    residue = topology.addResidue("BUT", next(topology.chains()))
+    atoms = [topology.addAtom(f"C{i}", app.element.carbon, residue) for i in range(2)]
+    topology.addBond(*atoms)
+    for _ in atoms:
+        made.addParticle(14.0)
+        made.getForce(3).addParticle(0.0, 0.3, 0.0)
+    made.getForce(0).addBond(4, 5, 0.153, 100000.0)
+    restraint = make()
+    restraint.addBond(0, 4, *([0.2, 100.0] if isinstance(restraint, openmm.HarmonicBondForce) else [[]]))
+    made.addForce(restraint)
+    x = np.concatenate([chain4.positions(), [[0.0, 1.7, 0.0], [0.0, 1.853, 0.0]]])
+    a, b, phi = Range({"phi": chain4.TRANS}), Range({"phi": chain4.GAUCHE}), [Dihedral("phi", (0, 1, 2, 3))]
+    mine = RareEventSystem.from_openmm(made, x, a, b, phi, 300, 5, 0.001, topology=topology)
+    np.testing.assert_array_equal(mine.positions, x)
+
+
 def test_molecules_that_go_round_the_box_are_refused():
     made = openmm.System()
     bonds, pairs = openmm.HarmonicBondForce(), openmm.NonbondedForce()
