@@ -12,6 +12,7 @@ import openmm
 
 from .constraints import constraints_of
 from .nearest_image import image_counts, nearest_image
+from .particles import sites_of
 from .system_box import periodic_box
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from .systems.base import RareEventSystem
 
-__all__ = ["Bonds", "bonded_pairs", "bonds_of"]
+__all__ = ["Bonds", "bonded_pairs", "bonds_of", "harmonic_bonds"]
 
 # kT in a harmonic bond: the hottest first paths, at 15 times the temperature, leave 170 in the worst of 10^5 bonds, and a
 # rotation that was drawn as a straight line 200 in the middle
@@ -133,6 +134,21 @@ def bonded_pairs(system: openmm.System, topology: app.Topology | None) -> np.nda
     return np.array([bond.pair for bond in _collected(system, topology) if bond.holds], dtype=np.int64).reshape(-1, 2)
 
 
+def harmonic_bonds(system: openmm.System) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs, shape (n, 2), lengths in nm, stiffness in kJ/mol/nm^2, and whether they take nearest images, each (n,)."""
+    rows = [row for force in system.getForces() if isinstance(force, openmm.HarmonicBondForce) for row in _rows(force)]
+    pairs = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+    lengths, stiffness = (np.array([row[column] for row in rows], dtype=np.float64) for column in (2, 3))
+    return pairs, lengths, stiffness, np.array([row[4] for row in rows], dtype=bool)
+
+
+def _rows(force: openmm.HarmonicBondForce) -> Iterator[tuple[int, int, float, float, bool]]:
+    for index in range(force.getNumBonds()):
+        first, second, length, stiffness = force.getBondParameters(index)
+        if stiffness._value > 0.0:
+            yield first, second, length._value, stiffness._value, force.usesPeriodicBoundaryConditions()
+
+
 def _collected(system: openmm.System, topology: app.Topology | None) -> list[_Bond]:
     """Each pair once, as the first that knows its length has it."""
     named = [] if topology is None else [_ordered(bond[0].index, bond[1].index) for bond in topology.bonds()]
@@ -157,13 +173,9 @@ def _constraints(system: openmm.System) -> Iterator[_Bond]:
 
 
 def _harmonic(system: openmm.System) -> Iterator[_Bond]:
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce):
-            periodic = force.usesPeriodicBoundaryConditions()
-            for index in range(force.getNumBonds()):
-                first, second, length, stiffness = force.getBondParameters(index)
-                if stiffness._value > 0.0:
-                    yield _Bond(_ordered(first, second), length._value, stiffness._value, known=True, periodic=periodic)
+    for pair, *row in zip(*(each.tolist() for each in harmonic_bonds(system)), strict=True):
+        length, stiffness, periodic = row
+        yield _Bond(_ordered(*pair), length, stiffness, known=True, periodic=periodic)
 
 
 def _custom(system: openmm.System, named: list[tuple[int, int]]) -> Iterator[_Bond]:
@@ -183,7 +195,7 @@ def _massless(system: openmm.System) -> Iterator[_Bond]:
         if isinstance(force, openmm.DrudeForce):
             for index in range(force.getNumParticles()):
                 yield _Bond(_ordered(*force.getParticleParameters(index)[:2]))
-    for atom in filter(system.isVirtualSite, range(system.getNumParticles())):
+    for atom in sites_of(system):
         site = system.getVirtualSite(atom)
         for index in range(site.getNumParticles()):
             yield _Bond(_ordered(site.getParticle(index), atom))

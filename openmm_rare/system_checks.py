@@ -8,6 +8,7 @@ import openmm
 from openmm import app
 
 from .errors import InputError
+from .particles import sites_of
 
 __all__ = ["require_openmm", "require_physical_groups", "require_same_particles", "sites_in_words"]
 
@@ -64,5 +65,5 @@ def require_physical_groups(system: openmm.System) -> None:
 
 def sites_in_words(system: openmm.System) -> str:
     """How many virtual sites a System has, in parentheses; empty if none."""
-    n_sites = sum(system.isVirtualSite(atom) for atom in range(system.getNumParticles()))
+    n_sites = len(sites_of(system))
     return f" ({n_sites} of them virtual sites, which structure files often lack)" if n_sites else ""
