@@ -14,6 +14,7 @@ from .errors import InputError
 from .internal_coordinates import internal_coordinates
 from .molecules import molecules_of
 from .nearest_image import box_vectors
+from .system_box import periodic_box
 from .units import parse_quantity
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class _Completion:
         self.topology = topology
         fits = topology is not None and topology.getNumAtoms() == system.getNumParticles()
         self.molecules = molecules_of(system, topology if fits else None)
-        periodic = system.usesPeriodicBoundaryConditions()
-        self.box = box_vectors(system.getDefaultPeriodicBoxVectors(), "the box of the System") if periodic else None
+        self.box = periodic_box(system)
 
     def of(self, spec: Any, atoms: Sequence[int], where: str) -> dict[str, Any]:
         """A specification whose atoms, in the numbers of the System, are these."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +15,12 @@ from .atom_selection import atoms_of
 from .box_variables import BOX_CHOICES, BOXES, BoxVariable
 from .errors import InputError
 from .toml_text import Section, nearest
+from .user_modules import import_function
 
 if TYPE_CHECKING:
     from openmm import app
 
-__all__ = ["ChannelsConfig", "LabelRuleConfig", "RegionConfig", "VariableConfig", "build_states", "import_function"]
+__all__ = ["ChannelsConfig", "LabelRuleConfig", "RegionConfig", "VariableConfig", "build_states"]
 
 _VARIABLES: dict[str, tuple[type[st.CollectiveVariable], tuple[str, ...], u.Unit | None]] = {
     "coordinate": (st.Coordinate, ("atom", "axis"), u.nanometer),
@@ -255,44 +253,6 @@ def _named(*sections: str) -> Iterator[None]:
     except InputError as error:
         place = " and ".join(f"[{section}]" for section in sections)
         raise InputError(str(error) if sections[0] in str(error) else f"{place}: {error}") from error
-
-
-def import_function(reference: str, folder: str, name: str) -> Callable:
-    """The function that ``"module:function"`` means.
-
-    Parameters
-    ----------
-    reference : str
-    folder : str
-        Put at the head of the import path, as the folder of a script is, and left there: functions of the
-        configuration are imported again by whoever unpickles them.
-    name : str
-        Name of the setting, for the message.
-
-    Raises
-    ------
-    ValueError
-        If there is no such module or function. Errors inside the module are not touched.
-    """
-    module_name, colon, function_name = reference.partition(":")
-    if not (colon and module_name and function_name):
-        raise InputError(f'{name} = {reference!r} must be "module:function", e.g. "my_system:build"')
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the user's module exists and lacks something itself
-        moved = "" if Path(folder).is_dir() else " (which is not there: folder = ... in the configuration names it)"
-        raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder}{moved} or installed") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        defined = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        hint = f"; did you mean {nearest(function_name, defined)!r}?" if defined else ""
-        raise InputError(f"{name} = {reference!r}: {module.__file__} defines no function {function_name!r}{hint}")
-    return function
 
 
 def _box(section: Section) -> str | list[list[float]] | tuple[float, ...]:

@@ -12,14 +12,15 @@ import openmm
 from openmm import app
 from openmm import unit as u
 
-from .config_states import import_function
 from .errors import InputError
 from .nearest_image import box_in_words
 from .states import States
-from .system_box import other_box, require_openmm, structure_box
-from .system_files import import_modules, read_structure, read_system, require_same_atoms
+from .system_box import other_box, structure_box
+from .system_checks import require_openmm
+from .system_files import read_structure, read_system, require_same_atoms
 from .systems.base import RareEventSystem
 from .toml_text import Section
+from .user_modules import import_function, import_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable

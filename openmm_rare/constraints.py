@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import openmm
-from openmm import unit
 
 from .errors import DynamicsError
 
-__all__ = ["KeptDistances"]
+__all__ = ["KeptDistances", "constraints_of"]
 
 _TOLERANCE = 1e-3
+
+
+def constraints_of(system: openmm.System) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of particles, shape (n, 2), and the distances that they keep, shape (n,), nm."""
+    constraints = [system.getConstraintParameters(index) for index in range(system.getNumConstraints())]
+    pairs = np.array([constraint[:2] for constraint in constraints], dtype=np.int64).reshape(-1, 2)
+    return pairs, np.array([constraint[2]._value for constraint in constraints], dtype=np.float64)
 
 
 class KeptDistances:
@@ -28,10 +34,8 @@ class KeptDistances:
     """
 
     def __init__(self, system: openmm.System, name: str, timestep: float) -> None:
-        constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
         self._name, self._timestep = name, timestep
-        self._pairs = np.array([pair for *pair, _ in constraints], dtype=np.int64).reshape(-1, 2)
-        self._distances = np.array([distance.value_in_unit(unit.nanometer) for *_, distance in constraints])
+        self._pairs, self._distances = constraints_of(system)
 
     def first_broken(self, positions: np.ndarray) -> tuple[int, str] | None:
         """The first frame of positions ``(n, n_atoms, 3)``, nm, in which a distance is off by more than a thousandth.

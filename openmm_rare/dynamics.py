@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import openmm
-from openmm import unit
 
 from .bias import Bias
 from .bias_force import make_bias_force
@@ -16,6 +15,7 @@ from .forces import BIAS_GROUP, MASK_GROUP, Observer, PythonBias, python_force
 from .integrators import MAX_SHIFT, BiasedOverdampedLangevinIntegrator, log_weights
 from .native_integrator import NativeOverdampedLangevinIntegrator
 from .openmm_errors import naming_system
+from .particles import masses_of
 from .unbiased import unbiased_integrator
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ __all__ = [
 
 def mobility(target: RareEventSystem) -> np.ndarray:
     """Displacement per force of one step, dt/(friction m), shape (n_atoms, 3), nm/(kJ/mol/nm); 0 where nothing moves."""
-    system = target.system
-    masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
+    masses = masses_of(target.system)
     per_mass = np.divide(1.0, masses, out=np.zeros_like(masses), where=masses > 0.0)
     moves = np.arange(3) < target.num_dimensions
     return target.timestep / target.friction * per_mass[:, None] * moves

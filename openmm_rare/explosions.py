@@ -6,6 +6,9 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from .bonds import harmonic_bonds
+from .particles import masses_of
+
 __all__ = ["ExplosionWatch"]
 
 _STRETCH, _SPEED, _WAY = 300.0, 100.0, 20.0
@@ -41,7 +44,7 @@ class ExplosionWatch:
 
     def __init__(self, system: openmm.System, kt: float, platform: openmm.Platform, diffusion: float | None = None) -> None:
         self.work, self._system, self._kt, self._platform = 0.0, system, kt, platform
-        masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
+        masses = masses_of(system)
         self._half_mass = 0.5 * masses[:, None]
         moving = np.where(masses > 0.0, masses, np.nan)
         with np.errstate(invalid="ignore"):
@@ -49,7 +52,8 @@ class ExplosionWatch:
             way = np.inf if diffusion is None else 3.0 * _WAY**2 * diffusion
             self._farthest = np.nan_to_num(way / moving, nan=np.inf)
         self._rise = (_RISE + _RISE_PER_ATOM * int((masses > 0.0).sum())) * kt
-        self._pairs, self._lengths, self._allowed = _bonds(system, _STRETCH * kt)
+        self._pairs, self._lengths, stiffness, _ = harmonic_bonds(system)
+        self._allowed = np.sqrt(2.0 * _STRETCH * kt / stiffness)
         self._context: openmm.Context | None = None
 
     def suspects(
@@ -100,15 +104,3 @@ class ExplosionWatch:
         if not np.isfinite(start) or rise <= self._rise + self.work:  # the latter is false for NaN
             return None
         return f"molecules fly apart: the energy has risen by {rise / self._kt:.2g} kT since the start"
-
-
-def _bonds(system: openmm.System, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs, lengths (nm), and how far they may be off at that energy (kJ/mol), of the harmonic bonds of a System."""
-    found = []
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce):
-            rows = (force.getBondParameters(i) for i in range(force.getNumBonds()))
-            found += [(i, j, r.value_in_unit(unit.nanometer), k._value) for i, j, r, k in rows if k._value > 0.0]
-    pairs = np.array([row[:2] for row in found], dtype=np.int64).reshape(-1, 2)
-    lengths = np.array([row[2] for row in found], dtype=np.float64)
-    return pairs, lengths, np.sqrt(2.0 * most / np.array([row[3] for row in found], dtype=np.float64))

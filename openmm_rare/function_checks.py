@@ -1,4 +1,4 @@
-"""A trial of variables and of the user's functions before any dynamics runs: what one frame alone would hide."""
+"""Variables, states and the user's functions at the initial structure, before any dynamics runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from .errors import InputError, RareError
 from .frame_values import one_per_frame
+from .region_text import region_text, values_text
 from .regions import FunctionRegion
-from .states import Channels, States
+from .states import IN_A, IN_B, Channels, States
 from .variables import BoxVariable, CollectiveVariables, Coordinate, FunctionVariable, LinearCombination
 
-__all__ = ["require_atoms_exist", "try_functions"]
+__all__ = ["require_atoms_exist", "require_in_a", "try_functions"]
 
 _STEP, _STRETCH = 0.005, 1.02
 _SHARE, _ROUNDING = 0.1, 1e-4
@@ -43,6 +44,22 @@ def require_atoms_exist(variables: CollectiveVariables, n_atoms: int) -> None:
             raise InputError(
                 f"variable {variable.name!r} has {len(variable.coefficients)} rows of coefficients, the system {n_atoms} atoms"
             )
+
+
+def require_in_a(states: States, positions: np.ndarray) -> None:
+    """Refuse an initial structure, shape (n_atoms, 3), nm, that does not lie in A alone.
+
+    Raises
+    ------
+    ValueError
+        Saying where it lies.
+    """
+    status = states.classify(positions[None])[0]
+    if status != IN_A:
+        where = "in B" if status == IN_B else "in neither state"
+        values = values_text(states.variables, states.variables(positions[None])[0])
+        region = region_text(states.a, states.variables)
+        raise InputError(f"positions must lie in A, but are {where}: {values}; A is {region}")
 
 
 def try_functions(states: States, positions: np.ndarray, num_dimensions: int) -> None:

@@ -11,6 +11,8 @@ import openmm
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .bonds import bonded_pairs
+
 if TYPE_CHECKING:
     from openmm import app
 
@@ -25,22 +27,10 @@ _MASS = 18.015
 def molecules_of(system: openmm.System, topology: app.Topology | None) -> np.ndarray:
     """The number of the molecule of each atom, shape (n_atoms,), from 0 in the order of their first atoms.
 
-    Bonds are those of the topology, constraints, harmonic bonds, virtual sites and Drude particles; without a topology custom
-    bonds, too, which otherwise may be anything, as a restraint between two molecules.
+    The bonds are those of :func:`openmm_rare.bonds.bonded_pairs`.
     """
-    pairs = [] if topology is None else [(bond[0].index, bond[1].index) for bond in topology.bonds()]
-    pairs += [system.getConstraintParameters(index)[:2] for index in range(system.getNumConstraints())]
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce) or (topology is None and isinstance(force, openmm.CustomBondForce)):
-            pairs += [force.getBondParameters(index)[:2] for index in range(force.getNumBonds())]
-        elif isinstance(force, openmm.DrudeForce):
-            pairs += [force.getParticleParameters(index)[:2] for index in range(force.getNumParticles())]
-    n_atoms = system.getNumParticles()
-    for atom in filter(system.isVirtualSite, range(n_atoms)):
-        site = system.getVirtualSite(atom)
-        pairs += [(atom, site.getParticle(index)) for index in range(site.getNumParticles())]
-    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(n_atoms, n_atoms))
+    first, second = bonded_pairs(system, topology).T
+    graph = coo_matrix((np.ones(len(first)), (first, second)), shape=2 * (system.getNumParticles(),))
     return connected_components(graph, directed=False)[1]
 
 

@@ -42,14 +42,23 @@ def box_vectors(box: Any, argument: str) -> np.ndarray:
             f"{vectors.tolist()}"
         )
     tilted = np.abs([vectors[1, 0], vectors[2, 0], vectors[2, 1]]) > 0.5 * np.diag(vectors)[[0, 0, 1]] * (1 + 1e-6)
-    return _reduced(vectors) if tilted.any() else vectors
+    return reduced(vectors) if tilted.any() else vectors
 
 
-def _reduced(vectors: np.ndarray) -> np.ndarray:
-    from openmm import unit
-    from openmm.app.internal.unitcell import reducePeriodicBoxVectors
+def reduced(vectors: np.ndarray) -> np.ndarray:
+    """Box vectors of shape (..., 3, 3) in OpenMM's reduced form, as its ``reducePeriodicBoxVectors`` makes it.
 
-    return np.array(reducePeriodicBoxVectors(vectors.tolist()).value_in_unit(unit.nanometer), dtype=np.float64)
+    What lies above the diagonal is dropped.
+    """
+    vectors = np.tril(vectors)
+    a, b, c = vectors[..., 0, :], vectors[..., 1, :], vectors[..., 2, :]
+    c -= b * np.round(c[..., 1, None] / b[..., 1, None])
+    c -= a * np.round(c[..., 0, None] / a[..., 0, None])
+    b -= a * np.round(b[..., 0, None] / a[..., 0, None])
+    # a quotient that rounds to one half leaves a tilt too long by its last digit, at which OpenMM stops
+    for vector, axis, edge in ((b, 0, a[..., 0]), (c, 0, a[..., 0]), (c, 1, b[..., 1])):
+        vector[..., axis] = np.clip(vector[..., axis], -0.5 * edge, 0.5 * edge)
+    return vectors
 
 
 def _in_nm(value: Any) -> Any:
@@ -68,25 +77,36 @@ def box_in_words(box: np.ndarray) -> str:
     return "[" + ", ".join("[" + ", ".join(f"{x:.5g}" for x in vector) + "]" for vector in box) + "] nm"
 
 
-def same_box(one: np.ndarray, other: np.ndarray, tolerance: float | None = None) -> bool:
-    """Whether two boxes of shape (3, 3), nm, are the same lattice, within a tolerance in nm or what structure files round.
+def same_box(boxes: np.ndarray, other: np.ndarray, tolerance: float | None = None) -> np.ndarray:
+    """Which boxes of shape (..., 3, 3), nm, are the lattice of another, within a tolerance in nm or what files round.
 
     Lattices are compared, not vectors: rounding turns a tilt of half an edge into its opposite.
     """
-    steps = np.round(one @ np.linalg.inv(other))
+    steps = np.round(boxes @ np.linalg.inv(other))
     if tolerance is None:
         tolerance = _ROUNDING + _ANGLES * float(np.diag(other).max())
-    return bool(round(abs(np.linalg.det(steps))) == 1 and np.abs(steps @ other - one).max() <= tolerance)
+    return (np.abs(np.linalg.det(steps)).round() == 1) & (np.abs(steps @ other - boxes).max(axis=(-1, -2)) <= tolerance)
 
 
 def nearest_image(vectors: np.ndarray, box: np.ndarray | None) -> np.ndarray:
-    """The nearest images of vectors, shape (..., 3), in a box of shape (3, 3), nm; the vectors themselves without a box.
+    """The nearest images of vectors, shape (..., 3), in a box; the vectors themselves without one.
 
     The rule is that of OpenMM's forces, which is exact for all that are shorter than half the smallest width of the box.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (..., 3), nm
+    box : ndarray, shape (3, 3) or (..., 3, 3), nm, or None
+        In reduced form; one for all vectors or one for each.
     """
     if box is None:
         return vectors
     result = np.array(vectors, dtype=np.float64)
     for axis in (2, 1, 0):
-        result -= np.round(result[..., axis, None] / box[axis, axis]) * box[axis]
+        result -= np.round(result[..., axis, None] / box[..., axis, axis, None]) * box[..., axis, :]
     return result
+
+
+def image_counts(vectors: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """How many box vectors :func:`nearest_image` takes off each, shape (..., 3)."""
+    return np.round(np.einsum("...i,...ij->...j", vectors - nearest_image(vectors, box), np.linalg.inv(box)))

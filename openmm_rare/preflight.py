@@ -9,6 +9,7 @@ import openmm
 
 from .errors import InputError
 from .obstacles import Findings, Obstacle, sentence_of
+from .particles import masses_of, sites_of
 from .replication import obstacles_to_copies
 from .special_forces import kind_of, special_forces
 from .stability import largest_curvature, relaxed, steepest, step_limit
@@ -158,8 +159,7 @@ def _notes(problem: RareEventSystem) -> list[str]:
             if problem.inertial
             else "CMMotionRemover does nothing: it acts on velocities, which overdamped dynamics does not have."
         )
-    masses = (system.getParticleMass(i)._value for i in range(system.getNumParticles()))
-    still = [i for i, mass in enumerate(masses) if mass == 0.0 and not system.isVirtualSite(i)]
+    still = sorted(set(np.flatnonzero(masses_of(system) == 0.0).tolist()) - set(sites_of(system)))
     if still:
         more = f" and {len(still) - 10} more" if len(still) > 10 else ""
         notes.append(f"Particles {still[:10]}{more} have no mass and stay where they are.")

@@ -15,6 +15,11 @@ from .quantities import number_and_unit, numbers
 from .variable_units import limits_of, require_angle, require_unit, unit_of, value_text
 from .variables import CollectiveVariables
 
+NEITHER: int = 0
+IN_A: int = 1
+IN_B: int = 2
+"""What the status of a frame says."""
+
 
 class Region(Protocol):
     """A set of configurations."""

@@ -14,6 +14,7 @@ from openmm import unit
 
 from .errors import InputError
 from .obstacles import Obstacle, sentence_of
+from .particles import masses_of, sites_of
 from .special_forces import kind_of
 from .walker_bonds import WalkerBondForce, can_be_native
 
@@ -86,8 +87,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
         raise InputError(sentence_of(found, "copies of the System", ""))
     result = openmm.System()
     result.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
-    masses = [_plain(system.getParticleMass(i)) for i in range(n_particles)]
-    for mass in masses * int(n):
+    for mass in masses_of(system).tolist() * int(n):
         result.addParticle(mass)
     _repeat_constraints(system, result, int(n))
     for force in system.getForces():
@@ -124,7 +124,7 @@ def obstacles_to_copies(system: openmm.System, small: bool = True) -> list[Obsta
         if reason:
             fact = f"force {index} ({kind_of(force)} {force.getName()!r}) cannot be repeated: {reason[0]}"
             found.append(Obstacle(fact, reason[1], small or not reason[0].startswith((_PERIODIC, _CUTOFF))))
-    sites = [i for i in range(system.getNumParticles()) if system.isVirtualSite(i)]
+    sites = sites_of(system)
     if sites:
         named = f"particles {sites[:10]}{'' if len(sites) <= 10 else f' and {len(sites) - 10} more'}"
         found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them", small))

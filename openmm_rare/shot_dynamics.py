@@ -16,6 +16,7 @@ from .errors import DynamicsError
 from .explosions import ExplosionWatch
 from .files import write_npz
 from .openmm_errors import our_error
+from .particles import masses_of
 from .replication import replicate
 from .slots import make_context, platform_by_name
 from .unbiased import unbiased_integrator
@@ -48,7 +49,7 @@ class ShotDynamics:
         self.integrator = unbiased_integrator(system)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
         self.context = make_context(many, self.integrator, platform, True, system.name)
-        masses = np.array([system.system.getParticleMass(i)._value for i in range(len(system.positions))])
+        masses = masses_of(system.system)
         with np.errstate(divide="ignore"):
             spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
         self._spread = spread[:, None] * (np.arange(3) < system.num_dimensions)

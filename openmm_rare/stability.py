@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
-from openmm import unit
 
 from .errors import InputError
+from .particles import masses_of, sites_of
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -29,10 +29,10 @@ class _Probe:
     """Forces and constraints of a System around one structure."""
 
     def __init__(self, system: openmm.System, positions: np.ndarray, axes: np.ndarray) -> None:
-        self.positions, self._sites = positions, any(system.isVirtualSite(i) for i in range(system.getNumParticles()))
+        self.positions, self._sites = positions, bool(sites_of(system))
         self.context, platform = _context(system)
         self.exact = platform == "Reference"
-        masses = np.array([system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(system.getNumParticles())])
+        masses = masses_of(system)
         self.roots = np.sqrt(np.where(masses > 0, masses, 1.0))[:, None]
         self._moves = (masses > 0)[:, None] * axes
 

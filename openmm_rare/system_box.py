@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import openmm
 from openmm import app, unit
@@ -12,12 +10,11 @@ from .errors import InputError
 from .nearest_image import box_in_words, box_vectors, same_box
 
 __all__ = [
+    "default_box",
     "other_box",
     "periodic_box",
     "require_cutoffs_fit",
-    "require_openmm",
     "require_same_box",
-    "sites_in_words",
     "structure_box",
 ]
 
@@ -25,29 +22,15 @@ _PLACEHOLDER = 0.1001
 """Edges up to 1 angstrom, nm: files of molecules in vacuum have such a box, since their format wants one."""
 
 
-def require_openmm(system: Any, topology: Any) -> None:
-    """Refuse what is no System, and no Topology or None.
-
-    Raises
-    ------
-    ValueError
-        Naming what was given instead.
-    """
-    if not isinstance(system, openmm.System):
-        raise InputError(f"the system must be an openmm.System, not {_name_of(system)}")
-    if topology is not None and not isinstance(topology, app.Topology):
-        raise InputError(f"the topology must be an openmm.app.Topology or None, not {_name_of(topology)}")
-
-
-def _name_of(thing: Any) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
-
-
 def periodic_box(system: openmm.System) -> np.ndarray | None:
     """Vectors of its box, shape (3, 3), nm; None without periodic boundaries."""
-    if not system.usesPeriodicBoundaryConditions():
-        return None
-    return box_vectors(system.getDefaultPeriodicBoxVectors(), "the box of the System")
+    return default_box(system) if system.usesPeriodicBoundaryConditions() else None
+
+
+def default_box(system: openmm.System) -> np.ndarray:
+    """The box vectors of a System, shape (3, 3), nm, which it has without periodic boundaries, too."""
+    vectors = system.getDefaultPeriodicBoxVectors()
+    return np.array([vector.value_in_unit(unit.nanometer) for vector in vectors], dtype=np.float64)
 
 
 def structure_box(topology: app.Topology | None) -> np.ndarray | None:
@@ -107,9 +90,3 @@ def require_cutoffs_fit(system: openmm.System) -> None:
                 f"{force.getName()} has a cutoff of {cutoff:.6g} nm, more than half of the smallest width of the periodic box "
                 f"({box_in_words(box)}): make the cutoff shorter or the box larger"
             )
-
-
-def sites_in_words(system: openmm.System) -> str:
-    """How many virtual sites a System has, in parentheses; empty if none."""
-    n_sites = sum(system.isVirtualSite(atom) for atom in range(system.getNumParticles()))
-    return f" ({n_sites} of them virtual sites, which structure files often lack)" if n_sites else ""

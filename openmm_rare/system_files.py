@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,40 +10,14 @@ import openmm
 from openmm import app, unit
 
 from .errors import InputError
-from .system_box import sites_in_words
+from .system_checks import sites_in_words
 
-__all__ = ["import_modules", "read_structure", "read_system", "require_same_atoms"]
+__all__ = ["read_structure", "read_system", "require_same_atoms"]
 
 _MMCIF = (".cif", ".mmcif")
 _FORMATS = "structures are PDB files, or mmCIF files whose names end with .cif or .mmcif"
 _MODULES = {"PlumedForce": "openmmplumed", "TorchForce": "openmmtorch", "XtbForce": "openmmxtb"}
 """Python modules of known plugins, by the type of force in XML."""
-
-
-def import_modules(names: Sequence[str], folder: str | None = None) -> None:
-    """Import modules whose plugins define forces.
-
-    Parameters
-    ----------
-    names : sequence of str
-    folder : str, optional
-        Put at the head of the import path, as the folder of a script is.
-
-    Raises
-    ------
-    ValueError
-        If one is not installed. Errors inside a module are not touched.
-    """
-    if names and folder is not None and folder not in sys.path:
-        sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise
-            raise InputError(f"system.import = {list(names)}: no module {name!r} is installed") from error
 
 
 def read_system(xml: Path, imported: Sequence[str] = ()) -> openmm.System:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .inertial import LangevinIntegrator
 from .integrators import OverdampedLangevinIntegrator
+from .particles import sites_of
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -21,8 +22,7 @@ def unbiased_integrator(problem: RareEventSystem) -> LangevinIntegrator | Overda
     system = problem.system
     dynamics = (problem.temperature, problem.friction, problem.timestep, problem.num_dimensions)
     if problem.inertial:
-        sites = any(system.isVirtualSite(i) for i in range(system.getNumParticles()))
-        integrator = LangevinIntegrator(*dynamics, virtual_sites=sites)
+        integrator = LangevinIntegrator(*dynamics, virtual_sites=bool(sites_of(system)))
     else:
         integrator = OverdampedLangevinIntegrator(*dynamics, constrained=system.getNumConstraints() > 0)
     integrator.setConstraintTolerance(CONSTRAINT_TOLERANCE)

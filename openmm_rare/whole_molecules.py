@@ -1,114 +1,134 @@
-"""Molecules that a program has wrapped atom by atom into a periodic box, made whole again.
+"""Molecules that the boundary of a periodic box has cut, put together again.
 
 OpenMM computes bonds and constraints between atoms as they are, not between nearest images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
-import openmm
-from openmm import unit
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
+from .bonds import Bonds
 from .errors import InputError
-from .nearest_image import nearest_image
 
-__all__ = ["Bonds", "bonds_of", "made_whole"]
+__all__ = ["WholeMolecules", "whole_structure"]
+
+_AT_ONCE = 1_000_000  # bonds times frames: some tens of MB
 
 
-@dataclass(frozen=True, eq=False)
-class Bonds:
-    """What holds molecules together in a System.
+class WholeMolecules:
+    """Bonds that lead from one atom of each molecule to all others, and the images that they ask for.
 
-    Attributes
+    Parameters
     ----------
-    pairs : ndarray of int, shape (n, 2)
-        Of atoms.
-    lengths : ndarray, shape (n,)
-        Of rest, nm; 0 between a virtual site and one of its atoms.
+    bonds : Bonds
+    n_atoms : int
     """
 
-    pairs: np.ndarray
-    lengths: np.ndarray
+    def __init__(self, bonds: Bonds, n_atoms: int) -> None:
+        self._bonds, self._n_atoms = bonds[bonds.mendable], n_atoms
 
-    def broken(self, positions: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """Which bonds cross the box: longer than half of it, while the nearest image fits better; bool of shape (n,).
+    @cached_property
+    def _tree(self) -> tuple[Bonds, list[np.ndarray]]:
+        """The bonds of shortest trees, each from the atom nearer to the root; and their indices by the number of steps."""
+        bonds, n = self._bonds, self._n_atoms
+        rows, columns = bonds.pairs.T
+        graph = coo_array((bonds.lengths + 1e-3, (rows, columns)), shape=(n, n))  # an entry of zero would be no bond
+        _, molecule = connected_components(graph, directed=False)
+        firsts = np.unique(molecule, return_index=True)[1]
+        short = coo_array(minimum_spanning_tree(graph.tocsr()))
+        rows = np.concatenate([short.row, np.full(len(firsts), n)])  # one root for all molecules
+        columns = np.concatenate([short.col, firsts])
+        joined = coo_array((np.ones(len(rows)), (rows, columns)), shape=(n + 1, n + 1)).tocsr()
+        order, parents = breadth_first_order(joined, n, directed=False)
+        depth = np.zeros(n + 1, dtype=np.int64)
+        for atom in order[1:]:
+            depth[atom] = depth[parents[atom]] + 1
+        numbers = {(min(pair), max(pair)): index for index, pair in enumerate(bonds.pairs.tolist())}
+        children = order[depth[order] > 1]
+        links = [(int(parents[atom]), int(atom)) for atom in children]
+        tree = bonds[np.array([numbers[min(link), max(link)] for link in links], dtype=np.int64)]
+        oriented = replace(tree, pairs=np.array(links, dtype=np.int64).reshape(-1, 2))
+        steps = depth[children]
+        return oriented, [np.flatnonzero(steps == step) for step in range(2, int(depth.max()) + 1)]
+
+    def mend(self, positions: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, int]:
+        """The same frames with whole molecules.
 
         Parameters
         ----------
-        positions : ndarray, shape (n_atoms, 3), nm
-        box : ndarray, shape (3, 3), nm
+        positions : ndarray, shape (n_frames, n_atoms, 3), nm
+        boxes : ndarray, shape (n_frames, 3, 3), nm
+            In reduced form.
+
+        Returns
+        -------
+        positions : ndarray
+            The array itself where no molecule was cut.
+        n_mended : int
+            Frames in which one was.
         """
-        vectors = positions[self.pairs[:, 1]] - positions[self.pairs[:, 0]]
-        lengths, nearest = (np.linalg.norm(each, axis=1) for each in (vectors, nearest_image(vectors, box)))
-        long = lengths > 0.5 * np.diag(box).min()
-        return long & (np.abs(nearest - self.lengths) < 0.999 * np.abs(lengths - self.lengths))
+        if not len(self._bonds):
+            return positions, 0
+        whole, n_mended = positions, 0
+        length = max(1, _AT_ONCE // len(self._bonds))
+        for start in range(0, len(positions), length):
+            part = slice(start, start + length)
+            cut = np.flatnonzero(self._bonds.turns(positions[part], boxes[part]).any(axis=(1, 2)))
+            if not len(cut):
+                continue
+            shifts = self._shifts(positions[part][cut], boxes[part][cut])
+            moved = cut[shifts.any(axis=(1, 2))]
+            whole = positions.copy() if whole is positions else whole
+            whole[part][cut] -= np.einsum("fai,fij->faj", shifts, boxes[part][cut])
+            n_mended += len(moved)
+        return (whole, n_mended) if n_mended else (positions, 0)
+
+    def _shifts(self, positions: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Box vectors to take off each atom, shape (n_frames, n_atoms, 3)."""
+        bonds, levels = self._tree
+        turns, shifts = bonds.turns(positions, boxes), np.zeros_like(positions)
+        for level in levels:  # an atom goes with the one before it
+            parents, children = bonds.pairs[level].T
+            shifts[:, children] = shifts[:, parents] + turns[:, level]
+        return shifts
 
 
-def bonds_of(system: openmm.System) -> Bonds:
-    """Constraints, harmonic bonds without periodic boundaries of their own, and virtual sites."""
-    pairs: list[tuple[int, int]] = []
-    lengths: list[float] = []
-    for index in range(system.getNumConstraints()):
-        one, other, length = system.getConstraintParameters(index)
-        pairs.append((one, other))
-        lengths.append(length.value_in_unit(unit.nanometer))
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce) and not force.usesPeriodicBoundaryConditions():
-            for index in range(force.getNumBonds()):
-                one, other, length, _ = force.getBondParameters(index)
-                pairs.append((one, other))
-                lengths.append(length.value_in_unit(unit.nanometer))
-    for atom in range(system.getNumParticles()):
-        if system.isVirtualSite(atom):
-            pairs.append((system.getVirtualSite(atom).getParticle(0), atom))
-            lengths.append(0.0)
-    return Bonds(np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(lengths))
-
-
-def made_whole(positions: np.ndarray, box: np.ndarray, bonds: Bonds) -> np.ndarray:
-    """The same configuration of a periodic System, with every molecule in one piece around its first atom.
+def whole_structure(positions: np.ndarray, box: np.ndarray, bonds: Bonds) -> tuple[np.ndarray, int]:
+    """A configuration of a periodic System with whole molecules.
 
     Parameters
     ----------
     positions : ndarray, shape (n_atoms, 3), nm
-        The very same array comes back if no bond is broken.
     box : ndarray, shape (3, 3), nm
     bonds : Bonds
 
+    Returns
+    -------
+    positions : ndarray
+    n_cut : int
+        Bonds that were cut.
+
     Raises
     ------
-    ValueError
+    InputError
         If bonds go all the way round the box, so that nothing makes the molecule whole.
     """
-    if not bonds.broken(positions, box).any():
-        return positions
-    whole = positions.copy()
-    for parents, children in _layers(bonds.pairs[bonds.lengths < 0.5 * np.diag(box).min()], len(positions)):
-        whole[children] = whole[parents] + nearest_image(positions[children] - positions[parents], box)
-    broken = bonds.broken(whole, box)
-    if broken.any():
-        one, other = bonds.pairs[np.argmax(broken)].tolist()
+    bonds, frame, boxes = bonds[bonds.mendable], positions[None], box[None]
+    n_cut = int(bonds.turns(frame, boxes).any(axis=2).sum())
+    if not n_cut:
+        return positions, 0
+    whole, n_mended = WholeMolecules(bonds, len(positions)).mend(frame, boxes)
+    known = bonds[bonds.known]
+    around = known.turns(whole, boxes)[0].any(axis=1)
+    if around.any():
+        one, other = known.pairs[np.argmax(around)].tolist()
         raise InputError(
             f"the bond between atoms {one} and {other} is longer than half of the periodic box, and its molecule goes round "
             "it: give its bonds setUsesPeriodicBoundaryConditions(True)"
         )
-    return whole
-
-
-def _layers(pairs: np.ndarray, n_atoms: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Parents and children of the trees that bonds span, from the first atom of each molecule outwards."""
-    # one root beyond the atoms, which holds the first atom of every molecule, makes one tree of all
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(n_atoms, n_atoms))
-    _, first = np.unique(connected_components(graph, directed=False)[1], return_index=True)
-    roots = np.stack([np.full(len(first), n_atoms), first])
-    edges = np.concatenate([pairs.T, roots], axis=1)
-    tree = coo_array((np.ones(edges.shape[1]), edges), shape=(n_atoms + 1, n_atoms + 1)).tocsr()
-    order, parent = breadth_first_order(tree, n_atoms, directed=False)
-    depth = np.zeros(n_atoms + 1, dtype=np.int64)
-    for atom in order[1:]:
-        depth[atom] = depth[parent[atom]] + 1
-    return [(parent[atoms], atoms) for atoms in (np.flatnonzero(depth == d) for d in range(2, depth.max() + 1))]
+    return whole[0], n_cut if n_mended else 0

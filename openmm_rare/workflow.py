@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,6 @@ from .toml_text import nearest
 from .yardsticks import known_rate
 
 __all__ = ["configuration", "list_systems", "make_report", "run_rate"]
-
-_LOG = logging.getLogger(__name__)
 
 
 def configuration(source: str) -> RunConfig:

@@ -12,18 +12,19 @@ import numpy as np
 import openmm
 from openmm import unit as u
 
+from openmm_rare.bonds import bonds_of
 from openmm_rare.completed_descriptor import completed
 from openmm_rare.default_descriptor import DefaultDescriptor, default_descriptor
 from openmm_rare.disjoint import require_something_between
 from openmm_rare.errors import InputError
-from openmm_rare.function_checks import require_atoms_exist, try_functions
-from openmm_rare.region_text import region_text, values_text
-from openmm_rare.states import IN_A, IN_B, Channels, CollectiveVariable, CollectiveVariables, Region, States
-from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_openmm, require_same_box, sites_in_words
-from openmm_rare.system_files import import_modules
+from openmm_rare.function_checks import require_atoms_exist, require_in_a, try_functions
+from openmm_rare.states import Channels, CollectiveVariable, CollectiveVariables, Region, States
+from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_same_box
+from openmm_rare.system_checks import require_openmm, require_physical_groups, require_same_particles
 from openmm_rare.units import KB, in_md_units, lengths_in_nm, whole_number
+from openmm_rare.user_modules import import_modules
 from openmm_rare.variables import BoxVariable
-from openmm_rare.whole_molecules import bonds_of, made_whole
+from openmm_rare.whole_molecules import whole_structure
 
 EV: float = 96.48533
 """One electronvolt per particle in kJ/mol."""
@@ -120,8 +121,7 @@ class RareEventSystem:
     repairs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.system, openmm.System):
-            raise InputError(f"system must be an openmm.System, not {type(self.system).__name__}")
+        self._check_topology()
         for name, unit in _UNITS.items():
             value = in_md_units(getattr(self, name), unit, name)
             if value <= 0:
@@ -131,31 +131,16 @@ class RareEventSystem:
             raise InputError(f"num_dimensions = {self.num_dimensions} must be 1, 2 or 3")
         object.__setattr__(self, "check_interval", whole_number(self.check_interval, "check_interval", "steps"))
         require_something_between(self.states.variables, self.states.a, self.states.b)
-        self._check_atoms()
-        self._check_forces()
+        require_physical_groups(self.system)
         self._check_boxes()
         self._check_positions()
 
-    def _check_forces(self) -> None:
-        for force in self.system.getForces():
-            if force.getForceGroup() != 0:
-                raise InputError(
-                    f"{force.getName()} is in force group {force.getForceGroup()}; physical forces belong in group 0, "
-                    "the others are for the bias: call setForceGroup(0)"
-                )
-
-    def _check_atoms(self) -> None:
+    def _check_topology(self) -> None:
         require_openmm(self.system, self.topology)
-        if self.topology is None:
-            return
-        n_atoms, n_particles = self.topology.getNumAtoms(), self.system.getNumParticles()
-        if n_atoms == 0:  # as good as none
+        if self.topology is not None and self.topology.getNumAtoms() == 0:  # as good as none
             object.__setattr__(self, "topology", None)
-        elif n_atoms != n_particles:
-            raise InputError(
-                f"the topology has {n_atoms} atoms, the System {n_particles} particles{sites_in_words(self.system)}: give the "
-                "topology that the System was made of, with its extra particles, or none"
-            )
+        if self.topology is not None:
+            require_same_particles(self.topology, self.system)
 
     def _check_boxes(self) -> None:
         require_cutoffs_fit(self.system)
@@ -167,24 +152,21 @@ class RareEventSystem:
         expected = (self.system.getNumParticles(), 3)
         if positions.shape != expected or not np.isfinite(positions).all():
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
-        box = periodic_box(self.system)
-        if box is not None:
-            bonds = bonds_of(self.system)
-            whole = made_whole(positions, box, bonds)
-            if whole is not positions:
-                cut = int(bonds.broken(positions, box).sum())
-                repair = f"The structure was cut by its periodic box: {cut} bonds were made whole."
-                object.__setattr__(self, "repairs", (*self.repairs, repair))
-                positions = whole
         object.__setattr__(self, "positions", positions)
+        self._make_whole()
         require_atoms_exist(self.states.variables, len(positions))
-        try_functions(self.states, positions, self.num_dimensions)
-        status = self.states.classify(positions[None])[0]
-        if status != IN_A:
-            where = "in B" if status == IN_B else "in neither state"
-            variables = self.states.variables
-            values, region = values_text(variables, variables(positions[None])[0]), region_text(self.states.a, variables)
-            raise InputError(f"positions must lie in A, but are {where}: {values}; A is {region}")
+        try_functions(self.states, self.positions, self.num_dimensions)
+        require_in_a(self.states, self.positions)
+
+    def _make_whole(self) -> None:
+        box = periodic_box(self.system)
+        if box is None:
+            return
+        whole, n_cut = whole_structure(self.positions, box, bonds_of(self))
+        if n_cut:
+            repair = f"The structure was cut by its periodic box: {n_cut} bonds were made whole."
+            object.__setattr__(self, "repairs", (*self.repairs, repair))
+            object.__setattr__(self, "positions", whole)
 
     @classmethod
     def from_openmm(

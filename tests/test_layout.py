@@ -12,7 +12,7 @@ import openmm_rare
 
 PACKAGE = Path(openmm_rare.__file__).parent
 ARRAYS_ONLY = {"branching", "statistics", "coordination", "sorting", "variables", "regions", "states", "named_functions"}
-ARRAYS_ONLY |= {"variable_base", "box_variables", "frame_values", "function_checks"}
+ARRAYS_ONLY |= {"channels", "variable_base", "box_variables", "frame_values", "function_checks"}
 TORCH = {
     "adam",
     "architectures",

@@ -9,8 +9,8 @@ import numpy as np
 from ..errors import InputError
 from ..region_text import values_text
 from ..states import IN_A, IN_B, NEITHER
+from ..system_box import default_box
 from .frames import Frames
-from .path_boxes import system_box
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -63,6 +63,6 @@ def where_frames_lie(system: RareEventSystem, positions: np.ndarray) -> str:
 def frames_at_rest(system: RareEventSystem, positions: np.ndarray, boxes: np.ndarray | None = None) -> Frames:
     """Frames with velocities of zero, which shooting draws anew anyway."""
     if boxes is None:
-        boxes = np.repeat(system_box(system.system)[None], len(positions), axis=0)
+        boxes = np.repeat(default_box(system.system)[None], len(positions), axis=0)
     velocities = np.zeros_like(positions) if system.inertial else None
     return Frames(np.ascontiguousarray(positions, dtype=np.float64), velocities, np.asarray(boxes, dtype=np.float64))

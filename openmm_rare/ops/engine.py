@@ -18,14 +18,13 @@ from ..slots import platform_by_name
 from ..special_forces import barostats
 from .engine_checks import require_ready, require_suitable
 from .frame_watch import FrameWatch
-from .frames import Frames
+from .frames import VELOCITY, Frames
 from .time_reversal import is_overdamped, known_temperature, temperature_of
+from .velocities import draw_velocities
 
 __all__ = ["RareEventEngine"]
 
 _LOG = logging.getLogger(__name__)
-_VELOCITY = unit.nanometer / unit.picosecond
-_SEEDS = 2**31 - 1
 
 
 class RareEventEngine(Engine):
@@ -276,7 +275,7 @@ class RareEventEngine(Engine):
     def no_velocities(self) -> Any:
         """The one set of zero velocities that all overdamped frames share, or None if the dynamics has velocities."""
         if self.overdamped and self._still is None:
-            zeros = np.zeros((self.system.getNumParticles(), 3)) * _VELOCITY
+            zeros = np.zeros((self.system.getNumParticles(), 3)) * VELOCITY
             self._still = Snapshot.KineticContainer(velocities=zeros, engine=self)
         return self._still
 
@@ -300,12 +299,7 @@ class RareEventEngine(Engine):
             return snapshot
         context = self.simulation.context
         self.current_snapshot = snapshot
-        context.setVelocitiesToTemperature(temperature_of(self.integrator, beta), int(paths.default_rng().integers(1, _SEEDS)))
-        if subset is not None or not self._axes.all():
-            drawn = context.getState(velocities=True).getVelocities(asNumpy=True)._value * self._axes
-            velocities = snapshot.velocities.value_in_unit(_VELOCITY).copy()
-            velocities[slice(None) if subset is None else subset] = drawn[slice(None) if subset is None else subset]
-            context.setVelocities(velocities)
-            context.applyVelocityConstraints(1e-5)
+        kept = snapshot.velocities.value_in_unit(VELOCITY)
+        draw_velocities(context, temperature_of(self.integrator, beta), kept, self._axes, subset)
         self._current_snapshot = None
         return self.current_snapshot

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..inertial import KEPT_SPEED, LangevinIntegrator, moving_axes
 from ..integrators import DRIFT, OverdampedLangevinIntegrator
 from ..obstacles import Obstacle, sentence_of
+from ..particles import sites_of
 from ..preflight import step_obstacle
 from ..special_forces import acting_on_box_or_heat, special_forces
 from ..stability import relaxed, steepest, step_limit
@@ -60,7 +61,7 @@ def _ignored(system: openmm.System, integrator: openmm.CustomIntegrator, platfor
     if openmm.CustomIntegrator.UpdateContextState not in kinds:
         for label, *_ in acting_on_box_or_heat(system):
             found.append(Obstacle(f"{label} would have no effect: this {name} never updates the context's state", "remove it"))
-    if _has_sites(system) and platform in ("Reference", "CPU") and _moves_before_forces(steps):
+    if sites_of(system) and platform in ("Reference", "CPU") and _moves_before_forces(steps):
         fact = f"the System has virtual sites, which OpenMM places after the last force of a step of this {name}"
         found.append(Obstacle(fact, "use openmm_rare.inertial.LangevinIntegrator(..., virtual_sites=True)"))
     groups = _groups(integrator, steps)
@@ -70,10 +71,6 @@ def _ignored(system: openmm.System, integrator: openmm.CustomIntegrator, platfor
             fact = f"force {index} ({force.getName()}) is in force group {group}, which this {name} does not integrate"
             found.append(Obstacle(fact, "call setForceGroup(0), or leave the group out by setIntegrationForceGroups"))
     return found
-
-
-def _has_sites(system: openmm.System) -> bool:
-    return any(system.isVirtualSite(i) for i in range(system.getNumParticles()))
 
 
 def _forces_in(expression: str) -> set[str]:

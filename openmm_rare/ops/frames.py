@@ -11,9 +11,9 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 
-__all__ = ["Frames"]
+__all__ = ["VELOCITY", "Frames"]
 
-_VELOCITY = unit.nanometer / unit.picosecond
+VELOCITY = unit.nanometer / unit.picosecond
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Frames:
         snapshots = list(snapshots)
         velocities = None
         if with_velocities:
-            velocities = np.stack([snapshot.velocities.value_in_unit(_VELOCITY) for snapshot in snapshots])
+            velocities = np.stack([snapshot.velocities.value_in_unit(VELOCITY) for snapshot in snapshots])
         positions = np.stack([np.asarray(snapshot.statics.coordinates._value) for snapshot in snapshots])
         boxes = np.stack([snapshot.statics.box_vectors.value_in_unit(unit.nanometer) for snapshot in snapshots])
         return cls(positions, velocities, boxes)
@@ -84,7 +84,7 @@ class Frames:
         statics.coordinates = unit.Quantity(self.positions[index].copy(), unit.nanometer)
         statics.box_vectors = unit.Quantity(self.boxes[index].copy(), unit.nanometer)
         if self.velocities is not None:
-            kinetics.velocities = unit.Quantity(self.velocities[index].copy(), _VELOCITY)
+            kinetics.velocities = unit.Quantity(self.velocities[index].copy(), VELOCITY)
         return Snapshot(engine=engine, statics=statics, kinetics=kinetics)
 
     def arrays(self) -> dict[str, np.ndarray]:

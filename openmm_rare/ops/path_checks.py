@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openmm
 
+from ..constraints import constraints_of
 from ..errors import InputError
+from ..particles import masses_of, sites_of
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
 from .chains import PathProblem
@@ -81,9 +83,8 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, 
     InputError
         If the constraints of a frame cannot be satisfied.
     """
-    has_sites = any(system.isVirtualSite(index) for index in range(system.getNumParticles()))
     strain = _strain(system, positions)
-    if not has_sites and not (strain > _KEPT).any():
+    if not sites_of(system) and not (strain > _KEPT).any():
         return positions
     bare = copy.deepcopy(system)  # constraints alone: exact on any machine, whatever the forces need
     for _ in range(bare.getNumForces()):
@@ -105,13 +106,9 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, 
 
 def _strain(system: openmm.System, positions: np.ndarray) -> np.ndarray:
     """By which part of its length the worst constraint of each frame is off, shape (n_frames,)."""
-    constraints = [system.getConstraintParameters(index) for index in range(system.getNumConstraints())]
-    if not constraints:
-        return np.zeros(len(positions))
-    pairs = np.array([pair for *pair, _ in constraints])
-    lengths = np.array([length._value for *_, length in constraints])
-    worst = [np.abs(np.linalg.norm(x[pairs[:, 1]] - x[pairs[:, 0]], axis=1) / lengths - 1.0).max() for x in positions]
-    return np.array(worst)
+    pairs, lengths = constraints_of(system)
+    strain = (np.abs(np.linalg.norm(x[pairs[:, 1]] - x[pairs[:, 0]], axis=1) / lengths - 1.0) for x in positions)
+    return np.array([each.max(initial=0.0) for each in strain])
 
 
 def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndarray, source: str, first: int) -> None:
@@ -138,7 +135,7 @@ def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndar
     count = min(len(positions), max(_FEWEST, most_atoms // n_atoms))
     chosen = np.unique(np.linspace(0, len(positions) - 1, count).round().astype(int))
     context = openmm.Context(target.system, openmm.VerletIntegrator(0.001), platform_by_name(problem.platform))
-    masses = np.array([target.system.getParticleMass(index)._value for index in range(n_atoms)])
+    masses = masses_of(target.system)
     start, most = _energy_and_kick(context, target, masses, target.positions, None)
     try:
         found = np.array([_energy_and_kick(context, target, masses, positions[i], boxes[i]) for i in chosen])

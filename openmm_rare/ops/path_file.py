@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bonds import Bonds, bonds_of
 from ..errors import InputError
 from ..files import replacing
 from ..states import IN_B
+from ..system_box import periodic_box
+from ..whole_molecules import WholeMolecules
 from .chains import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .frames import Frames
-from .path_bonds import Bonds, bonds_of, require_bonds, require_nanometers
-from .path_boxes import in_box_of_system, system_box
+from .path_bonds import require_bonds, require_nanometers
+from .path_boxes import in_box_of_system
 from .path_checks import require_energies, with_rigid_bonds
 from .path_formats import FileContent, read_content, require_format, save_frames
-from .whole_molecules import WholeMolecules
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -73,11 +75,10 @@ def read_path(name: str, problem: PathProblem, say: Callable[[str], None] = _LOG
 
 def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path, say: Callable[[str], None]) -> FileContent:
     """The same with molecules that are whole, also of a molecule that is in vacuum now but was not when it was written."""
-    boxes = content.boxes
-    if boxes is None and target.system.usesPeriodicBoundaryConditions():
-        boxes = np.broadcast_to(system_box(target.system), (len(content.positions), 3, 3))
+    boxes = periodic_box(target.system) if content.boxes is None else content.boxes
     if boxes is None or not np.isfinite(content.positions).all():
         return content
+    boxes = np.broadcast_to(boxes, (len(content.positions), 3, 3))
     positions, n_mended = WholeMolecules(bonds, len(target.positions)).mend(content.positions, boxes)
     if n_mended:
         say(f"{path}: molecules cut by the periodic boundary in {n_mended} frames: made whole.")

@@ -9,10 +9,9 @@ import pytest
 from openmm import app, unit
 
 import chain4
-from openmm_rare import Angle, Coordinate, CoordinationMoment, Dihedral, Distance, Range, RareEventSystem
+from openmm_rare import Angle, CoordinationMoment, Dihedral, Distance, Range, RareEventSystem
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.nearest_image import box_vectors, same_box
-from openmm_rare.preflight import require_runnable
 from openmm_rare.states import IN_A, IN_B, CollectiveVariables
 from openmm_rare.systems import build
 
@@ -286,68 +285,3 @@ def test_cutoffs_longer_than_half_the_box_are_refused_before_openmm_does():
         chain4.problem(made)
     with pytest.raises(openmm.OpenMMException, match="cutoff"):  # what it stands for
         openmm.Context(made, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-
-
-# --- molecules that the box has cut -------------------------------------------------------------------------------------
-
-
-def energy(problem):
-    context = openmm.Context(problem.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(problem.positions)
-    return context.getState(energy=True).getPotentialEnergy()._value
-
-
-@pytest.mark.parametrize("constrain", [False, True])
-@pytest.mark.parametrize("name", BOXES)
-def test_molecules_cut_by_the_box_are_made_whole(name, constrain):
-    made = chain4.system(box=2.0, constrain=constrain)
-    made.setDefaultPeriodicBoxVectors(*BOXES[name])
-    made.getForce(made.getNumForces() - 1).setCutoffDistance(0.6)
-    whole = chain4.problem(made)
-    x = chain4.positions() + np.array([[0, 0, 0], [0, 0, 1], [-1, 0, 1], [-1, 2, 0]]) @ BOXES[name]
-    cut = RareEventSystem.from_openmm(
-        made, x, whole.states.a, whole.states.b, [Dihedral("phi", (0, 1, 2, 3))], 300, 5, 0.001, topology=chain4.topology()
-    )
-    np.testing.assert_allclose(cut.positions, chain4.positions(), atol=1e-12)
-    assert energy(cut) == pytest.approx(energy(whole), abs=1e-6)
-    assert not whole.repairs
-    for mine in (cut, cut.with_temperature(400)):  # which says it still
-        assert mine.repairs == ("The structure was cut by its periodic box: 3 bonds were made whole.",)
-        assert require_runnable(replace(mine, inertial=True), "paths") == list(cut.repairs)
-
-
-def test_what_is_long_on_purpose_is_left_as_it_is():
-    made, x = chain4.system(box=2.0), chain4.positions() * [4.0, 1.0, 1.0]
-    restraint = openmm.HarmonicBondForce()
-    restraint.addBond(0, 3, 1.52, 1.0)  # longer than half the box, as it is meant
-    made.addForce(restraint)
-    whole = chain4.problem(made)
-    a, b, where = whole.states.a, whole.states.b, [Coordinate("x", 3, 0), Dihedral("phi", (0, 1, 2, 3))]
-    np.testing.assert_array_equal(RareEventSystem.from_openmm(made, x, a, b, where, 300, 5, 0.001).positions, x)
-    periodic = chain4.system(box=2.0)
-    for force in periodic.getForces():
-        if not isinstance(force, openmm.NonbondedForce):
-            force.setUsesPeriodicBoundaryConditions(True)  # then no image matters
-    cut = chain4.positions() + [[0, 0, 0], [0, 0, 2.0], [0, 0, 0], [0, 0, 0]]
-    np.testing.assert_array_equal(RareEventSystem.from_openmm(periodic, cut, a, b, where, 300, 5, 0.001).positions, cut)
-
-
-def test_molecules_that_go_round_the_box_are_refused():
-    made = openmm.System()
-    bonds, pairs = openmm.HarmonicBondForce(), openmm.NonbondedForce()
-    pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
-    pairs.setCutoffDistance(0.5)
-    for i in range(4):
-        made.addParticle(12.0)
-        pairs.addParticle(0.0, 0.3, 0.0)
-        bonds.addBond(i, (i + 1) % 4, 0.5, 1000.0)
-    made.addForce(bonds)
-    made.addForce(pairs)
-    made.setDefaultPeriodicBoxVectors(*BOXES["cube"])
-    ring = np.array([[0.5 * i, 0.0, 0.0] for i in range(4)])
-    arguments = (ring, Range({"d": (0, 0.6)}), Range({"d": (0.8, 2)}), [Distance("d", (0, 1))], 300, 1, 0.001)
-    with pytest.raises(ValueError, match="its molecule goes round it: give its bonds setUsesPeriodicBoundaryConditions"):
-        RareEventSystem.from_openmm(made, *arguments)
-    bonds_in_system = made.getForce(0)
-    bonds_in_system.setUsesPeriodicBoundaryConditions(True)
-    RareEventSystem.from_openmm(made, *arguments)

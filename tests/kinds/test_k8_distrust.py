@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("openpathsampling")
+
+from executors import workers_here
 
 import chain4
 from openmm_rare.cli import main
@@ -23,21 +24,9 @@ from openmm_rare.path_settings import PathSettings
 from openmm_rare.path_warnings import ensemble_warnings, run_warnings
 
 
-class _Here:
-    """An executor that computes at once, in this process."""
-
-    def submit(self, function, *arguments):
-        result = function(*arguments)
-        return type("Done", (), {"result": lambda self: result})()
-
-
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    @contextmanager
-    def here(n):
-        yield [_Here()] * n
-
-    monkeypatch.setattr(path_sampler, "_workers", here)
+    monkeypatch.setattr(path_sampler, "_workers", workers_here)
 
 
 def tps(folder, *arguments, **lines):

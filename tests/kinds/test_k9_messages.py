@@ -275,7 +275,7 @@ def test_a_frame_in_both_states_is_told_in_the_same_words():
         (lambda: chain4.problem(check_interval=2.5), "check_interval = 2.5 must be a whole number of steps"),
         (lambda: chain4.problem(check_interval=np.int64(0)), "check_interval = 0 must be a whole number"),
         (lambda: chain4.problem(check_interval=True), "check_interval = True must be a whole number"),
-        (lambda: chain4.problem(chain4.topology()), "system must be an openmm.System, not Topology"),
+        (lambda: chain4.problem(chain4.topology()), "system must be an openmm.System, not openmm.app.topology.Topology"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_named(make, message):

@@ -1,12 +1,12 @@
 """Run folders that were moved, with their inputs or alone: they work, or the key of the configuration is named."""
 
 import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 
 import openmm
 import pytest
 from click.testing import CliRunner
+from executors import workers_here
 from openmm import app, unit
 
 import chain4
@@ -16,14 +16,6 @@ from openmm_rare.files import write_text
 from openmm_rare.run_place import FROM_HERE
 
 FILES = 'xml = "system.xml"\npdb = "start.pdb"'
-
-
-class _Here:
-    """An executor that computes at once, in this process."""
-
-    def submit(self, function, *arguments):
-        result = function(*arguments)
-        return type("Done", (), {"result": lambda self: result})()
 
 
 def inputs(folder, code=None):
@@ -125,11 +117,7 @@ def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeyp
     from openmm_rare.ops.path_run import run_path_sampling
     from openmm_rare.path_folder import load_path_sampling
 
-    @contextmanager
-    def here(n):
-        yield [_Here()] * n
-
-    monkeypatch.setattr(path_sampler, "_workers", here)
+    monkeypatch.setattr(path_sampler, "_workers", workers_here)
     named = inputs(tmp_path / "old")
     named.write_text(named.read_text().replace('name = "chain"', 'name = "<b>x</b> & y"'))
     config = load_config(named)

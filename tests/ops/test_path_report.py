@@ -1,11 +1,11 @@
 """The report of a path sampling run, and runs that start from a driven path."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from executors import workers_here
 from matplotlib.patches import Circle, Rectangle
 
 from openmm_rare import plots
@@ -25,22 +25,9 @@ from openmm_rare.systems import build
 from openmm_rare.workflow import configuration, make_report
 
 
-class _Here:
-    """An executor that computes at once, in this process."""
-
-    def submit(self, function, *arguments):
-        result = function(*arguments)
-        return type("Done", (), {"result": lambda self: result})()
-
-
-@contextmanager
-def here(n):
-    yield [_Here()] * n
-
-
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", here)
+    monkeypatch.setattr(path_sampler, "_workers", workers_here)
 
 
 def configure(name, trials, **options):
@@ -53,7 +40,7 @@ def folder(tmp_path_factory):
     """A run on a plane that starts from a pulled path."""
     made = tmp_path_factory.mktemp("runs") / "plane"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", here)
+        patch.setattr(path_sampler, "_workers", workers_here)
         run_path_sampling(configure("two_channel_2d", 60, chains=2, initial_path="biased", steps_per_frame=50), made)
     return made
 

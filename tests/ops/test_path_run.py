@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from executors import workers_here
 
 from openmm_rare import path_report
 from openmm_rare.cli import main
@@ -38,23 +39,9 @@ from openmm_rare.tasks import Silent
 from openmm_rare.workflow import configuration
 
 
-class _Here:
-    """An executor that computes at once, in this process."""
-
-    def submit(self, function, *arguments):
-        result = function(*arguments)
-        return type("Done", (), {"result": lambda self: result})()
-
-
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    """Starting Python and importing everything takes longer than the runs of these tests."""
-
-    @contextmanager
-    def here(n):
-        yield [_Here()] * n
-
-    monkeypatch.setattr(path_sampler, "_workers", here)
+    monkeypatch.setattr(path_sampler, "_workers", workers_here)
     monkeypatch.setattr(path_report, "write_path_report", lambda folder: None)  # test_path_report.py looks at it
 
 
