@@ -118,7 +118,7 @@ class PathSampler:
             return
         onward = f", continuing at trial {done} of {wanted} in {chains}" if done else ""
         self.progress.stage(f"sampling paths{onward}", (wanted - done) * n_chains)
-        with _workers(self.settings.processes) as workers:
+        with _workers(self.settings.processes, self.problem.platform) as workers:
             while self.record.cycles < wanted and not all_given_up(self.record):
                 before = self.record.cycles
                 self._stretch(workers)
@@ -216,7 +216,7 @@ def _state_of(arrays: dict[str, np.ndarray]) -> ChainState:
 
 
 @contextmanager
-def _workers(n: int) -> Iterator[list[Executor]]:
+def _workers(n: int, platform: str) -> Iterator[list[Executor]]:
     """Processes of one worker each, so that a chain always comes back to the one that holds its engine and storage."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Workers(1)) for _ in range(n)]
+        yield [stack.enter_context(Workers(1, platform=platform)) for _ in range(n)]
