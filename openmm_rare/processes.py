@@ -48,9 +48,7 @@ class Workers(ProcessPoolExecutor):
         At the end of the ``with`` block, if a process died.
     """
 
-    def __init__(
-        self, n: int, setup: Callable[..., None] | None = None, *arguments: Any, platform: str | None = None
-    ) -> None:
+    def __init__(self, n: int, setup: Callable[..., None] | None = None, *arguments: Any, platform: str | None = None) -> None:
         # no fork, which would inherit threads of OpenMM and torch; as bytes, for which nothing is imported before _begin runs
         super().__init__(n, _Context(), _begin, (platform, pickle.dumps((setup, arguments))))
 

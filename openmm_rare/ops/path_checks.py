@@ -12,7 +12,7 @@ import openmm
 from ..errors import InputError
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
-from .chains import PathProblem
+from .chain_task import PathProblem
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem

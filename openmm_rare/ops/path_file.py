@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import replacing
 from ..states import IN_B
-from .chains import PathProblem
+from .chain_task import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .frames import Frames
 from .path_bonds import Bonds, bonds_of, require_bonds, require_nanometers

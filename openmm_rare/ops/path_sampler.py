@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..committor import CommittorModel
-from ..committors import Committor
+from ..committors import Committor, committor_bin
 from ..ensemble import CommittorEnsemble
 from ..files import write_json
 from ..fitting import FitOptions
@@ -24,10 +24,9 @@ from ..processes import Workers
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
-from .chains import ChainState, ChainTask, PathProblem, Trial, run_chain
+from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
 from .frames import Frames
 from .initial_path import initial_path
-from .selector import committor_bin
 
 if TYPE_CHECKING:
     from ..config import RunConfig

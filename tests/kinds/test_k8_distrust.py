@@ -34,7 +34,7 @@ class _Here:
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     @contextmanager
-    def here(n):
+    def here(n, platform):
         yield [_Here()] * n
 
     monkeypatch.setattr(path_sampler, "_workers", here)

@@ -126,7 +126,7 @@ def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeyp
     from openmm_rare.path_folder import load_path_sampling
 
     @contextmanager
-    def here(n):
+    def here(n, platform):
         yield [_Here()] * n
 
     monkeypatch.setattr(path_sampler, "_workers", here)

@@ -51,7 +51,7 @@ def in_this_process(monkeypatch):
     """Starting Python and importing everything takes longer than the runs of these tests."""
 
     @contextmanager
-    def here(n):
+    def here(n, platform):
         yield [_Here()] * n
 
     monkeypatch.setattr(path_sampler, "_workers", here)
