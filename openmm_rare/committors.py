@@ -1,4 +1,4 @@
-"""Reading a committor model of any kind."""
+"""Committor models of any kind: how they are read, and bins of what they say."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from .committor import CommittorModel
 from .ensemble import CommittorEnsemble
 from .multistate import MultiStateModel
 from .saved_model import SavedModel
 
-__all__ = ["Committor", "load_committor"]
+__all__ = ["Committor", "committor_bin", "load_committor"]
 
 Committor = CommittorModel | CommittorEnsemble
 """A committor between two states."""
@@ -45,3 +46,8 @@ def _format(source: str | Path | bytes) -> str:
             return str(json.loads(str(archive["metadata"]))["format"])
     except Exception:  # whoever loads it says what is wrong
         return ""
+
+
+def committor_bin(logit: np.ndarray, n_bins: int) -> np.ndarray:
+    """Which of so many equal bins of the committor, from 0 to 1, each logit belongs to."""
+    return np.minimum((expit(logit) * n_bins).astype(int), n_bins - 1)

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from .adam import Adam
@@ -336,6 +335,8 @@ class _Fit:
 
     def _descend_to_the_bottom(self, parameters: list[Tensor], loss: Any) -> None:
         """L-BFGS."""
+        from scipy.optimize import minimize  # of 16 MB, which a run does without until it fits
+
         sizes = [each.numel() for each in parameters]
 
         def put(values: np.ndarray) -> None:

@@ -193,7 +193,7 @@ def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iter
             yield number, run(number, block)
         return
     require_importable(run)
-    with Workers(workers, _start_worker, run) as pool:
+    with Workers(workers, _start_worker, run, platform=run.platform) as pool:
         futures = {pool.submit(_run_block, number, block): number for number, block in todo.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import brentq
 
 __all__ = ["Passages", "ShotFrames", "weights_without_drift"]
 
@@ -113,6 +112,7 @@ def weights_without_drift(logit: np.ndarray, rate: np.ndarray) -> np.ndarray:
 
 def _tilted(rate: np.ndarray) -> np.ndarray:
     """Weights exp(-lambda rate), 1 on average, with which the rate is 0 on average, or as close as a bounded lambda gets."""
+    from scipy.optimize import brentq  # workers, which have no use for it, import this module too
 
     def mean(steepness: float) -> float:
         return float(np.mean(rate * np.exp(-steepness * rate)))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, RunError
+from .processor_plugins import import_openmm_for
 
 __all__ = ["Workers", "require_importable", "require_own_process"]
 
@@ -38,6 +39,8 @@ class Workers(ProcessPoolExecutor):
         What each process does first; a function of a module.
     *arguments
         Of `setup`.
+    platform : str, optional
+        The only platform of OpenMM that they need; default: any.
 
     Raises
     ------
@@ -45,9 +48,9 @@ class Workers(ProcessPoolExecutor):
         At the end of the ``with`` block, if a process died.
     """
 
-    def __init__(self, n: int, setup: Callable[..., None] | None = None, *arguments: Any) -> None:
+    def __init__(self, n: int, setup: Callable[..., None] | None = None, *arguments: Any, platform: str | None = None) -> None:
         # no fork, which would inherit threads of OpenMM and torch; as bytes, for which nothing is imported before _begin runs
-        super().__init__(n, _Context(), _begin, (pickle.dumps((setup, arguments)),))
+        super().__init__(n, _Context(), _begin, (platform, pickle.dumps((setup, arguments))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> bool | None:
         if kind is not None:
@@ -149,7 +152,7 @@ def _has_guard(script: Path) -> bool:
     return any(isinstance(each, ast.Name) and each.id == "__name__" for each in compared)
 
 
-def _begin(content: bytes) -> None:
+def _begin(platform: str | None, content: bytes) -> None:
     """What a worker does first: dies of Ctrl-C without a word, and with its parent, which may be killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
@@ -158,6 +161,7 @@ def _begin(content: bytes) -> None:
     import torch
 
     torch.set_num_threads(1)
+    import_openmm_for(platform)  # after torch, which some plugins need
     setup, arguments = pickle.loads(content)
     if setup is not None:
         setup(*arguments)

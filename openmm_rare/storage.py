@@ -7,13 +7,15 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import netCDF4
 import numpy as np
 
 from .errors import InputError
 from .files import write_bytes
+
+if TYPE_CHECKING:
+    import netCDF4
 
 __all__ = ["RunFile"]
 
@@ -179,6 +181,8 @@ class RunFile:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[netCDF4.Dataset]:
+    import netCDF4  # path sampling, which has no such files, imports this module too
+
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, f"{path} does not exist")
     with _naming_damage(path):
@@ -208,6 +212,8 @@ def _encode(records: Iterable[tuple[str, int, Mapping]], attributes: Mapping, si
     Built in memory: when the disk fills up, plain writing fails cleanly, while the HDF5 library keeps its file open.
     `size` in bytes is a guess of the result's, which saves copying while it grows.
     """
+    import netCDF4
+
     dataset = netCDF4.Dataset("memory.nc", "w", format="NETCDF4", memory=size + 65536)
     try:
         for name, value in attributes.items():

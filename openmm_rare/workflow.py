@@ -18,7 +18,6 @@ from .files import write_json
 from .preflight import require_runnable
 from .progress import shows_progress
 from .rates import ImportanceSamplingRate
-from .report import write_run_report
 from .run_folder import open_run
 from .slots import platform_by_name
 from .states import IN_A, IN_B, NEITHER
@@ -105,6 +104,8 @@ def run_rate(
         _record_reference(run, system)
         run.finalize()
         write_json(out / "result.json", estimate.to_dict())
+        from .report import write_run_report  # matplotlib takes memory that the dynamics can do without
+
         write_run_report(out, run)
     return estimate
 
@@ -126,6 +127,8 @@ def make_report(folder: str | Path) -> Path:
         from .path_report import write_path_report
 
         return write_path_report(folder)
+    from .report import write_run_report
+
     return write_run_report(folder)
 
 

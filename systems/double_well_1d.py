@@ -2,7 +2,6 @@
 
 import numpy as np
 import openmm
-from scipy.integrate import quad
 
 from openmm_rare.errors import InputError
 from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
@@ -69,6 +68,8 @@ def build(temperature: float = 300.0, barrier: float = 25.0, timestep: float = T
 
 def _resistance(lower: float, upper: float, kt: float, barrier: float) -> float:
     """Integral of exp((U - barrier)/kT), nm."""
+    from scipy.integrate import quad  # every command imports this module
+
     return quad(lambda x: np.exp((energy(x, barrier) - barrier) / kt), lower, upper, epsrel=1e-11, limit=200)[0]
 
 
@@ -90,6 +91,8 @@ def rate(temperature: float = 300.0, barrier: float = 25.0) -> float:
 
     k_AB = D / (integral of exp(U/kT) from A to B) / (integral of exp(-U/kT) (1-q)), D = kT/(m friction).
     """
+    from scipy.integrate import quad
+
     kt = KB * temperature
     edge, wall = EDGE, 3 * HALF_DISTANCE
 

@@ -9,8 +9,6 @@ from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
-from scipy.integrate import solve_ivp
-from scipy.optimize import minimize
 
 from .lj7_potential import N_DISCS, PAIRS, energy, gradient, hessian, pair_distances, vibrations
 
@@ -107,6 +105,8 @@ def relax(positions: np.ndarray, alpha: float = 0.01) -> StationaryPoint | None:
     StationaryPoint or None
         None if discs drift apart instead.
     """
+    from scipy.integrate import solve_ivp  # every command imports this module
+
     solution = solve_ivp(
         lambda t, x: -gradient(x.reshape(N_DISCS, 2), alpha).ravel(),
         (0.0, 5.0),
@@ -127,6 +127,8 @@ def minima(alpha: float = 0.01) -> tuple[StationaryPoint, ...]:
 # Cached behind a plain signature, so that a default and the same value given are one entry.
 @lru_cache(maxsize=4)
 def _minima(alpha: float, n_starts: int = 60) -> tuple[StationaryPoint, ...]:
+    from scipy.optimize import minimize
+
     found: list[StationaryPoint] = []
     for start in np.random.default_rng(0).uniform(-1.6, 1.6, (n_starts, 2 * N_DISCS)):
         result = minimize(

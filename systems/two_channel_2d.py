@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import openmm
-from scipy.optimize import root
 
 from openmm_rare.states import Channels, CollectiveVariables, Coordinate, Disc, LabelRule, Range, States
 from openmm_rare.units import KB
@@ -101,6 +100,8 @@ def _hessian(point: np.ndarray, step: float = 1e-5) -> np.ndarray:
 
 def stationary_points() -> list[StationaryPoint]:
     """All stationary points within 2 nm of the origin, found by Newton searches from a grid, lowest energy first."""
+    from scipy.optimize import root  # every command imports this module
+
     found: list[StationaryPoint] = []
     for start in np.stack(np.meshgrid(np.linspace(-1.5, 1.5, 11), np.linspace(-1.5, 1.5, 11)), -1).reshape(-1, 2):
         result = root(gradient, start, jac=_hessian, tol=1e-12)

@@ -12,6 +12,6 @@ class Here:
 
 
 @contextmanager
-def workers_here(n):
+def workers_here(n, platform):
     """What ``path_sampler._workers`` is replaced by."""
     yield [Here()] * n

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -17,10 +15,9 @@ from openpathsampling.engines.topology import MDTrajTopology, Topology
 from openpathsampling.netcdfplus import StorableObject
 
 from ..committors import load_committor
-from ..passages import Passages
-from ..path_settings import PathSettings
 from ..unbiased import unbiased_integrator
 from .aimless import AimlessShootingMover, AimlessShootingStrategy
+from .chain_task import ChainState, ChainTask, PathProblem, Trial
 from .engine import RareEventEngine
 from .frames import Frames
 from .hooks import outcome
@@ -30,139 +27,7 @@ from .shooting import ShootingStrategy, shooting_scheme
 from .simstore import open_simstore
 from .volumes import state_volumes
 
-if TYPE_CHECKING:
-    from ..systems.base import RareEventSystem
-
 __all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "make_engine", "run_chain"]
-
-
-@dataclass(frozen=True, eq=False)
-class PathProblem:
-    """What stays the same for all chains and rounds.
-
-    Attributes
-    ----------
-    system : RareEventSystem
-    settings : PathSettings
-    platform : str
-    """
-
-    system: RareEventSystem
-    settings: PathSettings
-    platform: str
-
-    @cached_property
-    def key(self) -> str:
-        """Equal for problems with the same course."""
-        content = (self.system.fingerprint(), self.system.temperature, self.settings.course(), self.platform)
-        return hashlib.sha256(repr(content).encode()).hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class ChainState:
-    """Where a chain stands between two rounds.
-
-    Attributes
-    ----------
-    path : Frames
-        The current path, in the precision of the dynamics.
-    names : tuple of int
-        Identities, for OpenPathSampling, of the path and then of its frames; empty for a path that it has not seen yet.
-    relaxed : bool
-        Whether the current path was made by the dynamics, and by no hand.
-    pair : int
-        First frame of the pair of aimless shooting; -1 for others, and for a path that has none yet.
-    """
-
-    path: Frames
-    names: tuple[int, ...] = ()
-    relaxed: bool = False
-    pair: int = -1
-
-
-@dataclass(frozen=True, eq=False)
-class ChainTask:
-    """A stretch of a chain.
-
-    Attributes
-    ----------
-    problem : PathProblem
-    chain, round : int
-        Both numbered from 0; with the seed they fix all random numbers.
-    seed : int
-        Of the whole run.
-    state : ChainState
-        Before the stretch.
-    model : bytes
-        What ``to_bytes`` of the model returned, frozen for the stretch.
-    density : tuple of float or None
-        For the selector.
-    storage : str or None
-        File of the chain's OpenPathSampling storage; None for no storage.
-    done, until : int
-        Trials of the round before the stretch, and at its end; 0: all of them. A stretch that begins within a round has random
-        numbers of its own.
-    """
-
-    problem: PathProblem
-    chain: int
-    round: int
-    seed: int
-    state: ChainState
-    model: bytes
-    density: tuple[float, ...] | None = None
-    storage: str | None = None
-    done: int = 0
-    until: int = 0
-
-    @property
-    def origin(self) -> tuple[int, ...]:
-        """What its random numbers follow from, beside the seed."""
-        return (self.chain, self.round, self.done) if self.done else (self.chain, self.round)
-
-    @property
-    def cycles(self) -> range:
-        """Numbers of its trials in the chain, from 1."""
-        whole = self.problem.settings.trials_per_round
-        before = self.round * whole
-        return range(before + self.done + 1, before + (self.until or whole) + 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One Monte Carlo step.
-
-    Attributes
-    ----------
-    cycle : int
-        Its number in the chain, from 1.
-    point : ndarray, shape (n_atoms, 3), nm
-        Shooting point.
-    n_a, n_b : int
-        Shots that reached A and B; both 0 if one reached neither.
-    expected : float
-        Probability of a transition path, by the model.
-    accepted : bool
-    relaxed : bool
-        Whether the path that was shot from was made by the dynamics.
-    n_frames : int
-        Frames of both shots.
-    path : ndarray of float32, shape (n_frames, n_atoms, 3), or None
-        Positions of an accepted path, nm.
-    passages : Passages or None
-        Frames that the shots passed.
-    """
-
-    cycle: int
-    point: np.ndarray
-    n_a: int
-    n_b: int
-    expected: float
-    accepted: bool
-    relaxed: bool
-    n_frames: int
-    path: np.ndarray | None = field(default=None, repr=False)
-    passages: Passages | None = field(default=None, repr=False)
 
 
 def make_engine(problem: PathProblem) -> RareEventEngine:

@@ -19,7 +19,7 @@ from ..committors import Committor
 from ..errors import InputError
 from ..pull_force import ALLOWED, Pull, why_no_pull
 from ..states import IN_B
-from .chains import PathProblem, make_engine
+from .chain_task import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .frames import Frames
 
@@ -68,6 +68,8 @@ class _Attempt:
 
 def _run(problem: PathProblem, attempt: _Attempt, seed: int, stop: Callable[[Frames], bool]) -> tuple[Frames, bool]:
     """Dynamics from the initial structure until `stop` says so of a block, or there are frames enough."""
+    from .chains import make_engine  # a run whose first path is in a file needs no OpenPathSampling in this process
+
     engine = make_engine(PathProblem(attempt.system, problem.settings, problem.platform))
     engine.integrator.setRandomNumberSeed(seed)
     engine.watch.explosions.work = attempt.work

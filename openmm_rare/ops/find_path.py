@@ -18,7 +18,7 @@ from ..region_text import values_text
 from ..slots import platform_by_name
 from ..states import IN_B
 from ..tasks import Noting, Progress
-from .chains import ChainState, ChainTask, PathProblem, run_chain
+from .chain_task import ChainState, ChainTask, PathProblem, run_chain
 from .frames import Frames
 from .initial_path import initial_path
 from .path_file import require_writable, write_path

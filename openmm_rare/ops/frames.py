@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openpathsampling as paths
 from openmm import unit
-from openpathsampling.engines.openmm import Snapshot
+
+if TYPE_CHECKING:
+    import openpathsampling as paths
+    from openpathsampling.engines.openmm import Snapshot
 
 __all__ = ["VELOCITY", "Frames"]
 
@@ -75,10 +77,14 @@ class Frames:
 
     def trajectory(self, engine: Any) -> paths.Trajectory:
         """Objects of OpenPathSampling."""
+        import openpathsampling as paths
+
         still = engine.no_velocities() if self.velocities is None else None
         return paths.Trajectory([self._snapshot(i, engine, still) for i in range(len(self))])
 
     def _snapshot(self, index: int, engine: Any, still: Any) -> Snapshot:
+        from openpathsampling.engines.openmm import Snapshot
+
         # the constructors copy what they are given, and a product with a unit does so twice: more work than a step
         statics, kinetics = Snapshot.StaticContainer(None, None, engine), still or Snapshot.KineticContainer(None, engine)
         statics.coordinates = unit.Quantity(self.positions[index].copy(), unit.nanometer)

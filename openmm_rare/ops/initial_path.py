@@ -16,7 +16,7 @@ from ..pull_force import why_no_pull
 from ..region_text import region_text
 from ..regions import Disc, Range
 from ..variables import Coordinate
-from .chains import PathProblem
+from .chain_task import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .driven_path import biased_path, dynamics_in_a, hot_path
 from .frames import Frames

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..particles import masses_of, sites_of
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
-from .chains import PathProblem
+from .chain_task import PathProblem
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem

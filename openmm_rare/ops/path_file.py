@@ -18,7 +18,7 @@ from ..files import replacing
 from ..states import IN_B
 from ..system_box import periodic_box
 from ..whole_molecules import WholeMolecules
-from .chains import PathProblem
+from .chain_task import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .frames import Frames
 from .path_bonds import require_bonds, require_nanometers
@@ -145,7 +145,7 @@ def write_path(name: str | Path, frames: Frames, problem: PathProblem) -> None:
         if path.suffix == ".npz":
             return
         kept = read_content(temporary, target).positions
-        rigid = with_rigid_bonds(target.system, kept, str(path), _LOG.info)
+        rigid = with_rigid_bonds(target.system, kept, str(path), lambda _: None)  # whoever reads the file is told
         if any(between_states(target, each, str(path)) is None for each in (kept, rigid)):
             raise InputError(f"{path} would not hold the ends of the path in enough digits: choose .npz")
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..committor import CommittorModel
-from ..committors import Committor
+from ..committors import Committor, committor_bin
 from ..ensemble import CommittorEnsemble
 from ..files import write_json
 from ..fitting import FitOptions
@@ -24,10 +24,9 @@ from ..processes import Workers
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
-from .chains import ChainState, ChainTask, PathProblem, Trial, run_chain
+from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
 from .frames import Frames
 from .initial_path import initial_path
-from .selector import committor_bin
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -118,7 +117,7 @@ class PathSampler:
             return
         onward = f", continuing at trial {done} of {wanted} in {chains}" if done else ""
         self.progress.stage(f"sampling paths{onward}", (wanted - done) * n_chains)
-        with _workers(self.settings.processes) as workers:
+        with _workers(self.settings.processes, self.problem.platform) as workers:
             while self.record.cycles < wanted and not all_given_up(self.record):
                 before = self.record.cycles
                 self._stretch(workers)
@@ -216,7 +215,7 @@ def _state_of(arrays: dict[str, np.ndarray]) -> ChainState:
 
 
 @contextmanager
-def _workers(n: int) -> Iterator[list[Executor]]:
+def _workers(n: int, platform: str) -> Iterator[list[Executor]]:
     """Processes of one worker each, so that a chain always comes back to the one that holds its engine and storage."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Workers(1)) for _ in range(n)]
+        yield [stack.enter_context(Workers(1, platform=platform)) for _ in range(n)]

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import openpathsampling as paths
 from openpathsampling.shooting import ShootingPointSelector
-from scipy.special import expit
 
-from ..committors import Committor, load_committor
+from ..committors import Committor, committor_bin, load_committor
 from ..errors import InputError
 from ..saved_model import SavedModel
 
-__all__ = ["CommittorSelector", "committor_bin", "positions_of"]
+__all__ = ["CommittorSelector", "positions_of"]
 
 _FORMS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "lorentzian": lambda q, width: width**2 / (q**2 + width**2),
@@ -27,11 +26,6 @@ _FORMS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 def positions_of(trajectory: paths.Trajectory) -> np.ndarray:
     """Positions of all frames of a trajectory, shape ``(n_frames, n_atoms, 3)``, nm."""
     return np.stack([np.asarray(snapshot.statics.coordinates._value) for snapshot in trajectory])
-
-
-def committor_bin(logit: np.ndarray, n_bins: int) -> np.ndarray:
-    """Which of so many equal bins of the committor, from 0 to 1, each logit belongs to."""
-    return np.minimum((expit(logit) * n_bins).astype(int), n_bins - 1)
 
 
 class CommittorSelector(ShootingPointSelector):

@@ -9,9 +9,9 @@ from scipy.special import expit, logit
 
 import line
 from openmm_rare.committor import CommittorModel
+from openmm_rare.committors import committor_bin
 from openmm_rare.ops.chains import ChainState, ChainTask, PathProblem, run_chain
 from openmm_rare.ops.frames import Frames
-from openmm_rare.ops.selector import committor_bin
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
