@@ -6,7 +6,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
-__all__ = ["ExplosionWatch"]
+__all__ = ["ExplosionWatch", "harmonic_bonds"]
 
 _STRETCH, _SPEED, _WAY = 300.0, 100.0, 20.0
 """Energies of a bond and of an atom in kT, and a way in standard deviations, beyond which a frame is looked at."""
@@ -49,7 +49,7 @@ class ExplosionWatch:
             way = np.inf if diffusion is None else 3.0 * _WAY**2 * diffusion
             self._farthest = np.nan_to_num(way / moving, nan=np.inf)
         self._rise = (_RISE + _RISE_PER_ATOM * int((masses > 0.0).sum())) * kt
-        self._pairs, self._lengths, self._allowed = _bonds(system, _STRETCH * kt)
+        self._pairs, self._lengths, self._allowed = harmonic_bonds(system, _STRETCH * kt)
         self._context: openmm.Context | None = None
 
     def suspects(
@@ -102,7 +102,7 @@ class ExplosionWatch:
         return f"molecules fly apart: the energy has risen by {rise / self._kt:.2g} kT since the start"
 
 
-def _bonds(system: openmm.System, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def harmonic_bonds(system: openmm.System, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs, lengths (nm), and how far they may be off at that energy (kJ/mol), of the harmonic bonds of a System."""
     found = []
     for force in system.getForces():
