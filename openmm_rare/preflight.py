@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 
 from .errors import InputError
+from .long_molecules import notes_on_long_molecules
 from .obstacles import Findings, Obstacle, sentence_of
 from .replication import obstacles_to_copies
 from .special_forces import kind_of, special_forces
@@ -67,7 +68,7 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
         obstacles += _for_copies(problem)
     else:
         obstacles += special_forces(problem.system)
-    notes = [*problem.repairs, *strain_of_structure(problem), *_notes(problem)]
+    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
     try:
         found = _step(problem, purpose)
     except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
