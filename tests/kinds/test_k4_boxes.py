@@ -357,7 +357,7 @@ def with_distance(edge, far, **options):
     """The chain in a cubic box, with states in one distance."""
     distance = [Distance("d", (0, 3), **options)]
     return RareEventSystem.from_openmm(
-        chain4.system(box=box),
+        chain4.system(box=edge),
         chain4.positions(),
         Range({"d": (0.3, 0.45)}),
         Range({"d": far}),
