@@ -8,11 +8,13 @@ import numpy as np
 import openmm
 
 from .errors import InputError
+from .long_molecules import notes_on_long_molecules
 from .obstacles import Findings, Obstacle, sentence_of
 from .particles import masses_of, sites_of
 from .replication import obstacles_to_copies
 from .special_forces import kind_of, special_forces
 from .stability import largest_curvature, relaxed, steepest, step_limit
+from .start_structure import strain_of_structure, unit_of_structure
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -28,6 +30,9 @@ _INSTEAD = (
 )
 _MANY = 100
 """Atoms from which a box or virtual sites cannot be left out without making another system."""
+
+_TOO_WIDE = 0.15
+"""By how much fluctuations along the steepest direction may be too wide without a word, of their width."""
 
 _ATOMISTIC = 1e-3
 """ps; a limit of overdamped dynamics below it makes any process of a molecule too long."""
@@ -59,17 +64,19 @@ def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> lis
 
 def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     """What stands in the way of a rate constant, or of sampling paths, and what should be known."""
-    obstacles = _constraints_in_a_plane(problem)
+    obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     if purpose == "rate":
         obstacles += _for_copies(problem)
     else:
         obstacles += special_forces(problem.system)
+    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
     try:
-        obstacles += _step(problem, purpose)
+        found = _step(problem, purpose)
     except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
         if not obstacles:
             raise
-    return Findings(obstacles, [*problem.repairs, *_notes(problem)])
+        return Findings(obstacles, notes)
+    return Findings(obstacles + found.obstacles, notes + found.notes)
 
 
 def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:
@@ -81,6 +88,19 @@ def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:
         f"num_dimensions = {problem.num_dimensions}"
     )
     return [Obstacle(fact, "set it to 3, or build the System without constraints")]
+
+
+def _constraints_without_mass(problem: RareEventSystem) -> list[Obstacle]:
+    """Constraints of particles that stay where they are, which OpenMM cannot keep."""
+    system, found = problem.system, []
+    for index in range(system.getNumConstraints()):
+        one, other, _ = system.getConstraintParameters(index)
+        if not (system.getParticleMass(one)._value and system.getParticleMass(other)._value):
+            found.append(f"{one} and {other}")
+    if not found:
+        return []
+    fact = f"the System has {len(found)} constraints of particles without mass, such as that between atoms {found[0]}"
+    return [Obstacle(fact, "remove these constraints, or give the particles their mass")]
 
 
 def _for_copies(problem: RareEventSystem) -> list[Obstacle]:
@@ -95,25 +115,36 @@ def _for_copies(problem: RareEventSystem) -> list[Obstacle]:
     return found
 
 
-def _step(problem: RareEventSystem, purpose: Purpose) -> list[Obstacle]:
-    """Whether the time step is beyond the limit at the initial structure, from which dynamics for a rate begins.
+def _step(problem: RareEventSystem, purpose: Purpose) -> Findings:
+    """Whether the time step is beyond or near the limit at the initial structure, from which dynamics for a rate begins.
 
     A first path may come from anywhere: for paths it does not matter that the structure is strained, or worse.
     """
     friction = None if problem.inertial else problem.friction
     if purpose == "rate":
         if problem.inertial:
-            return []  # nothing is known of the other dynamics
+            return Findings([], [])  # nothing is known of the other dynamics
         try:
             limit = step_limit(largest_curvature(problem), friction)
         except InputError as error:
-            return [Obstacle(str(error))]
+            return Findings([Obstacle(str(error))], [])
         strained = ", or minimize the energy of the initial structure if it is strained"
     else:
         limit, strained = _limit_of_paths(problem, friction), ""
     if problem.timestep <= limit:
+        return Findings([], _wide_fluctuations(problem.timestep / limit) if friction is not None else [])
+    return Findings([step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)], [])
+
+
+def _wide_fluctuations(share: float) -> list[str]:
+    """What a time step does that is this share of the limit: overdamped dynamics is stable there, and wrong."""
+    wider = 1.0 / np.sqrt(max(1.0 - share, 1e-6)) - 1.0
+    if wider < _TOO_WIDE:
         return []
-    return [step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)]
+    return [
+        f"The time step is {100 * share:.0f} % of the stability limit at the initial structure: fluctuations along the "
+        f"steepest direction are {100 * wider:.0f} % too wide. Use a tenth of the limit for 5 %."
+    ]
 
 
 def _limit_of_paths(problem: RareEventSystem, friction: float | None) -> float:

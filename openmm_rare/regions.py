@@ -20,6 +20,8 @@ IN_A: int = 1
 IN_B: int = 2
 """What the status of a frame says."""
 
+_BETWEEN_IMAGES = ' (between nearest images in its periodic box; box = "none" takes vectors as they are)'
+
 
 class Region(Protocol):
     """A set of configurations."""
@@ -101,6 +103,7 @@ class Range:
                 raise InputError(
                     f"no frame can lie in {name} from {value_text(lo, unit)} to {value_text(hi, unit)}: {name!r} is at least "
                     f"{value_text(lowest, unit)}{'' if np.isinf(highest) else f' and at most {value_text(highest, unit)}'}"
+                    f"{_BETWEEN_IMAGES if unit == 'nm' and np.isfinite(highest) else ''}"
                 )
 
     def overlaps(self, other: "Range", variables: CollectiveVariables) -> bool:

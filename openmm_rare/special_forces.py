@@ -66,7 +66,7 @@ def acting_on_box_or_heat(system: openmm.System) -> list[tuple[str, str, float]]
     ]
 
 
-def special_forces(system: openmm.System, fixed_box: bool = True) -> list[Obstacle]:
+def special_forces(system: openmm.System, fixed_box: bool = True, heat_bath: bool = True) -> list[Obstacle]:
     """The forces that sampling paths with an integrator of this package cannot do justice to.
 
     Parameters
@@ -74,11 +74,13 @@ def special_forces(system: openmm.System, fixed_box: bool = True) -> list[Obstac
     system : openmm.System
     fixed_box : bool
         Whether barostats are among them.
+    heat_bath : bool
+        Whether the integrator is a thermostat, beside which another is one too many.
     """
     found = []
     for label, force in _all_forces(system):
         kind = kind_of(force)
-        if kind == "AndersenThermostat":
+        if kind == "AndersenThermostat" and heat_bath:
             temperature = force.getDefaultTemperature().value_in_unit(unit.kelvin)
             found.append(
                 Obstacle(f"{label} is a second thermostat, at {temperature:g} K", "the integrator is the thermostat: remove it")

@@ -88,11 +88,13 @@ class States:
         Raises
         ------
         ValueError
-            If a variable has another box.
+            If a variable has another box, or nearest images never come to a state.
         """
         held = self.variables.in_box(box)
         if held is self.variables:
             return self
+        for region in (self.a, self.b):
+            region.check(held)
         made = copy(self)
         made.variables = held
         return made

@@ -39,7 +39,10 @@ def value_text(value: float, unit: str | None) -> str:
 
 
 def limits_of(variable: CollectiveVariable) -> tuple[float, float]:
-    """The lowest and highest value of a variable that is not periodic."""
+    """The lowest and highest value of a variable that is not periodic; nearest images are at most half a diagonal apart."""
+    box = getattr(variable, "periodic_box", None)
+    if box is not None and unit_of(variable) == "nm":
+        return 0.0, 0.5 * float(np.linalg.norm(np.diag(box)))
     kinds = (kind.__name__ for kind in type(variable).__mro__)
     return next((_LIMITS[kind] for kind in kinds if kind in _LIMITS), (-np.inf, np.inf))
 

@@ -22,6 +22,7 @@ from ..states import IN_B
 from .chain_task import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
 from .frames import Frames
+from .path_checks import with_rigid_bonds
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -73,7 +74,9 @@ def _run(problem: PathProblem, attempt: _Attempt, seed: int, stop: Callable[[Fra
     engine = make_engine(PathProblem(attempt.system, problem.settings, problem.platform))
     engine.integrator.setRandomNumberSeed(seed)
     engine.watch.explosions.work = attempt.work
-    start = frames_at_rest(problem.system, problem.system.positions[None]).trajectory(engine)[0]
+    # constraints off by a part of their length would be a kick at the first step
+    rigid = with_rigid_bonds(problem.system.system, problem.system.positions[None], "the initial structure", _LOG.info)
+    start = frames_at_rest(problem.system, rigid).trajectory(engine)[0]
     engine.current_snapshot = start
     engine.simulation.context.setVelocitiesToTemperature(attempt.system.temperature, seed)
     parts: list[Frames] = []

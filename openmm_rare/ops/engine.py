@@ -83,7 +83,7 @@ class RareEventEngine(Engine):
         self._box_changes, self._axes = bool(barostats(system)), moving_axes(integrator)
         # one restored from XML has lost the method that counts for it
         self._halves = 2 if has_half_steps(integrator) and not isinstance(integrator, LangevinIntegrator) else 1
-        self._watch, self._start, self._made = None, None, None
+        self._watch, self._start, self._made, self._drawn_at = None, None, None, None
 
     def to_dict(self) -> dict[str, Any]:
         """What storage keeps."""
@@ -243,7 +243,7 @@ class RareEventEngine(Engine):
     def watch(self) -> FrameWatch:
         """What looks at the frames."""
         if self._watch is None:
-            platform, temperature = platform_by_name(self.platform_name), known_temperature(self.integrator)
+            platform, temperature = platform_by_name(self.platform_name), known_temperature(self.integrator) or self._drawn_at
             self._watch = FrameWatch(self.system, self.integrator, temperature, platform, self.n_steps_per_frame)
         return self._watch
 
@@ -299,7 +299,10 @@ class RareEventEngine(Engine):
             return snapshot
         context = self.simulation.context
         self.current_snapshot = snapshot
+        temperature = temperature_of(self.integrator, beta)
+        if self._drawn_at is None and known_temperature(self.integrator) is None:
+            self._drawn_at, self._watch = temperature, None  # nothing else says how hot it is
         kept = snapshot.velocities.value_in_unit(VELOCITY)
-        draw_velocities(context, temperature_of(self.integrator, beta), kept, self._axes, subset)
+        draw_velocities(context, temperature, kept, self._axes, subset)
         self._current_snapshot = None
         return self.current_snapshot

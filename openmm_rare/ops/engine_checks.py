@@ -16,7 +16,7 @@ from ..particles import sites_of
 from ..preflight import step_obstacle
 from ..special_forces import acting_on_box_or_heat, special_forces
 from ..stability import relaxed, steepest, step_limit
-from .time_reversal import friction_of, is_overdamped, known_temperature, require_reversible, steps_of
+from .time_reversal import friction_of, is_overdamped, is_thermostat, known_temperature, require_reversible, steps_of
 
 __all__ = ["require_ready", "require_suitable"]
 
@@ -35,7 +35,8 @@ def require_suitable(system: openmm.System, integrator: openmm.Integrator, platf
         barostats of another temperature, and Drude particles.
     """
     require_reversible(integrator)
-    found = special_forces(system, fixed_box=False) + _other_temperatures(system, integrator)
+    found = special_forces(system, fixed_box=False, heat_bath=is_thermostat(integrator))
+    found += _other_temperatures(system, integrator)
     if isinstance(integrator, openmm.CustomIntegrator):
         found += _ignored(system, integrator, platform)
     if found:
@@ -50,7 +51,9 @@ def _other_temperatures(system: openmm.System, integrator: openmm.Integrator) ->
             f"call its setDefaultTemperature({temperature:g})",
         )
         for label, kind, own in acting_on_box_or_heat(system)
-        if kind != "AndersenThermostat" and temperature and abs(own - temperature) > _SAME_TEMPERATURE * temperature
+        if (kind != "AndersenThermostat" or not is_thermostat(integrator))
+        and temperature
+        and abs(own - temperature) > _SAME_TEMPERATURE * temperature
     ]
 
 

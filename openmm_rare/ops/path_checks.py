@@ -98,7 +98,7 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, 
         context.computeVirtualSites()
         mended[number] = context.getState(positions=True).getPositions(asNumpy=True)._value
     if not (_strain(system, mended) <= _KEPT).all():
-        raise InputError(f"{source}: the constraints of the System cannot be satisfied near its frames: give another path")
+        raise InputError(f"{source}: the constraints of the System cannot be satisfied near its frames: give other positions")
     if strain.max() > _ROUNDED:
         say(f"{source}: bonds that the System keeps rigid were off by up to {100 * strain.max():.2g} %: put right.")
     return mended

@@ -25,6 +25,7 @@ from .path_bonds import require_bonds, require_nanometers
 from .path_boxes import in_box_of_system
 from .path_checks import require_energies, with_rigid_bonds
 from .path_formats import FileContent, read_content, require_format, save_frames
+from .still_coordinates import with_still_coordinates
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -59,6 +60,8 @@ def read_path(name: str, problem: PathProblem, say: Callable[[str], None] = _LOG
     content, bonds = read_content(path, target), bonds_of(target)
     require_nanometers(content.positions, bonds, str(path))
     content = _whole(content, target, bonds, path, say)
+    if np.isfinite(content.positions).all():
+        content = replace(content, positions=with_still_coordinates(target, content.positions, str(path), say))
     stretch = _connecting(content, target, bonds, path)
     first, positions = stretch.start, content.positions[stretch]
     frames = frames_at_rest(target, positions, _boxes_of(content, stretch, target, path))

@@ -10,7 +10,15 @@ from openmm import unit
 from ..errors import InputError
 from ..units import KB
 
-__all__ = ["friction_of", "is_overdamped", "known_temperature", "require_reversible", "steps_of", "temperature_of"]
+__all__ = [
+    "friction_of",
+    "is_overdamped",
+    "is_thermostat",
+    "known_temperature",
+    "require_reversible",
+    "steps_of",
+    "temperature_of",
+]
 
 _LEAPFROG = (
     openmm.VerletIntegrator,
@@ -41,6 +49,14 @@ def is_overdamped(integrator: openmm.Integrator) -> bool:
     if not isinstance(integrator, openmm.CustomIntegrator):
         return False
     return not any(variable == "v" for _, variable, _ in steps_of(integrator))
+
+
+def is_thermostat(integrator: openmm.Integrator) -> bool:
+    """Whether an integrator exchanges heat: all but those without friction, and a CustomIntegrator without random numbers."""
+    if not isinstance(integrator, openmm.CustomIntegrator):
+        return True
+    noisy = any("gaussian" in expression or "uniform" in expression for *_, expression in steps_of(integrator))
+    return noisy and friction_of(integrator) != 0.0
 
 
 def steps_of(integrator: openmm.CustomIntegrator) -> list[tuple[int, str, str]]:

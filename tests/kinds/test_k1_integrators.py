@@ -1,5 +1,7 @@
 """K1: the integrator of a command does what the System says: constraints, virtual sites, force groups."""
 
+from dataclasses import replace
+
 import numpy as np
 import openmm
 import pytest
@@ -18,6 +20,7 @@ from openmm_rare.inertial import LangevinIntegrator
 from openmm_rare.integrators import OverdampedLangevinIntegrator
 from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.connection import frames_at_rest
+from openmm_rare.ops.driven_path import dynamics_in_a
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_settings import PathSettings
@@ -231,3 +234,25 @@ def test_a_stored_engine_makes_whole_steps():
     ends = [generate(each, frame_of(each, SITE), 4)[-1].coordinates._value for each in (engine, stored)]
     np.testing.assert_allclose(ends[0], ends[1], atol=1e-12)
     assert np.abs(ends[0] - SITE).max() > 1e-3
+
+
+def test_constraints_of_particles_without_mass_are_named():
+    """OpenMM cannot keep them, and says so of none in particular, when it makes a Context."""
+    system = chain4.system(constrain=True)
+    system.setParticleMass(0, 0.0)
+    with pytest.raises(ValueError, match="1 constraints of particles without mass, such as that between atoms 0 and 1; remove"):
+        require_runnable(chain4.problem(system), "paths")
+    system.removeConstraint(0)
+    require_runnable(chain4.problem(system), "paths")
+
+
+@pytest.mark.parametrize("off", [0.002, 0.1])
+def test_constraints_that_a_structure_breaks_are_put_right_before_dynamics(off):
+    """Without that, dynamics begins with a kick and is taken for an explosion."""
+    positions = chain4.positions()
+    positions[3] += off * np.array([1.0, 0.0, 0.0])
+    problem = replace(chain4.problem(chain4.system(constrain=True)), positions=positions)
+    notes = require_runnable(problem, "paths")
+    assert [note.startswith("The initial structure is strained: 1 of 3") for note in notes] == [True] * (off > 0.03)
+    frames = dynamics_in_a(PathProblem(problem, PathSettings(steps_per_frame=1), "Reference"), 1, 20)
+    assert np.abs(np.linalg.norm(np.diff(frames.positions, axis=1), axis=2) - 0.153).max() < 1e-5

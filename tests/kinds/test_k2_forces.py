@@ -319,3 +319,20 @@ def test_what_a_storage_holds_can_be_read_but_not_run():
         stored.generate(start, running=[lambda path, trusted=None: len(path) < 3])
     with pytest.raises(ValueError, match="second thermostat"):
         stored.shoot(start, lambda block: np.zeros(len(block), dtype=int))
+
+
+def verlet(timestep=0.001):
+    """Velocity Verlet of nobody's package: no thermostat, and no temperature that it could tell."""
+    made = openmm.CustomIntegrator(timestep)
+    made.addUpdateContextState()
+    made.addComputePerDof("v", "v+0.5*dt*f/m")
+    made.addComputePerDof("x", "x+dt*v")
+    made.addComputePerDof("v", "v+0.5*dt*f/m")
+    return made
+
+
+def test_the_only_thermostat_is_welcome_in_scripts():
+    script(andersen(), verlet(), box=None)
+    script(andersen(), LangevinIntegrator(600, 0, 0.001), box=None)
+    with pytest.raises(ValueError, match="acts at 600 K, the integrator at 300 K"):
+        script(andersen(), LangevinIntegrator(300, 0, 0.001), box=None)

@@ -14,6 +14,7 @@ from openmm_rare.inertial import LangevinIntegrator, moving_axes
 from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.connection import frames_at_rest
 from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.path_file import read_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.preflight import require_runnable
@@ -140,3 +141,31 @@ def test_the_number_of_dimensions_is_checked():
     axes = moving_axes(openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(LangevinIntegrator(300, 1, 0.001, 1))))
     assert axes.tolist() == [True, False, False]
     assert RareEventEngine(Topology(2), oscillators(2, 2).system, LangevinIntegrator(300, 1, 0.001, 2), platform="Reference")
+
+
+def crossing(problem, n_frames=9):
+    """Frames from A to B along x."""
+    frames = np.repeat(problem.positions[None], n_frames, axis=0)
+    frames[:, 0, 0] += np.linspace(0.45, 0.65, n_frames)
+    return frames
+
+
+def test_a_path_that_leaves_the_plane_is_refused(tmp_path):
+    """A shot would keep the plane of the frame that it began from."""
+    problem = oscillators(2, 2)
+    paths, file = PathProblem(problem, PathSettings(), "Reference"), tmp_path / "path.npz"
+    frames = crossing(problem)
+    np.savez(file, positions=frames)
+    np.testing.assert_allclose(read_path(str(file), paths).positions, frames[2:7], atol=1e-12)
+    frames[4, 1, 2] += 0.05
+    np.savez(file, positions=frames)
+    with pytest.raises(ValueError, match=r"atom 1, which cannot move along z \(num_dimensions = 2\), is 0.05 nm .* frame 4"):
+        read_path(str(file), paths)
+
+
+def test_a_path_in_another_plane_is_moved_and_said(tmp_path):
+    problem, said = oscillators(2, 2), []
+    np.savez(tmp_path / "path.npz", positions=crossing(problem) + [0.0, 0.0, 0.1])
+    found = read_path(str(tmp_path / "path.npz"), PathProblem(problem, PathSettings(), "Reference"), said.append)
+    np.testing.assert_array_equal(found.positions[:, :, 2], Z)
+    assert said[0].endswith("9 frames were moved as a whole, back to where particles stay that cannot move.")

@@ -12,6 +12,7 @@ import chain4
 from openmm_rare import Angle, CoordinationMoment, Dihedral, Distance, Range, RareEventSystem
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.nearest_image import box_vectors, same_box
+from openmm_rare.preflight import require_runnable
 from openmm_rare.states import IN_A, IN_B, CollectiveVariables
 from openmm_rare.systems import build
 
@@ -285,3 +286,42 @@ def test_cutoffs_longer_than_half_the_box_are_refused_before_openmm_does():
         chain4.problem(made)
     with pytest.raises(openmm.OpenMMException, match="cutoff"):  # what it stands for
         openmm.Context(made, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+
+
+def with_distance(edge, far, **options):
+    """The chain in a cubic box, with states in one distance."""
+    distance = [Distance("d", (0, 3), **options)]
+    return RareEventSystem.from_openmm(
+        chain4.system(box=edge),
+        chain4.positions(),
+        Range({"d": (0.3, 0.45)}),
+        Range({"d": far}),
+        distance,
+        300,
+        5,
+        0.001,
+        inertial=True,
+    )
+
+
+def test_states_that_nearest_images_never_reach_are_refused():
+    with pytest.raises(ValueError, match=r"no frame can lie in d from 1 nm to inf nm: .* at most 0.866025 nm .*box = \"none\""):
+        with_distance(1.0, (1.0, np.inf))
+    with_distance(1.0, (0.8, np.inf))
+    with_distance(1.0, (1.0, np.inf), box="none")
+
+
+@pytest.mark.parametrize(
+    ("edge", "far", "options", "said"),
+    [
+        (0.9, (0.5, 0.6), {}, "longer in a state, while nearest images in the periodic box are unambiguous up to 0.45 nm"),
+        (0.7, (0.0, 0.29), {}, "0.389 nm in the structure, and nearest images in the periodic box are unambiguous up to 0.35"),
+        (2.0, (0.5, 0.6), {}, None),
+        (0.7, (0.5, 0.6), {"box": "none"}, None),
+        (0.7, (0.5, 0.6), {"box": (0.7, 0.7, 0.7)}, None),
+    ],
+)
+def test_a_molecule_longer_than_half_its_box_is_said(edge, far, options, said):
+    notes = require_runnable(with_distance(edge, far, **options), "paths")
+    assert len(notes) == (said is not None)
+    assert not notes or said in notes[0]

@@ -27,6 +27,7 @@ from openmm_rare.ops.path_file import read_path, require_writable, write_path
 from openmm_rare.ops.path_run import run_path_sampling
 from openmm_rare.path_folder import with_path_settings
 from openmm_rare.path_settings import PathSettings
+from openmm_rare.preflight import require_runnable
 from openmm_rare.systems import build
 from openmm_rare.tasks import Silent
 from openmm_rare.workflow import configuration
@@ -263,3 +264,45 @@ def test_what_was_put_right_stands_in_the_result(tmp_path, capsys):
     assert "turned around" in (tmp_path / "out" / "report.html").read_text() and "turned around" not in capsys.readouterr().err
     assert find_path(chain4.problem(), path).notes == tuple(first["notes"])
     assert "Note: " in capsys.readouterr().err
+
+
+def test_particles_without_mass_stay_in_a_path_from_a_file(tmp_path):
+    """No shot moves them: each path would keep the place that they have in the frame it began from."""
+    system = chain4.system()
+    system.setParticleMass(0, 0.0)
+    system.setParticleMass(1, 0.0)
+    problem = paths_of(chain4.problem(system))
+    good, said = turned(), []
+    found = read_path(saved(tmp_path, good), problem, said.append)
+    np.testing.assert_array_equal(found.positions[:, :2], np.repeat(chain4.positions()[None, :2], len(found), axis=0))
+    assert said == []
+    moved = read_path(saved(tmp_path, good + [0.3, 0.0, 0.1]), problem, said.append)
+    np.testing.assert_allclose(moved.positions, found.positions, atol=1e-12)
+    assert "9 frames were moved as a whole" in said[0]
+    good[3, 1, 1] += 0.02
+    with pytest.raises(InputError, match="atom 1, which has no mass, is 0.02 nm from its place in frame 3: give a path"):
+        read_path(saved(tmp_path, good), problem)
+
+
+@pytest.mark.parametrize(("factor", "hint"), [(10.0, "in Angstrom"), (0.1, "must be in nm")])
+@pytest.mark.parametrize("constrain", [False, True])
+def test_a_structure_in_another_unit_is_refused(factor, hint, constrain):
+    """Its torsion says nothing about that."""
+    problem = replace(chain4.problem(chain4.system(constrain=constrain)), positions=factor * chain4.positions())
+    with pytest.raises(ValueError, match=f"of the initial structure are {factor:g} times as long as they should be.*{hint}"):
+        require_runnable(problem, "paths")
+
+
+def test_atoms_in_another_order_are_said():
+    problem = replace(chain4.problem(), positions=chain4.positions()[[0, 2, 1, 3]])
+    (note,) = require_runnable(problem, "paths")
+    assert "2 of 3 bonds are far from their length" in note
+
+
+def test_a_restraint_may_begin_far_from_its_length():
+    system = chain4.system()
+    restraint = openmm.HarmonicBondForce()
+    for _ in range(9):
+        restraint.addBond(0, 3, 0.04, 1000.0)
+    system.addForce(restraint)
+    assert require_runnable(chain4.problem(system), "paths") == []

@@ -1,6 +1,7 @@
 """K5: a time step beyond stability is refused by every command; molecules that fly apart end the run."""
 
 import dataclasses
+import re
 
 import numpy as np
 import openmm
@@ -118,7 +119,8 @@ def test_a_strained_structure_does_not_stop_paths():
     problem = chain4.problem(system, timestep=0.004)
     problem.positions[3] = problem.positions[0] + [0.0, 0.06, 0.0]
     assert step_limit(largest_curvature(problem), None) < problem.timestep
-    assert require_runnable(problem, "paths") == []
+    (note,) = require_runnable(problem, "paths")
+    assert note.startswith("The initial structure is strained: 1 of 3 bonds")
 
 
 def test_constrained_and_massless_directions_do_not_count():
@@ -242,3 +244,22 @@ def test_what_dissociates_may_go_far():
     frames = engine.block(1000, start, [])
     assert np.linalg.norm(frames.positions[-1, 1] - frames.positions[-1, 0]) > 5.0
     assert 0.5 * 14.0 * (frames.velocities[-1, 0] ** 2).sum() > 100.0 * problem.kt  # it was looked at
+
+
+@pytest.mark.parametrize(("timestep", "said"), [(0.001, False), (0.0048, True)])
+def test_overdamped_steps_near_the_limit_are_said(timestep, said):
+    notes = require_runnable(chain4.problem(inertial=False, friction=50, timestep=timestep), "paths")
+    assert [bool(re.search(r"88 % of the stability limit.* 19\d % too wide", note)) for note in notes] == [True] * said
+
+
+def test_scripts_whose_integrator_tells_no_temperature_notice_explosions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    integrator = openmm.CustomIntegrator(0.02)
+    integrator.addComputePerDof("v", "v+0.5*dt*f/m")
+    integrator.addComputePerDof("x", "x+dt*v")
+    integrator.addComputePerDof("v", "v+0.5*dt*f/m")
+    engine = RareEventEngine(Topology(4), chain4.system(), integrator, {}, {"n_steps_per_frame": 10}, "Reference")
+    engine.current_snapshot = engine.randomize_velocities(frame_of(engine), 1.0 / 2.494)
+    with pytest.raises(FloatingPointError, match="molecules fly apart"):
+        for _ in range(20):
+            engine.generate_next_frame()
