@@ -117,7 +117,7 @@ setup(
     ],
     extras_require={
         # OpenPathSampling 1.7 imports six without saying so, and works with neither numpy 2 nor pandas 3
-        "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six"],
+        "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six", "packaging"],
         # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
         "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
         # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that

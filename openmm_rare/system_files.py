@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import openmm
 from openmm import app, unit
 
@@ -14,6 +15,7 @@ from .system_checks import sites_in_words
 
 __all__ = ["read_structure", "read_system", "require_same_atoms"]
 
+_SAME_MASS = 0.02  # Da: force fields round masses
 _MMCIF = (".cif", ".mmcif")
 _FORMATS = "structures are PDB files, or mmCIF files whose names end with .cif or .mmcif"
 _MODULES = {"PlumedForce": "openmmplumed", "TorchForce": "openmmtorch", "XtbForce": "openmmxtb"}
@@ -75,16 +77,29 @@ def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:
 
 
 def require_same_atoms(system: openmm.System, xml: Path, topology: app.Topology, pdb: Path) -> None:
-    """Refuse a structure of another number of atoms, naming both files.
+    """Refuse a structure of another number of atoms, or of the same ones in another order, naming both files.
 
     Raises
     ------
     ValueError
-        If the numbers differ.
+        If the numbers differ, or the masses of the System are those of the elements in another order.
     """
     n_particles, n_atoms = system.getNumParticles(), topology.getNumAtoms()
     if n_particles != n_atoms:
         raise InputError(
             f"system.xml: {xml} has {n_particles} particles{sites_in_words(system)}, system.pdb: {pdb} has {n_atoms} atoms: "
             "give the structure that the System was made of"
+        )
+    elements = [atom.element for atom in topology.atoms()]
+    if not all(elements):
+        return
+    masses = np.array([system.getParticleMass(index)._value for index in range(n_particles)])
+    expected = np.array([element.mass._value for element in elements])
+    other = np.abs(masses - expected) > _SAME_MASS
+    if other.any() and (np.abs(np.sort(masses) - np.sort(expected)) <= _SAME_MASS).all():  # none moved on purpose, as by HMR
+        first = int(np.argmax(other))
+        raise InputError(
+            f"system.pdb: {pdb} has the atoms of system.xml: {xml} in another order: atom {first} is "
+            f"{elements[first].symbol} there, and has a mass of {masses[first]:.4g} Da in the System ({int(other.sum())} atoms "
+            "differ): give the structure that the System was made of"
         )

@@ -1,5 +1,11 @@
 """K10: what a network sees of a large system by default, and memory that is known before it is taken."""
 
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import openmm
 import pytest
@@ -22,6 +28,7 @@ from openmm_rare import coordination as coordination_numbers
 from openmm_rare.cli import main
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.descriptors import build_descriptor
+from openmm_rare.processes import Workers
 from openmm_rare.systems import BUILDERS, build
 
 EDGE = 4.0
@@ -240,3 +247,100 @@ def test_the_choice_is_spelled_out_in_the_configuration_of_the_run(tmp_path):
     assert build_system(again).descriptor_note is None  # it is given now
     plain = load_config(chain4.write(tmp_path / "plain" if (tmp_path / "plain").mkdir() is None else tmp_path))
     assert plain.expanded(build_system(plain)).system.descriptor is None  # negative control
+
+
+# --- all processes of a run together
+
+
+IONS = """
+import numpy as np
+from test_k10_memory import solvated
+from openmm_rare import Distance
+
+def make():
+    made = solvated(n_waters=331, molecules=0, ions=2, variables=[Distance("r", (0, 1))], box=2.0)
+    made.positions[:2] = [[1.0, 1.0, 1.0], [1.25, 1.0, 1.0]]
+    return made.system, made.topology, made.positions
+"""
+PAIR = CONFIG.replace('type = "function"', 'type = "distance"').replace('function = "MODULE:separation"', "atoms = [0, 1]")
+PAIR = PAIR.replace("[0.0, 100.0]", "[0.0, 0.31]").replace("[200.0, 300.0]", "[0.36, 2.0]")
+WATCHED = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+from openmm_rare import Silent
+from openmm_rare.cli_options import configured
+from openmm_rare.ops.path_run import run_path_sampling
+from openmm_rare.path_folder import with_path_settings
+
+class Watch(Silent):
+    most = 0
+    def update(self, n=1.0, **postfix):
+        family = [os.getpid(), *map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())]
+        status = [Path(f"/proc/{each}/status").read_text() for each in family]
+        rss = [int(text.split("VmRSS:")[1].split()[0]) * 1024 for text in status]
+        Watch.most, Watch.modules = max(Watch.most, sum(rss)), sorted(sys.modules)
+        Watch.processes = len(family)
+
+config, out = configured("config.toml", Path("out"), False, "tps", {"seed": 1, "platform": "CPU"})
+config = with_path_settings(config, initial_path="first.npz", trials=12, trials_per_round=4, threads=1)
+result = run_path_sampling(config, out, progress=Watch())
+print(json.dumps({"most": Watch.most, "processes": Watch.processes, "modules": Watch.modules, **result}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="what processes take is read from /proc")
+@pytest.mark.skipif(torch.version.cuda is not None, reason="torch for CUDA takes more memory by itself")
+def test_ions_in_water_take_less_than_a_gigabyte_in_all_processes(tmp_path):
+    """995 atoms with no descriptor given: 12 trials; free ions, so that they are soon made."""
+    pytest.importorskip("openpathsampling")
+    module = "case_" + tmp_path.name.replace("-", "_")
+    (tmp_path / f"{module}.py").write_text(IONS)
+    (tmp_path / "config.toml").write_text(PAIR.replace("MODULE", module))
+    path = np.repeat(build_system(load_config(tmp_path / "config.toml")).positions[None], 20, axis=0)
+    path[:, 1, 0] += np.linspace(0.0, 0.25, 20)
+    np.savez(tmp_path / "first.npz", positions=path)
+    code = f"import sys; sys.path[:0] = {sys.path!r}\n{WATCHED}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["processes"] >= 2 and 0.2e9 < seen["most"] < 1e9, seen["most"]
+    unused = {"openpathsampling", "matplotlib", "pandas", "networkx", "netCDF4", "scipy.stats"}
+    assert not unused & set(seen["modules"])  # in the process that waits
+    assert seen["trials"] == 12 and "995 atoms" in seen["notes"][0] and "the distance between the atoms 0" in seen["notes"][0]
+    again = load_config(tmp_path / "out" / "config.toml").system.descriptor
+    assert again["kind"] == "subset" and list(again["atoms"]) == [0, 1]
+
+
+def platforms_and_kernels():
+    """In a worker."""
+    platforms = [openmm.Platform.getPlatform(i) for i in range(openmm.Platform.getNumPlatforms())]
+    ewald = ["CalcPmeReciprocalForce"]  # of a plugin of its own, on the CPU
+    return {each.getName(): each.supportsKernels(ewald) for each in platforms}
+
+
+def test_workers_on_processors_load_no_plugins_for_gpus():
+    here = platforms_and_kernels()
+    with Workers(1, platform="CPU") as pool:
+        assert pool.submit(platforms_and_kernels).result() == {name: here[name] for name in ("Reference", "CPU")}
+    with Workers(1) as pool:  # negative control
+        assert pool.submit(platforms_and_kernels).result() == here
+
+
+def test_commands_import_what_they_use():
+    heavy = {
+        "openpathsampling",
+        "mdtraj",
+        "matplotlib",
+        "pandas",
+        "netCDF4",
+        "scipy.stats",
+        "scipy.optimize",
+        "scipy.integrate",
+    }
+    modules = "openmm_rare.cli_options, openmm_rare.workflow" + ", openmm_rare.ops.path_run" * bool(
+        find_spec("openpathsampling")
+    )
+    code = f"import sys, {modules}; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -14,6 +14,7 @@ from openmm import app, unit
 import chain4
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.native import plugin
+from openmm_rare.system_files import read_structure, require_same_atoms
 
 
 def files(folder, ending="pdb", system=None, force="", structure=None):
@@ -175,3 +176,18 @@ def test_structures_of_other_atoms_name_both_files(tmp_path):
     message = refusal(files(tmp_path, system=made))
     assert f"system.xml: {tmp_path}/system.xml has 5 particles (1 of them virtual sites" in message
     assert f"system.pdb: {tmp_path}/start.pdb has 4 atoms" in message
+
+
+def test_a_structure_with_its_atoms_in_another_order_is_refused(tmp_path):
+    made, path = chain4.system(), files(tmp_path)
+    topology, _ = read_structure(tmp_path / "start.pdb")
+    atoms = list(topology.atoms())
+    atoms[0].element, atoms[2].element = app.element.nitrogen, app.element.oxygen
+    for index, mass in enumerate((14.007, 12.011, 15.999, 12.011)):
+        made.setParticleMass(index, mass)
+    require_same_atoms(made, path, topology, path)  # negative control
+    made.setParticleMass(0, 15.999)
+    require_same_atoms(made, path, topology, path)  # another mass on purpose
+    made.setParticleMass(2, 14.007)
+    with pytest.raises(ValueError, match=r"in another order: atom 0 is N there, and has a mass of 16 Da .*2 atoms differ"):
+        require_same_atoms(made, path, topology, path)
