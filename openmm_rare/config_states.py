@@ -16,8 +16,9 @@ from openmm import unit as u
 from . import states as st
 from .atom_selection import atoms_of
 from .box_variables import BOX_CHOICES, BOXES, BoxVariable
-from .errors import InputError
+from .errors import InputError, MissingPackageError
 from .toml_text import Section, nearest
+from .user_code import import_own
 
 if TYPE_CHECKING:
     from openmm import app
@@ -272,7 +273,9 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     Raises
     ------
     ValueError
-        If there is no such module or function. Errors inside the module are not touched.
+        If there is no such module or function, or the module fails.
+    ImportError
+        If the module lacks another one.
     """
     module_name, colon, function_name = reference.partition(":")
     if not (colon and module_name and function_name):
@@ -281,10 +284,10 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
     try:
-        module = importlib.import_module(module_name)
+        module = import_own(module_name, f"{name} = {reference!r}")
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the user's module exists and lacks something itself
+        if isinstance(error, MissingPackageError):
+            raise
         moved = "" if Path(folder).is_dir() else " (which is not there: folder = ... in the configuration names it)"
         raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder}{moved} or installed") from error
     function = getattr(module, function_name, None)

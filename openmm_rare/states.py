@@ -17,6 +17,7 @@ from .frame_values import one_per_frame
 from .named_functions import Function, function_label
 from .region_text import values_text
 from .regions import Disc, FunctionRegion, Range, Region
+from .user_code import faults_in
 from .variables import (
     Angle,
     CollectiveVariable,
@@ -150,7 +151,9 @@ class Channels:
         if self.arrival is None or len(positions) == 0:
             return labels
         name = self._arrival_label
-        new = one_per_frame(self.arrival(positions, values, labels), len(positions), name, "iu")
+        with faults_in(f"{name} fails for positions of shape {positions.shape}"):
+            returned = self.arrival(positions, values, labels)
+        new = one_per_frame(returned, len(positions), name, "iu")
         if not (new.min() >= 0 and new.max() < len(self.names)):
             raise InputError(f"{name} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
         return new

@@ -11,8 +11,9 @@ from pathlib import Path
 import openmm
 from openmm import app, unit
 
-from .errors import InputError
+from .errors import InputError, MissingPackageError
 from .system_box import sites_in_words
+from .user_code import import_own
 
 __all__ = ["import_modules", "read_structure", "read_system", "require_same_atoms"]
 
@@ -34,16 +35,18 @@ def import_modules(names: Sequence[str], folder: str | None = None) -> None:
     Raises
     ------
     ValueError
-        If one is not installed. Errors inside a module are not touched.
+        If one is not installed, or fails.
+    ImportError
+        If one lacks another one.
     """
     if names and folder is not None and folder not in sys.path:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
     for name in names:
         try:
-            importlib.import_module(name)
+            import_own(name, f"system.import = {list(names)}")
         except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            if isinstance(error, MissingPackageError):
                 raise
             raise InputError(f"system.import = {list(names)}: no module {name!r} is installed") from error
 

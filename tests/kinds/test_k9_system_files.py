@@ -59,7 +59,7 @@ def test_forces_of_plugins_are_named_with_the_key_that_loads_them(tmp_path, kind
 
 def test_modules_that_do_not_exist_are_named(tmp_path):
     message = refusal(with_import(files(tmp_path), "openmm_of_nobody"))
-    assert message == "system.import = ['openmm_of_nobody']: no module 'openmm_of_nobody' is installed"
+    assert message.endswith("system.import = ['openmm_of_nobody']: no module 'openmm_of_nobody' is installed")
     (tmp_path / "lacks_something.py").write_text("import nobody_has_this")
     with pytest.raises(ModuleNotFoundError, match="nobody_has_this"):  # a fault of that module
         build_system(load_config(with_import(files(tmp_path), "lacks_something")))
