@@ -13,7 +13,7 @@ from openmm import unit as u
 from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_states
 from .config_system import SystemConfig
 from .descriptors import build_descriptor
-from .errors import InputError
+from .errors import InputError, MissingPackageError
 from .path_settings import PathSettings
 from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
@@ -233,7 +233,7 @@ def build_system(config: RunConfig) -> RareEventSystem:
         if system.descriptor is not None:
             build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
         return system
-    except InputError as error:
+    except (InputError, MissingPackageError) as error:
         if config.file is None or config.file in str(error):
             raise
-        raise InputError(f"{config.file}: {error}") from error
+        raise type(error)(f"{config.file}: {error}") from error
