@@ -45,14 +45,26 @@ def select_atoms(topology: app.Topology | None, selection: str) -> tuple[int, ..
     try:
         found = tuple(int(atom) for atom in molecules.select(selection))
     except Exception as error:  # the parser and what it calls fail in many ways
+        _require_no_numbers(selection)
         raise InputError(
             f'{selection!r} is no selection of atoms for mdtraj: write it as "name CA", "resname NA" or "protein and not '
             f'element H" ({_first_words(error)})'
         ) from error
     if not found:
+        _require_no_numbers(selection)
         residues = ", ".join(sorted({residue.name for residue in topology.residues()})[:12])
         raise InputError(f"the selection {selection!r} selects no atom; the residues are named {residues}")
     return found
+
+
+def _require_no_numbers(selection: str) -> None:
+    """Refuse numbers of atoms in quotes by what to write."""
+    numbers = selection.replace(",", " ").split()
+    if numbers and all(each.isdigit() for each in numbers):
+        raise InputError(
+            f"the selection {selection!r} holds numbers only: write [{', '.join(numbers)}] without quotes, or "
+            f'"index {" ".join(numbers)}"'
+        )
 
 
 def _first_words(error: Exception) -> str:

@@ -10,6 +10,7 @@ from .errors import InputError
 from .frame_values import one_per_frame
 from .named_functions import Function, function_label
 from .regions import IN_A, IN_B, Region
+from .user_code import faults_in
 from .variables import CollectiveVariables
 
 __all__ = ["Channels", "LabelRule"]
@@ -108,7 +109,9 @@ class Channels:
         if self.arrival is None or len(positions) == 0:
             return labels
         name = self._arrival_label
-        new = one_per_frame(self.arrival(positions, values, labels), len(positions), name, "iu")
+        with faults_in(f"{name} fails for positions of shape {positions.shape}"):
+            returned = self.arrival(positions, values, labels)
+        new = one_per_frame(returned, len(positions), name, "iu")
         if not (new.min() >= 0 and new.max() < len(self.names)):
             raise InputError(f"{name} must return labels from 0 to {len(self.names) - 1}, not {np.unique(new)}")
         return new

@@ -13,7 +13,7 @@ from openmm import unit as u
 from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_states
 from .config_system import SystemConfig
 from .descriptors import build_descriptor
-from .errors import InputError
+from .errors import InputError, MissingPackageError
 from .path_settings import PathSettings
 from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
@@ -173,7 +173,9 @@ def load_config(path: str | Path) -> RunConfig:
     """
     path = Path(path)
     try:
-        return replace(parse_config(path.read_bytes().decode("utf-8"), path.parent), file=str(path))
+        return replace(parse_config(path.read_bytes().decode("utf-8-sig"), path.parent), file=str(path))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this is not text in UTF-8 ({error}): save it as UTF-8") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -231,7 +233,7 @@ def build_system(config: RunConfig) -> RareEventSystem:
         if system.descriptor is not None:
             build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
         return system
-    except InputError as error:
+    except (InputError, MissingPackageError) as error:
         if config.file is None or config.file in str(error):
             raise
-        raise InputError(f"{config.file}: {error}") from error
+        raise type(error)(f"{config.file}: {error}") from error

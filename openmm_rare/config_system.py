@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from .system_checks import require_openmm
 from .system_files import read_structure, read_system, require_same_atoms
 from .systems.base import RareEventSystem
 from .toml_text import Section
+from .user_code import faults_in
 from .user_modules import import_function, import_modules
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _QUANTITIES = {
     "friction": ("friction_per_ps", u.picosecond**-1, "1/ps"),
     "timestep": ("timestep_ps", u.picosecond, "ps"),
 }
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class SystemConfig:
         if not (isinstance(made, tuple) and len(made) == 3):
             raise InputError(
                 f"{self.builder} must return a RareEventSystem or (openmm.System, topology, positions), "
-                f"not {type(made).__name__}"
+                f"not {f'{len(made)} values' if isinstance(made, tuple) else type(made).__name__}"
             )
         return self._own(*made, states)
 
@@ -172,7 +175,15 @@ class SystemConfig:
         known = inspect.signature(builder).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
             Section(self.parameters, "system.parameters").check((), known)
-        return builder(**self.parameters, **{key: value for key, value in options.items() if key in known})
+        given = {**self.parameters, **{key: value for key, value in options.items() if key in known}}
+        needed = [
+            name for name, parameter in known.items() if parameter.default is parameter.empty and parameter.kind in _NAMED
+        ]
+        missing = [name for name in needed if name not in given]
+        if missing:
+            raise InputError(f"[system.parameters] lacks {', '.join(missing)}, which {self.builder or self.name} needs")
+        with nullcontext() if self.builder is None else faults_in(f"system.builder = {self.builder!r} fails"):
+            return builder(**given)
 
     def _own(
         self,

@@ -5,7 +5,7 @@ Each is also the built-in error that its kind of fault would be anywhere else, s
 
 from __future__ import annotations
 
-__all__ = ["HOW_TO_INSTALL", "DynamicsError", "InputError", "MissingPackageError", "RareError", "RunError"]
+__all__ = ["HOW_TO_INSTALL", "DynamicsError", "InputError", "MissingPackageError", "RareError", "RunError", "UserCodeError"]
 
 
 HOW_TO_INSTALL: str = 'in the repository, pip install -c constraints.txt ".[ops,symbolic]"'
@@ -18,6 +18,10 @@ class RareError(Exception):
 
 class InputError(RareError, ValueError):
     """An argument, a file, a setting or a System that cannot be right, or two of them that contradict each other."""
+
+
+class UserCodeError(InputError):
+    """A function or a module of the user's that raised an error itself."""
 
 
 class RunError(RareError, RuntimeError):

@@ -79,8 +79,9 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays atomically as an uncompressed ``.npz`` file."""
-    with replacing(path) as temporary, open(temporary, "wb") as stream:  # a name would get the ending .npz
-        np.savez(stream, **arrays)
+    archive = io.BytesIO()  # an archive that cannot be closed on a full disk says so when it is collected
+    np.savez(archive, **arrays)
+    write_bytes(path, archive.getbuffer())
 
 
 def remove_stale(folder: str | Path) -> None:

@@ -54,6 +54,8 @@ def _in_words(returned: Any, values: np.ndarray | None) -> str:
         return "None"
     if hasattr(returned, "value_in_unit"):
         return f"a quantity in {returned.unit} (divide it by a unit)"
+    if getattr(returned, "requires_grad", False):
+        return "a tensor with gradients (return tensor.detach())"
     if values is None:
         return f"{type(returned).__name__}"
     if values.ndim == 0:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from .errors import InputError, RareError
+from .errors import InputError, UserCodeError
 from .frame_values import one_per_frame
 from .region_text import region_text, values_text
 from .regions import FunctionRegion
@@ -103,15 +101,13 @@ def _try(function: Callable[[np.ndarray], np.ndarray], name: str, frames: np.nda
     start, others = frames[0], frames[1:]
     copies = np.repeat(start[None], len(others), axis=0)
     given = copies.copy()
-    _called(function, name, given)
+    function(given)
     if not np.array_equal(given, copies):
         raise InputError(f"{name} changes the positions that it is given: let it work on a copy, positions.copy()")
     try:
         together = function(others.copy())
         alone = np.concatenate([function(frame[None].copy()) for frame in others])
-    except RareError:
-        raise
-    except Exception:  # it need not know what to do with structures that are made up
+    except UserCodeError:  # it need not know what to do with structures that are made up
         return
     values = np.stack([together, alone]).astype(np.float64)
     if not np.isfinite(values).all():
@@ -122,20 +118,6 @@ def _try(function: Callable[[np.ndarray], np.ndarray], name: str, frames: np.nda
             f"{name} gives frames in a batch of three the values {_rounded(values[0])}, but alone {_rounded(values[1])}: each "
             "value must depend on its own frame, positions[i]"
         )
-
-
-def _called(function: Callable[[np.ndarray], Any], name: str, positions: np.ndarray) -> np.ndarray:
-    try:
-        return function(positions)
-    except RareError:
-        raise
-    except Exception as error:  # whatever the user's function may raise
-        stack = traceback.extract_tb(error.__traceback__)
-        place = [frame for frame in stack if "site-packages" not in frame.filename][-1]
-        raise InputError(
-            f"{name} fails for positions of shape {positions.shape}, which are {len(positions)} copies of the start: "
-            f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        ) from error
 
 
 def _try_arrival(channels: Channels, variables: CollectiveVariables, frames: np.ndarray) -> None:

@@ -92,16 +92,18 @@ def require_importable(work: Any) -> None:
         With the names of the functions.
     """
     script = _script()
-    if script is None or _has_guard(script):
+    if script is not None and _has_guard(script):
         return
     content = pickle.dumps(work)
     if b"__main__" not in content:
         return
     words = [argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str)]
     names = [name for module, name in zip(words[:-1], words[1:], strict=True) if module == "__main__"]
+    again = script is not None and script.is_file()  # no notebook, nor standard input
+    remedy = f"would have to run again: put what it does below {_GUARD}, or" if again else "cannot read: put"
     raise InputError(
-        f"workers need {', '.join(names) or 'functions'} of {script}, which they would have to run again: put what it does "
-        f"below {_GUARD}, or the functions into a module of their own"
+        f"workers need {', '.join(names) or 'functions'} of {script or 'this session'}, which they {remedy} the functions into "
+        "a module of their own"
     )
 
 
@@ -143,9 +145,11 @@ def _script() -> Path | None:
 
 @cache
 def _has_guard(script: Path) -> bool:
-    """Whether a script compares ``__name__`` with something; what cannot be read is left as it is."""
+    """Whether a script compares ``__name__`` with something; what is no Python is left as it is, and standard input no file."""
     try:
         tree = ast.parse(script.read_bytes())
+    except FileNotFoundError:
+        return False
     except (OSError, SyntaxError, ValueError):
         return True
     compared = (each for node in ast.walk(tree) if isinstance(node, ast.Compare) for each in (node.left, *node.comparators))

@@ -12,6 +12,7 @@ from .errors import InputError
 from .frame_values import one_per_frame
 from .named_functions import Function, function_label, function_of_label
 from .quantities import number_and_unit, numbers
+from .user_code import faults_in
 from .variable_units import limits_of, require_angle, require_unit, unit_of, value_text
 from .variables import CollectiveVariables
 
@@ -96,6 +97,8 @@ class Range:
             period, (lowest, highest) = variable.period, limits_of(variable)
             if period is None and not lo < hi:
                 raise InputError(f"bounds of {name!r} must have lo < hi (it is not periodic), not ({lo}, {hi})")
+            if period is not None and lo == hi:
+                raise InputError(f"bounds of the periodic variable {name!r} hold a single value: ({lo}, {hi})")
             if period is not None and not np.isfinite([lo, hi]).all():
                 raise InputError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
             if period is None and (hi < lowest or lo > highest):
@@ -219,7 +222,9 @@ class FunctionRegion:
         """As :meth:`Region.contains`."""
         if len(positions) == 0:
             return np.zeros(0, dtype=bool)
-        return one_per_frame(self.function(positions), len(positions), self.label, "b")
+        with faults_in(f"{self.label} fails for positions of shape {positions.shape}"):
+            returned = self.function(positions)
+        return one_per_frame(returned, len(positions), self.label, "b")
 
     def check(self, variables: CollectiveVariables) -> None:
         """A function of the positions fits any variables."""

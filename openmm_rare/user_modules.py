@@ -10,6 +10,7 @@ from types import ModuleType
 
 from .errors import InputError
 from .toml_text import nearest
+from .user_code import faults_in
 
 __all__ = ["import_function", "import_modules"]
 
@@ -26,11 +27,14 @@ def import_modules(names: Sequence[str], folder: str | None = None) -> None:
     Raises
     ------
     ValueError
-        If one is not installed. Errors inside a module are not touched.
+        If one is not installed, or fails.
+    ImportError
+        If one lacks another one.
     """
+    where = f"system.import = {list(names)}"
     for name in names:
-        if _imported(name, folder) is None:
-            raise InputError(f"system.import = {list(names)}: no module {name!r} is installed")
+        if _imported(name, folder, where) is None:
+            raise InputError(f"{where}: no module {name!r} is installed")
 
 
 def import_function(reference: str, folder: str, name: str) -> Callable:
@@ -48,12 +52,14 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     Raises
     ------
     ValueError
-        If there is no such module or function. Errors inside the module are not touched.
+        If there is no such module or function, or the module fails.
+    ImportError
+        If the module lacks another one.
     """
     module_name, colon, function_name = reference.partition(":")
     if not (colon and module_name and function_name):
         raise InputError(f'{name} = {reference!r} must be "module:function", e.g. "my_system:build"')
-    module = _imported(module_name, folder)
+    module = _imported(module_name, folder, f"{name} = {reference!r}")
     if module is None:
         moved = "" if Path(folder).is_dir() else " (which is not there: folder = ... in the configuration names it)"
         raise InputError(f"{name} = {reference!r}: no module {module_name!r} in {folder}{moved} or installed")
@@ -65,14 +71,15 @@ def import_function(reference: str, folder: str, name: str) -> Callable:
     return function
 
 
-def _imported(name: str, folder: str | None) -> ModuleType | None:
-    """A module, which is looked up in the folder first; None if there is none."""
+def _imported(name: str, folder: str | None, where: str) -> ModuleType | None:
+    """A module, which is looked up in the folder first; None if there is none. `where` is the setting, for messages."""
     if folder is not None and folder not in sys.path:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # it exists and lacks something itself
-        return None
+    with faults_in(f"{where}: {name} cannot be imported"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # it exists and lacks something itself
+            return None

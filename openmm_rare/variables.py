@@ -13,6 +13,7 @@ from .box_variables import Angle, BoxVariable, CoordinationMoment, Dihedral, Dis
 from .errors import InputError
 from .frame_values import one_per_frame
 from .named_functions import Function, function_label, function_of_label
+from .user_code import faults_in
 from .variable_base import CollectiveVariable, require_atoms
 
 __all__ = [
@@ -93,7 +94,9 @@ class FunctionVariable(CollectiveVariable):
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         name = f"variable {self.name!r}: {function_label(self.function, 'function')}"
-        return one_per_frame(self.function(positions), len(positions), name)
+        with faults_in(f"{name} fails for positions of shape {positions.shape}"):
+            returned = self.function(positions)
+        return one_per_frame(returned, len(positions), name)
 
     def describe(self) -> dict[str, Any]:
         """As :meth:`CollectiveVariable.describe`, with the function by its name."""

@@ -150,8 +150,11 @@ class RareEventSystem:
     def _check_positions(self) -> None:
         positions = lengths_in_nm(self.positions, "positions")
         expected = (self.system.getNumParticles(), 3)
-        if positions.shape != expected or not np.isfinite(positions).all():
+        if positions.shape != expected:
             raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
+        if not np.isfinite(positions).all():
+            atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
+            raise InputError(f"positions must be finite numbers (nm), but those of atom {atom} are {positions[atom].tolist()}")
         object.__setattr__(self, "positions", positions)
         self._make_whole()
         require_atoms_exist(self.states.variables, len(positions))

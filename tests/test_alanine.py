@@ -72,7 +72,7 @@ def test_the_states_are_the_published_ones(target):
 
 def test_the_shipped_structure_is_sound(target):
     assert target.states.classify(target.positions[None])[0] == IN_A
-    KeptDistances(target).require(target.positions[None])
+    KeptDistances(target.system, target.name, target.timestep).require(target.positions[None])
     context = context_of(target, openmm.VerletIntegrator(0.001), "Reference")
     state = context.getState(energy=True, forces=True)
     per_water = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / 543
@@ -88,7 +88,7 @@ def test_the_shipped_path_goes_from_a_to_b(target, path):
     assert status[0] == IN_A and status[-1] == IN_B and (status[1:-1] == NEITHER).all()
     step = np.linalg.norm(np.diff(path, axis=0), axis=2)
     assert 0.0 < step.max() < 0.3  # nm in 20 fs: no atom jumps, not even to its periodic image
-    KeptDistances(target).require(path)
+    KeptDistances(target.system, target.name, target.timestep).require(path)
     with np.load(alanine_dipeptide.INITIAL_PATH) as archive:
         assert archive["positions"].dtype == np.float32
     size = sum(file.stat().st_size for file in alanine_dipeptide.STRUCTURE.parent.iterdir())

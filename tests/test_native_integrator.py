@@ -174,7 +174,7 @@ def test_labels_follow_the_rules_of_python(precise_platform, make_context):
         LabelRule(Disc({"mu2": 0.2, "mu3": 0.0}, 0.15), to="start", after="bent"),
     ]
     channels = Channels(("start", "high", "bent"), rules)
-    states = States(variables, Disc({"sum": 50.0}, 1.0), Range({"sum": (0.5, 90.0)}), channels)
+    states = States(variables, Disc({"sum": -50.0}, 1.0), Range({"sum": (0.5, 90.0)}), channels)
     integrator = integrator_of(n, states=states)
     context = make_context(
         system_of(4 * n, 400.0), integrator, precise_platform, np.random.default_rng(2).normal(scale=0.15, size=(4 * n, 3))

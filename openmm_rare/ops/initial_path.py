@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committors import Committor
-from ..errors import InputError
+from ..errors import InputError, UserCodeError
 from ..pull_force import why_no_pull
 from ..region_text import region_text
 from ..regions import Disc, Range
@@ -104,6 +104,8 @@ def _driven(problem: PathProblem, seed: int, progress: Progress, model: Committo
             progress.stage(f"initial path: {_ROUTES[route]}")
         try:
             frames = routes[route]()
+        except UserCodeError:
+            raise
         except ValueError as error:
             _LOG.info("no path by %s: %s", _ROUTES[route], error)
             failures[route] = error

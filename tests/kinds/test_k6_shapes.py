@@ -6,7 +6,17 @@ import pytest
 from openmm import unit
 
 import chain4
-from openmm_rare import Channels, Coordinate, Dihedral, Distance, FunctionRegion, FunctionVariable, Range, RareEventSystem
+from openmm_rare import (
+    Channels,
+    Coordinate,
+    Dihedral,
+    Distance,
+    FunctionRegion,
+    FunctionVariable,
+    Range,
+    RareEventSystem,
+    errors,
+)
 from openmm_rare.config import build_system, load_config
 from openmm_rare.states import CollectiveVariables, LabelRule, LinearCombination
 
@@ -115,6 +125,22 @@ def only_short_bonds(positions):
     return flat(positions)
 
 
+def fails_in_b(positions):
+    if (flat(positions) > 0.0).any():
+        raise KeyError("no entry\nin the table")
+    return flat(positions)
+
+
+def fails_as_arrival(positions, values, labels):
+    return fails_in_b(positions)
+
+
+def with_gradients(positions):
+    import torch
+
+    return torch.as_tensor(flat(positions)).requires_grad_()
+
+
 def in_place(positions):
     positions -= positions.mean(axis=1, keepdims=True)
     return flat(positions)
@@ -158,6 +184,7 @@ def test_booleans_count_as_zero_and_one():
         (objects, r"object \(3,\)"),
         (ragged, "list"),
         (quantity, "a quantity in angstrom"),
+        (with_gradients, r"a tensor with gradients \(return tensor.detach\(\)\)"),
     ],
 )
 def test_anything_else_is_refused_before_dynamics_runs(function, got):
@@ -186,6 +213,30 @@ def test_functions_of_one_frame_are_told_what_they_get():
 
 def test_functions_need_not_know_made_up_structures():
     with_momenta(only_short_bonds)
+
+
+def gauche_positions():
+    """nm, shape (4, 3)."""
+    torsion = Dihedral("phi", (0, 1, 2, 3))
+    turned = chain4.positions()
+    turned[3] = turned[2] + [0.06, -0.12, 0.05]
+    assert abs(torsion(turned[None])[0]) < 1.57
+    return turned
+
+
+def test_a_function_that_fails_in_later_frames_is_named_with_its_place():
+    """It need not know made-up structures, so nobody notices at the start; then one line says where it fails."""
+    with_momenta(fails_in_b)
+    later = np.stack([chain4.positions(), gauche_positions()])
+    message = r"variable 'c': test_k6_shapes:fails_in_b fails .*KeyError: 'no entry.*in the table' \(.*test_k6_shapes.py, line"
+    with pytest.raises(errors.UserCodeError, match=message) as caught:
+        CollectiveVariables([FunctionVariable("c", fails_in_b)])(later)
+    assert isinstance(caught.value.__cause__, KeyError)
+    region = FunctionRegion(fails_in_b)
+    with pytest.raises(errors.UserCodeError, match="fails_in_b fails for positions of shape"):
+        region.contains(later, np.empty((2, 0)), None)
+    with pytest.raises(errors.UserCodeError, match="fails_as_arrival fails for positions of shape"):
+        Channels(("one", "two"), arrival=fails_as_arrival).arrive(later, np.empty((2, 0)), np.zeros(2, dtype=np.int64))
 
 
 def test_later_calls_are_checked_too():

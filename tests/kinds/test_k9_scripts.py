@@ -77,6 +77,26 @@ def test_fresh_shots_in_a_script_without_a_guard_run_it_once(tmp_path):
     assert (tmp_path / "runs.txt").read_text() == "run\n"
 
 
+def test_path_sampling_from_standard_input_runs(tmp_path):
+    """As `python - < run.py` and many a queue do; there is no file that workers could run."""
+    chain4.write(tmp_path)
+    done = subprocess.run([sys.executable, "-"], cwd=tmp_path, capture_output=True, text=True, input=PATHS)
+    assert done.returncode == 0 and "path_sampling done" in done.stdout, done.stderr
+    assert (tmp_path / "runs.txt").read_text() == "run\n"
+
+
+def test_functions_of_a_session_are_named(tmp_path):
+    chain4.write(tmp_path)
+    code = OWN_FUNCTION.replace("GUARD", "if True:")
+    done = subprocess.run([sys.executable, "-"], cwd=tmp_path, capture_output=True, text=True, input=code)
+    line = done.stderr.splitlines()[-1]
+    assert line.endswith("of <stdin>, which they cannot read: put the functions into a module of their own")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith(
+        "of this session, which they cannot read: put the functions into a module of their own"
+    )
+
+
 def test_functions_of_a_script_that_workers_cannot_run_again_are_named(tmp_path):
     done = run(tmp_path, OWN_FUNCTION.replace("GUARD", "if True:"))
     line = done.stderr.splitlines()[-1]

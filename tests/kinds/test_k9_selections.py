@@ -125,6 +125,8 @@ def test_a_configuration_with_names_reloads_to_the_same_problem():
         ('atoms = "name NA and or"', "variables.r.atoms: 'name NA and or' is no selection of atoms for mdtraj: write it as"),
         ('atoms = ["name NA", -1]', "variables.r.atoms = -1 must be a whole number of at least 0"),
         ('atoms = ["name NA", true]', "variables.r.atoms = True must be a whole number"),
+        ('atoms = ["0", "3"]', "the selection '0' holds numbers only: write [0] without quotes, or \"index 0\""),
+        ('atoms = "0, 3"', "the selection '0, 3' holds numbers only: write [0, 3] without quotes, or \"index 0 3\""),
         ("atoms = 3", "variables.r.atoms = 3 must be a list in brackets"),
         ('atoms = ["name NA", 3]', "atoms must be 2 different indices"),
     ],
