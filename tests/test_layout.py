@@ -119,3 +119,14 @@ def test_docstrings_cite_documents_and_headings_that_exist():
             there = re.search(rf"^#+ [\d. ]*{heading}\b", (root / name).read_text(encoding="utf8"), re.MULTILINE)
             assert there, f"{path.name} cites {heading} in {name}"
     assert cited >= 11
+
+
+@pytest.mark.parametrize(("name", "version"), [("numpy", "2.1.0"), ("pandas", "3.0.0")])
+def test_packages_that_openpathsampling_does_not_fit_are_named(name, version):
+    pytest.importorskip("openpathsampling")
+    code = (
+        "import importlib.metadata as here; real = here.version;"
+        f"here.version = lambda name: {version!r} if name == {name!r} else real(name); import openmm_rare.ops"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and f"here is {version}): in the repository, pip install" in done.stderr, done.stderr
