@@ -71,9 +71,18 @@ def require_angle(variable: CollectiveVariable, start: float, *others: float) ->
     far = [abs(value) > _TURN * (1 if number == 0 or variable.period is None else 2) for number, value in enumerate(given)]
     if unit_of(variable) != "rad" or not any(far) or not np.isfinite(given).all():
         return
+    if all(map(_is_in_degrees, given)):
+        turns = " to ".join(f"{np.degrees(value):g} deg" for value in given)
+        raise InputError(f"{variable.name!r} is an angle, and {turns} goes beyond a turn: write it between -180 and 180 deg")
     written = " to ".join(f"{value:g}" for value in given)
-    quoted = ", ".join(f'"{value:g} deg"' for value in given)
+    meant = (f"{np.degrees(value) if _is_in_degrees(value) else value:g}" for value in given)
+    quoted = ", ".join(f'"{value} deg"' for value in meant)
     raise InputError(
         f"{variable.name!r} is an angle in radians, and {written} goes beyond a turn; did you mean degrees? Write "
         f"{quoted if len(given) == 1 else f'[{quoted}]'} in TOML, and quantities of openmm.unit.degrees in Python"
     )
+
+
+def _is_in_degrees(value: float) -> bool:
+    """Whether a number in radians was written as whole degrees: 6.98132 was 400 deg, while 150 is no such angle."""
+    return value != round(value) and abs(np.degrees(value) - round(np.degrees(value))) < 1e-9

@@ -90,6 +90,10 @@ def run_path_sampling(
         else:
             _require_same(out, config)
             sampler.take_up()
+            began, given = initial_path_of(load_config(out / "config.toml")), initial_path_of(config)
+            if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
+                progress.note(f"The run in {out} began with the initial path {began!r}; {given!r} is not read any more.")
+            config = replace(config, path_sampling=replace(path_settings(config), initial_path=began))
             write_text(out / "config.toml", config.to_toml(out))
         sampler.run()
         result = sampler.finish()

@@ -77,6 +77,9 @@ def solvated(n_waters=40, n_gas=0, molecules=1, ions=0, variables=None, named=Tr
     a, b = Range({variables[0].name: (-10.0, 10.0)}), Range({variables[0].name: (20.0, 30.0)})
     if isinstance(variables[0], Dihedral):
         a, b = Range({"phi": chain4.TRANS}), Range({"phi": chain4.GAUCHE})
+    if isinstance(variables[0], Distance):  # which is never longer than the box lets it be
+        start = float(variables[0].in_box(box * np.eye(3) if box else None)(np.array([positions]))[0])
+        a, b = Range({variables[0].name: (0.0, start + 0.001)}), Range({variables[0].name: (start + 0.002, 30.0)})
     return RareEventSystem.from_openmm(
         system, np.array(positions), a, b, variables, 300.0, 1.0, 0.001, inertial=True, topology=topology, name="wet"
     )

@@ -104,6 +104,9 @@ def test_a_run_says_where_it_resumes(tmp_path):
     assert "nothing left to do: 7 trials in 1 chain are there already" in same.output
     fewer, result, _ = tps(tmp_path, "--trials", "2", "--resume")
     assert "nothing left to do: 7 trials" in fewer.output and result["trials"] == 7
+    assert not result["notes"]
+    other, result, _ = tps(tmp_path, "--trials", "7", "--resume", "--initial-path", "hot")
+    assert "Note: The run in " in other.output and "'hot' is not read any more." in result["notes"][0]
 
 
 MODEL = CommittorModel({"kind": "coordinates", "columns": [0], "scale": 1.0}, 1, (2,))
