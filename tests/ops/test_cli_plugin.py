@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import openpathsampling as paths
 import pytest
 import torch
 
@@ -97,10 +96,12 @@ def test_aimless_shooting_is_compiled_to_netcdf_and_sampled(folder):
     command = [sys.executable, "-m", "paths_cli.cli", "pathsampling", "setup.nc", "-o", "paths.nc", "-n", "3"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    storage = paths.Storage(str(folder / "paths.nc"), "r")
-    mover = only_mover(storage)
-    assert (type(mover).__name__, mover.offset, mover.corrected) == ("AimlessShootingMover", 2, False)
-    storage.close()
+    code = """
+        from test_cli_plugin import *
+        mover = only_mover(open_storage("paths.nc", "r"))
+        assert (type(mover).__name__, mover.offset, mover.corrected) == ("AimlessShootingMover", 2, False)
+    """
+    in_fresh(code, folder)
 
 
 @pytest.mark.parametrize(
