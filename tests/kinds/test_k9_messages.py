@@ -127,7 +127,9 @@ def test_degrees_without_a_unit_are_suspected(region, hint):
     with pytest.raises(ValueError, match=f"state B: .*an angle in radians.*did you mean degrees.*{hint}"):
         states(Range({"x": (0, 1)}), region)
     names = Channels(("all", "up"), [LabelRule(region, "up")])
-    with pytest.raises(ValueError, match="'phi' is an angle, and 400 deg goes beyond a turn: write it between -180 and 180 deg"):
+    with pytest.raises(
+        ValueError, match="'phi' is an angle, and 400 deg goes beyond a turn: write it between -180 and 180 deg"
+    ):
         Disc({"phi": 400 * u.degrees}, 0.5).check(CollectiveVariables([PHI]))
     with pytest.raises(ValueError, match="rule 0 of the channels: .*did you mean degrees"):
         States([PHI, PSI, X, BEND], Range({"x": (0, 1)}), Range({"x": (2, 3)}), names)
