@@ -26,7 +26,7 @@ Purpose = Literal["rate", "paths"]
 _GOALS = {"rate": "a rate constant of", "paths": "sampling paths of"}
 _INSTEAD = (
     "Rate constants need overdamped dynamics of a small System, of tens of atoms, without box, cutoff and virtual sites. "
-    "Sample the paths of this one instead, with inertial = true: openmm-rare path finds the first, openmm-rare tps the others"
+    "Sample the paths of this one instead{how}: openmm-rare path finds the first, openmm-rare tps the others"
 )
 _MANY = 100
 """Atoms from which a box or virtual sites cannot be left out without making another system."""
@@ -58,7 +58,8 @@ def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> lis
     """
     found = examine(problem, purpose)
     if found.obstacles:
-        raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}", _INSTEAD))
+        how = "" if problem.inertial else ", with inertial = true"
+        raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}", _INSTEAD.format(how=how)))
     return found.notes
 
 
