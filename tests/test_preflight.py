@@ -1,7 +1,6 @@
 """What cannot work is refused before dynamics runs."""
 
 import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
@@ -120,15 +119,12 @@ def test_every_built_in_system_passes_for_its_purpose(name):
 @pytest.mark.parametrize("config", sorted(EXAMPLES.glob("*/config.toml")), ids=lambda path: path.parent.name)
 def test_every_example_passes_for_its_purpose(config):
     problem = build_system(load_config(config))
-    require_runnable(problem, "paths" if problem.inertial else "rate")
+    assert not examine(problem, "paths" if problem.inertial else "rate").obstacles
 
 
-def test_the_gate_of_many_atoms_costs_little():
-    """A few hundred milliseconds on an idle machine, where the Reference platform would need several seconds."""
+def test_the_limit_of_many_atoms_is_that_of_their_fastest_vibration():
+    """By a platform in single precision, where the exact one would need several seconds."""
     problem = build("alanine_dipeptide")
-    before = time.process_time()
-    examine(problem, "paths")
-    assert time.process_time() - before < 3.0
     assert problem.timestep < step_limit(largest_curvature(problem), None) == pytest.approx(0.006, rel=0.05)
 
 

@@ -208,7 +208,9 @@ def test_the_configuration_says_which_box_counts(tmp_path, name):
 @pytest.mark.parametrize("name", BOXES)
 @pytest.mark.parametrize("size", [0.8, 1.03717, 2.4])
 def test_rounding_of_a_structure_file_is_no_difference(tmp_path, name, size, ending):
-    build_system(load_config(files(tmp_path, size * BOXES[name], size * BOXES[name], ending)))
+    problem = build_system(load_config(files(tmp_path, size * BOXES[name], size * BOXES[name], ending)))
+    own = box_vectors(problem.system.getDefaultPeriodicBoxVectors(), "the box")
+    np.testing.assert_allclose(own, size * BOXES[name], atol=1e-9)  # all its digits, not those of the file
 
 
 def test_structures_without_a_box_or_with_a_placeholder_take_that_of_the_system(tmp_path):

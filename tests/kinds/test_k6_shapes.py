@@ -18,7 +18,7 @@ from openmm_rare import (
     errors,
 )
 from openmm_rare.config import build_system, load_config
-from openmm_rare.states import CollectiveVariables, LabelRule, LinearCombination
+from openmm_rare.states import IN_A, CollectiveVariables, LabelRule, LinearCombination
 
 pytest.importorskip("openpathsampling")
 mdtraj = pytest.importorskip("mdtraj")
@@ -212,7 +212,8 @@ def test_functions_of_one_frame_are_told_what_they_get():
 
 
 def test_functions_need_not_know_made_up_structures():
-    with_momenta(only_short_bonds)
+    problem = with_momenta(only_short_bonds)
+    assert problem.states.classify(problem.positions[None])[0] == IN_A
 
 
 def gauche_positions():

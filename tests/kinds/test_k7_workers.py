@@ -229,4 +229,6 @@ def test_a_storage_on_a_full_disk_says_so(storage_file):
 
 def test_a_sound_storage_opens(storage_file):
     for mode in "ra":
-        simstore.open_simstore(storage_file, mode).close()
+        storage = simstore.open_simstore(storage_file, mode)
+        assert storage.backend.metadata.tables
+        storage.close()

@@ -152,7 +152,7 @@ def test_degrees_without_a_unit_are_suspected(region, hint):
     ],
 )
 def test_what_is_possible_is_taken(region):
-    states(FunctionRegion(anywhere), region)
+    assert states(FunctionRegion(anywhere), region).b is region
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_states_without_a_gap_are_refused(a, b):
     variables = CollectiveVariables([PHI, R, X])
     for one, other in ((a, b), (b, a)):
         with pytest.raises(ValueError, match="A and B share a border, and leave no frames between them: A is .*leave a gap"):
-            require_something_between(variables, Range(one), Range(other))
+            assert require_something_between(variables, Range(one), Range(other)) is None  # raises otherwise
 
 
 @pytest.mark.parametrize(

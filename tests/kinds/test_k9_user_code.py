@@ -18,7 +18,7 @@ PHI, X = Dihedral("phi", (0, 1, 2, 3)), Coordinate("x", 0, 0)
 def test_a_byte_order_mark_is_no_part_of_the_configuration(tmp_path, coding):
     path = chain4.write(tmp_path)
     path.write_bytes(path.read_text().replace("\n", "\r\n").encode(coding))
-    build_system(load_config(path))
+    assert build_system(load_config(path)).name == "chain"
 
 
 @pytest.mark.parametrize("coding", ["utf-16", "latin-1"])
@@ -50,7 +50,7 @@ def test_code_that_fails_is_one_line_with_its_place(tmp_path, code, message):
 
 def test_builders_may_have_arguments_with_defaults(tmp_path):
     code = chain4.BUILDER.replace("def build():", "def build(*given, depth=1, **more):")
-    build_system(load_config(chain4.write(tmp_path, code)))
+    assert build_system(load_config(chain4.write(tmp_path, code))).system.getNumParticles() == 4
 
 
 def test_a_range_of_a_single_angle_is_refused():
