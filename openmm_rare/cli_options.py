@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from .errors import InputError
 from .plain_errors import UserError
+from .processor_plugins import import_openmm_for
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -30,8 +32,21 @@ __all__ = [
 
 source_argument = click.argument("source", metavar="SYSTEM|CONFIG.toml")
 seed_option = click.option("--seed", type=click.IntRange(min=0), show_default="1", help="Same seed, same result.")
+
+
+def _import_openmm(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Before any module of ours imports it: the process that waits needs no driver of a GPU that computes nothing."""
+    with suppress(ImportError):  # the command says it
+        import_openmm_for(value)
+    return value
+
+
 platform_option = click.option(
-    "--platform", metavar="[Reference|CPU|OpenCL|CUDA|HIP]", show_default="Reference", help="OpenMM platform."
+    "--platform",
+    metavar="[Reference|CPU|OpenCL|CUDA|HIP]",
+    show_default="Reference",
+    callback=_import_openmm,
+    help="OpenMM platform.",
 )
 folder_option = click.option(
     "--out", type=click.Path(path_type=Path), show_default="below runs/", help="Folder for everything that is written."

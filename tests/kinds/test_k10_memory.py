@@ -280,9 +280,9 @@ class Watch(Silent):
     most = 0
     def update(self, n=1.0, **postfix):
         family = [os.getpid(), *map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())]
-        status = [Path(f"/proc/{each}/status").read_text() for each in family]
-        rss = [int(text.split("VmRSS:")[1].split()[0]) * 1024 for text in status]
-        Watch.most, Watch.modules = max(Watch.most, sum(rss)), sorted(sys.modules)
+        maps = [Path(f"/proc/{each}/smaps_rollup").read_text() for each in family]
+        taken = [int(text.split("\\nPss:")[1].split()[0]) * 1024 for text in maps]  # what they share is there once
+        Watch.most, Watch.modules = max(Watch.most, sum(taken)), sorted(sys.modules)
         Watch.processes = len(family)
 
 config, out = configured("config.toml", Path("out"), False, "tps", {"seed": 1, "platform": "CPU"})
