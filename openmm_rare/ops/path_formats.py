@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..children import ChildFailure
 from ..errors import InputError
 from ..path_settings import INITIAL_PATHS
+from ..trajectory_files import read_archive, read_trajectory
 from .frames import Frames
 from .path_boxes import boxes_of_file
-from .path_checks import require_elements
+from .path_checks import FileAtom, require_elements
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -63,35 +65,27 @@ def read_content(path: Path, target: RareEventSystem) -> FileContent:
 
 def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            time = archive.get("frame_time_ps")
-            positions = np.asarray(archive["positions"], dtype=np.float64)
-            return positions, archive.get("boxes"), None if time is None else float(time)
-    except KeyError:
-        raise InputError(f"{path} holds no array named positions") from None
-    except Exception as error:  # NumPy fails in many ways on what is no archive
+        found = read_archive(path)
+        time = found.get("frame_time_ps")
+        return np.asarray(found["positions"], dtype=np.float64), found.get("boxes"), None if time is None else float(time)
+    except (ChildFailure, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({_one_line(error)})") from error
 
 
 def _read_mdtraj(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
-    import mdtraj
-
     own = path.suffix in _OWN_ATOMS
-    topology = None if target.topology is None else mdtraj.Topology.from_openmm(target.topology)
+    topology = target.topology
     try:
-        try:
-            trajectory = mdtraj.load(str(path), top=None if own else topology)
-        except TypeError:  # formats with a topology of their own take none
-            trajectory = mdtraj.load(str(path))
-    except Exception as error:  # mdtraj fails in as many ways as there are formats
+        found = read_trajectory(path, None if own or topology is None else topology.getNumAtoms())
+    except ChildFailure as error:
         hint = "" if own or topology is not None else "; the System has no topology: give the path as .npz, or as .pdb"
-        raise InputError(f"{path} cannot be read by mdtraj ({_one_line(error)}){hint}") from error
+        raise InputError(f"{path} cannot be read by mdtraj ({error}){hint}") from error
     if own:
-        require_elements(trajectory.topology, target, str(path))
-    boxes = trajectory.unitcell_vectors
+        require_elements([FileAtom(*atom) for atom in found["atoms"]], target, str(path))
+    boxes = found.get("boxes")
     if boxes is not None and not target.system.usesPeriodicBoundaryConditions() and not np.isfinite(boxes).all():
         boxes = None  # a box of zero in some frames, which nothing asks for
-    return trajectory.xyz.astype(np.float64), boxes, None
+    return found["positions"].astype(np.float64), boxes, None
 
 
 def _one_line(error: Exception) -> str:
