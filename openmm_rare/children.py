@@ -33,7 +33,7 @@ _PATIENCE = 10
 
 
 class ChildFailure(Exception):
-    """Why a process gave no answer, in words that fit behind a colon or in parentheses."""
+    """Why a process gave no answer, in words that fit into parentheses behind the name of what crashed, which is "it"."""
 
 
 def ask(function: Callable[..., Mapping[str, Any]], *arguments: Any, memory: float, seconds: float) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def _received(stream: BinaryIO) -> dict[str, Any]:
 def _end_in_words(status: int, seconds: float) -> str:
     """How a process ended that gave no answer."""
     if status >= 0:
-        return f"its reader ended without a word, with status {status}"
+        return f"it ended without a word, with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
     if name in ("SIGXCPU", "SIGKILL"):
-        return f"its reader came to no end in {seconds:.0f} s"
-    return f"its reader crashed, {name}: the file is damaged"
+        return f"it came to no end in {seconds:.0f} s"
+    return f"it crashed, {name}: the file is damaged"

@@ -10,6 +10,7 @@ import openmm
 from .errors import InputError
 from .long_molecules import notes_on_long_molecules
 from .obstacles import Findings, Obstacle, sentence_of
+from .openmm_errors import naming_system
 from .particles import masses_of, sites_of
 from .replication import obstacles_to_copies
 from .special_forces import kind_of, special_forces
@@ -65,6 +66,11 @@ def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> lis
 
 def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     """What stands in the way of a rate constant, or of sampling paths, and what should be known."""
+    with naming_system(problem.name, "Reference"):
+        return _examine(problem, purpose)
+
+
+def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     if purpose == "rate":
         obstacles += _for_copies(problem)

@@ -11,6 +11,7 @@ import openmm
 from openmm import app, unit
 
 from .errors import InputError
+from .rehearsal import rehearse
 from .system_checks import sites_in_words
 
 __all__ = ["read_structure", "read_system", "require_same_atoms"]
@@ -36,6 +37,8 @@ def read_system(xml: Path, imported: Sequence[str] = ()) -> openmm.System:
     ValueError
         If the file holds something else, or a force of a plugin that is not loaded.
     """
+    if not imported:  # modules of plugins are code, which the user has named
+        rehearse(xml)
     try:
         system = openmm.XmlSerializer.deserialize(xml.read_text(encoding="utf-8"))
     except (openmm.OpenMMException, ValueError) as error:

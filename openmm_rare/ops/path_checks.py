@@ -11,6 +11,7 @@ import openmm
 
 from ..constraints import constraints_of
 from ..errors import InputError
+from ..openmm_errors import naming_system
 from ..particles import masses_of, sites_of
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
@@ -103,14 +104,15 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, 
     bare = copy.deepcopy(system)  # constraints alone: exact on any machine, whatever the forces need
     for _ in range(bare.getNumForces()):
         bare.removeForce(0)
-    context = openmm.Context(bare, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
     mended = positions.copy()
-    for number in range(len(positions)):
-        context.setPositions(positions[number])
-        if strain[number] > _KEPT:
-            context.applyConstraints(0.1 * _KEPT)
-        context.computeVirtualSites()
-        mended[number] = context.getState(positions=True).getPositions(asNumpy=True)._value
+    with naming_system("the System", "Reference"):
+        context = openmm.Context(bare, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
+        for number in range(len(positions)):
+            context.setPositions(positions[number])
+            if strain[number] > _KEPT:
+                context.applyConstraints(0.1 * _KEPT)
+            context.computeVirtualSites()
+            mended[number] = context.getState(positions=True).getPositions(asNumpy=True)._value
     if not (_strain(system, mended) <= _KEPT).all():
         raise InputError(f"{source}: the constraints of the System cannot be satisfied near its frames: give other positions")
     if strain.max() > _ROUNDED:
@@ -148,9 +150,10 @@ def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndar
     most_atoms = _EVALUATED.get(problem.platform, _EVALUATED_ELSEWHERE)
     count = min(len(positions), max(_FEWEST, most_atoms // n_atoms))
     chosen = np.unique(np.linspace(0, len(positions) - 1, count).round().astype(int))
-    context = openmm.Context(target.system, openmm.VerletIntegrator(0.001), platform_by_name(problem.platform))
-    masses = masses_of(target.system)
-    start, most = _energy_and_kick(context, target, masses, target.positions, None)
+    platform, masses = platform_by_name(problem.platform), masses_of(target.system)
+    with naming_system(target.name, problem.platform):
+        context = openmm.Context(target.system, openmm.VerletIntegrator(0.001), platform)
+        start, most = _energy_and_kick(context, target, masses, target.positions, None)
     try:
         found = np.array([_energy_and_kick(context, target, masses, positions[i], boxes[i]) for i in chosen])
     except openmm.OpenMMException as error:  # a box that is too small for the cutoff
