@@ -174,6 +174,8 @@ def load_config(path: str | Path) -> RunConfig:
     path = Path(path)
     try:
         return replace(parse_config(path.read_bytes().decode("utf-8-sig"), path.parent), file=str(path))
+    except RecursionError as error:
+        raise InputError(f"{path}: brackets are nested too deeply for a configuration") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: this is not text in UTF-8 ({error}): save it as UTF-8") from error
     except ValueError as error:

@@ -14,6 +14,7 @@ from openmm import app
 from openmm import unit as u
 
 from .errors import InputError
+from .files import resolved
 from .nearest_image import box_in_words
 from .states import States
 from .system_box import other_box, structure_box
@@ -101,7 +102,7 @@ class SystemConfig:
         for key in ("xml", "pdb"):
             if source[key] is not None and not (home / source[key]).is_file():
                 raise InputError(
-                    f"system.{key} = {source[key]!r} does not exist; looked for {(home / source[key]).resolve()} "
+                    f"system.{key} = {source[key]!r} does not exist; looked for {resolved(home / source[key])} "
                     "(relative names start at the folder of the configuration)"
                 )
         quantities = {name: section.number(key, unit) for key, (name, unit, _) in _QUANTITIES.items()}

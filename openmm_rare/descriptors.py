@@ -182,7 +182,7 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
         raise InputError(f"descriptor {kind!r} needs the key {missing}") from None
     except InputError:
         raise
-    except (TypeError, ValueError) as error:  # text for a number, a number for a list
+    except (TypeError, ValueError, OverflowError) as error:  # text for a number, a number for a list
         raise InputError(f"descriptor {kind!r} has a value of the wrong kind ({' '.join(str(error).split())})") from error
     require_possible(kind, n_atoms, made.n_features)
     return made

@@ -17,7 +17,17 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["lock_folder", "remove_stale", "replacing", "write_bytes", "write_csv", "write_json", "write_npz", "write_text"]
+__all__ = [
+    "lock_folder",
+    "remove_stale",
+    "replacing",
+    "resolved",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_npz",
+    "write_text",
+]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -82,6 +92,11 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     archive = io.BytesIO()  # an archive that cannot be closed on a full disk says so when it is collected
     np.savez(archive, **arrays)
     write_bytes(path, archive.getbuffer())
+
+
+def resolved(path: str | Path) -> Path:
+    """An absolute path without links; links that lead to themselves stay, which :meth:`pathlib.Path.resolve` fails on."""
+    return Path(os.path.realpath(path))
 
 
 def remove_stale(folder: str | Path) -> None:

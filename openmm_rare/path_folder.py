@@ -17,7 +17,7 @@ import numpy as np
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .errors import InputError
-from .files import write_npz
+from .files import resolved, write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
 from .shots import Shots
@@ -191,7 +191,7 @@ def path_settings(config: RunConfig) -> PathSettings:
 def initial_path_of(config: RunConfig) -> str:
     """Where the first path comes from; a file is looked up from the folder of the configuration."""
     place = path_settings(config).initial_path
-    return place if place in INITIAL_PATHS else str(Path(config.folder, place).resolve())
+    return place if place in INITIAL_PATHS else str(resolved(Path(config.folder, place)))
 
 
 def with_path_settings(config: RunConfig, **options: Any) -> RunConfig:
@@ -201,7 +201,7 @@ def with_path_settings(config: RunConfig, **options: Any) -> RunConfig:
     """
     given = {key: value for key, value in options.items() if value is not None}
     if given.get("initial_path", "auto") not in INITIAL_PATHS:
-        given["initial_path"] = str(Path(given["initial_path"]).resolve())
+        given["initial_path"] = str(resolved(given["initial_path"]))
     return replace(config, path_sampling=replace(path_settings(config), **given))
 
 
@@ -278,6 +278,6 @@ def doubts_of_run(folder: str | Path) -> list[str] | None:
     place, record = Path(folder, "result.json"), PathRecord.load(Path(folder))
     try:
         result = json.loads(place.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return result.get("warnings") if result.get("trials") == len(record.trials["chain"]) else None

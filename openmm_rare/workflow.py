@@ -14,7 +14,7 @@ from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
 from .errors import InputError
 from .estimate import RateEstimate
-from .files import write_json
+from .files import resolved, write_json
 from .preflight import require_runnable
 from .progress import shows_progress
 from .rates import ImportanceSamplingRate
@@ -45,7 +45,7 @@ def configuration(source: str) -> RunConfig:
     if path.is_file():
         return load_config(path)
     if path.suffix == ".toml":
-        raise InputError(f"{source} does not exist (looked for {path.resolve()})")
+        raise InputError(f"{source} does not exist (looked for {resolved(path)})")
     raise InputError(
         f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? Systems: {', '.join(BUILDERS)}"
     )

@@ -21,7 +21,7 @@ from openmm_rare.function_checks import require_atoms_exist, require_in_a, try_f
 from openmm_rare.states import Channels, CollectiveVariable, CollectiveVariables, Region, States
 from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_same_box
 from openmm_rare.system_checks import require_openmm, require_physical_groups, require_same_particles
-from openmm_rare.units import KB, in_md_units, lengths_in_nm, whole_number
+from openmm_rare.units import KB, lengths_in_nm, parse_quantity, whole_number
 from openmm_rare.user_modules import import_modules
 from openmm_rare.variables import BoxVariable
 from openmm_rare.whole_molecules import whole_structure
@@ -123,7 +123,7 @@ class RareEventSystem:
     def __post_init__(self) -> None:
         self._check_topology()
         for name, unit in _UNITS.items():
-            value = in_md_units(getattr(self, name), unit, name)
+            value = parse_quantity(getattr(self, name), unit, name)
             if value <= 0:
                 raise InputError(f"{name} = {value} {unit.get_symbol()} must be positive")
             object.__setattr__(self, name, value)
