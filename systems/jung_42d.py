@@ -137,7 +137,8 @@ def build(n_oscillators: int = N_OSCILLATORS) -> RareEventSystem:
     Parameters
     ----------
     n_oscillators : int
-        40 in the paper, 10 000 at most. Coordinates of the last particle that are left over have a spring too, and nobody sees them.
+        40 in the paper, 10 000 at most. Coordinates of the last particle that are left over have a spring too, and nobody sees
+        them.
 
     Raises
     ------
