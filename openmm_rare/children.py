@@ -28,8 +28,8 @@ _BEGIN = (
     "from openmm_rare.children import answer; answer(*sys.argv[3:])"
 )
 _HOME = Path(__file__).parents[1]
-_PATIENCE = 10
-"""Seconds of the clock for each of the processor: other programs may need it, too."""
+_START, _PATIENCE = 10.0, 10.0
+"""Seconds that imports may take, and seconds of the clock for each of the processor: other programs may need it, too."""
 
 
 class ChildFailure(Exception):
@@ -59,7 +59,7 @@ def ask(function: Callable[..., Mapping[str, Any]], *arguments: Any, memory: flo
     paths = "\n".join(path for path in sys.path if path)
     command = [sys.executable, "-I", "-c", _BEGIN, str(_HOME), paths, task]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        watch = threading.Timer(_PATIENCE * (seconds + 1), process.kill)
+        watch = threading.Timer(_PATIENCE * (_START + seconds), process.kill)
         watch.daemon = True
         watch.start()
         try:
@@ -141,6 +141,8 @@ def _end_in_words(status: int, seconds: float) -> str:
     if status >= 0:
         return f"it ended without a word, with status {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-    if name in ("SIGXCPU", "SIGKILL"):
+    if name == "SIGXCPU":
         return f"it came to no end in {seconds:.0f} s"
+    if name == "SIGKILL":
+        return "it was stopped, because it took too long or too much memory"
     return f"it crashed, {name}: the file is damaged"
