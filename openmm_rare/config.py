@@ -14,6 +14,7 @@ from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_s
 from .config_system import SystemConfig
 from .descriptors import build_descriptor
 from .errors import InputError, MissingPackageError
+from .files import require_regular
 from .path_settings import PathSettings
 from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
@@ -172,6 +173,7 @@ def load_config(path: str | Path) -> RunConfig:
         If there is no such file.
     """
     path = Path(path)
+    require_regular(path)
     try:
         return replace(parse_config(path.read_bytes().decode("utf-8-sig"), path.parent), file=str(path))
     except RecursionError as error:

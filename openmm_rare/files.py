@@ -21,6 +21,7 @@ __all__ = [
     "lock_folder",
     "remove_stale",
     "replacing",
+    "require_regular",
     "resolved",
     "write_bytes",
     "write_csv",
@@ -92,6 +93,19 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     archive = io.BytesIO()  # an archive that cannot be closed on a full disk says so when it is collected
     np.savez(archive, **arrays)
     write_bytes(path, archive.getbuffer())
+
+
+def require_regular(path: str | Path) -> None:
+    """Refuse what stands in the place of a file and would be waited for: a pipe, a device; a folder, too.
+
+    Raises
+    ------
+    ValueError
+        If there is something of that name, and it is no file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file: a {'folder' if path.is_dir() else 'pipe or a device'} stands in its place")
 
 
 def resolved(path: str | Path) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .errors import InputError
-from .files import resolved, write_npz
+from .files import require_regular, resolved, write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
 from .shots import Shots
@@ -108,6 +108,7 @@ class PathRecord:
             If it is missing or damaged.
         """
         path = folder / "shots.npz"
+        require_regular(path)
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
@@ -174,6 +175,7 @@ def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
         If the file is damaged.
     """
     file = _paths_file(folder, chain, number)
+    require_regular(file)
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {int(name): archive[name] for name in archive.files}

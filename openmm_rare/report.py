@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .files import write_text
+from .files import require_regular, write_text
 from .result_text import Group, format_value, summary_groups
 from .run_figures import FigureFile, make_figures
 from .storage import RunFile
@@ -159,6 +159,7 @@ def read_json(path: Path) -> dict[str, Any]:
     ValueError
         If it is damaged.
     """
+    require_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
