@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,17 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["lock_folder", "remove_stale", "replacing", "write_bytes", "write_csv", "write_json", "write_npz", "write_text"]
+__all__ = [
+    "lock_folder",
+    "regular_file",
+    "remove_stale",
+    "replacing",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_npz",
+    "write_text",
+]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -50,6 +61,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
             )
             raise OSError(error.errno, message) from error
         raise
+
+
+def regular_file(path: str | Path) -> Path:
+    """The path, if it can be read to an end: reading a pipe waits for ever, and a device may never end.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    ValueError
+        If it is a folder, a pipe, a socket or a device.
+    """
+    path = Path(path)
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe, a socket or a device'}: give a file")
+    return path
 
 
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:

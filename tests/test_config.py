@@ -1,5 +1,6 @@
 """Configurations: what is read, what comes back from TOML, and what each mistake is told."""
 
+import sys
 import textwrap
 from dataclasses import replace
 
@@ -98,7 +99,8 @@ def wrong():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "chain_functions", raising=False)  # that of another test
     system = openmm.System()
     for _ in range(4):
         system.addParticle(12.0)
