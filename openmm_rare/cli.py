@@ -154,9 +154,8 @@ def tps(
     from .progress import TerminalProgress
     from .result_text import format_table
 
-    config, out = configured(
-        source, out, resume, "tps", {"seed": seed, "platform": platform, "packages": packages, "trust": trust}
-    )
+    trusted = {"packages": packages, "trust": trust}
+    config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform, **trusted})
     config = with_path_settings(config, **options)
     start = None if model is None else load_committor(model, build_system(config).fingerprint())
     with TerminalProgress() as progress:

@@ -163,8 +163,6 @@ def _require_not_hidden(name: str, own: Sequence[Path], where: str) -> None:
         if each not in sys.modules:
             continue
         loaded = sys.modules[each]
-        places = [place for place in (getattr(loaded, "__file__", None), *getattr(loaded, "__path__", ())) if place]
+        places = [getattr(loaded, "__file__", None) or "built in", *getattr(loaded, "__path__", ())]
         if not any(Path(place).resolve() == file.resolve() for place in places):
-            raise InputError(
-                f"{where}: another module {each!r}, {next(iter(places), 'built in')}, is in use already: give {file} another name"
-            )
+            raise InputError(f"{where}: another module {each!r}, {places[0]}, is in use already: give {file} another name")

@@ -1,6 +1,7 @@
 """K9: atoms by name in variables and descriptors, and messages about descriptors that name the setting."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -14,6 +15,8 @@ from openmm_rare.descriptors import build_descriptor
 from openmm_rare.systems import alanine_dipeptide
 
 pytest.importorskip("mdtraj")
+
+HERE = Path(__file__).parent
 
 CONFIG = """
 [system]
