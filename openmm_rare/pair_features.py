@@ -12,13 +12,19 @@ from torch import Tensor
 from .descriptor_base import Descriptor, box_of, labels_of, nearest_images, require_possible
 from .errors import InputError
 
-__all__ = ["Coordination", "CoordinationMoments", "DiscGap", "PairDescriptor", "PairDistances"]
+__all__ = ["Coordination", "CoordinationMoments", "DiscGap", "PairDescriptor", "PairDistances", "numbers_of_pairs"]
 
 _DENSE = 2e7
 """Numbers in a matrix of pairs times atoms up to which a product with it is taken."""
 _MOST_PAIRS = 5e6
 _BLOCK = 4e6
 """Pairs of all frames that are looked at together where there is no such matrix."""
+
+
+def numbers_of_pairs(n_atoms: int) -> float:
+    """How many numbers a descriptor of all pairs keeps."""
+    n_pairs = 0.5 * n_atoms * (n_atoms - 1)
+    return n_pairs * n_atoms if n_pairs * n_atoms <= _DENSE else 2.0 * n_pairs
 
 
 class PairDescriptor(Descriptor):
