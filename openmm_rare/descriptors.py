@@ -39,8 +39,9 @@ class Coordinates(Descriptor):
         if not 0.0 < self.scale < math.inf:
             raise InputError(f"scale = {scale} nm must be positive")
         require_possible("coordinates", n_atoms, len(columns) if matrix is None else len(matrix))
-        if matrix is not None and not np.isfinite(np.asarray(matrix, dtype=np.float64).reshape(-1, len(columns))).all():
-            raise InputError("matrix must be rows of finite numbers, one for each column")
+        rows = None if matrix is None else np.asarray(matrix, dtype=np.float64)
+        if rows is not None and (rows.shape != (len(matrix), len(columns)) or not np.isfinite(rows).all()):
+            raise InputError(f"matrix must be rows of {len(columns)} finite numbers, one for each column")
         if len(columns) > 3 * n_atoms or not all(0 <= column < 3 * n_atoms for column in columns):
             raise InputError(f"columns must be from 0 to {3 * n_atoms - 1}: three coordinates for each of {n_atoms} atoms")
         self.register_buffer("columns", torch.as_tensor(list(columns), dtype=torch.long), persistent=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -118,6 +119,8 @@ class Coordination(PairDescriptor):
     def __init__(self, n_atoms: int, radius: float, sort: bool, labels: Sequence[str] | None = None, box: Any = None) -> None:
         super().__init__(n_atoms, box)
         self.radius, self.sort, self.n_features = float(radius), sort, n_atoms
+        if not 0.0 < self.radius < math.inf:
+            raise InputError(f"radius = {self.radius} nm must be positive")
         self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
         self.register_buffer("incidence", self.difference.abs() if self.is_dense else None, persistent=False)
 
@@ -181,7 +184,8 @@ class DiscGap(CoordinationMoments):
     ) -> None:
         super().__init__(n_atoms, radius, box)
         self.center, self.disc_radius, self.offset = tuple(map(float, center)), float(disc_radius), float(offset)
-        if len(self.center) != 2 or self.offset <= 0.0:
+        finite = all(map(math.isfinite, (*self.center, self.disc_radius, self.offset)))
+        if len(self.center) != 2 or not finite or self.offset <= 0.0:
             raise InputError(f"a disc gap needs a center of two numbers and a positive offset, not {center} and {offset}")
         self.n_features, self.in_logit = 1, (0,)
 

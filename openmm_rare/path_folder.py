@@ -17,7 +17,7 @@ import numpy as np
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .errors import InputError
-from .files import write_npz
+from .files import regular_file, write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
 from .shots import Shots
@@ -116,7 +116,7 @@ class PathRecord:
         """
         path = folder / "shots.npz"
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(regular_file(path), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
             return cls(
@@ -182,7 +182,7 @@ def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
     """
     file = _paths_file(folder, chain, number)
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with np.load(regular_file(file), allow_pickle=False) as archive:
             return {int(name): archive[name] for name in archive.files}
     except FileNotFoundError:
         return {}

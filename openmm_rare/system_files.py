@@ -12,7 +12,7 @@ from openmm import app, unit
 
 from .errors import InputError
 from .system_checks import sites_in_words
-from .system_xml import plugin_missing, system_xml
+from .system_xml import checked_xml, plugin_missing
 
 __all__ = ["read_structure", "read_system", "require_same_atoms"]
 
@@ -30,14 +30,14 @@ def read_system(xml: Path, imported: Sequence[str] = (), trusted: bool = False) 
     imported : sequence of str
         Modules of plugins that are there, for the message.
     trusted : bool
-        Whether it may hold programs, see :func:`~openmm_rare.system_xml.system_xml`.
+        Whether it may hold programs, see :func:`~openmm_rare.system_xml.checked_xml`.
 
     Raises
     ------
     ValueError
         If the file holds something else, a program, or a force of a plugin that is not loaded.
     """
-    text = system_xml(xml, trusted)
+    text = checked_xml(xml, trusted=trusted)
     try:
         return openmm.XmlSerializer.deserialize(text)
     except (openmm.OpenMMException, ValueError) as error:
