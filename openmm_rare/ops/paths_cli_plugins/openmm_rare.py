@@ -70,7 +70,7 @@ ENGINE_OF_FILES = EngineCompilerPlugin(
             "integrator",
             _with_short_errors(cli_objects.integrator_of_file),
             json_type="string",
-            description="XML of the integrator",
+            description="XML file",
         ),
         Parameter("platform", str, json_type="string", default="CPU", description="name of the OpenMM platform"),
     ],
