@@ -27,7 +27,7 @@ def named(folder, reference, key="builder"):
     if key == "builder":
         text = re.sub(r'builder = ".*"', f'builder = "{reference}"', text)
     elif key == "variable":
-        text = text.replace('type = "dihedral"\natoms = [0, 1, 2, 3]', f'type = "function"\nfunction = "{reference}"')
+        text = text.replace("[states.a]", f'[variables.other]\ntype = "function"\nfunction = "{reference}"\n\n[states.a]')
     elif key == "state":
         text = text.replace('range = { phi = ["-90 deg", "90 deg"] }', f'function = "{reference}"')
     elif key == "arrival":
@@ -45,34 +45,23 @@ def refused(path, **options):
     return caught.value
 
 
-STANDARD = [
-    "os:system",
-    "posix:system",
-    "subprocess:run",
-    "builtins:eval",
-    "os.path:join",
-    "shutil:rmtree",
-    "sys:exit",
-    "json:loads",
-]
+STANDARD = ["os:system", "posix:system", "subprocess:run", "builtins:eval", "os.path:join", "shutil:rmtree", "sys:exit"]
 
 
 @pytest.mark.parametrize("reference", STANDARD)
 @pytest.mark.parametrize("key", ["builder", "variable", "state", "arrival", "import"])
 def test_no_function_of_python_itself_runs(tmp_path, reference, key):
     error = refused(named(tmp_path, reference, key))
-    assert isinstance(error, UntrustedCodeError) and "is a module of Python itself, which no configuration may run" in str(
-        error
-    )
+    assert isinstance(error, UntrustedCodeError)
+    assert "is a module of Python itself, which no configuration may run" in str(error)
     with pytest.raises(UntrustedCodeError, match="is one of Python itself"):
         function_of_label(reference)
 
 
 def test_a_command_in_the_parameters_does_not_run(tmp_path, canary):
     path = named(tmp_path / "inputs", "os:mkdir")
-    path.write_text(
-        path.read_text().replace("[variables.phi]", f'[system.parameters]\npath = "{canary}"\n\n[variables.phi]', 1)
-    )
+    parameters = f'[system.parameters]\npath = "{canary}"\n\n[variables.phi]'
+    path.write_text(path.read_text().replace("[variables.phi]", parameters, 1))
     refused(path)
     assert not canary.exists()
     with pytest.raises(ValueError, match="os:mkdir must return"):  # negative control
@@ -80,9 +69,10 @@ def test_a_command_in_the_parameters_does_not_run(tmp_path, canary):
     assert canary.is_dir()
 
 
-@pytest.mark.parametrize(
-    "reference", ["numpy:save", "openmm_rare.files:write_text", "somewhere:build", "somewhere.inner:build"]
-)
+INSTALLED = ["numpy:save", "openmm_rare.files:write_text", "somewhere:build", "somewhere.inner:build"]
+
+
+@pytest.mark.parametrize("reference", INSTALLED)
 def test_installed_packages_run_only_if_they_are_named(tmp_path, canary, monkeypatch, reference):
     """Not even the package is imported to find out where its module lies."""
     package = tmp_path / "installed" / "somewhere"
@@ -93,10 +83,8 @@ def test_installed_packages_run_only_if_they_are_named(tmp_path, canary, monkeyp
     path = named(tmp_path / "inputs", reference)
     name = reference.partition(":")[0].partition(".")[0]
     error = refused(path)
-    assert (
-        f"'{name}' does not lie beside the configuration but is installed: if it may run, give --allow-package {name}"
-        in str(error)
-    )
+    assert f"'{name}' does not lie beside the configuration but is installed" in str(error)
+    assert f"if it may run, give --allow-package {name}" in str(error)
     assert not canary.exists()
     refused(path, packages=["another"])
     if name == "somewhere":
@@ -147,9 +135,10 @@ def test_packages_beside_the_configuration_run(tmp_path):
     assert build_system(load_config(named(tmp_path, "own_package_of_chain.deep.made:build"))).name == "chain"
 
 
-@pytest.mark.parametrize(
-    "reference", ["MODULE:os.system", "MODULE:__import__", ".MODULE:build", "MODULE.:build", "../x:build", "MODULE:"]
-)
+NONE = ["MODULE:os.system", "MODULE:__import__", ".MODULE:build", "MODULE.:build", "../x:build", "MODULE:"]
+
+
+@pytest.mark.parametrize("reference", NONE)
 def test_references_that_are_no_module_and_function(tmp_path, reference):
     path = chain4.write(tmp_path, "import os\n" + chain4.BUILDER)
     module = re.search(r'builder = "(\w+):', path.read_text())[1]
