@@ -5,6 +5,8 @@ from contextlib import suppress
 import openmm
 import pytest
 from click.testing import CliRunner
+from evil import python_force
+from test_k9_system_files import files
 
 import chain4
 from openmm_rare.cli import main
