@@ -1,6 +1,9 @@
 """Kind 12: run folders of somebody else: they are reported on and analyzed without any of their code, or with all of it."""
 
+import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -109,3 +112,58 @@ def test_a_run_is_continued_by_the_code_of_who_continues_it(made, run, tmp_path,
     path = chain4.write(mine, timestep='"2 fs"')
     done = command("tps", path, "--out", run, "--resume", "--trials", "14")
     assert done.exit_code == 2 and "is of another system, other states or other dynamics" in done.output
+
+
+def storage(
+    path, rows=(), kinds=("simtk(unit.nanometer/unit.picosecond)*ndarray.float32(4,3)",), modules=("openpathsampling.sample",)
+):
+    """A file as SimStore writes them, in miniature."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE schema ('table' VARCHAR, schema VARCHAR)")
+        connection.execute("CREATE TABLE tables (name VARCHAR, idx INTEGER, module VARCHAR, class_name VARCHAR)")
+        connection.execute("CREATE TABLE simulation_objects (idx INTEGER, uuid VARCHAR, json VARCHAR)")
+        connection.executemany("INSERT INTO schema VALUES ('t', ?)", [(json.dumps([["x", kind]]),) for kind in kinds])
+        connection.executemany("INSERT INTO tables VALUES ('t', 0, ?, 'C')", [(module,) for module in modules])
+        connection.executemany("INSERT INTO simulation_objects VALUES (0, 'u', ?)", [(json.dumps(row),) for row in rows])
+        connection.commit()
+    return path
+
+
+def plain(**about):
+    return {"__class__": "PathSampling", "__module__": "openpathsampling.pathsimulators.path_sampling", **about}
+
+
+STATE = json.dumps({"variables": [], "region": {"kind": "FunctionRegion", "function": "somewhere:f"}})
+STORED = {
+    "a function": {"rows": [plain(hook=[{"__callable_name__": "f", "_dilled": "gASV"}])]},
+    "an object of 'os'": {"rows": [{"__class__": "system", "__module__": "os"}]},
+    "an object of 'openpathsampling.engines.gromacs": {
+        "rows": [plain(engine=[plain(__module__="openpathsampling.engines.gromacs")])]
+    },
+    "a program in its system": {"rows": [plain(system_xml='<System type="System"><Force type="Python&#x46;orce"/></System>')]},
+    "a state with a function": {"rows": [plain(definition=STATE)]},
+    "the type": {"kinds": ["simtk(unit.sys.modules['os'].system('true'))*ndarray.float32(4,3)"]},
+    "a table of 'antigravity'": {"modules": ["antigravity"]},
+}
+
+
+@pytest.mark.parametrize("said", list(STORED))
+def test_a_storage_with_code_is_not_opened(tmp_path, said):
+    from openmm_rare.ops.storage_code import require_no_code
+
+    with pytest.raises(
+        UntrustedCodeError, match="which reading it would run and this run did not write: move it away"
+    ) as caught:
+        require_no_code(storage(tmp_path / "steps.db", **STORED[said]))
+    assert f"holds {said}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_storage_of_the_run_itself_is_opened(tmp_path):
+    from openmm_rare.ops.storage_code import require_no_code
+
+    system = '<System type="System"><Force type="PythonForce"/></System>'
+    rows = [plain(definition=STATE, system_xml=system, of=[{"__class__": "tuple", "__module__": "builtins", "list": [1]}])]
+    require_no_code(storage(tmp_path / "steps.db", rows), [STATE, system])
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + bytes(1000))
+    with pytest.raises(ValueError, match="is no readable storage of OpenPathSampling"):
+        require_no_code(tmp_path / "damaged.db")
