@@ -25,7 +25,7 @@ __all__ = ["ChildFailure", "ask"]
 _BEGIN = (
     "import sys; home, paths = sys.argv[1:3]; sys.path.insert(0, home); import openmm_rare; del sys.path[0]; "
     "sys.path += [path for path in paths.split('\\n') if path not in sys.path]; "
-    "from openmm_rare.children import answer; answer(*sys.argv[3:])"
+    "from openmm_rare.children import answer; answer()"
 )
 _HOME = Path(__file__).parents[1]
 _START, _PATIENCE = 10.0, 10.0
@@ -57,12 +57,14 @@ def ask(function: Callable[..., Mapping[str, Any]], *arguments: Any, memory: flo
     """
     task = json.dumps([function.__module__, function.__qualname__, list(arguments), memory, seconds])
     paths = "\n".join(path for path in sys.path if path)
-    command = [sys.executable, "-I", "-c", _BEGIN, str(_HOME), paths, task]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-I", "-c", _BEGIN, str(_HOME), paths]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         watch = threading.Timer(_PATIENCE * (_START + seconds), process.kill)
         watch.daemon = True
         watch.start()
         try:
+            process.stdin.write(task.encode() + b"\n")
+            process.stdin.flush()
             reply = _received(process.stdout)
         except (ValueError, EOFError, OSError):  # it ended in the middle
             reply = None
@@ -78,11 +80,11 @@ def ask(function: Callable[..., Mapping[str, Any]], *arguments: Any, memory: flo
     return reply
 
 
-def answer(task: str) -> None:
-    """What the process does: writes what the function returns to standard output, which nothing else may use."""
+def answer() -> None:
+    """What the process does: reads a task, and writes what it returns to standard output, which nothing else may use."""
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    module, name, arguments, memory, seconds = json.loads(task)
+    module, name, arguments, memory, seconds = json.loads(sys.stdin.buffer.readline())
     function = getattr(importlib.import_module(module), name)
     _limit(memory, seconds)
     try:

@@ -22,6 +22,7 @@ from .system_checks import require_openmm
 from .system_files import read_structure, read_system, require_same_atoms
 from .systems.base import RareEventSystem
 from .toml_text import Section
+from .trust import Trust
 from .user_code import faults_in
 from .user_modules import import_function, import_modules
 
@@ -132,7 +133,7 @@ class SystemConfig:
         values["import"] = values.pop("imports")
         return {key: value for key, value in values.items() if value not in (None, {}, ())}
 
-    def build(self, folder: str, states: Callable[[app.Topology | None], States] | None) -> RareEventSystem:
+    def build(self, folder: str, states: Callable[[app.Topology | None], States] | None, trust: Trust) -> RareEventSystem:
         """The system with its dynamics.
 
         Parameters
@@ -141,13 +142,15 @@ class SystemConfig:
             Where relative names start.
         states : callable or None
             Makes those of the configuration from the topology.
+        trust : Trust
+            What may run of the code that is named, or that the System holds.
 
         Raises
         ------
         ValueError
-            If something is unknown, missing, unreadable or does not fit.
+            If something is unknown, missing, unreadable, not trusted, or does not fit.
         """
-        import_modules(self.imports, folder)
+        import_modules(self.imports, folder, trust)
         if self.is_builtin:
             from .systems import BUILDERS, build
 
@@ -158,8 +161,8 @@ class SystemConfig:
                 options = {}  # replaced afterwards
             return self._with_dynamics(self._call(BUILDERS[self.name], options), self.name)
         if self.builder is None:
-            return self._own(*self._read_files(Path(folder)), states)
-        made = self._call(import_function(self.builder, folder, "system.builder"), {})
+            return self._own(*self._read_files(Path(folder), trust), states)
+        made = self._call(import_function(self.builder, folder, "system.builder", trust), {})
         if isinstance(made, RareEventSystem):
             if states is not None:
                 raise InputError(f"{self.builder} returns a system with its own states; remove the section [states]")
@@ -211,9 +214,9 @@ class SystemConfig:
             **self._dynamics(),
         )
 
-    def _read_files(self, folder: Path) -> tuple[openmm.System, app.Topology, u.Quantity]:
+    def _read_files(self, folder: Path, trust: Trust) -> tuple[openmm.System, app.Topology, u.Quantity]:
         xml, pdb = folder / self.xml, folder / self.pdb
-        system = read_system(xml, self.imports)
+        system = read_system(xml, self.imports, trust.everything)
         topology, positions = read_structure(pdb)
         require_same_atoms(system, xml, topology, pdb)
         return system, topology, positions

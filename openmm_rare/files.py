@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,9 @@ from .errors import InputError
 
 __all__ = [
     "lock_folder",
+    "regular_file",
     "remove_stale",
     "replacing",
-    "require_regular",
     "resolved",
     "write_bytes",
     "write_csv",
@@ -63,6 +64,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def regular_file(path: str | Path) -> Path:
+    """The path, if it can be read to an end: reading a pipe waits for ever, and a device may never end.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    ValueError
+        If it is a folder, a pipe, a socket or a device.
+    """
+    path = Path(path)
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe, a socket or a device'}: give a file")
+    return path
+
+
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write bytes atomically."""
     with replacing(path) as temporary, open(temporary, "wb") as stream:
@@ -93,19 +111,6 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     archive = io.BytesIO()  # an archive that cannot be closed on a full disk says so when it is collected
     np.savez(archive, **arrays)
     write_bytes(path, archive.getbuffer())
-
-
-def require_regular(path: str | Path) -> None:
-    """Refuse what stands in the place of a file and would be waited for: a pipe, a device; a folder, too.
-
-    Raises
-    ------
-    ValueError
-        If there is something of that name, and it is no file.
-    """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} is no file: a {'folder' if path.is_dir() else 'pipe or a device'} stands in its place")
 
 
 def resolved(path: str | Path) -> Path:

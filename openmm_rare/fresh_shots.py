@@ -15,6 +15,7 @@ import numpy as np
 
 from .cores import available_cores
 from .errors import InputError, RunError
+from .files import regular_file
 from .preflight import require_runnable
 from .processes import Workers, require_importable, require_own_process
 from .shot_dynamics import ShotDynamics
@@ -248,7 +249,7 @@ class ShotRecord:
 
     def _read(self, path: Path, header: str) -> int:
         """Take up the lines of a file; returns the length of those that are whole."""
-        lines = path.read_bytes().split(b"\n")[:-1]
+        lines = regular_file(path).read_bytes().split(b"\n")[:-1]
         if not lines:
             return 0
         if lines[0].decode("utf-8", "replace") != header:

@@ -17,10 +17,11 @@ import numpy as np
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system, load_config
 from .errors import InputError
-from .files import require_regular, resolved, write_npz
+from .files import regular_file, resolved, write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
 from .shots import Shots
+from .trust import NO_CODE
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TRIALS",
     "PathRecord",
+    "config_of_run",
     "doubts_of_run",
     "initial_path_of",
     "load_path_sampling",
@@ -94,6 +96,11 @@ class PathRecord:
         """Trials that each chain has made."""
         return len(self.trials["chain"]) // max(len(self.states), 1)
 
+    @property
+    def model_of(self) -> Mapping[str, Any]:
+        """Metadata of the model, or of the first member of an ensemble: its descriptor and its system's fingerprint."""
+        return self.metadata.get("members", [self.metadata])[0]
+
     def table(self, name: str) -> np.ndarray:
         """A column of the table of trials."""
         return np.array(self.trials[name], dtype=TRIALS[name])
@@ -108,9 +115,8 @@ class PathRecord:
             If it is missing or damaged.
         """
         path = folder / "shots.npz"
-        require_regular(path)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(regular_file(path), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
             return cls(
@@ -175,9 +181,8 @@ def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
         If the file is damaged.
     """
     file = _paths_file(folder, chain, number)
-    require_regular(file)
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with np.load(regular_file(file), allow_pickle=False) as archive:
             return {int(name): archive[name] for name in archive.files}
     except FileNotFoundError:
         return {}
@@ -253,26 +258,47 @@ def read_path_ensemble(folder: str | Path) -> PathEnsemble:
     ValueError
         If the folder holds no path sampling run, there is no path in it yet, or a file is damaged.
     """
-    return load_path_sampling(folder)[3]
+    config = config_of_run(Path(folder))
+    return ensemble_of(PathRecord.load(Path(folder)), Path(folder), path_settings(config), config.system.timestep_ps)
 
 
-def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, Shots, PathEnsemble]:
-    """System, learned committor, shots and paths of a run.
+def config_of_run(folder: Path, trust: bool = False) -> RunConfig:
+    """The configuration of a path sampling run, of which no code may run, or all of it.
 
     Raises
     ------
     ValueError
-        As :func:`read_path_ensemble`.
+        If there is none, or it is not one that a run has written.
     """
-    folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise InputError(f"{folder} holds no run: config.toml is missing")
-    config = load_config(folder / "config.toml")
+    config = load_config(folder / "config.toml", trust)
     if config.path_sampling is None:
         raise InputError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
+    if config.system.temperature_k is None or config.system.timestep_ps is None:
+        raise InputError(f"{folder / 'config.toml'} was not written by a run: it lacks temperature or timestep")
+    return config if trust else replace(config, trust=NO_CODE)
+
+
+def load_path_sampling(folder: str | Path, trust: bool = False) -> tuple[RareEventSystem, Committor, Shots, PathEnsemble]:
+    """System, learned committor, shots and paths of a run.
+
+    Parameters
+    ----------
+    folder : path
+    trust : bool
+        Whether code that the folder names or holds may run: builders, functions, programs within the System.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_path_ensemble`, and if code would have to run that is not trusted.
+    """
+    folder = Path(folder)
+    config = config_of_run(folder, trust)
     record, system = PathRecord.load(folder), build_system(config)
     model = load_committor(folder / "model.npz", system.fingerprint())
-    return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)
+    return system, model, record.shots, ensemble_of(record, folder, path_settings(config), system.timestep)
 
 
 def doubts_of_run(folder: str | Path) -> list[str] | None:

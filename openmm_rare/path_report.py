@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from shlex import quote
@@ -12,13 +13,13 @@ import numpy as np
 
 from . import plots
 from .committors import Committor, load_committor
-from .config import RunConfig, build_system, load_config
-from .errors import InputError
+from .config import RunConfig, build_system
+from .errors import UntrustedCodeError
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
-from .path_folder import PathRecord, ensemble_of, path_settings
+from .path_folder import PathRecord, config_of_run, ensemble_of, path_settings
 from .path_result import path_rows, summarize_paths
 from .report import details_block, figure_block, notes_block, notice, page, pretty, read_json, table_block
 from .result_text import format_value
@@ -33,11 +34,29 @@ if TYPE_CHECKING:
 
 __all__ = ["write_path_report"]
 
+_LOG = logging.getLogger(__name__)
+
 _FRAMES_PER_BIN = 5  # of the density of paths, on average
 
 
-def write_path_report(folder: str | Path) -> Path:
+def write_path_report(
+    folder: str | Path,
+    system: RareEventSystem | None = None,
+    trust: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> Path:
     """Draw the figures of a path sampling run, finished or not, and write its ``report.html``.
+
+    Parameters
+    ----------
+    folder : path
+    system : RareEventSystem, optional
+        That of the run, where it is there already.
+    trust : bool
+        Whether code that the folder names or holds may run to make it. Without that the figure of the paths in the variables
+        of the states is the one that the run drew.
+    note : callable, optional
+        Is told what the report lacks without that code.
 
     Raises
     ------
@@ -45,27 +64,35 @@ def write_path_report(folder: str | Path) -> Path:
         If the folder holds no such run, or a file is damaged.
     """
     folder = Path(folder)
-    if not (folder / "config.toml").is_file():
-        raise InputError(f"{folder} holds no run: config.toml is missing")
-    config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
-    system, settings = build_system(config), path_settings(config)
-    model = load_committor(folder / "model.npz", system.fingerprint())
+    config, record = config_of_run(folder, trust), PathRecord.load(folder)
+    notes = list(_finished(folder).get("notes", ()))
+    try:
+        system = system or build_system(config)
+    except UntrustedCodeError as error:
+        if not (folder / "figures" / "paths.png").is_file():
+            notes.append(f"Without code of this folder there is no figure of paths in the variables of the states: {error}")
+            (note or _LOG.info)(notes[-1])
+    about, settings = config.system, path_settings(config)
+    model = load_committor(folder / "model.npz", record.model_of["fingerprint"] if system is None else system.fingerprint())
     ensemble = None
     if any(record.trials["accepted"]):
-        ensemble = ensemble_of(record, folder, settings, system.timestep)
+        ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
     (folder / "figures").mkdir(exist_ok=True)
     blocks = []
     for name, title, caption, figure in _drawn(system, record, ensemble, model):
         path = folder / "figures" / f"{name}.png"
-        plots.save_figure(figure, path)
-        blocks.append(figure_block(FigureFile(path, title, caption)))
-    result = summarize_paths(record, ensemble, model, settings, system.inertial)
+        if figure is not None:
+            plots.save_figure(figure, path)
+        if path.is_file():
+            blocks.append(figure_block(FigureFile(path, title, caption)))
+    result = summarize_paths(record, ensemble, model, settings, bool(about.inertial))
+    name = about.name or "user"
     body = [
-        f"<h1>Transition paths of {escape(system.name)} at {system.temperature:g} K</h1>",
+        f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
         notice(result["warnings"], _UNSEEN),
-        notes_block(_finished(folder).get("notes", ())),
+        notes_block(notes),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
         f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
@@ -73,7 +100,7 @@ def write_path_report(folder: str | Path) -> Path:
         details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
     ]
-    return page(folder / "report.html", f"Transition paths of {system.name}", body)
+    return page(folder / "report.html", f"Transition paths of {name}", body)
 
 
 def _versions(folder: Path) -> dict[str, str]:
@@ -102,9 +129,9 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
 
 
 def _drawn(
-    system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
-) -> Iterator[tuple[str, str, str, Figure]]:
-    """Name, title, caption and figure of everything there is to draw."""
+    system: RareEventSystem | None, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
+) -> Iterator[tuple[str, str, str, Figure | None]]:
+    """Name, title, caption and figure of everything there is to draw; None for what needs the system that is missing."""
     counted = record.table("relaxed")
     if counted.any():
         connects = ((record.table("n_a") > 0) & (record.table("n_b") > 0))[counted]
@@ -122,7 +149,7 @@ def _drawn(
     figures.plot_transition_time(axes[0], statistics)
     figures.plot_q_density(axes[1], statistics)
     yield "time", "Path times, and paths along the committor", _TIME, figure
-    yield "paths", "Where paths run, and where shots began", _PATHS, _plane(system, record, ensemble)
+    yield "paths", "Where paths run, and where shots began", _PATHS, system and _plane(system, record, ensemble)
 
 
 def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:

@@ -27,40 +27,45 @@ _SPACING = 0.2
 """nm, between the particles, which lie on a lattice: the structure is not known yet, and need not be."""
 
 
-def rehearse(xml: Path) -> None:
+def rehearse(xml: Path, text: str) -> None:
     """Refuse a serialized System that OpenMM cannot read and run without a crash, or not within the memory that it needs.
 
     Errors that OpenMM raises are left to those who read the file next. Large files, and Systems of more than 2000 particles,
     are taken to be as a program wrote them.
+
+    Parameters
+    ----------
+    xml : Path
+        For messages.
+    text : str
+        What of the file was found to hold no program.
 
     Raises
     ------
     InputError
         With what happened.
     """
-    size = xml.stat().st_size
+    size = len(text)
     if size > _LARGEST_FILE:
         return
     try:
-        ask(_one_step, str(xml.absolute()), memory=_MEMORY + _MEMORY_PER_BYTE * size, seconds=_SECONDS)
+        ask(_one_step, text, memory=_MEMORY + _MEMORY_PER_BYTE * size, seconds=_SECONDS)
     except ChildFailure as failure:
         raise InputError(f"system.xml: {xml} is no System that OpenMM can run ({failure}): write it again") from failure
 
 
-def _one_step(name: str) -> dict[str, Any]:
+def _one_step(text: str) -> dict[str, Any]:
     """Make a Context of the System on the platform Reference, and a step."""
     import_openmm_for("Reference")
     import openmm
 
     try:
-        system = openmm.XmlSerializer.deserialize(Path(name).read_text(encoding="utf-8"))
+        system = openmm.XmlSerializer.deserialize(text)
         if isinstance(system, openmm.System) and 0 < system.getNumParticles() <= _MOST_PARTICLES:
             _step(openmm, system)
     except openmm.OpenMMException as error:
         if "bad_alloc" in str(error):
             raise MemoryError from error
-    except ValueError:  # of what is no text
-        pass
     return {}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .files import require_regular, write_text
+from .files import regular_file, write_text
 from .result_text import Group, format_value, summary_groups
 from .run_figures import FigureFile, make_figures
 from .storage import RunFile
@@ -159,9 +159,8 @@ def read_json(path: Path) -> dict[str, Any]:
     ValueError
         If it is damaged.
     """
-    require_regular(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); continue the run with --resume to write it again") from error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
-from .files import write_bytes
+from .files import regular_file, write_bytes
 
 if TYPE_CHECKING:
     import netCDF4
@@ -49,6 +49,8 @@ class RunFile:
         self.path = Path(path)
         self.parts = self.path.with_name(self.path.name + ".parts")
         self._open: netCDF4.Dataset | None = None
+        if self.path.exists():
+            regular_file(self.path)
         with _reading(self.path) as dataset:
             if getattr(dataset, "format_name", None) != _FORMAT:
                 raise InputError(f"{self.path} is no run file of openmm-rare; check the path")

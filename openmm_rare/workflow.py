@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ from .yardsticks import known_rate
 __all__ = ["configuration", "list_systems", "make_report", "run_rate"]
 
 
-def configuration(source: str) -> RunConfig:
+def configuration(source: str, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
     """The configuration that a word on the command line means: the name of a system, or a TOML file.
+
+    What of its code may run is as for :func:`openmm_rare.config.load_config`.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def configuration(source: str) -> RunConfig:
         return RunConfig(str(Path.cwd()), SystemConfig(name=source))
     path = Path(source)
     if path.is_file():
-        return load_config(path)
+        return load_config(path, trust, packages)
     if path.suffix == ".toml":
         raise InputError(f"{source} does not exist (looked for {resolved(path)})")
     raise InputError(
@@ -110,8 +113,16 @@ def run_rate(
     return estimate
 
 
-def make_report(folder: str | Path) -> Path:
+def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], None] | None = None) -> Path:
     """Write the figures and the report of a finished run or scan again.
+
+    Parameters
+    ----------
+    folder : path
+    trust : bool
+        Whether code that the folder names may run; without it everything is told that numbers say.
+    note : callable, optional
+        Is told what is missing without that code.
 
     Raises
     ------
@@ -126,7 +137,7 @@ def make_report(folder: str | Path) -> Path:
     if (folder / "shots.npz").is_file():
         from .path_report import write_path_report
 
-        return write_path_report(folder)
+        return write_path_report(folder, trust=trust, note=note)
     from .report import write_run_report
 
     return write_run_report(folder)

@@ -14,7 +14,7 @@ import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
 from ..errors import InputError
-from ..files import write_npz
+from ..files import regular_file, write_npz
 from ..saved_model import SavedModel
 from ..shot_trainer import ShotTrainer
 from ..shots import Shots, require_same_model, yields
@@ -148,7 +148,7 @@ class TrainingHook(PathSimulatorHook):
 
     def _read(self) -> dict[str, np.ndarray]:
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as archive:
+            with np.load(regular_file(self.checkpoint), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileContent", "read_content", "require_format", "save_frames"]
 
-_OWN_ATOMS = (".pdb", ".cif", ".pdbx", ".mmcif", ".h5", ".hdf5", ".lh5")  # formats that say which elements they hold
+_OWN_ATOMS = (".pdb", ".cif", ".pdbx", ".mmcif")  # formats that say which elements they hold
+_PICKLED = (".h5", ".hdf5", ".lh5")  # formats that may hold programs
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,11 @@ def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, flo
 
 
 def _read_mdtraj(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
+    if path.suffix.lower() in _PICKLED:
+        raise InputError(
+            f"{path} is not read: PyTables, which mdtraj reads {path.suffix} with, runs what is pickled in such a file. If you "
+            "trust it, write it as .npz or .xtc first, with mdtraj"
+        )
     own = path.suffix in _OWN_ATOMS
     topology = target.topology
     try:

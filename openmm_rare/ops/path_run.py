@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..errors import InputError
 from ..files import lock_folder, remove_stale, write_text
-from ..path_folder import initial_path_of, path_settings
+from ..path_folder import PathRecord, initial_path_of, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..processes import require_importable, require_own_process
@@ -88,7 +90,7 @@ def run_path_sampling(
         if fresh:
             _begin(sampler, out, config, made)
         else:
-            _require_same(out, config)
+            _require_same(out, config, system)
             sampler.take_up()
             began, given = initial_path_of(load_config(out / "config.toml")), initial_path_of(config)
             if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
@@ -100,7 +102,7 @@ def run_path_sampling(
         progress.stage("figures and report")
         from ..path_report import write_path_report  # what figures need takes no memory while chains run
 
-        write_path_report(out)
+        write_path_report(out, system)
         return result
 
 
@@ -152,12 +154,12 @@ def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
     return replace(settings, network=kind, dropout=dropout, hidden=members[0].hidden, members=len(members))
 
 
-def _require_same(out: Path, config: RunConfig) -> None:
-    """Refuse to mix two runs in one folder."""
-    stored = load_config(out / "config.toml")
-    if build_system(stored).fingerprint() != build_system(config).fingerprint():
+def _require_same(out: Path, config: RunConfig, system: RareEventSystem) -> None:
+    """Refuse to mix two runs in one folder; code that the folder names does not run for it."""
+    stored, began = load_config(out / "config.toml"), PathRecord.load(out).model_of
+    if began["fingerprint"] != system.fingerprint():
         raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
-    old, new = _identity(stored), _identity(config)
+    old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(system.descriptor_spec())))
     for name, value in new.items():
         if old[name] != value:
             raise InputError(
@@ -166,8 +168,8 @@ def _require_same(out: Path, config: RunConfig) -> None:
             )
 
 
-def _identity(config: RunConfig) -> dict[str, Any]:
+def _identity(config: RunConfig, descriptor: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that changes the course of a run."""
     same = path_settings(config).course()
     same |= {"seed": config.sampling.seed, "platform": config.sampling.platform}
-    return same | {"temperature": config.system.temperature_k, "descriptor": build_system(config).descriptor_spec()}
+    return same | {"temperature": config.system.temperature_k, "descriptor": descriptor}

@@ -42,7 +42,7 @@ from openmm_rare.workflow import configuration
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     monkeypatch.setattr(path_sampler, "_workers", workers_here)
-    monkeypatch.setattr(path_report, "write_path_report", lambda folder: None)  # test_path_report.py looks at it
+    monkeypatch.setattr(path_report, "write_path_report", lambda *about: None)  # test_path_report.py looks at it
 
 
 def configure(name="double_well_1d", seed=1, **options):
