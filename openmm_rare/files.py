@@ -114,8 +114,17 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def resolved(path: str | Path) -> Path:
-    """An absolute path without links; links that lead to themselves stay, which :meth:`pathlib.Path.resolve` fails on."""
-    return Path(os.path.realpath(path))
+    """An absolute path without links; links that lead to themselves stay, which :meth:`pathlib.Path.resolve` fails on.
+
+    Raises
+    ------
+    ValueError
+        If no file can have such a name.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no name that a file can have ({error})") from error
 
 
 def remove_stale(folder: str | Path) -> None:

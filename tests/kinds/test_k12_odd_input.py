@@ -83,6 +83,12 @@ def test_a_link_that_leads_to_itself_is_no_file(loop, tmp_path):
         build_system(parse_config(files, tmp_path))
 
 
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path):
+    text = chain4.write(tmp_path).read_text().replace("[path_sampling]", '[path_sampling]\ninitial_path = "a\\u0000b"')
+    with pytest.raises(InputError, match=r"'.*a\\x00b' is no name that a file can have"):
+        initial_path_of(parse_config(text, tmp_path))
+
+
 def test_brackets_and_digits_without_end_are_one_line(tmp_path):
     (tmp_path / "deep.toml").write_text("x = " + "[" * 20_000 + "]" * 20_000)
     with pytest.raises(InputError, match="deep.toml: this is no configuration: its lists and tables lie too deep"):
