@@ -12,15 +12,14 @@ import numpy as np
 
 from . import plots
 from .committors import Committor, load_committor
-from .config import RunConfig, build_system, load_config
-from .errors import InputError
+from .config import RunConfig, build_system
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
-from .path_folder import PathRecord, ensemble_of, path_settings
+from .path_folder import PathRecord, ensemble_of, load_run, path_settings
 from .path_result import path_rows, summarize_paths
-from .report import details_block, figure_block, notes_block, notice, page, pretty, read_json, table_block
+from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
@@ -45,9 +44,7 @@ def write_path_report(folder: str | Path) -> Path:
         If the folder holds no such run, or a file is damaged.
     """
     folder = Path(folder)
-    if not (folder / "config.toml").is_file():
-        raise InputError(f"{folder} holds no run: config.toml is missing")
-    config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
+    config, record = load_run(folder)
     system, settings = build_system(config), path_settings(config)
     model = load_committor(folder / "model.npz", system.fingerprint())
     ensemble = None
@@ -65,12 +62,12 @@ def write_path_report(folder: str | Path) -> Path:
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
         notice(result["warnings"], _UNSEEN),
-        notes_block(_finished(folder).get("notes", ())),
+        notes_block(notes_of(_finished(folder), folder)),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
         f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
         "<h2>To repeat this run</h2>",
-        details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
+        details_block("Configuration (config.toml)", config.to_toml(folder)),
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
     ]
     return page(folder / "report.html", f"Transition paths of {system.name}", body)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .errors import InputError
-from .files import write_npz
+from .files import require_whole_npz, write_npz
 
 __all__ = ["SavedModel"]
 
@@ -117,6 +117,8 @@ class SavedModel(nn.Module):
             If the file is no model, is damaged, or belongs to another system or other states.
         """
         try:
+            if isinstance(path, str | Path):
+                require_whole_npz(path)
             with np.load(path, allow_pickle=False) as archive:
                 metadata = json.loads(str(archive["metadata"]))
                 tensors = {name: archive[name] for name in archive.files if name != "metadata"}
