@@ -145,13 +145,22 @@ def toml_is_as_written(path: str | Path) -> bool | None:
     return False if "sha256" in text[-150:] or "lines above but" in text[-150:] else None
 
 
-def unchecked_note(folder: str | Path) -> str | None:
-    """A sentence about the files of a run folder that have no checksum, if there are any."""
+def unchecked_note(folder: str | Path, remade: bool = False) -> str | None:
+    """A sentence about the files of a run folder that have no checksum, if there are any.
+
+    Parameters
+    ----------
+    folder : path
+    remade : bool
+        Say nothing of those that the command writes anew without reading them.
+    """
     folder = Path(folder)
-    names = ["run.nc", "shots.npz", "model.npz", "start_model.npz"]
-    paths = [folder / name for name in names] + [*folder.glob("chain-*/paths-*.npz"), *folder.glob("run.nc.parts/[!.]*.nc")]
+    names = ["run.nc", "shots.npz", "start_model.npz", *([] if remade else ["model.npz"])]
+    paths = [folder / name for name in names]
+    paths += [*folder.glob("chain-*/paths-*.npz"), *folder.glob("run.nc.parts/[!.]*.nc")]
     bare = [path.relative_to(folder).as_posix() for path in paths if path.is_file() and not _has_seal(path)]
-    bare += [name for name in ("result.json", "scan.json") if (folder / name).is_file() and not _has_key(folder / name)]
+    results = [] if remade else [folder / "result.json", folder / "scan.json"]
+    bare += [path.name for path in results if path.is_file() and not _has_key(path)]
     if (folder / "config.toml").is_file() and toml_is_as_written(folder / "config.toml") is None:
         bare.append("config.toml")
     if not bare:

@@ -96,7 +96,7 @@ def run_rate(
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
-        unchecked = unchecked_note(out) if resume else None
+        unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
         engine = _engine(config, system, run, progress, start)
@@ -128,6 +128,8 @@ def make_report(folder: str | Path) -> Path:
     if (folder / "scan.json").is_file():
         from .scan import write_scan_report
 
+        for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
+            stored_config(place)  # must be what the runs recorded
         return write_scan_report(folder)
     if (folder / "shots.npz").is_file():
         from .path_report import write_path_report

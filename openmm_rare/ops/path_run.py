@@ -122,7 +122,7 @@ def _take_up(sampler: PathSampler, out: Path, config: RunConfig, progress: Progr
     """Continue the run in a folder; its configuration from now on."""
     stored, record = load_run(out)
     _require_same(out, stored, config)
-    unchecked = unchecked_note(out)
+    unchecked = unchecked_note(out, remade=True)
     if unchecked:
         progress.note(unchecked)
     began, given = initial_path_of(stored), initial_path_of(config)
