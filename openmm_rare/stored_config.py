@@ -78,9 +78,9 @@ def stored_config(folder: str | Path, recorded: str | None = None) -> RunConfig 
     try:
         config = load_config(path)
     except InputError as error:
-        if as_written is not False:
+        if as_written:
             raise
-        raise InputError(f"{error}; the file was damaged or edited after the run wrote it: put it back{copy}") from error
+        raise InputError(f"{error}; if the file was damaged after the run wrote it, put it back{copy}") from error
     if recorded is not None:
         _require_equal(path, config, recorded, copy)
     if as_written is False:
