@@ -308,9 +308,8 @@ def _define_array(group: netCDF4.Group, name: str, array: np.ndarray) -> tuple[n
         if f"n{size}" not in top.dimensions:
             top.createDimension(f"n{size}", size)  # size 0 makes an unlimited dimension, which stays empty
     dimensions = tuple(f"n{size}" for size in array.shape)
-    checksum = array.size > 0 and array.ndim > 0 and not text
     fill = None if text else False
-    variable = group.createVariable(name, str if text else kind, dimensions, fletcher32=checksum, fill_value=fill)
+    variable = group.createVariable(name, str if text else kind, dimensions, fill_value=fill)
     variable.set_auto_maskandscale(False)
     if array.dtype == bool:
         variable.setncattr("boolean", np.uint8(1))
