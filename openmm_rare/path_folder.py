@@ -17,7 +17,7 @@ from .checksums import naming_damage, parse_checked_json
 from .committors import Committor, load_committor
 from .config import RunConfig, build_system
 from .errors import InputError
-from .files import read_npz, write_npz
+from .files import read_npz, require_whole_npz, write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
 from .path_shapes import require_path, require_shapes
@@ -34,6 +34,7 @@ __all__ = [
     "initial_path_of",
     "load_path_sampling",
     "load_run",
+    "model_of_run",
     "path_settings",
     "read_path_ensemble",
     "storage_of_chain",
@@ -271,7 +272,7 @@ def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, 
     if config.path_sampling is None:
         raise InputError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
     system = build_system(config)
-    model = load_committor(folder / "model.npz", system.fingerprint())
+    model = model_of_run(folder, system)
     return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)
 
 
@@ -290,6 +291,20 @@ def load_run(folder: Path) -> tuple[RunConfig, PathRecord]:
     if config is None:
         raise InputError(f"{folder} holds no run: config.toml is missing")
     return config, record
+
+
+def model_of_run(folder: Path, system: RareEventSystem) -> Committor:
+    """The committor that a run left.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or of another system.
+    """
+    path = folder / "model.npz"
+    with naming_damage(path, "continue the run with --resume, which fits it again"):
+        require_whole_npz(path)
+    return load_committor(path, system.fingerprint())
 
 
 def doubts_of_run(folder: str | Path) -> list[str] | None:

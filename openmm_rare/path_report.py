@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
-from .committors import Committor, load_committor
+from .committors import Committor
 from .config import RunConfig, build_system
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
-from .path_folder import PathRecord, ensemble_of, load_run, path_settings
+from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings
 from .path_result import path_rows, summarize_paths
 from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
 from .result_text import format_value
@@ -46,7 +46,7 @@ def write_path_report(folder: str | Path) -> Path:
     folder = Path(folder)
     config, record = load_run(folder)
     system, settings = build_system(config), path_settings(config)
-    model = load_committor(folder / "model.npz", system.fingerprint())
+    model = model_of_run(folder, system)
     ensemble = None
     if any(record.trials["accepted"]):
         ensemble = ensemble_of(record, folder, settings, system.timestep)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checksums import require_intact
 from ..errors import InputError
+from ..files import sealed_npz
 from ..path_settings import INITIAL_PATHS
 from .frames import Frames
 from .path_boxes import boxes_of_file
@@ -63,6 +65,7 @@ def read_content(path: Path, target: RareEventSystem) -> FileContent:
 
 def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
     try:
+        require_intact(path)  # what others wrote has no checksum
         with np.load(path, allow_pickle=False) as archive:
             time = archive.get("frame_time_ps")
             positions = np.asarray(archive["positions"], dtype=np.float64)
@@ -134,8 +137,9 @@ def save_frames(path: Path, frames: Frames, target: RareEventSystem, frame_time:
         If mdtraj cannot write the format.
     """
     if path.suffix == ".npz":
+        arrays = {"positions": frames.positions, "boxes": frames.boxes, "frame_time_ps": np.array(frame_time)}
         with open(path, "wb") as stream:
-            np.savez(stream, positions=frames.positions, boxes=frames.boxes, frame_time_ps=np.array(frame_time))
+            stream.writelines(sealed_npz(arrays))
         return
     import mdtraj
 
