@@ -287,6 +287,7 @@ def report(folder: Path, trust: bool) -> None:
 @command
 def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options: Any) -> None:
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
+    from .checksums import unchecked_note
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
     from .mechanism.report import summary_rows
@@ -297,7 +298,9 @@ def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
     with TerminalProgress() as progress:
-        found = analyze_mechanism(*load_path_sampling(folder, trust), out, chosen, progress, doubts_of_run(folder))
+        sampled = load_path_sampling(folder, trust)
+        unchecked = unchecked_note(folder)
+        found = analyze_mechanism(*sampled, out, chosen, progress, doubts_of_run(folder), [unchecked] if unchecked else ())
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     _end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)
 

@@ -105,7 +105,7 @@ def configured(source: str, out: Path | None, resume: bool, ending: str, options
 
     A run of a built-in system that is continued takes from its folder what the command line does not say.
     """
-    from .config import load_config
+    from .stored_config import stored_config
     from .workflow import configuration
 
     given = {key: None if value is False else value for key, value in options.items()}
@@ -114,9 +114,9 @@ def configured(source: str, out: Path | None, resume: bool, ending: str, options
     config = configuration(source, bool(given.pop("trust", None)), given.pop("packages", None) or ())
     named = config.with_options(**given)
     out = out or default_folder(named, ending)
-    if resume and config.system.is_builtin and not Path(source).is_file() and (out / "config.toml").is_file():
-        stored = load_config(out / "config.toml")
-        if stored.system.is_builtin and stored.system.name == config.system.name:
+    if resume and config.system.is_builtin and not Path(source).is_file():
+        stored = stored_config(out)
+        if stored is not None and stored.system.is_builtin and stored.system.name == config.system.name:
             return stored.with_options(**given), out
     return named, out
 

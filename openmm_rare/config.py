@@ -14,8 +14,8 @@ from .config_states import ChannelsConfig, RegionConfig, VariableConfig, build_s
 from .config_system import SystemConfig
 from .descriptors import build_descriptor
 from .errors import InputError, MissingPackageError
-from .files import regular_file
 from .path_settings import PathSettings
+from .regular_file import regular_file
 from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
 from .systems.base import RareEventSystem

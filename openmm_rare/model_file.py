@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .descriptors import build_descriptor, most_numbers
-from .files import regular_file
+from .files import npy_array
+from .regular_file import regular_file
 
 __all__ = ["read_model_file", "require_bounded", "require_tensors"]
 
@@ -40,7 +41,7 @@ def read_model_file(source: str | Path | BinaryIO) -> tuple[dict[str, Any], dict
         )
         _require(sum(member.file_size for member in members) <= len(content), "it claims to hold more than its own size")
         _require(all(member.filename.endswith(".npy") for member in members), "it holds something else than arrays")
-        arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member), member.filename) for member in members}
+        arrays = {member.filename.removesuffix(".npy"): npy_array(archive.read(member), member.filename) for member in members}
     text = arrays.pop("metadata", None)
     _require(text is not None and text.shape == () and text.dtype.kind == "U", "it has no metadata")
     try:
@@ -49,20 +50,6 @@ def read_model_file(source: str | Path | BinaryIO) -> tuple[dict[str, Any], dict
         raise ValueError("its metadata lie too deep within each other") from None
     _require(isinstance(metadata, dict), "its metadata are no table")
     return metadata, arrays
-
-
-def _array(content: bytes, name: str) -> np.ndarray:
-    """An array that takes exactly the bytes that are there for it."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    _require(not dtype.hasobject and all(size >= 0 for size in shape), f"{name} holds no numbers or text")
-    _require(
-        math.prod(shape) * dtype.itemsize == len(content) - stream.tell(), f"the shape {shape} of {name} does not fit its data"
-    )
-    stream.seek(0)
-    return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def require_bounded(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
-from .committors import Committor, load_committor
+from .committors import Committor
 from .config import RunConfig, build_system
 from .errors import UntrustedCodeError
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
-from .path_folder import PathRecord, config_of_run, ensemble_of, path_settings
+from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings
 from .path_result import path_rows, summarize_paths
-from .report import details_block, figure_block, notes_block, notice, page, pretty, read_json, table_block
+from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
@@ -64,8 +64,8 @@ def write_path_report(
         If the folder holds no such run, or a file is damaged.
     """
     folder = Path(folder)
-    config, record = config_of_run(folder, trust), PathRecord.load(folder)
-    notes = list(_finished(folder).get("notes", ()))
+    config, record = load_run(folder, trust)
+    notes = notes_of(_finished(folder), folder)
     try:
         system = system or build_system(config)
     except UntrustedCodeError as error:
@@ -73,7 +73,7 @@ def write_path_report(
             notes.append(f"Without code of this folder there is no figure of paths in the variables of the states: {error}")
             (note or _LOG.info)(notes[-1])
     about, settings = config.system, path_settings(config)
-    model = load_committor(folder / "model.npz", record.model_of["fingerprint"] if system is None else system.fingerprint())
+    model = model_of_run(folder, record.model_of["fingerprint"] if system is None else system.fingerprint())
     ensemble = None
     if any(record.trials["accepted"]):
         ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
@@ -97,7 +97,7 @@ def write_path_report(
         *blocks,
         f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
         "<h2>To repeat this run</h2>",
-        details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
+        details_block("Configuration (config.toml)", config.to_toml(folder)),
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
     ]
     return page(folder / "report.html", f"Transition paths of {name}", body)

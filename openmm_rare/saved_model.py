@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .errors import InputError
-from .files import write_npz
+from .files import require_whole_npz, write_npz
 from .model_file import read_model_file, require_bounded, require_tensors
 
 __all__ = ["SavedModel", "naming_model"]
@@ -137,6 +137,8 @@ class SavedModel(nn.Module):
             If the file is no model, is damaged, or belongs to another system or other states.
         """
         with naming_model(path, cls.title):
+            if isinstance(path, str | Path):
+                require_whole_npz(path)
             content = read_model_file(path)
         return cls.from_file(path, *content, fingerprint)
 

@@ -12,7 +12,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from .errors import InputError, UntrustedCodeError
-from .files import regular_file
+from .regular_file import regular_file
 from .trust import HOW_TO_TRUST
 
 __all__ = ["FORCES", "FUNCTIONS", "INTEGRATORS", "checked_xml", "plugin_missing"]

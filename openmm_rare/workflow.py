@@ -11,6 +11,7 @@ import numpy as np
 
 from .backends import choose_backend
 from .brute_force import BruteForceRate
+from .checksums import unchecked_note
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
 from .errors import InputError
@@ -23,6 +24,7 @@ from .run_folder import open_run
 from .slots import platform_by_name
 from .states import IN_A, IN_B, NEITHER
 from .storage import RunFile
+from .stored_config import stored_config
 from .systems import BUILDERS
 from .systems.base import RareEventSystem
 from .tasks import Progress
@@ -90,15 +92,19 @@ def run_rate(
     platform_by_name(config.sampling.platform)
     require_runnable(system, "rate")
     backend = config.sampling.settings.backend
-    if backend == "auto" and resume and (out / "config.toml").is_file():
-        backend = load_config(out / "config.toml").sampling.settings.backend  # the one that the run has
+    stored = stored_config(out) if backend == "auto" and resume else None
+    if stored is not None:
+        backend = stored.sampling.settings.backend  # the one that the run has
     backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
+        unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
         engine = _engine(config, system, run, progress, start)
+        if unchecked:
+            engine.notes = (*engine.notes, unchecked)
         estimate = engine.run()
         progress.stage("figures and report")
         if isinstance(engine, ImportanceSamplingRate):
@@ -106,7 +112,7 @@ def run_rate(
             _record_plane(run, system, engine.model)
         _record_reference(run, system)
         run.finalize()
-        write_json(out / "result.json", estimate.to_dict())
+        write_json(out / "result.json", estimate.to_dict(), checked=True)
         from .report import write_run_report  # matplotlib takes memory that the dynamics can do without
 
         write_run_report(out, run)
@@ -133,6 +139,8 @@ def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], N
     if (folder / "scan.json").is_file():
         from .scan import write_scan_report
 
+        for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
+            stored_config(place)  # must be what the runs recorded
         return write_scan_report(folder)
     if (folder / "shots.npz").is_file():
         from .path_report import write_path_report

@@ -49,6 +49,7 @@ def analyze(
     options: AnalysisOptions | None = None,
     progress: Progress | None = None,
     doubts: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Mechanism:
     """Analyze the mechanism and write everything to a folder.
 
@@ -69,6 +70,8 @@ def analyze(
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     doubts : sequence of str, optional
         What the run says against its paths; by default what the paths themselves do.
+    notes : sequence of str
+        What should be known about the run, and is no fault.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def analyze(
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
     progress = Noting(progress)
-    for note in require_runnable(system, "paths") if options.configurations else ():
+    for note in [*notes, *(require_runnable(system, "paths") if options.configurations else ())]:
         progress.note(note)
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)

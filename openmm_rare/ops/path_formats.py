@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checksums import require_intact
 from ..children import ChildFailure
 from ..errors import InputError
+from ..files import sealed_npz
 from ..path_settings import INITIAL_PATHS
 from ..trajectory_files import read_archive, read_trajectory
 from .frames import Frames
@@ -66,6 +68,7 @@ def read_content(path: Path, target: RareEventSystem) -> FileContent:
 
 def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
     try:
+        require_intact(path)  # what others wrote has no checksum
         found = read_archive(path)
         time = found.get("frame_time_ps")
         return np.asarray(found["positions"], dtype=np.float64), found.get("boxes"), None if time is None else float(time)
@@ -134,8 +137,9 @@ def save_frames(path: Path, frames: Frames, target: RareEventSystem, frame_time:
         If mdtraj cannot write the format.
     """
     if path.suffix == ".npz":
+        arrays = {"positions": frames.positions, "boxes": frames.boxes, "frame_time_ps": np.array(frame_time)}
         with open(path, "wb") as stream:
-            np.savez(stream, positions=frames.positions, boxes=frames.boxes, frame_time_ps=np.array(frame_time))
+            stream.writelines(sealed_npz(arrays))
         return
     import mdtraj
 

@@ -9,19 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import unchecked_note
 from ..committors import Committor
-from ..config import RunConfig, build_system, load_config
+from ..config import RunConfig, build_system
 from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..errors import InputError
-from ..files import lock_folder, remove_stale, write_text
-from ..path_folder import PathRecord, initial_path_of, path_settings
+from ..files import lock_folder, remove_stale
+from ..path_folder import PathRecord, initial_path_of, load_run, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..processes import require_importable, require_own_process
 from ..progress import shows_progress
 from ..run_folder import check_new
 from ..slots import platform_by_name
+from ..stored_config import stored_config, write_config
 from ..tasks import Noting, Progress
 from .path_sampler import PathSampler
 
@@ -90,13 +92,8 @@ def run_path_sampling(
         if fresh:
             _begin(sampler, out, config, made)
         else:
-            _require_same(out, config, system)
-            sampler.take_up()
-            began, given = initial_path_of(load_config(out / "config.toml")), initial_path_of(config)
-            if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
-                progress.note(f"The run in {out} began with the initial path {began!r}; {given!r} is not read any more.")
-            config = replace(config, path_sampling=replace(path_settings(config), initial_path=began))
-            write_text(out / "config.toml", config.to_toml(out))
+            config = _take_up(sampler, out, config, system, progress)
+            write_config(config, out)
         sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
@@ -112,7 +109,7 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
     The configuration is there before anything else: whatever happens next, `--resume` finds it.
     """
     known = (out / "config.toml").exists()
-    write_text(out / "config.toml", config.to_toml(out))
+    write_config(config, out)
     try:
         sampler.begin()
     except BaseException:
@@ -123,14 +120,30 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
         raise
 
 
+def _take_up(sampler: PathSampler, out: Path, config: RunConfig, system: RareEventSystem, progress: Progress) -> RunConfig:
+    """Continue the run in a folder; its configuration from now on."""
+    stored, record = load_run(out)
+    _require_same(out, stored, record, config, system)
+    unchecked = unchecked_note(out, remade=True)
+    if unchecked:
+        progress.note(unchecked)
+    began, given = initial_path_of(stored), initial_path_of(config)
+    if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
+        progress.note(f"The run in {out} began with the initial path {began!r}; {given!r} is not read any more.")
+    config = replace(config, path_sampling=replace(path_settings(config), initial_path=began))
+    sampler.take_up(record, config)
+    return config
+
+
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
     processes = min(settings.processes or cores, settings.chains)
     threads = settings.threads or max(1, cores // processes)
-    if stored is not None and not settings.threads and (stored / "config.toml").is_file():
-        threads = path_settings(load_config(stored / "config.toml")).threads
+    began = stored_config(stored) if stored is not None and not settings.threads else None
+    if began is not None:
+        threads = path_settings(began).threads
     settings = replace(settings, processes=processes, threads=threads, initial_path=initial_path_of(config))
     return replace(config.expanded(system), path_sampling=settings)
 
@@ -154,9 +167,9 @@ def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
     return replace(settings, network=kind, dropout=dropout, hidden=members[0].hidden, members=len(members))
 
 
-def _require_same(out: Path, config: RunConfig, system: RareEventSystem) -> None:
+def _require_same(out: Path, stored: RunConfig, record: PathRecord, config: RunConfig, system: RareEventSystem) -> None:
     """Refuse to mix two runs in one folder; code that the folder names does not run for it."""
-    stored, began = load_config(out / "config.toml"), PathRecord.load(out).model_of
+    began = record.model_of
     if began["fingerprint"] != system.fingerprint():
         raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
     old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(system.descriptor_spec())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from ..summary import versions
 from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
 from .frames import Frames
 from .initial_path import initial_path
+from .storage_check import damage_of_storage, set_aside
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -69,7 +71,7 @@ class PathSampler:
         options = FitOptions(self.settings.gate_strength, self.settings.weight_decay)
         growth, window = self.settings.growth, self.settings.window
         self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
-        self.record = PathRecord(metadata=self.model.metadata())
+        self.record = PathRecord(metadata=self.model.metadata(), config=_to_record(config))
         self.states: list[ChainState] = []
 
     def _new_model(self) -> Committor:
@@ -97,12 +99,33 @@ class PathSampler:
                 leftover.unlink()
         self._save()
 
-    def take_up(self) -> None:
-        """Read where the run stands."""
-        self.record = PathRecord.load(self.folder)
-        require_same_model(self.folder / "shots.npz", self.record.metadata, self.model)
-        self.trainer.set_state(self.record.trainer)
-        self.states = [_state_of(arrays) for arrays in self.record.states]
+    def take_up(self, record: PathRecord, config: RunConfig) -> None:
+        """Go on from where a run stands, with this configuration, which its record has before ``config.toml`` has it."""
+        require_same_model(self.folder / "shots.npz", record.metadata, self.model)
+        self.record = record
+        self.trainer.set_state(record.trainer)
+        self.states = [_state_of(arrays) for arrays in record.states]
+        notes = self._sound_storages() if record.cycles and self.settings.storage else []
+        if notes or record.config != _to_record(config):
+            record.notes += [note for note in notes if note not in record.notes]
+            record.config = _to_record(config)
+            record.save(self.folder)
+        for note in notes:
+            self.progress.note(note)
+
+    def _sound_storages(self) -> list[str]:
+        """Put away storages of chains that are damaged: new ones begin, for no trial depends on them. What is to be known."""
+        notes = []
+        for chain in range(len(self.states)):
+            path = storage_of_chain(self.folder, chain)
+            damage = damage_of_storage(path) if path.exists() else "is missing"
+            if damage is not None:
+                what = f"was damaged ({damage}) and is kept as {set_aside(path).name}" if path.exists() else damage
+                notes.append(
+                    f"chain-{chain}/{path.name} {what}: a new one holds the steps from trial {self.record.cycles + 1} on. "
+                    "Nothing else depends on it; the accepted paths of all trials are in paths-*.npz."
+                )
+        return notes
 
     def run(self) -> None:
         """The trials that are left; all the same, to the bit, for a run that was stopped meanwhile.
@@ -193,7 +216,7 @@ class PathSampler:
             "notes": list(dict.fromkeys([*self.progress.notes, *self.record.notes])),
             "versions": versions("openpathsampling", "mdtraj"),
         }
-        write_json(self.folder / "result.json", result)
+        write_json(self.folder / "result.json", result, checked=True)
         return result
 
     def _final(self) -> Committor:
@@ -202,6 +225,11 @@ class PathSampler:
             return self.model
         self.progress.stage(f"fitting the committor to {len(self.record.shots)} shots")
         return self.trainer.final(self.record.shots)
+
+
+def _to_record(config: RunConfig) -> str:
+    """The configuration as the record has it: the same for any number of processes."""
+    return replace(config, path_sampling=replace(path_settings(config), processes=0)).to_toml()
 
 
 def _arrays_of(state: ChainState) -> dict[str, np.ndarray]:

@@ -314,7 +314,7 @@ def test_a_damaged_record_is_refused_and_kept(tmp_path):
         lambda: run_path_sampling(configure(trials=20), tmp_path / "run", resume=True),
         lambda: read_path_ensemble(tmp_path / "run"),
     ):
-        with pytest.raises(ValueError, match="shots.npz is damaged .*copy a backup of it back"):
+        with pytest.raises(ValueError, match="shots.npz is truncated or damaged .*copy a backup of it back"):
             action()
     assert record.read_bytes() == half
 
