@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ def anneal(
     task: Task,
     fresh: bool,
     progress: Progress,
+    disperse: Callable[[RareEventSystem, Settings], RareEventSystem] | None = None,
 ) -> Settings:
     """Train ``model`` in place down to the temperature of ``target``; returns settings long enough for its motion.
 
@@ -64,6 +65,8 @@ def anneal(
     fresh : bool
         Start from an easy temperature with random weights.
     progress : Progress
+    disperse : callable, optional
+        Gives the target starts all over A, once it is known how long motion takes.
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
@@ -80,6 +83,8 @@ def anneal(
         ladder = temperature_ladder(start.temperature, target.temperature, settings.ladder_ratio)
     else:
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
+    if disperse is not None:
+        target = disperse(target, settings)
     rounds = _rounds(settings, fresh, len(ladder))
     progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
     for number, temperature in enumerate(ladder):
