@@ -55,8 +55,10 @@ class Agreement:
 
     Attributes
     ----------
-    r_hat, memory : dict
-        By quantity: rank-normalised split R-hat between starts and halves, and correlation of the halves of walkers.
+    r_hat : dict
+        By quantity: rank-normalised split R-hat between starts and halves.
+    memory : dict
+        By quantity: correlation of the two halves of walkers.
     groups : dict
         Name and number of walkers of what was compared.
     limit : float
@@ -79,18 +81,22 @@ class Agreement:
         """Whether walkers have forgotten where they started."""
         return not self.apart
 
+    def between_walkers(self, name: str) -> float:
+        """R-hat with each walker as a chain of its two halves: the variance of all is that within, over 1 - memory."""
+        return float(1.0 / np.sqrt(max(1.0 - self.memory[name], 1e-6)))
+
     @property
     def worst(self) -> tuple[str, float]:
-        """The quantity of largest R-hat, and that."""
-        known = {name: value for name, value in self.r_hat.items() if not np.isnan(value)}
-        return max(known.items(), key=lambda item: item[1]) if known else ("", float("nan"))
+        """The quantity of largest R-hat, between starts or between walkers, and that."""
+        largest = {name: max(self.between_walkers(name), value) for name, value in self.r_hat.items() if not np.isnan(value)}
+        return max(largest.items(), key=lambda item: item[1]) if largest else ("", float("nan"))
 
     def to_dict(self, shown: Sequence[str]) -> dict:
-        """JSON-able: R-hat of these quantities and of the worst, memory of the worst, and the groups."""
+        """JSON-able: R-hat of these quantities and of the worst, and the groups."""
         names = [name for name in dict.fromkeys([*shown, self.worst[0]]) if name in self.r_hat]
         return {
-            "r_hat": {name: _number(self.r_hat[name]) for name in names},
-            "memory": {name: _number(self.memory[name]) for name in (self.apart or names)[:3]},
+            "r_hat_between_starts": {name: _number(self.r_hat[name]) for name in names},
+            "r_hat_between_walkers": {name: _number(self.between_walkers(name)) for name in names},
             "walkers_by_start": dict(self.groups),
             "agree": self.agree,
         }
@@ -116,7 +122,7 @@ class Parting:
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(np.round(value, 3)) if np.isfinite(value) else 1e9
+    return None if np.isnan(value) else round(min(float(value), 1e6), 3)
 
 
 def quantities(states: States, inputs: Sequence[str], snapshots: np.ndarray, rates: Mapping[str, np.ndarray]) -> list[Quantity]:

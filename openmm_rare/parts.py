@@ -41,8 +41,8 @@ def doubts_about_a(flux: FluxRun, rate: ClusteredRate, target_error: float) -> l
         return _few_weighted(flux.weighted.ess)
     parts = two_parts(flux.agreement, flux.found, flux.system.states)
     if parts is None:
-        name = flux.agreement.apart[0]
-        return [f"Flux walkers of different starts do not agree: R-hat of the {name} is {flux.agreement.r_hat[name]:.2f}. {_CURE}"]
+        name, r_hat = flux.agreement.worst
+        return [f"Flux walkers of different starts do not agree: R-hat of the {name} is {r_hat:.2f}. {_CURE}"]
     rates = [_rate_of(rate.part(members)) for members in (~parts.here, parts.here)]
     return [_sentence(flux, parts, rates)] if _matters(rates, rate.value, target_error) else []
 
@@ -84,7 +84,7 @@ def _sentence(flux: FluxRun, parts: Parting, rates: list[tuple[float, float]]) -
     share = 100.0 * float(parts.here.mean())
     said = [f"{value:.2g}" if np.isfinite(error) else "unknown" for value, error in rates]
     why = f" ({flux.failure[0].lower() + flux.failure[1:]})" if flux.failure else ""
-    r_hat = flux.agreement.r_hat[parts.name]
+    r_hat = max(flux.agreement.r_hat[parts.name], flux.agreement.between_walkers(parts.name))
     return (
         f"Flux walkers near {parts.name} = {parts.values[0]} and near {parts.values[1]} stay apart (R-hat {r_hat:.2f}), and the "
         f"rates out of the two differ: {said[0]} and {said[1]} 1/ps. How often each is populated is not known; it was taken as "
