@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .cooling import Cooled, cool
 from .errors import InputError, RunError
 from .mixing import Mixing, mix
-from .reweighting import family_sample_size, log_mean, next_inverse_temperature, resampled
+from .reweighting import family_sample_size, log_mean
 from .settings import Settings
 from .states import IN_A, NEITHER
 from .tasks import Progress, Task
-from .thermal_walkers import ThermalWalkers
-from .units import KB
 from .walkers import Propagator, Walkers
 
 if TYPE_CHECKING:
@@ -26,10 +25,7 @@ __all__ = ["NoEquilibriumError", "WeightedStart", "annealed_start"]
 _LONGEST = 64  # times training_path_length, of each walker at one temperature
 _LOWER = 4  # times what the hotter one took, at a lower temperature
 _HOTTER = 6  # temperatures above the ladder
-_LOSS = 1e-3  # of the effective sample, in one step of temperature
-_LEVELS = 20  # steps of temperature in one task
 _SLOWER = 4  # times that annealing takes twice as many steps
-_RESAMPLE = 0.5  # effective part of the walkers
 _GOOD, _LEAST = 0.5, 0.1  # effective part of those in the end: no slower annealing is needed; none is believed below
 _UNDECIDED = 0.02  # part that comes neither to A nor to B
 
@@ -125,25 +121,6 @@ def annealed_start(
     return _Annealing(target, settings, platform, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
 
 
-@dataclass(frozen=True)
-class _Population:
-    """Walkers on their way down.
-
-    Attributes
-    ----------
-    positions : ndarray, shape (n, n_atoms, 3), nm
-    log_weights : ndarray, shape (n,)
-    family : ndarray of int64, shape (n,)
-    beta : float
-        1/kT, mol/kJ.
-    """
-
-    positions: np.ndarray
-    log_weights: np.ndarray
-    family: np.ndarray
-    beta: float
-
-
 @dataclass
 class _Annealing:
     """The parts of :func:`annealed_start`."""
@@ -174,8 +151,8 @@ class _Annealing:
         if ess < max(_LEAST * n_walkers, 2.0):
             raise NoEquilibriumError(
                 f"annealing {self.target.name} to {self.target.temperature:.0f} K from {mixing.temperature:.0f} K, the lowest "
-                f"temperature at which walkers mix, left {kept.sum()} walkers of {n_walkers} in A, and those with the weight of "
-                f"{ess:.0f}: the populations of the parts of A are not known. Make A smaller, or compute the rate from each part"
+                f"temperature at which walkers mix, left {kept.sum()} walkers of {n_walkers} in A, which are worth {ess:.0f}: "
+                "the populations of the parts of A are not known. Make A smaller, or compute the rate from each part"
             )
         mean = log_mean(log_weights)
         fraction = float(np.exp(mean - log_ratio) * kept.sum() / len(kept))
@@ -188,18 +165,19 @@ class _Annealing:
         """Walkers at the lowest temperature at which they mix."""
         first, longest = self.settings.training_path_length, _LONGEST * self.settings.training_path_length
         hottest = ladder[0] if len(ladder) > 1 else ladder[0] * self.settings.heating_factor
+        slow = 0.0
         for _ in range(_HOTTER + 1):
             found = self._mix(positions, group, hottest, first, longest)
             if found.mixed:
                 break
-            hottest *= self.settings.heating_factor
+            slow, hottest = hottest, hottest * self.settings.heating_factor
         if not found.mixed:
             raise NoEquilibriumError(
                 f"the parts of A of {self.target.name} do not exchange at up to {found.temperature:.0f} K: in the second half "
-                f"of {found.steps} steps there, {found.slowest} kept a correlation of {found.memory:.2f} with what it was. Make "
-                "A smaller, or compute the rate from each part"
+                f"of {found.steps} steps there, {found.slowest} kept a correlation of {found.memory:.2f} with what it was. Make A "
+                "smaller, or compute the rate from each part"
             )
-        for temperature in (each for each in ladder if each < found.temperature):
+        for temperature in (each for each in ladder if slow < each < found.temperature):
             length = max(1, found.steps // 4)
             lower = self._mix(found.positions, group, temperature, length, min(longest, _LOWER * found.steps))
             if not lower.mixed:
@@ -215,47 +193,14 @@ class _Annealing:
         self.progress.update(at=f"{temperature:.0f} K", after=f"{found.steps} steps", walkers=mixed)
         return found
 
-    def _cooled(self, mixing: Mixing, n_steps: int) -> _Population:
-        """Mixed walkers annealed to the temperature of the target, with so many steps at each temperature."""
-        n = len(mixing.positions)
-        at = _Population(mixing.positions, np.zeros(n), np.arange(n), 1.0 / (KB * mixing.temperature))
-        while at.beta < 1.0 / self.target.kt:
+    def _cooled(self, mixing: Mixing, n_steps: int) -> Cooled:
+        """Mixed walkers at the temperature of the target, with so many steps at each temperature on the way."""
+        walkers = mixing.positions, mixing.temperature
+        cold = cool(self.target, *walkers, n_steps, self.settings, self.platform, self.task, self.progress)
+        self.walker_steps += cold.walker_steps
+        return cold
 
-            def compute(seed: np.random.SeedSequence, at: _Population = at) -> Mapping:
-                return self._cool(at, n_steps, seed)
-
-            record = self.task("annealed_cooling", compute)
-            self.walker_steps += int(record["walker_steps"])
-            arrays = (np.asarray(record[name]) for name in ("positions", "log_weights", "family"))
-            at = _Population(*arrays, float(record["beta"]))
-            self.progress.update(annealing=f"{1.0 / (KB * at.beta):.0f} K")
-        return at
-
-    def _cool(self, at: _Population, n_steps: int, seed: np.random.SeedSequence) -> dict:
-        """Some steps of temperature, each followed by motion at the new one."""
-        rng, noise = (np.random.default_rng(seed), *seed.spawn(1))
-        walkers = ThermalWalkers(self.target, self.settings.n_slots, self.platform, noise, self.settings.backend)
-        positions, log_weights, family, beta = at.positions, at.log_weights, at.family, at.beta
-        end, levels = 1.0 / self.target.kt, 0
-        while levels < _LEVELS and beta < end:
-            energies = walkers.energies(positions)
-            after = next_inverse_temperature(energies, log_weights, beta, end, _LOSS)
-            log_weights, beta, levels = log_weights - (after - beta) * energies, after, levels + 1
-            if family_sample_size(log_weights, np.arange(len(family))) < _RESAMPLE * len(family):
-                parents = resampled(log_weights, rng)
-                positions, family = positions[parents], family[parents]
-                log_weights = np.full(len(family), log_mean(log_weights))
-            temperature = self.target.temperature if beta == end else 1.0 / (KB * beta)
-            positions = walkers.move(positions, temperature, n_steps)
-        return {
-            "positions": positions,
-            "log_weights": log_weights,
-            "family": family,
-            "beta": beta,
-            "walker_steps": levels * n_steps * len(positions),
-        }
-
-    def _last_in_a(self, cold: _Population) -> np.ndarray:
+    def _last_in_a(self, cold: Cooled) -> np.ndarray:
         """Which walkers have A as the state visited last: those in A, and of those outside as many as come to A next."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
