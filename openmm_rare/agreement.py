@@ -162,21 +162,25 @@ def compare(found: Sequence[Quantity], group: np.ndarray, names: Sequence[str], 
     found : sequence of Quantity
     group : ndarray of int, shape (n_walkers,)
     names : sequence of str
-        Of the groups. Groups of fewer than twenty walkers are compared as one.
+        Of the groups. One of fewer than twenty walkers is compared together with one before it; the first is always there.
     weight : ndarray, shape (n_walkers,)
     """
-    counts = np.bincount(group, minlength=len(names))
-    small = (counts > 0) & (counts < _FEWEST)
-    if small.any():
-        first = int(np.flatnonzero(small)[0])
-        group = np.where(small[group], first, group)
-    present = np.unique(group)
+    present = _large_enough(group)
+    group = present[np.searchsorted(present, group, side="right") - 1]
     groups = {names[i]: int((group == i).sum()) for i in present}
     limit = max(_MEMORY, _CHANCE / np.sqrt(max(effective_sample_size(weight), 1.0)))
     r_hat, memory = {}, {}
     for each in found:
         r_hat[each.name], memory[each.name] = _compared(each, [group == i for i in present], weight)
     return Agreement(r_hat, memory, groups, float(limit))
+
+
+def _large_enough(group: np.ndarray) -> np.ndarray:
+    """Numbers of the groups that are compared on their own; walkers of others are added to the one before."""
+    numbers, counts = np.unique(group, return_counts=True)
+    kept = counts >= _FEWEST
+    kept[0] = True
+    return numbers[kept]
 
 
 def _compared(quantity: Quantity, members: Sequence[np.ndarray], weight: np.ndarray) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from .flux import FluxChunk, FluxState, run_flux
 from .settings import Settings
 from .states import IN_A, NEITHER
 from .tasks import Progress, Task
+from .thermal_walkers import ThermalWalkers
 from .walkers import Propagator, Walkers
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Dispersal", "dispersed"]
 
 _LONGER = 4  # times flux_steps: steps at each temperature
-_CROSSING = 0.25  # of the walkers, that visit B at a temperature hot enough
+_CROSSING = 0.25  # of the walkers, that have visited B once it is hot enough
 _BEYOND = 1  # temperatures above that: barriers within A may be higher than the one to B
 _LOST = 0.1  # of the walkers: when fewer are in A or B, the others have gone elsewhere for good
 _KEPT = 4  # temperatures whose walkers are cooled
@@ -51,6 +52,8 @@ class Dispersal:
         Where hot walkers left A.
     exit_temperature : ndarray, shape (n_exits,)
         K.
+    exit_energy : ndarray, shape (n_exits,)
+        Potential energy, kJ/mol.
     """
 
     starts: np.ndarray
@@ -59,6 +62,7 @@ class Dispersal:
     temperatures: np.ndarray
     exits: np.ndarray
     exit_temperature: np.ndarray
+    exit_energy: np.ndarray
 
     def flux_state(self, n_walkers: int) -> FluxState:
         """Flux walkers, half of them at the given structures and half at the others, as evenly as there are starts."""
@@ -88,14 +92,16 @@ def dispersed(target: RareEventSystem, settings: Settings, platform: str, task: 
     n = len(given)
     names = ["the given structure"] if n == 1 else [f"given structure {i + 1}" for i in range(n)]
     temperatures = np.asarray(record["temperatures"])
-    progress.update(hottest=f"{temperatures.max(initial=target.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum()))
+    progress.update(
+        hottest=f"{temperatures.max(initial=target.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum())
+    )
     return Dispersal(
         np.concatenate([given, cooled]),
         np.concatenate([np.arange(n), np.where(crossed, n + 1, n)]).astype(np.int64),
         (*names, "walkers that were hot", "walkers that were hot and in B"),
         temperatures,
         np.asarray(record["exits"]),
-        np.asarray(record["exit_temperature"]),
+        *(np.asarray(record[name]) for name in ("exit_temperature", "exit_energy")),
     )
 
 
@@ -115,16 +121,17 @@ def _disperse(target: RareEventSystem, settings: Settings, platform: str, seed: 
         frames.append(state.positions)
         crossed.append(visited)
         exits.append(chunk.exits[rng.permutation(len(chunk.exits))[:_EXITS]])
-        beyond += (chunk.transitions > 0).mean() >= _CROSSING or beyond > 0
+        beyond += int(visited.mean() >= _CROSSING)
         if beyond > _BEYOND or (target.states.classify(state.positions) != NEITHER).mean() < _LOST:
             break
     cooled, was_in_b, spent = _cool(target, frames[-_KEPT:], crossed[-_KEPT:], settings, platform, seed)
-    mixed, none = rng.permutation(len(cooled)), np.zeros((0, *target.positions.shape))
+    mixed, left = rng.permutation(len(cooled)), np.concatenate([np.zeros((0, *target.positions.shape)), *exits])
     return {
         "temperatures": np.array(temperatures),
         "cooled": cooled[mixed],
         "crossed": was_in_b[mixed],
-        "exits": np.concatenate([none, *exits]),
+        "exits": left,
+        "exit_energy": ThermalWalkers(target, 1, platform, seed, settings.backend).energies(left),
         "exit_temperature": np.repeat(temperatures, [len(each) for each in exits]).astype(float),
         "walker_steps": steps + spent,
     }
@@ -136,7 +143,9 @@ def _hot(
     """A stretch at one temperature; None where the time step is too long for it, or variables are not known there."""
     try:
         # walkers in B go on: nobody is to be replaced by a copy of another one
-        chunk = run_flux(stage, state, _LONGER * settings.flux_steps, platform, int(rng.integers(2**31)), None, settings.backend)
+        chunk = run_flux(
+            stage, state, _LONGER * settings.flux_steps, platform, int(rng.integers(2**31)), None, settings.backend
+        )
     except (DynamicsError, InputError):
         return None
     return chunk if np.isfinite(chunk.state.positions).all() else None

@@ -39,9 +39,7 @@ class RootDensity:
     uniform_fraction: float
 
     @classmethod
-    def of_pool(
-        cls, log_importance: np.ndarray, uniform_fraction: float, weight: np.ndarray | None = None
-    ) -> RootDensity:
+    def of_pool(cls, log_importance: np.ndarray, uniform_fraction: float, weight: np.ndarray | None = None) -> RootDensity:
         """The density scaled by the mean importance of a pool, given ln I of its exits, and their weights."""
         top = log_importance.max()
         mean = np.average(np.exp(log_importance - top), weights=weight)

@@ -65,9 +65,9 @@ def stretch(
                 "exit_weight": state.weight[walker],
                 "exit_piece": np.full(len(walker), piece, dtype=np.int8),
                 "frames": chunk.frames_last_a[None],
-                "weighted_frames": np.bincount(
-                    state.cluster, state.weight * chunk.frames_last_a, minlength=state.n_clusters
-                )[None],
+                "weighted_frames": np.bincount(state.cluster, state.weight * chunk.frames_last_a, minlength=state.n_clusters)[
+                    None
+                ],
                 "transitions": chunk.transitions[None],
             }
         )

@@ -16,6 +16,7 @@ from .crossing import values_in_words
 from .estimate import RateEstimate
 from .flux import RootDensity
 from .flux_run import FluxRun
+from .hot_exits import unvisited_exits
 from .parts import doubts_about_a, mixing_of
 from .pool import Pool
 from .production import NEGLIGIBLE, Production
@@ -118,6 +119,7 @@ def importance_estimate(
     pending = production.pending_fraction()
     warnings = _warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift())
     warnings += doubts_about_a(flux, rate, run.target_error)
+    warnings += filter(None, [unvisited_exits(run.system, run.model, flux.dispersal, pool)])
     if pending > NEGLIGIBLE * run.target_error:
         place = _heaviest(run.system.states, production)
         warnings.append(

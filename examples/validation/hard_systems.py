@@ -4,9 +4,9 @@
     python examples/validation/hard_systems.py triple_deep --seeds 1 2 3
 
 One particle of 40 Da with a friction of 10/ps, in one or two dimensions: intermediates of 4 and 7 kT on the way, a channel
-over an intermediate, a narrow channel that is invisible when hot, the surface of Mueller and Brown at three time steps, and an A
-of parts that hardly exchange, where the run starts in the wrong one: in the plane, on a line, on a ring whose parts no variable
-of the states tells apart, and along a direction in six dimensions.
+over an intermediate, a narrow channel that is invisible when hot, the surface of Mueller and Brown at three time steps, and
+an A of parts that hardly exchange, where the run starts in the wrong one: in the plane, on a line, on a ring whose parts no
+variable of the states tells apart, and along a direction in six dimensions.
 Every outcome must be right (within three standard errors of the exact rate), or warn, or end with a sentence that says what
 to do. The exact rate is, in one dimension, that of the chain of Euler-Maruyama steps; in two, that of the differential
 equation on a grid of finite volumes.
