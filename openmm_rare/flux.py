@@ -53,7 +53,7 @@ class RootDensity:
     def draw(
         self, log_importance: np.ndarray, n: int, rng: np.random.Generator, weight: np.ndarray | None = None
     ) -> np.ndarray:
-        """Indices of ``n`` exits drawn with replacement, probability proportional to G, times their weights if they have any."""
+        """Indices of ``n`` exits drawn with replacement, probability proportional to G, times their weights if given."""
         density = self(log_importance) if weight is None else weight * self(log_importance)
         return rng.choice(len(density), size=n, p=density / density.sum())
 
@@ -104,8 +104,7 @@ class FluxState:
         return cls(*(np.asarray(given[field.name]) for field in fields(cls)))
 
     def join(self, others: FluxState) -> FluxState:
-        """These walkers followed by others, independent of them."""
-        others = replace(others, cluster=others.cluster + self.n_clusters)
+        """These walkers followed by others."""
         pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
         return FluxState(*(np.concatenate(pair) for pair in pairs))
 

@@ -48,9 +48,9 @@ def stretch(
     Returns
     -------
     dict
-        Of every exit ``exits``, ``exit_walker``, ``exit_cluster``, ``exit_weight`` and ``exit_piece``; ``frames`` of every walker
-        and ``weighted_frames`` of every cluster with A visited last, for each piece; ``snapshots`` at the end of each, shape
-        (n_pieces, n, n_values), NaN where A was not visited last; ``transitions``, ``walker_steps``, and the state.
+        Of every exit ``exits``, ``exit_walker``, ``exit_cluster``, ``exit_weight`` and ``exit_piece``; ``frames`` of every
+        walker and ``weighted_frames`` of every cluster with A visited last, for each piece; ``snapshots`` at the end of each,
+        shape (n_pieces, n, n_values), NaN where A was not visited last; ``transitions``, ``walker_steps``, and the state.
     """
     rng = np.random.default_rng(seed)
     parts, snapshots = [], []
@@ -120,6 +120,8 @@ class FluxRun:
         Where walkers did not agree and could be weighted.
     failure : str or None
         Why they could not.
+    growing : bool
+        Whether it is walkers that the pool lacks, not time.
     stuck : bool
         Whether neither time nor walkers make the error of the pool smaller.
     steps : int
@@ -139,6 +141,7 @@ class FluxRun:
     found: list[Quantity] = field(default_factory=list)
     weighted: WeightedStart | None = None
     failure: str | None = None
+    growing: bool = False
     stuck: bool = False
     steps: int = 0
 
@@ -168,21 +171,41 @@ class FluxRun:
         self.progress.stage("flux and exit pool")
         n_steps, before = self.settings.flux_steps, np.inf
         while True:
-            self.pool.extend(self._stretch("flux", n_steps), self.model, self.system.timestep)
+            spent = self._more_walkers() if self.growing else self._longer(n_steps)
+            if self.stuck:
+                return
             error = self.pool.relative_error(self.settings.uniform_fraction)
-            self.progress.update(n_steps * len(self.state.last_a), **reached(error, wanted), exits=len(self.pool.exits))
+            self.progress.update(spent, **reached(error, wanted), exits=len(self.pool.exits))
             if error <= wanted:
                 return
             apart = self.agreement is not None and not self.agreement.agree
-            if apart and 2 * n_steps >= self.steps > n_steps and error > _STAGNANT * before:
-                if self.weighted is None or not self._more_walkers():
-                    self.stuck = True
-                    return
-            before = error
+            doubled = 2 * n_steps >= self.steps > n_steps
+            self.growing = self.growing or (apart and doubled and error > _STAGNANT * before)
+            before, have = error, self.steps
             # enough for the error that is left, but never more than doubling what there is
-            have = self.steps
             needed = have * (min(error / wanted, 10.0) ** 2 - 1.0) if np.isfinite(error) else have
             n_steps = int(np.clip(1.1 * needed, self.settings.flux_steps, max(have, self.settings.flux_steps)))
+
+    def _longer(self, n_steps: int) -> int:
+        """Run all walkers on; returns walker-steps."""
+        record = self._stretch("flux", n_steps)
+        self.pool.extend(record, self.model, self.system.timestep)
+        self.steps += n_steps
+        return int(record["walker_steps"])
+
+    def _more_walkers(self) -> int:
+        """Add weighted walkers, run as long as the others were; returns walker-steps, and is stuck where there are none."""
+        start = None if self.weighted is None else self._annealed()
+        if start is None:
+            self.stuck = True
+            return 0
+        others, new = self.state, _state_of(start, self.system)
+        self.state = replace(new, cluster=new.cluster + len(self.pool.time_ps))
+        record = self._stretch("flux", self.steps)
+        self.pool.widen(self.state.n_clusters)
+        self.pool.extend(record, self.model, self.system.timestep)
+        self.state = others.join(self.state)
+        return int(record["walker_steps"])
 
     def _stretch(self, kind: str, n_steps: int) -> Mapping:
         """The record of one stretch; the state becomes that at its end."""
@@ -193,7 +216,6 @@ class FluxRun:
 
         record = self.task(kind, compute)
         self.state = FluxState.from_record(record)
-        self.steps += n_steps if kind == "flux" else 0
         return record
 
     def _compare(self, record: Mapping) -> Agreement:
@@ -223,15 +245,6 @@ class FluxRun:
             return False
         self.weighted, self.state = start, _state_of(start, self.system)
         self._stretch("equilibration", self.settings.flux_steps)
-        return True
-
-    def _more_walkers(self) -> bool:
-        """Add as many weighted walkers as there were at first; whether that was possible."""
-        start = self._annealed()
-        if start is None:
-            return False
-        self.state = self.state.join(_state_of(start, self.system))
-        self.pool.widen(self.state.n_clusters)
         return True
 
     def _annealed(self) -> WeightedStart | None:

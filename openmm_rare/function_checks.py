@@ -45,7 +45,7 @@ def require_atoms_exist(variables: CollectiveVariables, n_atoms: int) -> None:
 
 
 def require_in_a(states: States, positions: np.ndarray, name: str = "positions") -> None:
-    """Refuse initial structures, shape (n, n_atoms, 3), nm, that do not lie in A alone; `name` may have a place for their number.
+    """Refuse initial structures, shape (n, n_atoms, 3), nm, that do not lie in A alone; `name` may hold {} for their number.
 
     Raises
     ------

@@ -86,7 +86,7 @@ def _sentence(flux: FluxRun, parts: Parting, rates: list[tuple[float, float]]) -
     why = f" ({flux.failure[0].lower() + flux.failure[1:]})" if flux.failure else ""
     r_hat = max(flux.agreement.r_hat[parts.name], flux.agreement.between_walkers(parts.name))
     return (
-        f"Flux walkers near {parts.name} = {parts.values[0]} and near {parts.values[1]} stay apart (R-hat {r_hat:.2f}), and the "
-        f"rates out of the two differ: {said[0]} and {said[1]} 1/ps. How often each is populated is not known; it was taken as "
-        f"{100 - share:.0f} and {share:.0f} %{why}. {_CURE}"
+        f"Flux walkers near {parts.name} = {parts.values[0]} and near {parts.values[1]} stay apart (R-hat {r_hat:.2f}), and "
+        f"the rates out of the two differ: {said[0]} and {said[1]} 1/ps. How often each is populated is not known; it was "
+        f"taken as {100 - share:.0f} and {share:.0f} %{why}. {_CURE}"
     )

@@ -228,9 +228,11 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
     assert doubts_about_a(run, rate, 0.1) == [] and mixing_of(run)["weighted"]["ess"] == 300.0
     run.weighted = replace(run.weighted, ess=20.0)
     assert "worth 20 independent ones" in doubts_about_a(run, rate, 0.1)[0]
-    before = len(run.state.weight)
-    run.extend(0.01)  # more time does not help: more walkers do
-    assert len(run.state.weight) > before and len(run.pool.time_ps) == len(run.state.weight) and not run.stuck
+    run.model.log_importance = lambda exits: np.where(exits[:, 0, 1] > 0, -3.0, -6.0)
+    run.pool = Pool.empty(1, 400)
+    run.extend(0.035)  # more time does not help: more walkers do
+    assert len(run.state.weight) > 400 and len(run.pool.time_ps) == len(run.state.weight) and run.growing and not run.stuck
+    assert np.unique(run.state.cluster).size == len(run.state.weight)
 
 
 def test_walkers_of_one_part_agree(monkeypatch):
