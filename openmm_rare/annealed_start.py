@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["NoEquilibriumError", "WeightedStart", "annealed_start"]
 
 _LONGEST = 64  # times training_path_length, of each walker at one temperature
-_LOWER = 4  # times what the hotter one took, at a lower temperature
+_LOWER = 2  # times what the hotter one took, at a lower temperature
 _HOTTER = 6  # temperatures above the ladder
+_IN_VAIN = 2  # of them that do not make mixing faster by a fifth, until it is given up
 _SLOWER = 4  # times that annealing takes twice as many steps
 _GOOD, _LEAST = 0.5, 0.1  # effective part of those in the end: no slower annealing is needed; none is believed below
 _UNDECIDED = 0.02  # part that comes neither to A nor to B
@@ -152,7 +153,8 @@ class _Annealing:
             raise NoEquilibriumError(
                 f"annealing {self.target.name} to {self.target.temperature:.0f} K from {mixing.temperature:.0f} K, the lowest "
                 f"temperature at which walkers mix, left {kept.sum()} walkers of {n_walkers} in A, which are worth {ess:.0f}: "
-                "the populations of the parts of A are not known. Make A smaller, or compute the rate from each part"
+                "the populations of the parts of A are not known. Make A smaller, or compute the rate from each of its "
+                "parts"
             )
         mean = log_mean(log_weights)
         fraction = float(np.exp(mean - log_ratio) * kept.sum() / len(kept))
@@ -165,29 +167,31 @@ class _Annealing:
         """Walkers at the lowest temperature at which they mix."""
         first, longest = self.settings.training_path_length, _LONGEST * self.settings.training_path_length
         hottest = ladder[0] if len(ladder) > 1 else ladder[0] * self.settings.heating_factor
-        slow = 0.0
+        slow, fastest, in_vain = 0.0, np.inf, 0
         for _ in range(_HOTTER + 1):
-            found = self._mix(positions, group, hottest, first, longest)
-            if found.mixed:
+            found = self._mix(positions, group, hottest, first, longest, with_b=True)
+            in_vain = 0 if found.decay < 0.8 * fastest else in_vain + 1
+            if found.mixed or in_vain == _IN_VAIN:
                 break
-            slow, hottest = hottest, hottest * self.settings.heating_factor
+            slow, fastest, hottest = hottest, min(fastest, found.decay), hottest * self.settings.heating_factor
         if not found.mixed:
             raise NoEquilibriumError(
-                f"the parts of A of {self.target.name} do not exchange at up to {found.temperature:.0f} K: in the second half "
-                f"of {found.steps} steps there, {found.slowest} kept a correlation of {found.memory:.2f} with what it was. Make A "
-                "smaller, or compute the rate from each part"
+                f"walkers of {self.target.name} do not mix at up to {found.temperature:.0f} K: over the second half of "
+                f"{found.steps} steps there, {found.slowest} kept a correlation of {found.memory:.2f} with what it was. Make A "
+                "smaller, or compute the rate from each of its parts"
             )
         for temperature in (each for each in ladder if slow < each < found.temperature):
-            length = max(1, found.steps // 4)
-            lower = self._mix(found.positions, group, temperature, length, min(longest, _LOWER * found.steps))
+            lower = self._mix(found.positions, group, temperature, first, min(longest, _LOWER * found.steps), with_b=False)
             if not lower.mixed:
                 break
             found = lower
         return found
 
-    def _mix(self, positions: np.ndarray, group: np.ndarray, temperature: float, first: int, limit: int) -> Mixing:
+    def _mix(
+        self, positions: np.ndarray, group: np.ndarray, temperature: float, first: int, limit: int, with_b: bool
+    ) -> Mixing:
         at = self.target.with_temperature(temperature)
-        found = mix(at, positions, group, first, limit, self.settings, self.platform, self.task)
+        found = mix(at, positions, group, first, limit, with_b, self.settings, self.platform, self.task)
         self.walker_steps += found.walker_steps
         mixed = "mixed" if found.mixed else f"slow in {found.slowest}"
         self.progress.update(at=f"{temperature:.0f} K", after=f"{found.steps} steps", walkers=mixed)

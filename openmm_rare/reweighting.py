@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from .statistics import effective_sample_size
 
 __all__ = ["family_sample_size", "log_mean", "next_inverse_temperature", "resampled"]
-
-_BISECTIONS = 60
 
 
 def log_mean(log_weights: np.ndarray) -> float:
@@ -37,21 +36,16 @@ def next_inverse_temperature(energies: np.ndarray, log_weights: np.ndarray, beta
     float
         Between beta, left out, and `end`.
     """
-    log_present = log_weights - logsumexp(log_weights)
+    total, above = logsumexp(log_weights), energies - energies.min()
 
-    def too_far(step: float) -> bool:
-        factors = -step * (energies - energies.min())
-        log_left = 2.0 * logsumexp(log_present + factors) - logsumexp(log_present + 2.0 * factors)
-        return bool(log_left < np.log1p(-loss))
+    def spare(step: float) -> float:
+        lost = total + logsumexp(log_weights - 2.0 * step * above) - 2.0 * logsumexp(log_weights - step * above)
+        return float(np.log1p(-loss) + lost)
 
     longest = end - beta
-    if not too_far(longest):
+    if spare(longest) <= 0.0:
         return end
-    low, high = 0.0, 1.0
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if too_far(middle * longest) else (middle, high)
-    return beta + high * longest
+    return beta + float(brentq(spare, 0.0, longest, xtol=1e-9 * longest, rtol=1e-6))
 
 
 def resampled(log_weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
