@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.stats import rankdata
 
 from .committor import in_batches
@@ -59,8 +58,7 @@ class Observables:
         columns = []
         for values, turn in zip(self._variables(positions).T, self._turns, strict=True):
             columns += [values] if np.isinf(turn) else [np.sin(turn * values), np.cos(turn * values)]
-        with torch.no_grad():
-            inputs = in_batches(self._descriptor, positions)
+        inputs = in_batches(self._descriptor, positions)
         return np.column_stack([*columns, inputs[:, self._added]])
 
 
