@@ -8,7 +8,7 @@ from .agreement import Parting, two_parts
 from .flux_run import FLUX, WEIGHTED_FLUX, FluxRun
 from .statistics import ClusteredRate
 
-__all__ = ["doubts_about_a", "mixing_of"]
+__all__ = ["doubts_about_a", "mixing_of", "note_on_parts"]
 
 _SIGNIFICANT = 3.0  # standard errors between the rates of two parts
 _UNKNOWN = 0.5  # relative error of a part's rate, above which it is as good as unknown
@@ -31,6 +31,18 @@ def mixing_of(flux: FluxRun) -> dict | None:
             "r_hat_hot": {name: float(r_hat)},
         }
     return found
+
+
+def note_on_parts(flux: FluxRun) -> str | None:
+    """What should be known of an A whose walkers are weighted."""
+    if flux.weighted is None:
+        return None
+    parts = two_parts(flux.agreement, flux.found, flux.system.states)
+    where = "" if parts is None else f", such as those near {parts.name} = {parts.values[0]} and near {parts.values[1]}"
+    return (
+        f"A has parts that hardly exchange{where}: its walkers are weighted, annealed from {flux.weighted.temperature:.0f} K, "
+        f"and worth {flux.weighted.ess:.0f} independent ones."
+    )
 
 
 def doubts_about_a(flux: FluxRun, rate: ClusteredRate, target_error: float) -> list[str]:

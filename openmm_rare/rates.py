@@ -19,6 +19,7 @@ from .estimate import RateEstimate
 from .flux import RootDensity
 from .flux_run import FluxRun
 from .inference import FastImportance
+from .parts import note_on_parts
 from .pilot import choose_steering
 from .pool import Pool
 from .preflight import require_runnable
@@ -139,12 +140,19 @@ class ImportanceSamplingRate:
             task = partial(self._run_task, "flux")
             flux = FluxRun(self.system, self.model, self.settings, self.platform, task, self.progress, dispersal)
             flux.equilibrate()
+            self._note(note_on_parts(flux))
             flux.extend(self.settings.pool_share * self.target_error)
             density = self._root_density(flux.pool)
             sampler = RootSampler(self.system, importance, self.settings, self.platform, flux.pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
             production = self._produce(sampler, flux, steering)
         return importance_estimate(self, flux, density, production, steering, self._task.wall_seconds())
+
+    def _note(self, sentence: str | None) -> None:
+        """Say what should be known, and keep it for the result."""
+        if sentence is not None and sentence not in self.notes:
+            self.notes = (*self.notes, sentence)
+            self.progress.note(sentence)
 
     def _require_this_version(self) -> None:
         """Refuse to go on with records of a version whose flux walkers all began at one structure."""

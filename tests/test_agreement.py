@@ -19,7 +19,7 @@ from openmm_rare.errors import InputError
 from openmm_rare.flux import FluxState, RootDensity
 from openmm_rare.flux_run import FluxRun
 from openmm_rare.hot_exits import unvisited_exits
-from openmm_rare.parts import doubts_about_a, mixing_of
+from openmm_rare.parts import doubts_about_a, mixing_of, note_on_parts
 from openmm_rare.pool import Pool
 from openmm_rare.production import Production
 from openmm_rare.rates import ImportanceSamplingRate
@@ -226,6 +226,9 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
     with pytest.raises(AssertionError):  # negative control: walkers counted alike
         assert_within(rate.value, flux * (0.2 * 3e-3 + 0.8 * 3e-4), error, nsigma=4)
     assert doubts_about_a(run, rate, 0.1) == [] and mixing_of(run)["weighted"]["ess"] == 300.0
+    assert re.search(
+        r"near y = -0.\d+ nm and near 0.\d+ nm: its walkers are weighted, annealed from 1500 K", note_on_parts(run)
+    )
     run.weighted = replace(run.weighted, ess=20.0)
     assert "worth 20 independent ones" in doubts_about_a(run, rate, 0.1)[0]
     run.model.log_importance = lambda exits: np.where(exits[:, 0, 1] > 0, -3.0, -6.0)
@@ -238,7 +241,7 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
 def test_walkers_of_one_part_agree(monkeypatch):
     run = prepared(monkeypatch, no_equilibrium, upper=0.0)
     assert run.agreement.agree and run.failure is None and (run.state.weight == 1.0).all()
-    assert doubts_about_a(run, None, 0.1) == []
+    assert doubts_about_a(run, None, 0.1) == [] and note_on_parts(run) is None
 
 
 def test_exits_that_the_flux_run_never_visits_are_said_where_they_matter(monkeypatch):
