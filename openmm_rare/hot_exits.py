@@ -24,6 +24,8 @@ _SHARE = 0.3  # of the rate, by the model's importance, that unvisited exits mus
 _KNOWN = 30  # effective hot exits, from which that is estimated
 _SEVERAL = 5.0  # effective unvisited ones
 _FAR = 3.0  # times the distance to the nearest neighbor that one in a hundred exits of the flux run has
+_APART = 0.5  # in standard deviations of an input over training, at least: a hot step is longer than a cold one
+_HOTTEST = 2.0  # times the wanted temperature
 _MOST = 3000  # exits of the flux run that are looked at
 
 
@@ -45,8 +47,9 @@ def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: D
         return None
     cold = _places(model, pool.exits[:: -(-len(pool.exits) // _MOST)])
     tree = cKDTree(cold)
-    near = _FAR * float(np.quantile(tree.query(cold, k=2)[0][:, 1], 0.99))
-    for temperature in np.unique(dispersal.exit_temperature):
+    near = max(_FAR * float(np.quantile(tree.query(cold, k=2, p=np.inf)[0][:, 1], 0.99)), _APART)
+    temperatures = np.unique(dispersal.exit_temperature)
+    for temperature in temperatures[temperatures <= _HOTTEST * target.temperature]:
         rows = dispersal.exit_temperature == temperature
         exits, energy = dispersal.exits[rows], dispersal.exit_energy[rows]
         exponent = energy * (1.0 / (KB * temperature) - 1.0 / target.kt)
@@ -54,7 +57,7 @@ def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: D
         if effective_sample_size(weight) < _KNOWN:
             continue
         carried = weight * np.exp(model.log_importance(exits))
-        new = tree.query(_places(model, exits))[0] > near
+        new = tree.query(_places(model, exits), p=np.inf)[0] > near
         share = float(carried[new].sum() / carried.sum())
         if share > _SHARE and effective_sample_size(carried[new]) >= _SEVERAL:
             heaviest = exits[new][int(carried[new].argmax())][None]
