@@ -12,9 +12,9 @@ from .bias import Bias
 from .committor import CommittorModel
 from .crossing import suit_settings, values_in_words
 from .errors import RunError
-from .flux import RootDensity
 from .heating import easy_temperature, find_exits
 from .inference import FastImportance
+from .root_density import RootDensity
 from .segments import noise_of_one_step, sample_segments
 from .settings import Settings
 from .states import IN_B

@@ -50,7 +50,7 @@ def doubts_about_a(flux: FluxRun, rate: ClusteredRate, target_error: float) -> l
     if flux.agreement is None or flux.agreement.agree:
         return []
     if flux.weighted is not None:
-        return _few_weighted(flux.weighted.ess)
+        return [*_few_weighted(flux.weighted.ess), *([_STUCK] if flux.stuck else [])]
     parts = two_parts(flux.agreement, flux.found, flux.system.states)
     if parts is None:
         name, r_hat = flux.agreement.worst
@@ -62,6 +62,12 @@ def doubts_about_a(flux: FluxRun, rate: ClusteredRate, target_error: float) -> l
 _CURE = (
     "A seems to have parts that do not exchange, whose populations are not known: equilibrate longer (flux_steps), make A "
     "smaller so that it holds one of them, or compute the rate from each part as a state of its own."
+)
+
+
+_STUCK = (
+    "The error could not be made as small as asked for: the parts of A need more weighted walkers, and no more could be "
+    "annealed. Raise flux_walkers, or make A smaller."
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .committor import CommittorModel
-from .flux import RootDensity
+from .root_density import RootDensity
 from .statistics import ratio_of_sums
 
 __all__ = ["Pool"]

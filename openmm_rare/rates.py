@@ -16,7 +16,6 @@ from .committor import CommittorModel
 from .dispersal import Dispersal, dispersed
 from .errors import InputError, RunError
 from .estimate import RateEstimate
-from .flux import RootDensity
 from .flux_run import FluxRun
 from .inference import FastImportance
 from .parts import note_on_parts
@@ -25,6 +24,7 @@ from .pool import Pool
 from .preflight import require_runnable
 from .production import NEGLIGIBLE, Production, production_round
 from .progress import reached, shown
+from .root_density import RootDensity
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .slots import platform_by_name

@@ -9,9 +9,9 @@ import numpy as np
 
 from .bias import Bias
 from .branching import WeightWindow
-from .flux import RootDensity
 from .forces import ImportanceFunction
 from .pool import Pool
+from .root_density import RootDensity
 from .settings import Settings
 from .walkers import Propagator
 from .weighted_paths import PathBatch, run_roots

@@ -14,12 +14,12 @@ import torch
 from . import __version__
 from .crossing import values_in_words
 from .estimate import RateEstimate
-from .flux import RootDensity
 from .flux_run import FluxRun
 from .hot_exits import unvisited_exits
 from .parts import doubts_about_a, mixing_of
 from .pool import Pool
 from .production import NEGLIGIBLE, Production
+from .root_density import RootDensity
 from .roots import Steering
 from .statistics import effective_sample_size, pareto_k, ratio_of_sums
 

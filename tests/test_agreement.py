@@ -16,13 +16,14 @@ from openmm_rare.annealed_start import NoEquilibriumError, WeightedStart
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dispersal import Dispersal, dispersed
 from openmm_rare.errors import InputError
-from openmm_rare.flux import FluxState, RootDensity
+from openmm_rare.flux import FluxState
 from openmm_rare.flux_run import FluxRun
 from openmm_rare.hot_exits import unvisited_exits
 from openmm_rare.parts import doubts_about_a, mixing_of, note_on_parts
 from openmm_rare.pool import Pool
 from openmm_rare.production import Production
 from openmm_rare.rates import ImportanceSamplingRate
+from openmm_rare.root_density import RootDensity
 from openmm_rare.settings import Settings
 from openmm_rare.states import Coordinate, Dihedral, Range, States
 from openmm_rare.statistics import ClusteredRate, ratio_of_sums
