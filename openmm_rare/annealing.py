@@ -71,7 +71,7 @@ def anneal(
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
     seen: list[SegmentData] = []
-    exits = None
+    exits = start = None
     if settings.annealing:
         ladder = [*settings.annealing, target.temperature]
     elif fresh:
@@ -85,6 +85,8 @@ def anneal(
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
     if disperse is not None:
         target = disperse(target, settings)
+    if start is not None and not start.left_a:
+        find_exits(target, settings, platform, task)  # says at once that A has no exits, from wherever walkers start
     rounds = _rounds(settings, fresh, len(ladder))
     progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
     for number, temperature in enumerate(ladder):

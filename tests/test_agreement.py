@@ -18,6 +18,7 @@ from openmm_rare.dispersal import Dispersal, dispersed
 from openmm_rare.errors import InputError
 from openmm_rare.flux import FluxState
 from openmm_rare.flux_run import FluxRun
+from openmm_rare.heating import easy_temperature
 from openmm_rare.hot_exits import unvisited_exits
 from openmm_rare.parts import doubts_about_a, mixing_of, note_on_parts
 from openmm_rare.pool import Pool
@@ -275,3 +276,18 @@ def test_runs_of_versions_with_one_start_are_not_continued():
     memory.append("equilibration", {"walker_steps": 0})
     with pytest.raises(InputError, match="begun by an earlier version.*cannot be continued"):
         ImportanceSamplingRate(two_basins(), recorder=memory, settings=CHEAP, progress=Silent()).run()
+
+
+def test_a_start_without_a_way_out_is_heated_until_there_is_one():
+    energy = "20*(x/1.9)^8-38*exp(-(x+1.5)^2/0.04)-40*exp(-(x+0.95)^2/0.04)-36*exp(-(x+0.4)^2/0.04)-44*exp(-(x-0.6)^2/0.08)"
+    force, system = openmm.CustomExternalForce(energy), openmm.System()
+    force.addParticle(0, [])
+    system.addParticle(40.0)
+    system.addForce(force)
+    states, variables = (Range({"x": (-9, -0.3)}), Range({"x": (0.4, 9)})), [Coordinate("x", 0, 0)]
+    wells = RareEventSystem.from_openmm(system, [[-1.5, 0, 0]], *states, variables, 400, 10, 0.005, num_dimensions=1)
+    settings = replace(CHEAP, training_flux_limit=200_000, heating_roots=100)
+    start, _ = easy_temperature(wells, settings, "Reference", TaskLog(Memory(), 1), Silent())
+    assert not start.left_a and start.temperature > 400 and len(start.exits)
+    last = replace(wells, positions=np.array([[-0.4, 0.0, 0.0]]))  # negative control: the well beside the way to B
+    assert easy_temperature(last, settings, "Reference", TaskLog(Memory(), 1), Silent())[0].left_a
