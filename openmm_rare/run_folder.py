@@ -158,4 +158,4 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     same = {"temperature": f"{config.system.temperature_k:g} K"}
     same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method")}
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(Settings) if f.name not in _FREE}
-    return same | {"descriptor": config.system.descriptor}
+    return same | {"descriptor": config.system.descriptor, "more_starts": list(config.system.more_starts)}

@@ -58,7 +58,7 @@ def home_of(top: Section, here: str | Path) -> Path:
     places = [recorded]
     if FROM_HERE in top:
         places.insert(0, resolved(Path(here) / top.text(FROM_HERE)))
-    files = [name for key, name in _texts(top.raw.get("system", {})) if key in ("xml", "pdb", "cif")]
+    files = [name for key, name in _texts(top.raw.get("system", {})) if key in ("xml", "pdb", "cif", "more_starts")]
     modules = {name.partition(":")[0].partition(".")[0] for _, name in _texts(top.raw) if ":" in name}
     known = {name for name in modules if any(_has_module(place, name) for place in places)}
     for place in places:

@@ -293,6 +293,23 @@ def test_missing_file_is_named_with_its_place(folder):
         parse_config(OWN.replace("start.pdb", "sub/none.pdb"), folder)
 
 
+def test_more_starts_are_read_and_must_lie_in_a(folder):
+    (folder / "other.pdb").write_text((folder / "start.pdb").read_text())
+    text = OWN.replace('pdb = "start.pdb"', 'pdb = "start.pdb"\nmore_starts = ["other.pdb"]')
+    config = parse_config(text, folder)
+    system = build_system(config)
+    assert (system.starts[1] == system.positions).all()
+    assert parse_config(config.to_toml(), folder) == config and config.system.more_starts == ("other.pdb",)
+    with pytest.raises(ValueError, match="system.more_starts = 'none.pdb' does not exist"):
+        parse_config(text.replace("other.pdb", "none.pdb"), folder)
+    with pytest.raises(ValueError, match="more_starts goes with xml and pdb"):
+        parse_config('[system]\nbuilder = "a:b"\nmore_starts = ["other.pdb"]', folder)
+    lines = (folder / "other.pdb").read_text().splitlines()
+    (folder / "other.pdb").write_text("\n".join(line for line in lines if " C3 " not in line))
+    with pytest.raises(ValueError, match="other.pdb has 3 atoms"):
+        build(text, folder)
+
+
 def test_unreadable_files_are_named(folder):
     (folder / "start.pdb").write_text("nonsense")
     with pytest.raises(ValueError, match="start.pdb"):
