@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FirstPaths", "first_paths"]
 
-_HOT = 0.4  # of the frames, for crossings
-_CROSSINGS, _OFTEN = 12, 3  # wanted, and so many in a sixth of the frames are often enough to stay at a temperature
-_PARTS = 6
-_OTHERS = 4  # beside the chains, to relax
+_LEAST_LENGTH = 60  # frames of a path, on which more is spent than such a short one would ask for
+_HOT, _PARTS = 0.5, 8  # of the frames, for crossings, and parts that these are made in
+_CROSSINGS, _OFTEN = 12, 3  # wanted, and so many in one part are often enough to stay at a temperature
+_OTHERS = 5  # beside the chains, to relax
 _ACCEPTED = 2  # trials, after which a path counts as one of the dynamics
 _SCOUT = 2**20  # number of the first, beyond those of chains
 
@@ -129,7 +129,7 @@ def _scouted(
     inputs: PathInputs,
 ) -> list[Relaxed]:
     """The given paths and the most different ones of those that hot dynamics finds, relaxed; none if nothing may be spent."""
-    n_frames = 2 * problem.settings.scouting * len(given[0])
+    n_frames = 2 * problem.settings.scouting * max(len(given[0]), _LEAST_LENGTH)
     if not n_frames or problem.system.num_dimensions * len(problem.system.positions) == 1:  # of one dimension is one way only
         return []
     progress.stage("looking for other ways", n_frames)
