@@ -63,13 +63,14 @@ class PathInputs:
         return values
 
     def text(self, column: int, value: float) -> str:
-        """A value with its unit."""
+        """A value with its unit, in three digits."""
         if column >= len(self._variables.variables):
             return f"{value:.3g}"
         variable = self._variables.variables[column]
         if variable.period is not None:
             value -= variable.period * np.round(value / variable.period)
-        return value_text(float(f"{value:.3g}"), unit_of(variable))
+        number, *unit = value_text(float(value), unit_of(variable)).split()
+        return " ".join([f"{float(number):.3g}", *unit])
 
 
 def _shuffled(system: RareEventSystem) -> np.ndarray:

@@ -126,7 +126,7 @@ class Ways:
 
     def _unseen(self) -> Iterator[str]:
         """The first path that is farthest from all chains, if it is no place where chains go."""
-        strange = self._strangeness()
+        strange = self._strangeness() if len(self.first) else np.zeros(0)
         if not strange.any():
             return
         number, column = np.unravel_index(np.argmax(strange), strange.shape)
