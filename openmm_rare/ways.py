@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr
 
 from .path_inputs import PathInputs
 from .separation import Separation, independent, median, rounding, separation
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Ways"]
 
 _HALF = 20  # paths of half a chain that is compared with other halves
-_UNSEEN = 1e-3  # chance that one of the first paths lies so far from those of the chains
 _VISITS = 3  # of a chain, from which on it counts as having been there
 _GAP = 3.0  # standard deviations to the nearest path, of one by a way of its own; more where few paths are independent
 _GAP_OF_TWO = 2.0  # the same for each of several
@@ -47,6 +45,8 @@ class Ways:
         The same of first paths, of the dynamics, that were found before sampling began.
     n_channels : int
         Inputs at the end that are 1 for paths by a channel and 0 for others.
+    steps : ndarray, shape (n_inputs,), or None
+        How much the inputs change from one frame to the next there: places that are less apart are not told apart.
     text : callable
         Of a column and a value: the value in words.
     """
@@ -57,6 +57,7 @@ class Ways:
     chains: np.ndarray
     first: np.ndarray
     n_channels: int = 0
+    steps: np.ndarray | None = None
     text: Callable[[int, float], str] = lambda column, value: f"{value:.3g}"
 
     @classmethod
@@ -71,15 +72,17 @@ class Ways:
         first : sequence of ndarray, shape (n_frames, n_atoms, 3), nm
         """
         inputs, every = PathInputs(system, model.descriptor), [*paths.paths, *first]
-        places = np.array([path[_nearest_to_half(model, path)] for path in every])
-        values, names, n_channels = inputs.unwrapped(inputs(places)), inputs.names, 0
+        numbers = [_nearest_to_half(model, path) for path in every]
+        places = [path[[number, number + 1]] for path, number in zip(every, numbers, strict=True)]
+        values, names, n_channels = inputs.unwrapped(inputs(np.concatenate(places))), inputs.names, 0
+        steps, values = np.median(np.abs(values[1::2] - values[::2]), axis=0), values[::2]
         if system.states.channels is not None:
             labels = np.array([_channel(system, path) for path in every])
             n_channels = len(system.states.channel_names)
             values = np.hstack([values, labels[:, None] == np.arange(n_channels)])
             names += tuple(f"channel {name}" for name in system.states.channel_names)
         n = len(paths.paths)
-        return cls(names, values[:n], paths.weights, paths.chains, values[n:], n_channels, inputs.text)
+        return cls(names, values[:n], paths.weights, paths.chains, values[n:], n_channels, steps, inputs.text)
 
     def warnings(self) -> Iterator[str]:
         """What speaks against averages over these paths."""
@@ -149,6 +152,7 @@ class Ways:
                 strange[:, column] = np.where(rare & (first > middle), np.inf, 0.0)
                 continue
             spread = _NORMAL * median(np.abs(values - middle), self.weights)
+            spread = spread if self.steps is None else np.hypot(spread, self.steps[column])
             if spread > rounding(values):
                 for side in (first < middle, first > middle):
                     strange[side & rare, column] = self._gaps(column, middle, spread, first[side & rare])
@@ -159,11 +163,9 @@ class Ways:
         values = self.values[:, column]
         n = independent(values, self.weights, self.chains)
         gaps = np.array([np.abs(each - values[~self._beyond(column, each, middle)]).min() / spread for each in first])
-        chances = 2.0 * stdtr(max(n - 1.0, 1.0), -np.abs(first - middle) / (spread * np.sqrt(1.0 + 1.0 / n)))
-        most = _UNSEEN / (len(self.first) * (self.first.shape[1] - self.n_channels))
         far = gaps > _GAP * np.sqrt(1.0 + _GAP / n)
         several = gaps > _GAP_OF_TWO * np.sqrt(1.0 + 1.0 / n)
-        return np.where((chances < most) | far | (several & (several.sum() > 1)), gaps, 0.0)
+        return np.where(far | (several & (several.sum() > 1)), gaps, 0.0)
 
     def _beyond(self, column: int, value: float, middle: float) -> np.ndarray:
         """Which paths lie beyond half the way from the middle of all to a value."""

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import openmm
 import pytest
 
+from openmm_rare import Dihedral, Range, RareEventSystem
 from openmm_rare.descriptors import build_descriptor
+from openmm_rare.mirror_images import is_its_mirror_image, mirrored
 from openmm_rare.path_inputs import PathInputs
 from openmm_rare.separation import independent, separation
 from openmm_rare.systems import build
@@ -149,3 +152,33 @@ def test_angles_are_compared_around_their_mean():
     values[:, 1] = np.radians([175.0, -175.0, 178.0, -178.0])
     assert np.ptp(inputs.unwrapped(values)[:, 1]) == pytest.approx(np.radians(10.0))
     assert inputs.text(1, inputs.unwrapped(values)[0, 1] + 2.0 * np.pi) == "175 deg"
+
+
+def test_mirror_images_are_no_different_ways():
+    """Four atoms in a row turn to +60 or -60 degrees; a molecule with a hand, or states with one, is another in a mirror."""
+    positions = np.array([[0.1, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.15, 0.0], [-0.09, 0.15, -0.035]])
+    system = chain_of_four(positions)
+    inputs = PathInputs(system, build_descriptor(system.descriptor_spec(), 4))
+    one, other = inputs(np.array([positions, mirrored(positions)]))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert one[0] == pytest.approx(abs(system.states.variables(positions[None])[0, 0]))
+    handed = chain_of_four(positions, a=(2.6, 3.1))
+    one, other = PathInputs(handed, build_descriptor(system.descriptor_spec(), 4))(np.array([positions, mirrored(positions)]))
+    assert one[0] == pytest.approx(-other[0])
+    assert not is_its_mirror_image(chain_of_four(positions, phase=0.5)) and is_its_mirror_image(system)
+    assert not is_its_mirror_image(build("alanine_dipeptide", solvent="none"))
+
+
+def chain_of_four(positions, a=(2.6, -2.6), phase=0.0):
+    system = openmm.System()
+    bonds, torsion = openmm.HarmonicBondForce(), openmm.PeriodicTorsionForce()
+    for number in range(4):
+        system.addParticle(12.0)
+        if number:
+            bonds.addBond(number - 1, number, 0.15, 1e4)
+    torsion.addTorsion(0, 1, 2, 3, 3, phase, 8.0)
+    system.addForce(bonds)
+    system.addForce(torsion)
+    regions = Range({"phi": a}), Range({"phi": (-1.2, 1.2)})
+    options = {"temperature": 300, "friction": 10, "timestep": 0.002}
+    return RareEventSystem.from_openmm(system, positions, *regions, [Dihedral("phi", (0, 1, 2, 3))], **options)
