@@ -25,8 +25,8 @@ __all__ = ["Ways"]
 
 _HALF = 20  # paths of half a chain that is compared with other halves
 _VISITS = 3  # of a chain, from which on it counts as having been there
-_GAP = 2.0  # standard deviations to the nearest path, of first paths by a way of their own; more where few are independent
-_SEVERAL = 2  # of them: a single one may still have the heat that made it in something slow
+_GAP = 2.0  # standard deviations to the nearest path, of several first paths by another way; more where few are independent
+_GAP_ALONE = 3.0  # of a single one, which may still have the heat that made it in what is slow
 _NORMAL = 1.4826  # standard deviations in a median absolute deviation
 
 
@@ -137,9 +137,9 @@ class Ways:
         visits, several = self._visits(self._beyond(column, value, middle)), len(np.unique(self.chains)) > 1
         went = f"came {'once' if visits == 1 else f'{visits} times'} only" if visits else "never went"
         yield (
-            f"First paths of the dynamics pass the transition region where the chain{'s' if several else ''} {went}: "
-            f"{self.names[column]} is {self.text(column, value)} in one of them, and {self.text(column, middle)} (median) in what was "
-            "sampled. How many paths take that way is not known: run more trials, more chains, or sample with --method points."
+            f"First paths pass the transition region where the chain{'s' if several else ''} {went}: "
+            f"{self.names[column]} is {self.text(column, value)} in one of them, and {self.text(column, middle)} (median) in what "
+            "was sampled. How many paths take that way is not known: run more trials, more chains, or sample with --method points."
         )
 
     def _strangeness(self) -> np.ndarray:
@@ -164,7 +164,8 @@ class Ways:
         n = independent(values, self.weights, self.chains)
         gaps = np.array([np.abs(each - values[~self._beyond(column, each, middle)]).min() / spread for each in first])
         far = gaps > _GAP * np.sqrt(1.0 + 1.0 / n)
-        return np.where(far & (far.sum() >= _SEVERAL), gaps, 0.0)
+        alone = gaps > _GAP_ALONE * np.sqrt(1.0 + _GAP_ALONE**2 / n)
+        return np.where(alone | (far & (far.sum() > 1)), gaps, 0.0)
 
     def _beyond(self, column: int, value: float, middle: float) -> np.ndarray:
         """Which paths lie beyond half the way from the middle of all to a value."""
