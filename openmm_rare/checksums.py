@@ -156,7 +156,7 @@ def unchecked_note(folder: str | Path, remade: bool = False) -> str | None:
         Say nothing of those that the command writes anew without reading them.
     """
     folder = Path(folder)
-    names = ["run.nc", "shots.npz", "start_model.npz", *([] if remade else ["model.npz"])]
+    names = ["run.nc", "shots.npz", "start_model.npz", "first-paths.npz", *([] if remade else ["model.npz"])]
     paths = [folder / name for name in names]
     paths += [*folder.glob("chain-*/paths-*.npz"), *folder.glob("run.nc.parts/[!.]*.nc")]
     bare = [path.relative_to(folder).as_posix() for path in paths if path.is_file() and not _has_seal(path)]

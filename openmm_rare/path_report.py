@@ -19,13 +19,14 @@ from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
-from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings
+from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings, read_first_paths
 from .path_result import path_rows, summarize_paths
 from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
 from .summary import versions
+from .ways import Ways
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,9 +75,11 @@ def write_path_report(
             (note or _LOG.info)(notes[-1])
     about, settings = config.system, path_settings(config)
     model = model_of_run(folder, record.model_of["fingerprint"] if system is None else system.fingerprint())
-    ensemble = None
+    ensemble = ways = None
     if any(record.trials["accepted"]):
         ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
+        if system is not None:
+            ways = Ways.of(system, model, ensemble, read_first_paths(folder))
     (folder / "figures").mkdir(exist_ok=True)
     blocks = []
     for name, title, caption, figure in _drawn(system, record, ensemble, model):
@@ -85,7 +88,9 @@ def write_path_report(
             plots.save_figure(figure, path)
         if path.is_file():
             blocks.append(figure_block(FigureFile(path, title, caption)))
-    result = summarize_paths(record, ensemble, model, settings, bool(about.inertial))
+    result = summarize_paths(record, ensemble, model, settings, bool(about.inertial), ways)
+    if system is None:
+        result = _with_doubts_of(_finished(folder), result)
     name = about.name or "user"
     body = [
         f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
@@ -113,6 +118,13 @@ def _finished(folder: Path) -> dict[str, Any]:
     return read_json(folder / "result.json") if (folder / "result.json").is_file() else {}
 
 
+def _with_doubts_of(finished: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """The result with what the run itself found to distrust: without its variables not all can be found again."""
+    found = finished.get("warnings", ()) if finished.get("trials") == result["trials"] else ()
+    warnings = list(dict.fromkeys([*found, *result["warnings"]]))
+    return result | {"warnings": warnings, "reliable": not warnings}
+
+
 def _headline(result: dict[str, Any]) -> str:
     yielded = format_value(result["yield"], result["yield_stderr"])
     return f"{result['accepted']} paths accepted of {result['trials']} trials; {yielded} transition paths a trial"
@@ -123,7 +135,7 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
     return [
         ("shooting points", settings.selector),
         ("frames", f"every {settings.steps_per_frame} steps; {result['frames']} made"),
-        ("first path", settings.initial_path),
+        ("first path", ", ".join(settings.initial_path)),
         ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
     ]
 
@@ -173,8 +185,8 @@ def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) 
 
 
 _UNSEEN = (
-    "enough paths, made by the dynamics alone, in every chain. All chains start from one path: a channel that none of them has "
-    "entered cannot be seen here."
+    "enough paths, made by the dynamics alone, in every chain. Chains, and first paths that were found by other means, pass "
+    "the transition region in the same places. A way that no chain and no first path has taken cannot be seen here."
 )
 _YIELD = (
     "Averages over the latest trials, of those from paths that the dynamics has made. Left: how many trials gave a transition "

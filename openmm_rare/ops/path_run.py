@@ -16,7 +16,7 @@ from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..errors import InputError
 from ..files import lock_folder, remove_stale
-from ..path_folder import PathRecord, initial_path_of, load_run, path_settings
+from ..path_folder import PathRecord, initial_paths_of, load_run, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..processes import require_importable, require_own_process
@@ -88,13 +88,13 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        sampler = PathSampler(config, system, out, progress, model)
-        if fresh:
-            _begin(sampler, out, config, made)
-        else:
-            config = _take_up(sampler, out, config, system, progress)
-            write_config(config, out)
-        sampler.run()
+        with PathSampler(config, system, out, progress, model) as sampler:
+            if fresh:
+                _begin(sampler, out, config, made)
+            else:
+                config = _take_up(sampler, out, config, system, progress)
+                write_config(config, out)
+            sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
         from ..path_report import write_path_report  # what figures need takes no memory while chains run
@@ -127,12 +127,19 @@ def _take_up(sampler: PathSampler, out: Path, config: RunConfig, system: RareEve
     unchecked = unchecked_note(out, remade=True)
     if unchecked:
         progress.note(unchecked)
-    began, given = initial_path_of(stored), initial_path_of(config)
-    if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
-        progress.note(f"The run in {out} began with the initial path {began!r}; {given!r} is not read any more.")
-    config = replace(config, path_sampling=replace(path_settings(config), initial_path=began))
+    config = _as_it_began(out, stored, config, progress)
     sampler.take_up(record, config)
     return config
+
+
+def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Progress) -> RunConfig:
+    """The configuration with the first paths of the run in the folder: they are not read again."""
+    began, given = initial_paths_of(stored), initial_paths_of(config)
+    names = [[Path(each).name for each in places] for places in (began, given)]
+    if given != ("auto",) and names[0] != names[1]:  # the folder may have been moved
+        shown = [", ".join(map(repr, places)) for places in (began, given)]
+        progress.note(f"The run in {out} began with the initial path {shown[0]}; {shown[1]} is not read any more.")
+    return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
 
 
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
@@ -144,7 +151,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     began = stored_config(stored) if stored is not None and not settings.threads else None
     if began is not None:
         threads = path_settings(began).threads
-    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_path_of(config))
+    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_paths_of(config))
     return replace(config.expanded(system), path_sampling=settings)
 
 

@@ -8,7 +8,7 @@ import pytest
 import chain4
 from openmm_rare.config import build_system, load_config, parse_config
 from openmm_rare.errors import InputError
-from openmm_rare.path_folder import PathRecord, initial_path_of
+from openmm_rare.path_folder import PathRecord, initial_paths_of
 from openmm_rare.report import read_json
 from openmm_rare.systems import build
 from openmm_rare.workflow import configuration
@@ -77,7 +77,7 @@ def test_a_link_that_leads_to_itself_is_no_file(loop, tmp_path):
     (tmp_path / "loop.toml").unlink()
     text = config.read_text().replace("[path_sampling]", '[path_sampling]\ninitial_path = "link.npz"')
     (tmp_path / "link.npz").symlink_to("link.npz")
-    assert initial_path_of(parse_config(text, tmp_path)).endswith("link.npz")
+    assert initial_paths_of(parse_config(text, tmp_path))[0].endswith("link.npz")
     files = re.sub(r"builder = .*", 'xml = "link.npz"\npdb = "link.npz"', text)
     with pytest.raises(InputError, match="system.xml = 'link.npz' does not exist"):
         build_system(parse_config(files, tmp_path))
@@ -86,7 +86,7 @@ def test_a_link_that_leads_to_itself_is_no_file(loop, tmp_path):
 def test_a_name_that_no_file_can_have_is_one_line(tmp_path):
     text = chain4.write(tmp_path).read_text().replace("[path_sampling]", '[path_sampling]\ninitial_path = "a\\u0000b"')
     with pytest.raises(InputError, match=r"'.*a\\x00b' is no name that a file can have"):
-        initial_path_of(parse_config(text, tmp_path))
+        initial_paths_of(parse_config(text, tmp_path))
 
 
 def test_brackets_and_digits_without_end_are_one_line(tmp_path):
