@@ -27,7 +27,7 @@ from .shooting import ShootingStrategy, shooting_scheme
 from .simstore import open_simstore
 from .volumes import state_volumes
 
-__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "make_engine", "run_chain"]
+__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "fixed_identities", "make_engine", "run_chain"]
 
 
 def make_engine(problem: PathProblem) -> RareEventEngine:
@@ -51,14 +51,14 @@ def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
     The result depends on the task alone, whatever was computed before and by which process. A storage that has the stretch
     already, because a process died before it could report, is left as it is.
     """
-    with _identities(task.problem.key, task.seed, task.chain):
+    with fixed_identities(task.problem.key, task.seed, task.chain):
         sampler = _sampler(task)
-    with _identities(task.problem.key, task.seed, *task.origin):
+    with fixed_identities(task.problem.key, task.seed, *task.origin):
         return sampler.run(task)
 
 
 @contextmanager
-def _identities(*origin: Any) -> Iterator[None]:
+def fixed_identities(*origin: Any) -> Iterator[None]:
     """Objects that OpenPathSampling makes meanwhile have identities that follow from the origin, also when made again."""
     before = StorableObject.ACTIVE_LONG
     start = hashlib.sha256(repr(origin).encode()).digest()[:16]

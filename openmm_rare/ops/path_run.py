@@ -22,11 +22,14 @@ from ..run_folder import check_new
 from ..slots import platform_by_name
 from ..tasks import Noting, Progress
 from .path_sampler import PathSampler
+from .point_sampler import PointSampler
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
 
 __all__ = ["run_path_sampling"]
+
+_SAMPLERS = {"chains": PathSampler, "points": PointSampler}
 
 
 @shows_progress
@@ -44,7 +47,8 @@ def run_path_sampling(
     config : RunConfig
         With or without ``[path_sampling]``.
     out : path
-        Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain.
+        Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain or
+        walker.
     resume : bool
         Continue the run in `out`; start where there is nothing, which `progress` is told. A run that was stopped ends as if it
         had not been, to the bit; more trials than it was to make go on from its last one, and are the same each time.
@@ -84,7 +88,7 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        sampler = PathSampler(config, system, out, progress, model)
+        sampler = _SAMPLERS[path_settings(config).method](config, system, out, progress, model)
         if fresh:
             _begin(sampler, out, config, made)
         else:
@@ -125,7 +129,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
-    processes = min(settings.processes or cores, settings.chains)
+    processes = min(settings.processes or cores, settings.series)
     threads = settings.threads or max(1, cores // processes)
     if stored is not None and not settings.threads and (stored / "config.toml").is_file():
         threads = path_settings(load_config(stored / "config.toml")).threads

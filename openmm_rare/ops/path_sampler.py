@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ _INITIAL, _NETWORK = 2**31, 2**31 + 1  # streams of random numbers beside those 
 
 
 class PathSampler:
-    """Rounds of path sampling in one folder.
+    """Rounds of path sampling in one folder, by Markov chains of paths.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ class PathSampler:
     model : CommittorModel or CommittorEnsemble, optional
         To start from, with the network of the settings.
     """
+
+    kind = "chain"
 
     def __init__(
         self,
@@ -72,6 +74,15 @@ class PathSampler:
         self.record = PathRecord(metadata=self.model.metadata())
         self.states: list[ChainState] = []
 
+    def _first_state(self, path: Frames) -> Any:
+        return ChainState(path)
+
+    def _arrays_of(self, state: Any) -> dict[str, np.ndarray]:
+        return state.arrays()
+
+    def _state_of(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        return ChainState.from_arrays(arrays)
+
     def _new_model(self) -> Committor:
         system, settings, seed = self.system, self.settings, self._random(_NETWORK)
         about = (system.descriptor_spec(), len(system.positions), settings.hidden, system.temperature, system.fingerprint())
@@ -90,8 +101,8 @@ class PathSampler:
         self.record.notes = list(self.progress.notes)  # a file is read only once
         if not self._given:
             self.model.standardize(path.positions)
-        self.states = [ChainState(path)] * self.settings.chains
-        for number in range(self.settings.chains):
+        self.states = [self._first_state(path)] * self.settings.series
+        for number in range(self.settings.series):
             chain_folder(self.folder, number).mkdir(exist_ok=True)
             for leftover in chain_folder(self.folder, number).iterdir():
                 leftover.unlink()
@@ -102,7 +113,7 @@ class PathSampler:
         self.record = PathRecord.load(self.folder)
         require_same_model(self.folder / "shots.npz", self.record.metadata, self.model)
         self.trainer.set_state(self.record.trainer)
-        self.states = [_state_of(arrays) for arrays in self.record.states]
+        self.states = [self._state_of(arrays) for arrays in self.record.states]
 
     def run(self) -> None:
         """The trials that are left; all the same, to the bit, for a run that was stopped meanwhile.
@@ -110,8 +121,8 @@ class PathSampler:
         A run is cut where its last round ends early: one that is continued to more trials from there differs, in its random
         numbers, from one that was to make as many from the start.
         """
-        done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.chains
-        chains = "1 chain" if n_chains == 1 else f"{n_chains} chains"
+        done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.series
+        chains = f"1 {self.kind}" if n_chains == 1 else f"{n_chains} {self.kind}s"
         if done >= wanted:
             self.progress.stage(f"nothing left to do: {done} trials in {chains} are there already")
             return
@@ -132,7 +143,7 @@ class PathSampler:
         for chain, state in enumerate(self.states):
             storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
             task = ChainTask(self.problem, chain, number, self.seed, state, frozen, density, storage, done, until)
-            futures.append(workers[chain % len(workers)].submit(run_chain, task))
+            futures.append(self._submit(workers[chain % len(workers)], task))
         results = [future.result() for future in futures]
         for chain, (state, trials) in enumerate(results):
             self.states[chain] = state
@@ -141,7 +152,14 @@ class PathSampler:
             write_paths(self.folder, chain, number, accepted, cycles if done else 0)
         if self.trainer.due(self.record.shots):
             self.trainer.fit(self.record.shots)
+        self._between_rounds()
         self._save()
+
+    def _submit(self, worker: Executor, task: ChainTask) -> Future:
+        return worker.submit(run_chain, task)
+
+    def _between_rounds(self) -> None:
+        """What else changes before the states are saved."""
 
     def _add(self, chain: int, trials: list[Trial]) -> None:
         for trial in trials:
@@ -165,16 +183,16 @@ class PathSampler:
 
     def _save(self) -> None:
         self.record.trainer = self.trainer.state()
-        self.record.states = [_arrays_of(state) for state in self.states]
+        self.record.states = [self._arrays_of(state) for state in self.states]
         self.record.save(self.folder)
         self.model.save(self.folder / "model.npz")
 
     def _news(self) -> dict[str, object]:
         seen, expected = yields(self.record.shots, self.settings.window)
         recent = max(1, min(len(self.record.shots), self.settings.window))
-        relaxed = sum(state.relaxed for state in self.states)
+        relaxed = sum(bool(state["relaxed"]) for state in self.record.states)
         news = {"yield": f"{seen / recent:.2f}", "expected": f"{expected / recent:.2f}"}
-        waiting = {"relaxed_chains": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
+        waiting = {f"relaxed_{self.kind}s": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
         lost = int((self.record.table("n_a") + self.record.table("n_b") == 0).sum())
         accepted = int((self.record.table("accepted") & self.record.table("relaxed")).sum())
         return news | waiting | {"accepted": accepted} | ({"given_up": lost} if lost else {})
@@ -187,7 +205,8 @@ class PathSampler:
         if any(self.record.trials["accepted"]):
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
-        result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
+        chooser = self.settings.selector if self.settings.method == "chains" else "points"
+        result |= {"selector": chooser, "seed": self.seed, "platform": self.problem.platform}
         result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial)
         result |= {
             "notes": list(dict.fromkeys([*self.progress.notes, *self.record.notes])),
@@ -202,16 +221,6 @@ class PathSampler:
             return self.model
         self.progress.stage(f"fitting the committor to {len(self.record.shots)} shots")
         return self.trainer.final(self.record.shots)
-
-
-def _arrays_of(state: ChainState) -> dict[str, np.ndarray]:
-    names = np.array([str(name) for name in state.names], dtype=np.str_)
-    return {**state.path.arrays(), "names": names, "relaxed": np.array(state.relaxed), "pair": np.array(state.pair)}
-
-
-def _state_of(arrays: dict[str, np.ndarray]) -> ChainState:
-    names = tuple(int(name) for name in arrays["names"])
-    return ChainState(Frames.from_arrays(arrays), names, bool(arrays["relaxed"]), int(arrays["pair"]))
 
 
 @contextmanager
