@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["log_bias", "log_path_weight"]
+__all__ = ["log_bias", "log_bias_slope", "log_path_weight"]
+
+
+_STEEP = 4.0
 
 
 def log_bias(logit: np.ndarray, reach: float) -> np.ndarray:
-    r"""ln b with :math:`b(q) = \cosh(q/2)^{-4/w^2} = [4 p (1 - p)]^{2/w^2}` of the committor p: 1 at q = 0.
+    r"""ln b with :math:`b = 4 p (1 - p)\,e^{-4 \max(0, |q| - w)}` of the committor p and its logit q: 1 at q = 0.
 
-    Near q = 0 it is a Gaussian of width w. Where q is large, equilibrium holds about :math:`e^{|q|}` times as many
-    configurations as the barrier; b falls off as :math:`e^{-2|q|/w^2}`, which keeps walkers there for w below 1.4.
+    Equilibrium times p (1 - p) is the distribution of frames on transition paths, which crosses the barrier and joins its
+    channels near the states. Far out, where few shots have taught the logit, b falls off faster and holds walkers back.
 
     Parameters
     ----------
@@ -22,8 +25,14 @@ def log_bias(logit: np.ndarray, reach: float) -> np.ndarray:
     reach : float
         w, in units of the logit.
     """
-    half = 0.5 * np.asarray(logit, dtype=np.float64)
-    return -4.0 / reach**2 * (np.logaddexp(half, -half) - np.log(2.0))
+    q = np.abs(np.asarray(logit, dtype=np.float64))
+    return np.log(4.0) - np.logaddexp(0.0, q) - np.logaddexp(0.0, -q) - _STEEP * np.maximum(q - reach, 0.0)
+
+
+def log_bias_slope(logit: np.ndarray, reach: float) -> np.ndarray:
+    """d ln b / dq."""
+    q = np.asarray(logit, dtype=np.float64)
+    return -np.tanh(0.5 * q) - _STEEP * np.sign(q) * (np.abs(q) > reach)
 
 
 def log_path_weight(logit: np.ndarray, reach: float) -> float:

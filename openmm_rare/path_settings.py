@@ -26,7 +26,6 @@ _OF_METHOD = {
     "chains": ("chains", "selector", "width", "density_correction", "offset", "corrected"),
     "points": ("walkers", "reach", "wait", "start_up"),
 }
-_CONFINES = 1.4  # logits: with a wider bias walkers would leave the barrier
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class PathSettings:
 
     method: str = "chains"
     walkers: int = 8
-    reach: float = 1.0
+    reach: float = 3.0
     wait: int = 0
     start_up: int = 10
     selector: str = "lorentzian"
@@ -134,10 +133,8 @@ class PathSettings:
                     f"{name} = {value!r} must be one of {', '.join(known)}; did you mean {nearest(value, known)!r}?"
                 )
         self._require_own_options()
-        if not 0.0 < self.reach < _CONFINES:
-            raise InputError(
-                f"reach = {self.reach} must be positive and below {_CONFINES}: a wider bias keeps no walker near q = 0"
-            )
+        if not self.reach > 0.0:
+            raise InputError(f"reach = {self.reach} must be positive")
         if not self.width > 0.0:
             raise InputError(f"width = {self.width} must be positive")
         for name in ("gate_strength", "weight_decay", "growth"):

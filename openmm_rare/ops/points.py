@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import openpathsampling as paths
 
-from ..barrier_bias import log_bias, log_path_weight
+from ..barrier_bias import log_path_weight
 from ..committor import in_batches
 from ..committors import Committor, load_committor
 from ..passages import Passages
+from .biased_walk import BiasedWalk
 from .chain_task import ChainTask, PathProblem, Trial
 from .chains import fixed_identities, make_engine
 from .engine import RareEventEngine
@@ -27,11 +28,11 @@ from .point_storage import WeightedPathStorage
 from .point_task import WalkerState
 from .seeding import seed_path_sampling
 from .shooting import shoot_to_state
-from .volumes import state_volumes, which_state
+from .volumes import state_volumes
 
 __all__ = ["run_walker"]
 
-_MOVES = 30  # of a walker in the time that a transition path takes
+_MOVES = 12  # of a walker in the time that a transition path takes
 
 
 def run_walker(task: ChainTask) -> tuple[WalkerState, list[Trial]]:
@@ -150,31 +151,16 @@ class _Walker:
         snapshot = self.engine.randomize_velocities(frame.trajectory(self.engine)[0])
         return Frames.of([snapshot], not self.engine.overdamped)
 
-    def _log_b(self, frame: Frames) -> float:
-        return float(log_bias(self.model.logits(frame.positions), self.settings.reach)[0])
-
     def _walk(self) -> tuple[float, int, Frames]:
-        """Move on: the part of the moves that the bias let pass, the frames made, and where the walker is now.
-
-        A move is a piece of the unbiased dynamics, which ends outside the states or is undone, and is undone with the
-        probability that makes the walker sample b times equilibrium; what is undone goes on with the velocities turned round.
-        """
-        engine, wait = self.engine, self.settings.wait or self.state.length
+        """Move on: the part of the moves that were kept, the frames made, and where the walker is now."""
+        wait = self.settings.wait or self.state.length
         frame = self._drawn(self.state.frames) if self.state.walked == 0 else self.state.frames
         stride = max(1, round(self.state.length / _MOVES))
-        n_moves, passed, log_b = max(1, round(wait / stride)), 0, self._log_b(frame)
-        engine.current_snapshot = start = frame.trajectory(engine)[0]
-        for _ in range(n_moves):
-            new = engine.block(stride, start, [frame])[-1:]
-            free = which_state(self.volumes, new, engine)[0] < 0
-            new_log_b = self._log_b(new) if free else -np.inf
-            if np.log(self._rng.random()) < new_log_b - log_b:
-                frame, log_b, passed = new, new_log_b, passed + 1
-            else:
-                frame = Frames(frame.positions, None if frame.velocities is None else -frame.velocities, frame.boxes)
-                engine.current_snapshot = frame.trajectory(engine)[0]
+        walk = BiasedWalk(self.engine, self.volumes, self.model, self.settings.reach, stride, self._rng)
+        n_moves = max(1, round(wait / stride))
+        frame, kept = walk.go(frame, n_moves)
         self.state = replace(self.state, frames=frame)
-        return passed / n_moves, n_moves * stride, frame
+        return kept / n_moves, n_moves * stride, frame
 
     def _shoot(self, frame: Frames) -> _Shots:
         start = self._drawn(frame)
