@@ -98,7 +98,7 @@ class PathSettings:
 
     method: str = "chains"
     walkers: int = 8
-    reach: float = 3.0
+    reach: float = 4.0
     wait: int = 0
     start_up: int = 10
     selector: str = "lorentzian"
