@@ -129,7 +129,12 @@ def scan(
     help="How near to transition states, in units of the logit; less gives more transition paths.",
 )
 @click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
-@click.option("--initial-path", show_default="auto: what suits", help="A file of mdtraj or .npz, auto, line, hot, or biased.")
+@click.option(
+    "--initial-path",
+    multiple=True,
+    show_default="auto: what suits",
+    help="A file of mdtraj or .npz, auto, line, hot, or biased; repeat it for chains that start apart.",
+)
 @model_option("Committor model to start from.")
 @seed_option
 @platform_option
@@ -157,7 +162,7 @@ def tps(
     from .result_text import format_table
 
     config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform})
-    config = with_path_settings(config, **options)
+    config = with_path_settings(config, **options | {"initial_path": options["initial_path"] or None})
     start = None if model is None else load_committor(model, build_system(config).fingerprint())
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
@@ -190,7 +195,7 @@ def path(
     from .committors import load_committor
     from .config import build_system
     from .ops.find_path import find_path, found_rows
-    from .path_folder import initial_path_of, path_settings, with_path_settings
+    from .path_folder import initial_paths_of, path_settings, with_path_settings
     from .progress import TerminalProgress
     from .result_text import format_table
     from .workflow import configuration
@@ -203,7 +208,7 @@ def path(
     with TerminalProgress() as progress:
         found = find_path(
             system,
-            initial_path_of(config),
+            initial_paths_of(config)[0],
             model=guide,
             relax=relax,
             out=out,

@@ -29,15 +29,18 @@ __all__ = [
     "TRIALS",
     "PathRecord",
     "doubts_of_run",
-    "initial_path_of",
+    "initial_paths_of",
     "load_path_sampling",
     "path_settings",
+    "read_first_paths",
     "read_path_ensemble",
     "storage_of_chain",
     "with_path_settings",
+    "write_first_paths",
     "write_paths",
 ]
 
+_FIRST = "first-paths.npz"
 TRIALS = {
     "chain": np.int64,
     "cycle": np.int64,
@@ -184,7 +187,26 @@ def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
     ValueError
         If the file is damaged.
     """
-    file = _paths_file(folder, chain, number)
+    return _read_paths(_paths_file(folder, chain, number))
+
+
+def write_first_paths(folder: Path, paths: Sequence[np.ndarray]) -> None:
+    """Write the first paths that were found before sampling began, in single precision; chains start from some of them."""
+    write_npz(folder / _FIRST, {f"{number}": path.astype(np.float32) for number, path in enumerate(paths)})
+
+
+def read_first_paths(folder: Path) -> list[np.ndarray]:
+    """What :func:`write_first_paths` wrote, nothing of a run that looked for none.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    return [path for _, path in sorted(_read_paths(folder / _FIRST).items())]
+
+
+def _read_paths(file: Path) -> dict[int, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {int(name): archive[name] for name in archive.files}
@@ -199,20 +221,24 @@ def path_settings(config: RunConfig) -> PathSettings:
     return config.path_sampling or PathSettings()
 
 
-def initial_path_of(config: RunConfig) -> str:
-    """Where the first path comes from; a file is looked up from the folder of the configuration."""
-    place = path_settings(config).initial_path
-    return place if place in INITIAL_PATHS else str(Path(config.folder, place).resolve())
+def initial_paths_of(config: RunConfig) -> tuple[str, ...]:
+    """Where first paths come from; files are looked up from the folder of the configuration."""
+    return _places(path_settings(config).initial_path, config.folder)
+
+
+def _places(choices: Sequence[str], folder: str | Path) -> tuple[str, ...]:
+    return tuple(each if each in INITIAL_PATHS else str(Path(folder, each).resolve()) for each in choices)
 
 
 def with_path_settings(config: RunConfig, **options: Any) -> RunConfig:
     """A configuration with ``[path_sampling]``, and with these of its settings; None keeps what there is.
 
-    A file for the initial path is looked up where the program runs.
+    Files of initial paths are looked up where the program runs.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    if given.get("initial_path", "auto") not in INITIAL_PATHS:
-        given["initial_path"] = str(Path(given["initial_path"]).resolve())
+    if "initial_path" in given:
+        choices = given["initial_path"]
+        given["initial_path"] = _places([choices] if isinstance(choices, str) else choices, Path.cwd())
     return replace(config, path_sampling=replace(path_settings(config), **given))
 
 

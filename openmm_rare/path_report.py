@@ -96,7 +96,7 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
     return [
         ("shooting points", settings.selector),
         ("frames", f"every {settings.steps_per_frame} steps; {result['frames']} made"),
-        ("first path", settings.initial_path),
+        ("first path", ", ".join(settings.initial_path)),
         ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
     ]
 

@@ -90,8 +90,12 @@ class PathSettings:
         transition paths are more or fewer than expected (:class:`~openmm_rare.shot_trainer.ShotTrainer`).
     window : int
         Latest trials on which the transition paths seen and expected are compared.
-    initial_path : str
-        "auto", "line", "hot", "biased", or a file; see :func:`~openmm_rare.ops.initial_path.initial_path`.
+    initial_path : tuple of str
+        "auto", "line", "hot", "biased", or a file, or several of them, which the chains take in turn; see
+        :func:`~openmm_rare.ops.initial_path.initial_path`. One may be given as it is.
+    scouting : int
+        Before the first trial, about as much work as so many trials is spent on first paths by other ways, which some chains
+        start from and to which the others are compared in the end (:mod:`openmm_rare.ops.first_paths`); 0: none.
     storage : bool
         Write every step to an OpenPathSampling storage too.
     """
@@ -122,10 +126,17 @@ class PathSettings:
     weight_decay: float = 0.3
     growth: float = 0.2
     window: int = 100
-    initial_path: str = "auto"
+    initial_path: tuple[str, ...] = ("auto",)
+    scouting: int = 50
     storage: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.initial_path, str):
+            object.__setattr__(self, "initial_path", (self.initial_path,))
+        if not self.initial_path:
+            raise InputError(
+                f"initial_path must be one of {', '.join(INITIAL_PATHS)}, a file, or a list of them that is not empty"
+            )
         for name, known in (("method", METHODS), ("selector", SELECTORS)):
             value = getattr(self, name)
             if value not in known:
@@ -141,7 +152,7 @@ class PathSettings:
             if not getattr(self, name) >= 0.0:
                 raise InputError(f"{name} = {getattr(self, name)} must not be negative")
         architecture_spec(self.architecture())
-        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0, "wait": 0, "start_up": 0}
+        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0, "wait": 0, "start_up": 0, "scouting": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and value < least.get(field.name, 1):
@@ -166,6 +177,11 @@ class PathSettings:
         """Independent series of trials: chains or walkers."""
         return self.walkers if self.method == "points" else self.chains
 
+    @property
+    def kind(self) -> str:
+        """What one of them is called."""
+        return "walker" if self.method == "points" else "chain"
+
     def course(self) -> dict[str, Any]:
         """The settings that change what a run computes, and not only for how long or how fast it does."""
         return {name: value for name, value in asdict(self).items() if name not in _FREE}
@@ -184,9 +200,11 @@ class PathSettings:
             "float": lambda key: section.number(key, None),
             "bool": lambda key: section.flag(key, False),
             "tuple[int, ...]": section.counts,
+            "tuple[str, ...]": lambda key: section.texts(key) if isinstance(section.raw[key], list) else section.text(key),
         }
         return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
-        return asdict(self)
+        one = {"initial_path": self.initial_path[0]} if len(self.initial_path) == 1 else {}
+        return asdict(self) | one

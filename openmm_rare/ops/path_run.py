@@ -13,7 +13,7 @@ from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..errors import InputError
 from ..files import lock_folder, remove_stale, write_text
-from ..path_folder import initial_path_of, path_settings
+from ..path_folder import initial_paths_of, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..processes import require_importable, require_own_process
@@ -88,18 +88,15 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        sampler = _SAMPLERS[path_settings(config).method](config, system, out, progress, model)
-        if fresh:
-            _begin(sampler, out, config, made)
-        else:
-            _require_same(out, config)
-            sampler.take_up()
-            began, given = initial_path_of(load_config(out / "config.toml")), initial_path_of(config)
-            if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
-                progress.note(f"The run in {out} began with the initial path {began!r}; {given!r} is not read any more.")
-            config = replace(config, path_sampling=replace(path_settings(config), initial_path=began))
-            write_text(out / "config.toml", config.to_toml(out))
-        sampler.run()
+        with _SAMPLERS[path_settings(config).method](config, system, out, progress, model) as sampler:
+            if fresh:
+                _begin(sampler, out, config, made)
+            else:
+                _require_same(out, config)
+                sampler.take_up()
+                config = _as_it_began(out, config, progress)
+                write_text(out / "config.toml", config.to_toml(out))
+            sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
         from ..path_report import write_path_report  # what figures need takes no memory while chains run
@@ -125,6 +122,16 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
         raise
 
 
+def _as_it_began(out: Path, config: RunConfig, progress: Progress) -> RunConfig:
+    """The configuration with the first paths of the run in the folder: they are not read again."""
+    began, given = initial_paths_of(load_config(out / "config.toml")), initial_paths_of(config)
+    names = [[Path(each).name for each in places] for places in (began, given)]
+    if given != ("auto",) and names[0] != names[1]:  # the folder may have been moved
+        shown = [", ".join(map(repr, places)) for places in (began, given)]
+        progress.note(f"The run in {out} began with the initial path {shown[0]}; {shown[1]} is not read any more.")
+    return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
+
+
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
@@ -133,7 +140,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     threads = settings.threads or max(1, cores // processes)
     if stored is not None and not settings.threads and (stored / "config.toml").is_file():
         threads = path_settings(load_config(stored / "config.toml")).threads
-    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_path_of(config))
+    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_paths_of(config))
     return replace(config.expanded(system), path_sampling=settings)
 
 

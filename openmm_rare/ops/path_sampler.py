@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +17,17 @@ from ..ensemble import CommittorEnsemble
 from ..files import write_json
 from ..fitting import FitOptions
 from ..path_ensemble import PathEnsemble
-from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
+from ..path_folder import (
+    PathRecord,
+    chain_folder,
+    ensemble_of,
+    path_settings,
+    read_paths,
+    storage_of_chain,
+    write_first_paths,
+    write_paths,
+)
+from ..path_inputs import PathInputs
 from ..path_result import summarize_paths
 from ..path_warnings import all_given_up
 from ..processes import Workers
@@ -25,8 +35,8 @@ from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
 from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
+from .first_paths import first_paths
 from .frames import Frames
-from .initial_path import initial_path
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -54,8 +64,6 @@ class PathSampler:
         To start from, with the network of the settings.
     """
 
-    kind = "chain"
-
     def __init__(
         self,
         config: RunConfig,
@@ -73,6 +81,20 @@ class PathSampler:
         self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
         self.record = PathRecord(metadata=self.model.metadata())
         self.states: list[ChainState] = []
+        self._stack, self._started = ExitStack(), None
+
+    def __enter__(self) -> PathSampler:
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """End the processes."""
+        return self._stack.__exit__(*error)
+
+    def _workers(self) -> Sequence[Executor]:
+        """Processes of one worker each, started when there is something to do."""
+        if self._started is None:
+            self._started = self._stack.enter_context(_workers(self.settings.processes, self.problem.platform))
+        return self._started
 
     def _first_state(self, path: Frames) -> Any:
         return ChainState(path)
@@ -96,12 +118,15 @@ class PathSampler:
         return int(np.random.SeedSequence(self.seed, spawn_key=(stream,)).generate_state(1)[0]) % (2**31 - 1) + 1
 
     def begin(self) -> None:
-        """Find the first path."""
-        path = initial_path(self.problem, self._random(_INITIAL), self.progress, self.model if self._given else None)
+        """Find the first paths."""
+        inputs, guide = PathInputs(self.system, self.model.descriptor), self.model if self._given else None
+        seed, n_chains = self._random(_INITIAL), self.settings.series
+        first = first_paths(self.problem, n_chains, seed, self.progress, self._workers(), inputs, guide)
         self.record.notes = list(self.progress.notes)  # a file is read only once
         if not self._given:
-            self.model.standardize(path.positions)
-        self.states = [self._first_state(path)] * self.settings.series
+            self.model.standardize(np.concatenate([path.positions for path in first.starts]))
+        self.states = [self._first_state(path) for path in first.starts]
+        write_first_paths(self.folder, [path.positions for path in first.found])
         for number in range(self.settings.series):
             chain_folder(self.folder, number).mkdir(exist_ok=True)
             for leftover in chain_folder(self.folder, number).iterdir():
@@ -122,19 +147,18 @@ class PathSampler:
         numbers, from one that was to make as many from the start.
         """
         done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.series
-        chains = f"1 {self.kind}" if n_chains == 1 else f"{n_chains} {self.kind}s"
+        chains = f"1 {self.settings.kind}" if n_chains == 1 else f"{n_chains} {self.settings.kind}s"
         if done >= wanted:
             self.progress.stage(f"nothing left to do: {done} trials in {chains} are there already")
             return
         onward = f", continuing at trial {done} of {wanted} in {chains}" if done else ""
         self.progress.stage(f"sampling paths{onward}", (wanted - done) * n_chains)
-        with _workers(self.settings.processes, self.problem.platform) as workers:
-            while self.record.cycles < wanted and not all_given_up(self.record):
-                before = self.record.cycles
-                self._stretch(workers)
-                self.progress.update((self.record.cycles - before) * n_chains, **self._news())
+        while self.record.cycles < wanted and not all_given_up(self.record):
+            before = self.record.cycles
+            self._stretch(self._workers())
+            self.progress.update((self.record.cycles - before) * n_chains, **self._news())
 
-    def _stretch(self, workers: list[Executor]) -> None:
+    def _stretch(self, workers: Sequence[Executor]) -> None:
         """What is left of the round, as far as the run goes."""
         per_round, cycles = self.settings.trials_per_round, self.record.cycles
         number, done = divmod(cycles, per_round)
@@ -192,7 +216,7 @@ class PathSampler:
         recent = max(1, min(len(self.record.shots), self.settings.window))
         relaxed = sum(bool(state["relaxed"]) for state in self.record.states)
         news = {"yield": f"{seen / recent:.2f}", "expected": f"{expected / recent:.2f}"}
-        waiting = {f"relaxed_{self.kind}s": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
+        waiting = {f"relaxed_{self.settings.kind}s": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
         lost = int((self.record.table("n_a") + self.record.table("n_b") == 0).sum())
         accepted = int((self.record.table("accepted") & self.record.table("relaxed")).sum())
         return news | waiting | {"accepted": accepted} | ({"given_up": lost} if lost else {})

@@ -27,8 +27,6 @@ class PointSampler(PathSampler):
     paths. The bias is that of the model of the round.
     """
 
-    kind = "walker"
-
     def _first_state(self, path: Frames) -> WalkerState:
         return WalkerState(path, len(path))
 

@@ -96,18 +96,18 @@ def test_a_run_that_stops_anywhere_and_goes_on_is_the_same_run(tmp_path, monkeyp
 
 
 def test_a_run_that_is_killed_before_its_first_path_begins_again(tmp_path, monkeypatch):
-    config, original = configure(trials=10), path_sampler.initial_path
+    config, original = configure(trials=10), path_sampler.first_paths
 
     def killed(*arguments):
         shutil.copytree(tmp_path / "run", tmp_path / "left")  # what `kill -9` would leave here
         (tmp_path / "left" / "chain-0").mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(path_sampler, "initial_path", killed)
+    monkeypatch.setattr(path_sampler, "first_paths", killed)
     with pytest.raises(KeyboardInterrupt):
         run_path_sampling(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()  # an error leaves nothing
-    monkeypatch.setattr(path_sampler, "initial_path", original)
+    monkeypatch.setattr(path_sampler, "first_paths", original)
     assert run_path_sampling(config, tmp_path / "left", resume=True)["trials"] == 20
 
 
