@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError
-from .statistics import correlated_mean
+from .statistics import correlated_mean, effective_sample_size
 
 __all__ = ["PathEnsemble", "mean_over_paths"]
 
@@ -50,6 +50,16 @@ class PathEnsemble:
             raise InputError("weights of paths must be finite, not negative, and not all zero")
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "chains", chains)
+
+    @property
+    def kind(self) -> str:
+        """What has made the paths: "chain" or "walker"."""
+        return "chain" if self.trials is None else "walker"
+
+    @property
+    def effective(self) -> float:
+        """So many paths of equal weight would carry as much."""
+        return effective_sample_size(self.weights)
 
     def seen(self, share: float) -> np.ndarray:
         """Weights of the paths when so large a share of the run was over, all chains growing at the same time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .architectures import architecture_spec
@@ -181,6 +181,11 @@ class PathSettings:
     def kind(self) -> str:
         """What one of them is called."""
         return "walker" if self.method == "points" else "chain"
+
+    def as_chains(self) -> PathSettings:
+        """The same settings for shots of chains, as those that relax a first path."""
+        own = {field.name: field.default for field in fields(self) if field.name in ("method", *_OF_METHOD["points"])}
+        return replace(self, **own)
 
     def course(self) -> dict[str, Any]:
         """The settings that change what a run computes, and not only for how long or how fast it does."""
