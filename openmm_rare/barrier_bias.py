@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["log_bias", "log_bias_slope", "log_path_weight"]
+__all__ = ["log_bias", "log_path_weight"]
 
 
 _STEEP = 4.0
@@ -27,12 +27,6 @@ def log_bias(logit: np.ndarray, reach: float) -> np.ndarray:
     """
     q = np.abs(np.asarray(logit, dtype=np.float64))
     return np.log(4.0) - np.logaddexp(0.0, q) - np.logaddexp(0.0, -q) - _STEEP * np.maximum(q - reach, 0.0)
-
-
-def log_bias_slope(logit: np.ndarray, reach: float) -> np.ndarray:
-    """d ln b / dq."""
-    q = np.asarray(logit, dtype=np.float64)
-    return -np.tanh(0.5 * q) - _STEEP * np.sign(q) * (np.abs(q) > reach)
 
 
 def log_path_weight(logit: np.ndarray, reach: float) -> float:

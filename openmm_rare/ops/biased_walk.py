@@ -9,7 +9,7 @@ import numpy as np
 import openpathsampling as paths
 import torch
 
-from ..barrier_bias import log_bias, log_bias_slope
+from ..barrier_bias import log_bias
 from ..committors import Committor
 from ..inertial import moving_axes
 from ..particles import masses_of
@@ -22,6 +22,7 @@ from .volumes import which_state
 __all__ = ["BiasedWalk"]
 
 _CONSTRAINED = 1e-6
+_HARDEST = 1.0  # kick, in thermal units of all coordinates together
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class _Place:
 class BiasedWalk:
     r"""A walker that samples equilibrium times b of a learned logit, and never a state.
 
-    A move is half a kick by the force :math:`kT \nabla \ln b`, a piece of the unbiased dynamics, and half a kick. It is kept
+    A move is half a kick along :math:`kT \nabla \ln b`, a piece of the unbiased dynamics, and half a kick. It is kept
     with the probability :math:`\min(1, e^{\Delta \ln b - \beta \Delta K})`, where :math:`\Delta K` is what both kicks changed
     the kinetic energy by, and never if it ends in a state. Otherwise the walker stays where it was, with its velocities turned
     round. The piece leaves equilibrium as it is and may be run backward, so that the moves leave b times equilibrium as it is,
@@ -100,7 +101,9 @@ class BiasedWalk:
         logit = self._model.logit(x)
         (gradient,) = torch.autograd.grad(logit.sum(), x)
         q = logit.detach().numpy().astype(np.float64)
-        kick = self._push * log_bias_slope(q, self._reach)[0] * gradient[0].numpy().astype(np.float64)
+        # as if nothing ended at the reach: a kick by that wall would be too hard for a whole move
+        kick = self._push * -np.tanh(0.5 * q[0]) * gradient[0].numpy().astype(np.float64)
+        kick /= max(1.0, np.sqrt((self._masses * kick**2).sum() / self._kt) / _HARDEST)
         return _Place(frame, float(log_bias(q, self._reach)[0]), kick)
 
     def _kicked(self, velocities: np.ndarray | None, kick: np.ndarray | None) -> np.ndarray | None:

@@ -32,7 +32,7 @@ from .volumes import state_volumes
 
 __all__ = ["run_walker"]
 
-_MOVES = 12  # of a walker in the time that a transition path takes
+_MOVES = 20  # of a walker in the time that a transition path takes
 
 
 def run_walker(task: ChainTask) -> tuple[WalkerState, list[Trial]]:
