@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bonds import bonded_pairs
 from .committor import in_batches
-from .particles import masses_of
+from .mirror_images import equivalent_atoms, is_its_mirror_image, mirrored
 from .variable_units import unit_of, value_text
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class PathInputs:
 
     Features that change where equivalent atoms change places are left out, as the angle by which a methyl group has turned:
     paths that differ in nothing else are no different ways. Atoms are equivalent here if they have the same mass and are bound
-    to the same single atom.
+    to the same single atom. Of a system that is its own mirror image, one of the two images of a frame counts for both.
 
     Parameters
     ----------
@@ -44,11 +43,21 @@ class PathInputs:
         features = [in_batches(descriptor, each[None])[0] for each in (system.positions, system.positions[shuffled])]
         self._kept = np.flatnonzero(np.abs(features[0] - features[1]) <= _CHANGED * (1.0 + np.abs(features[0])))
         labels = [f"input {descriptor.names[column]}" for column in self._kept]
+        self._folded = is_its_mirror_image(system)
         self.names = (*self._variables.names, *labels)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """Values, shape (n_frames, n_inputs), of positions (n_frames, n_atoms, 3) in nm."""
         positions = np.asarray(positions, dtype=np.float64)
+        values = self._of(positions)
+        if self._folded and len(positions):
+            images = self._of(mirrored(positions))
+            odd = np.flatnonzero((np.abs(values - images) > _CHANGED * (1.0 + np.abs(values))).any(axis=0))
+            if len(odd):  # the image in which the first input with a sign is positive
+                values = np.where((values[:, odd[:1]] < 0.0), images, values)
+        return values
+
+    def _of(self, positions: np.ndarray) -> np.ndarray:
         return np.hstack([self._variables(positions), in_batches(self._descriptor, positions)[:, self._kept]])
 
     def unwrapped(self, values: np.ndarray) -> np.ndarray:
@@ -63,26 +72,19 @@ class PathInputs:
         return values
 
     def text(self, column: int, value: float) -> str:
-        """A value with its unit."""
+        """A value with its unit, in three digits."""
         if column >= len(self._variables.variables):
             return f"{value:.3g}"
         variable = self._variables.variables[column]
         if variable.period is not None:
             value -= variable.period * np.round(value / variable.period)
-        return value_text(float(f"{value:.3g}"), unit_of(variable))
+        number, *unit = value_text(float(value), unit_of(variable)).split()
+        return " ".join([f"{float(number):.3g}", *unit])
 
 
 def _shuffled(system: RareEventSystem) -> np.ndarray:
     """Atoms in another order, in which equivalent ones have changed places."""
-    order, masses = np.arange(len(system.positions)), masses_of(system.system)
-    partners: dict[int, list[int]] = {}
-    for pair in bonded_pairs(system.system, system.topology).tolist():
-        for one, other in (pair, pair[::-1]):
-            partners.setdefault(one, []).append(other)
-    groups: dict[tuple[int, float], list[int]] = {}
-    for atom, bound in partners.items():
-        if len(bound) == 1:
-            groups.setdefault((bound[0], float(masses[atom])), []).append(atom)
-    for group in groups.values():
+    order = np.arange(len(system.positions))
+    for group in equivalent_atoms(system):
         order[group] = np.roll(group, 1)
     return order

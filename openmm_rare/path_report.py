@@ -18,13 +18,14 @@ from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states, plot_weights
-from .path_folder import PathRecord, ensemble_of, path_settings
+from .path_folder import PathRecord, ensemble_of, path_settings, read_first_paths
 from .path_result import path_rows, summarize_paths
 from .report import details_block, figure_block, notes_block, notice, page, pretty, read_json, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
 from .summary import versions
+from .ways import Ways
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,16 +51,17 @@ def write_path_report(folder: str | Path) -> Path:
     config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
     system, settings = build_system(config), path_settings(config)
     model = load_committor(folder / "model.npz", system.fingerprint())
-    ensemble = None
+    ensemble = ways = None
     if any(record.trials["accepted"]):
         ensemble = ensemble_of(record, folder, settings, system.timestep)
+        ways = Ways.of(system, model, ensemble, read_first_paths(folder))
     (folder / "figures").mkdir(exist_ok=True)
     blocks = []
     for name, title, caption, figure in _drawn(system, record, ensemble, model):
         path = folder / "figures" / f"{name}.png"
         plots.save_figure(figure, path)
         blocks.append(figure_block(FigureFile(path, title, caption)))
-    result = summarize_paths(record, ensemble, model, settings, system.inertial)
+    result = summarize_paths(record, ensemble, model, settings, system.inertial, ways)
     body = [
         f"<h1>Transition paths of {escape(system.name)} at {system.temperature:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
@@ -152,8 +154,8 @@ def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) 
 
 
 _UNSEEN = (
-    "enough paths, made by the dynamics alone, in every chain. All chains start from one path: a channel that none of them has "
-    "entered cannot be seen here."
+    "enough paths, made by the dynamics alone, in every chain. Chains, and first paths that were found by other means, pass "
+    "the transition region in the same places. A way that no chain and no first path has taken cannot be seen here."
 )
 _UNSEEN_BY_WALKERS = (
     "enough paths, made by the dynamics alone, in every walker; walkers agree with each other and with themselves. A way that "

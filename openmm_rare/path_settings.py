@@ -134,9 +134,7 @@ class PathSettings:
         if isinstance(self.initial_path, str):
             object.__setattr__(self, "initial_path", (self.initial_path,))
         if not self.initial_path:
-            raise InputError(
-                f"initial_path must be one of {', '.join(INITIAL_PATHS)}, a file, or a list of them that is not empty"
-            )
+            raise InputError(f"initial_path = [] must name something: {', '.join(INITIAL_PATHS)}, or files")
         for name, known in (("method", METHODS), ("selector", SELECTORS)):
             value = getattr(self, name)
             if value not in known:

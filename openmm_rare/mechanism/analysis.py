@@ -19,6 +19,7 @@ from ..progress import shows_progress
 from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Noting, Progress
+from ..ways import Ways
 from .atoms import atom_contributions, transition_states
 from .cross_fit import CrossFit, cross_fit
 from .findings import Mechanism, write_findings
@@ -96,7 +97,8 @@ def analyze(
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames, nearest.weights)
     found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
-    found.warnings += [*(ensemble_warnings(paths) if doubts is None else doubts)] + _doubts(relevance, statistics, nearest.q)
+    of_paths = ensemble_warnings(paths, Ways.of(system, model, paths)) if doubts is None else doubts
+    found.warnings += [*of_paths, *_doubts(relevance, statistics, nearest.q)]
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))

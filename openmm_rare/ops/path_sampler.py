@@ -22,6 +22,7 @@ from ..path_folder import (
     chain_folder,
     ensemble_of,
     path_settings,
+    read_first_paths,
     read_paths,
     storage_of_chain,
     write_first_paths,
@@ -34,6 +35,7 @@ from ..processes import Workers
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
+from ..ways import Ways
 from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
 from .first_paths import first_paths
 from .frames import Frames
@@ -226,12 +228,14 @@ class PathSampler:
         model = self._final()
         model.save(self.folder / "model.npz")
         ensemble: PathEnsemble | None = None
+        ways: Ways | None = None
         if any(self.record.trials["accepted"]):
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
+            ways = Ways.of(self.system, model, ensemble, read_first_paths(self.folder))
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         chooser = self.settings.selector if self.settings.method == "chains" else "points"
         result |= {"selector": chooser, "seed": self.seed, "platform": self.problem.platform}
-        result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial)
+        result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial, ways)
         result |= {
             "notes": list(dict.fromkeys([*self.progress.notes, *self.record.notes])),
             "versions": versions("openpathsampling", "mdtraj"),
