@@ -105,17 +105,17 @@ class Ways:
             if np.isfinite(value)
         )
         return (
-            f"The {self.kind}s disagree about where paths pass the transition region: {self.names[found.column]} there is {shown} "
-            f"(medians; R-hat {found.r_hat:.2g} instead of 1). Each has seen a part of the ways only, and their shares are not "
-            f"known. Run more trials until the {self.kind}s agree, {self._instead}."
+            f"The {self.kind}s disagree about where paths pass the transition region: {self.names[found.column]} there is "
+            f"{shown} (medians; R-hat {found.r_hat:.2g} instead of 1). Each has seen a part of the ways only, and their shares "
+            f"are not known. Run more trials until the {self.kind}s agree, {self._instead}."
         )
 
     def _drift(self, found: Separation) -> str:
         lowest, highest = (self.text(found.column, edge(found.medians)) for edge in (np.nanmin, np.nanmax))
         return (
             f"Early and late paths pass the transition region at different places: the median of {self.names[found.column]} "
-            f"there goes from {lowest} to {highest} between halves of the {self.kind}s (R-hat {found.r_hat:.2g} instead of 1). The "
-            f"shares of different ways are not known. Run more trials, {self._instead}."
+            f"there goes from {lowest} to {highest} between halves of the {self.kind}s (R-hat {found.r_hat:.2g} instead of 1). "
+            f"The shares of different ways are not known. Run more trials, {self._instead}."
         )
 
     @property
