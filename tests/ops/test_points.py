@@ -292,10 +292,10 @@ def test_errors_of_weighted_means_are_those_of_repeats():
 
 def test_killed_it_goes_on_to_the_same_end(tmp_path):
     program = "from openmm_rare.cli import main; main()"
-    options = ["--method", "points", "--walkers", "2", "--trials", "12", "--seed", "4"]
-    (tmp_path / "run.toml").write_text(
-        '[system]\nname = "double_well_1d"\n[path_sampling]\nscouting = 0\nstart_up = 2\nwait = 20\n'
-    )
+    options = ["--walkers", "2", "--trials", "12", "--seed", "4"]
+    settings = ["method = 'points'", "scouting = 0", "start_up = 2", "wait = 20"]
+    text = "\n".join(["[system]", "name = 'double_well_1d'", "[path_sampling]", *settings])
+    (tmp_path / "run.toml").write_text(text)
     command = [sys.executable, "-c", program, "tps", str(tmp_path / "run.toml"), *options, "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = tmp_path / "killed"
