@@ -20,6 +20,7 @@ import line
 import plane
 from openmm_rare import path_report
 from openmm_rare.barrier_bias import log_bias, log_path_weight
+from openmm_rare.committor import CommittorModel
 from openmm_rare.errors import InputError
 from openmm_rare.ops import path_sampler, point_sampler
 from openmm_rare.ops.chain_task import ChainTask, PathProblem
@@ -41,16 +42,19 @@ SLOPE = 6.0
 """Of the model: q = 6 x. The true committor is steeper near x = 0 and flat beyond; no bias need be right."""
 
 
-def make_target(world):
-    """The double wells of `line` and `plane` as systems of ours."""
+def make_target(world, bond=0.0):
+    """The double wells of `line` and `plane` as systems of ours, with a second particle on a rigid bond if it has a length."""
     system = openmm.System()
     system.addParticle(1.0)
     force = openmm.CustomExternalForce(f"{line.BARRIER}*(x^2-1)^2{world.energy}")
     force.addParticle(0, [])
     system.addForce(force)
+    if bond:
+        system.addParticle(0.5)
+        system.addConstraint(0, 1, bond)
     a, b = Range({"x": (float("-inf"), -line.EDGE)}), Range({"x": (line.EDGE, float("inf"))})
     states = States(CollectiveVariables([Coordinate("x", 0, 0)]), a, b)
-    start = np.array([[-1.0, world.valley(-1.0), 0.0]])
+    start = np.array([[-1.0, world.valley(-1.0), 0.0], [-1.0, world.valley(-1.0), bond]])[: 1 + bool(bond)]
     options = {"num_dimensions": 3 if world.inertial else 1, "inertial": world.inertial}
     return RareEventSystem("wells", system, start, states, 1.0 / KB, world.friction, world.timestep, **options)
 
@@ -98,6 +102,26 @@ def test_walkers_sample_equilibrium_times_the_bias(world, reach):
     assert_within(estimate, density_of_points(reach), stderr)
     with pytest.raises(AssertionError):  # negative control: of another bias
         assert_within(estimate, density_of_points(5.0 - reach), stderr)
+
+
+def test_walkers_on_rigid_bonds_sample_the_same():
+    """The second particle feels no force: equilibrium along x stays what it is, and kicks must not stretch the bond."""
+    bond, target = 0.3, make_target(plane.PLANE, 0.3)
+    template = make_task(plane.PLANE, trials=500)
+    model = CommittorModel({"kind": "coordinates", "columns": [0], "scale": 1.0}, 2, (8,), 300.0, "line")
+    model.set_tensors(line.make_model(SLOPE).tensors())
+    positions = np.array([[[0.0, 0.0, 0.0], [0.0, 0.0, bond]]])
+    state = replace(template.state, frames=Frames(positions, np.zeros_like(positions), template.state.frames.boxes))
+    task = replace(template, problem=replace(template.problem, system=target), state=state, model=model.to_bytes())
+    state, trials = run_walker(task)
+    points = np.array([trial.point for trial in trials[10:]])
+    np.testing.assert_allclose(np.linalg.norm(points[:, 1] - points[:, 0], axis=1), bond, rtol=1e-4)
+    along, velocities = state.frames.positions[0, 1] - state.frames.positions[0, 0], state.frames.velocities[0]
+    assert abs(along @ (velocities[1] - velocities[0])) < 1e-4
+    estimate, stderr = block_average(points[:, 0, 0] ** 2, np.ones(len(points)))
+    assert_within(estimate, density_of_points(1.0), stderr)
+    with pytest.raises(AssertionError):  # negative control: of another bias
+        assert_within(estimate, density_of_points(4.0), stderr)
 
 
 @WORLDS
