@@ -108,8 +108,16 @@ def scan(
 
 @main.command()
 @source_argument
-@click.option("--trials", type=int, show_default="500", help="Monte Carlo steps of each chain.")
+@click.option(
+    "--method",
+    metavar="[chains|points]",
+    show_default="chains",
+    help="Markov chains of paths, or weighted paths from shooting points that walkers sample near the barrier.",
+)
+@click.option("--trials", type=int, show_default="500", help="Trials of each chain or walker.")
 @click.option("--chains", type=int, show_default="1", help="Independent chains that share one model.")
+@click.option("--walkers", type=int, show_default="8", help="Points: independent walkers that share one model.")
+@click.option("--reach", type=float, show_default="1", help="Points: how far walkers go, in units of the logit.")
 @click.option(
     "--selector",
     metavar="[lorentzian|gaussian|uniform|aimless]",

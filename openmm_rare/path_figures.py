@@ -13,7 +13,7 @@ from .figure_style import BLUE, GRAY, GREEN, ORANGE, RED
 from .regions import Disc, Range, Region
 from .states import States
 
-__all__ = ["plot_fraction", "plot_line_density", "plot_shooting_points", "plot_states"]
+__all__ = ["plot_fraction", "plot_line_density", "plot_shooting_points", "plot_states", "plot_weights"]
 
 _FIRST, _LEAST_WINDOW, _WINDOW, _SHARE = 5, 20, 100, 4
 _COLORS = {"A": GREEN, "B": RED}
@@ -127,6 +127,18 @@ def plot_shooting_points(ax: Axes, values: np.ndarray, connected: np.ndarray, mo
     for chosen, color, label in ((~connected, "white", "shots without one"), (connected, ORANGE, "gave a transition path")):
         ax.plot(*values[chosen].T, "o", ms=3.2, color=color, mec="#1F2937", mew=0.5, ls="none", label=label)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2, frameon=False)
+    return ax
+
+
+def plot_weights(ax: Axes, weights: np.ndarray) -> Axes:
+    """Distribution of the weights of paths, over their mean, and what the paths count as."""
+    relative = np.sort(weights / weights.mean())
+    low, high = np.log10([relative[0], relative[-1]]) + np.array([-0.05, 0.05])
+    ax.hist(relative, np.logspace(low, high, 31), color=BLUE, alpha=0.85)
+    count = weights.sum() ** 2 / (weights**2).sum()
+    ax.axvline(1.0, color=GRAY, lw=1.0, ls="--", label=f"mean; {len(weights)} paths count as {count:.0f}")
+    ax.set(xscale="log", xlabel="weight over mean weight", ylabel="paths")
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 

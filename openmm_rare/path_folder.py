@@ -55,8 +55,12 @@ TRIALS = {
     "accepted": np.bool_,
     "relaxed": np.bool_,
     "n_frames": np.int64,
+    "weight": np.float64,
+    "moved": np.float64,
 }
-"""Columns of the table of trials, one row for each Monte Carlo step of each chain."""
+"""Columns of the table of trials, one row for each Monte Carlo step of each chain, or for each trial of each walker."""
+
+_ABSENT = {"weight": 1.0, "moved": float("nan")}  # of runs of versions that knew no walkers
 
 
 @dataclass
@@ -130,7 +134,7 @@ class PathRecord:
         arrays = read_npz(path, SHOTS_ADVICE)
         with naming_damage(path, SHOTS_ADVICE):
             states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
-            columns = {name: arrays[f"trials/{name}"] for name in TRIALS}
+            columns = {name: _column(arrays, name) for name in TRIALS}
             shots = _part(arrays, "shots/")
             require_shapes(shots, columns, states)
             return cls(
@@ -146,6 +150,13 @@ class PathRecord:
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _column(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    key = f"trials/{name}"
+    if key not in arrays and name in _ABSENT:
+        return np.full(len(arrays["trials/cycle"]), _ABSENT[name])
+    return arrays[key]
 
 
 def _chains(arrays: Mapping[str, np.ndarray]) -> set[str]:
@@ -252,9 +263,10 @@ def ensemble_of(record: PathRecord, folder: Path, settings: PathSettings, timest
     """
     chain, cycle, accepted = (record.table(name) for name in ("chain", "cycle", "accepted"))
     paths: list[np.ndarray] = []
-    weights, chains = [], []
+    weights, chains, trials = [], [], []
     for number in range(len(record.states)):
-        cycles = cycle[(chain == number) & accepted]
+        mine = (chain == number) & accepted
+        cycles = cycle[mine]
         current = np.diff(np.append(cycles, record.cycles + 1))  # steps
         rounds = sorted(set(((cycles - 1) // settings.trials_per_round).tolist()))
         found = {key: path for each in rounds for key, path in read_paths(folder, number, each).items()}
@@ -262,12 +274,14 @@ def ensemble_of(record: PathRecord, folder: Path, settings: PathSettings, timest
         if missing:
             raise InputError(f"{chain_folder(folder, number)} lacks the paths of the steps {missing[:5]}: copy a backup back")
         paths += [found[each] for each in cycles.tolist()]
-        weights += current.tolist()
+        weights += (record.table("weight")[mine] if settings.method == "points" else current).tolist()
+        trials += cycles.tolist()
         chains += [number] * len(cycles)
     if not paths:
         raise InputError(f"no transition path has been accepted in {folder} yet: run more trials with --resume")
     scaled = np.array(weights, dtype=np.float64) * _path_weights(settings, paths)
-    return PathEnsemble(paths, scaled, np.array(chains), settings.steps_per_frame * timestep)
+    made = np.array(trials) if settings.method == "points" else None
+    return PathEnsemble(paths, scaled, np.array(chains), settings.steps_per_frame * timestep, made)
 
 
 def _path_weights(settings: PathSettings, paths: Sequence[np.ndarray]) -> np.ndarray:
@@ -280,8 +294,8 @@ def _path_weights(settings: PathSettings, paths: Sequence[np.ndarray]) -> np.nda
 def read_path_ensemble(folder: str | Path) -> PathEnsemble:
     """The transition paths that a run accepted.
 
-    Weights are the numbers of steps for which each path was the current one of its chain; the first path, which no dynamics
-    has made, is left out. Positions are in single precision.
+    Weights are the numbers of steps for which each path was the current one of its chain, or, from shooting points that walkers
+    sampled, its own; the first path, which no dynamics has made, is left out. Positions are in single precision.
 
     Raises
     ------

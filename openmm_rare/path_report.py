@@ -18,7 +18,7 @@ from .errors import UntrustedCodeError
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
-from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
+from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states, plot_weights
 from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings, read_first_paths
 from .path_result import path_rows, summarize_paths
 from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
@@ -96,7 +96,7 @@ def write_path_report(
         f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
-        notice(result["warnings"], _UNSEEN),
+        notice(result["warnings"], _UNSEEN if settings.method == "chains" else _UNSEEN_BY_WALKERS),
         notes_block(notes),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
@@ -127,13 +127,15 @@ def _with_doubts_of(finished: dict[str, Any], result: dict[str, Any]) -> dict[st
 
 def _headline(result: dict[str, Any]) -> str:
     yielded = format_value(result["yield"], result["yield_stderr"])
+    if "walkers" in result:
+        return f"{result['accepted']} weighted paths of {result['trials']} trials; {yielded} transition paths a trial"
     return f"{result['accepted']} paths accepted of {result['trials']} trials; {yielded} transition paths a trial"
 
 
 def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]]:
     settings = path_settings(config)
     return [
-        ("shooting points", settings.selector),
+        ("shooting points", settings.selector if settings.method == "chains" else f"of walkers, reach {settings.reach:g}"),
         ("frames", f"every {settings.steps_per_frame} steps; {result['frames']} made"),
         ("first path", ", ".join(settings.initial_path)),
         ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
@@ -149,8 +151,12 @@ def _drawn(
         connects = ((record.table("n_a") > 0) & (record.table("n_b") > 0))[counted]
         figure, axes = plots.new_figure(1, 2, width=8.6, height=3.6)
         plot_fraction(axes[0], connects, "transition paths per trial", record.table("expected")[counted], limit=True)
-        plot_fraction(axes[1], record.table("accepted")[counted], "acceptance")
-        yield "yield", "Yield and acceptance", _YIELD, figure
+        if ensemble is not None and ensemble.kind == "walker":
+            plot_weights(axes[1], ensemble.weights)
+            yield "yield", "Yield, and weights of paths", _YIELD_OF_WALKERS, figure
+        else:
+            plot_fraction(axes[1], record.table("accepted")[counted], "acceptance")
+            yield "yield", "Yield and acceptance", _YIELD, figure
     if ensemble is None:
         return
     try:
@@ -188,11 +194,20 @@ _UNSEEN = (
     "enough paths, made by the dynamics alone, in every chain. Chains, and first paths that were found by other means, pass "
     "the transition region in the same places. A way that no chain and no first path has taken cannot be seen here."
 )
+_UNSEEN_BY_WALKERS = (
+    "enough paths, made by the dynamics alone, in every walker; walkers agree with each other and with themselves. A way that "
+    "no walker and no first path has come to cannot be seen here."
+)
 _YIELD = (
     "Averages over the latest trials, of those from paths that the dynamics has made. Left: how many trials gave a transition "
     "path, and how many the committor of that time expected; where the two agree, the committor is right where it shoots "
     "from. 1/2 (dashed) is the most that decorrelated trials from transition states can give. Right: how many were accepted, "
     "which is what moves the chain. Dotted: averages over all."
+)
+_YIELD_OF_WALKERS = (
+    "Left: averages over the latest trials of how many gave a transition path, and of how many the committor of that time "
+    "expected; with momenta there may be more. Dotted: the average over all. Right: weights of the paths over their mean; the "
+    "more uneven they are, the fewer paths of equal weight they count as."
 )
 _TIME = (
     "Left: running mean of the time that transition paths take; it should have settled. Right: how paths are spread over the "

@@ -13,7 +13,7 @@ from .path_folder import PathRecord
 from .path_settings import PathSettings
 from .path_warnings import run_warnings
 from .result_text import format_value
-from .statistics import correlated_mean
+from .statistics import correlated_mean, pareto_k
 
 if TYPE_CHECKING:
     from .committors import Committor
@@ -62,8 +62,8 @@ def summarize_paths(
 ) -> dict[str, Any]:
     """The content of ``result.json``, with what to distrust in it: ``reliable``, and sentences in ``warnings``.
 
-    Yields and acceptance count the trials from paths that the dynamics has made; mean path times are those of the current
-    path, averaged over steps.
+    Yields and acceptance count the trials from paths that the dynamics has made, or those of walkers after their start-up; mean
+    path times are those of the current path, averaged over steps, or of weighted paths.
 
     Parameters
     ----------
@@ -97,6 +97,8 @@ def summarize_paths(
         ),
         "mean_path_time_ps": (float("nan"), float("nan")) if ensemble is None else ensemble.mean_time(),
     }
+    if settings.method == "points":
+        del shown["acceptance"]  # nothing is rejected
     waits = [int((~relaxed & (chain == number)).sum()) for number in numbers]
     result = {
         "trials": len(chain),
@@ -105,13 +107,25 @@ def summarize_paths(
         "accepted": int((accepted & relaxed).sum()),
         "unfinished": int((n_a + n_b == 0).sum()),
         **{key: value for name, (mean, error) in shown.items() for key, value in ((name, mean), (f"{name}_stderr", error))},
-        "chains": len(record.states),
+        f"{settings.kind}s": len(record.states),
         "relaxed_after": waits,
         "relaxed": [bool(state["relaxed"]) for state in record.states],
         "frames": int(record.table("n_frames").sum()),
     }
+    result |= _of_walkers(record, ensemble) if settings.method == "points" else {}
     warnings = run_warnings(record, result, ensemble, settings, inertial, ways)
     return result | {"reliable": not warnings, "warnings": warnings}
+
+
+def _of_walkers(record: PathRecord, ensemble: PathEnsemble | None) -> dict[str, Any]:
+    """What only a run of walkers has: how even the weights of paths are, and how well the walkers move."""
+    moved = record.table("moved")[np.isfinite(record.table("moved"))]
+    kept = {"moves_kept": float(moved.mean())} if len(moved) else {}
+    if ensemble is None:
+        return {"effective_paths": 0.0} | kept
+    relative = ensemble.weights / ensemble.weights.mean()
+    spread = {"least": float(relative.min()), "largest": float(relative.max()), "pareto_k": pareto_k(relative)}
+    return {"effective_paths": ensemble.effective, "weights": spread} | kept
 
 
 def _predicted_yield(logits: np.ndarray) -> np.ndarray:
@@ -141,14 +155,24 @@ def path_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"{n} trial{'' if n == 1 else 's'}" if done else "not yet"
         for n, done in zip(result["relaxed_after"], result["relaxed"], strict=True)
     ]
+    kind = "walker" if "walkers" in result else "chain"
+    n = result[f"{kind}s"]
+    if kind == "walker":
+        waiting = ("counted after", ", ".join(dict.fromkeys(waits)))
+        paths = f"{result['accepted']}, which count as {result['effective_paths']:.0f} of equal weight"
+        moves = ("moves kept", f"{result['moves_kept']:.2f}" if "moves_kept" in result else "none yet")
+    else:
+        waiting = ("a true path after", ", ".join(waits))
+        paths = f"{result['generated']} generated, {result['accepted']} accepted"
+        moves = ("acceptance", with_error("acceptance"))
     return [
-        ("trials", f"{result['trials']} in {result['chains']} chain{'s' if result['chains'] > 1 else ''}"),
-        ("a true path after", ", ".join(waits)),
-        ("transition paths", f"{result['generated']} generated, {result['accepted']} accepted"),
+        ("trials", f"{result['trials']} in {n} {kind}{'s' if n > 1 else ''}"),
+        waiting,
+        ("transition paths", paths),
         (
             "yield per trial",
             f"{with_error('yield')}; expected by the model {with_error('expected_yield')}; 1/2 at transition states",
         ),
-        ("acceptance", with_error("acceptance")),
+        moves,
         ("mean path time", f"{with_error('mean_path_time_ps')} ps"),
     ]

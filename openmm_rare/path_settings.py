@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .architectures import architecture_spec
 from .errors import InputError
 from .toml_text import Section, nearest
 
-__all__ = ["INITIAL_PATHS", "SELECTORS", "PathSettings"]
+__all__ = ["INITIAL_PATHS", "METHODS", "SELECTORS", "PathSettings"]
+
+METHODS: tuple[str, ...] = ("chains", "points")
+"""Markov chains of paths, or paths from shooting points that walkers sample."""
 
 SELECTORS: tuple[str, ...] = ("lorentzian", "gaussian", "uniform", "aimless")
 """How shooting points are chosen."""
@@ -19,6 +22,10 @@ INITIAL_PATHS: tuple[str, ...] = ("auto", "line", "hot", "biased")
 """Where a first path comes from, other than a file."""
 
 _FREE = {"trials", "processes", "initial_path"}
+_OF_METHOD = {
+    "chains": ("chains", "selector", "width", "density_correction", "offset", "corrected"),
+    "points": ("walkers", "reach", "wait", "start_up"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,18 @@ class PathSettings:
 
     Attributes
     ----------
+    method : str
+        "chains": each trial shoots from the current path of a Markov chain. "points": each trial shoots from where a walker is
+        that moves near the barrier, and paths have weights ("Shooting points sampled directly" in docs/theory.md).
+    walkers : int
+        Points: independent walkers, which share one model.
+    reach : float
+        Points: width of their bias in units of the logit, below 1.4. Less gives more transition paths, of more different
+        weights.
+    wait : int
+        Points: frames that a walker moves between two trials; 0: as many as the first transition paths have on average.
+    start_up : int
+        Points: trials of each walker that are not counted, after it has left the paths where it began.
     selector : str
         Shooting points near the learned transition states ("lorentzian", "gaussian" in the logit), anywhere between the ends
         of a path ("uniform"), or near the one before ("aimless").
@@ -39,13 +58,13 @@ class PathSettings:
     corrected : bool
         Aimless shooting: accept so that paths are sampled by their probability; otherwise they carry weights.
     trials : int
-        Monte Carlo steps of each chain; the last round is shorter where they make no whole rounds.
+        Monte Carlo steps of each chain, or trials of each walker; the last round is shorter where they make no whole rounds.
     chains : int
         Independent Markov chains that share one model.
     trials_per_round : int
-        Trials of each chain between two trainings.
+        Trials of each chain or walker between two trainings.
     processes : int
-        Chains that run at the same time; 0: as many as there are chains or cores.
+        Chains or walkers that run at the same time; 0: as many as there are chains or cores.
     threads : int
         Threads of each, on the platform CPU; 0: the cores divided by the processes. Only with one thread does OpenMM add up
         forces in the same order each time, and a run that was stopped goes on to the same bits as if it had not been.
@@ -82,6 +101,11 @@ class PathSettings:
         Write every step to an OpenPathSampling storage too.
     """
 
+    method: str = "chains"
+    walkers: int = 8
+    reach: float = 4.0
+    wait: int = 0
+    start_up: int = 10
     selector: str = "lorentzian"
     width: float = 0.5
     density_correction: bool = False
@@ -112,24 +136,55 @@ class PathSettings:
             object.__setattr__(self, "initial_path", (self.initial_path,))
         if not self.initial_path:
             raise InputError(f"initial_path = [] must name something: {', '.join(INITIAL_PATHS)}, or files")
-        if self.selector not in SELECTORS:
-            raise InputError(
-                f"selector = {self.selector!r} must be one of {', '.join(SELECTORS)}; "
-                f"did you mean {nearest(self.selector, SELECTORS)!r}?"
-            )
+        for name, known in (("method", METHODS), ("selector", SELECTORS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(
+                    f"{name} = {value!r} must be one of {', '.join(known)}; did you mean {nearest(value, known)!r}?"
+                )
+        self._require_own_options()
+        if not self.reach > 0.0:
+            raise InputError(f"reach = {self.reach} must be positive")
         if not self.width > 0.0:
             raise InputError(f"width = {self.width} must be positive")
         for name in ("gate_strength", "weight_decay", "growth"):
             if not getattr(self, name) >= 0.0:
                 raise InputError(f"{name} = {getattr(self, name)} must not be negative")
         architecture_spec(self.architecture())
-        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0, "scouting": 0}
+        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0, "wait": 0, "start_up": 0, "scouting": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and value < least.get(field.name, 1):
                 raise InputError(f"{field.name} = {value} must be at least {least.get(field.name, 1)}")
         if self.density_correction and self.selector == "aimless":
             raise InputError("density_correction needs a selector that chooses: aimless shooting stays near its last point")
+
+    def _require_own_options(self) -> None:
+        """Refuse what only the other method knows."""
+        defaults = {field.name: field.default for field in fields(self)}
+        for method, names in _OF_METHOD.items():
+            given = [name for name in names if method != self.method and getattr(self, name) != defaults[name]]
+            if given:
+                own = " and ".join(_OF_METHOD[self.method][:2])
+                raise InputError(
+                    f'{given[0]} = {getattr(self, given[0])!r} is for method = "{method}" only: leave it out, or choose that '
+                    f'method; "{self.method}" has {own}'
+                )
+
+    @property
+    def series(self) -> int:
+        """Independent series of trials: chains or walkers."""
+        return self.walkers if self.method == "points" else self.chains
+
+    @property
+    def kind(self) -> str:
+        """What one of them is called."""
+        return "walker" if self.method == "points" else "chain"
+
+    def as_chains(self) -> PathSettings:
+        """The same settings for shots of chains, as those that relax a first path."""
+        own = {field.name: field.default for field in fields(self) if field.name in ("method", *_OF_METHOD["points"])}
+        return replace(self, **own)
 
     def course(self) -> dict[str, Any]:
         """The settings that change what a run computes, and not only for how long or how fast it does."""

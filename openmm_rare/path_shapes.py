@@ -9,16 +9,17 @@ import numpy as np
 __all__ = ["require_path", "require_shapes"]
 
 
-def require_path(path: np.ndarray) -> np.ndarray:
+def require_path(path: np.ndarray, fewest: int = 3) -> np.ndarray:
     """The positions of a path, if they can be that.
 
     Raises
     ------
     ValueError
-        If they have another shape than ``(n_frames, n_atoms, 3)``, or are not finite.
+        If they have another shape than ``(n_frames, n_atoms, 3)``, with the `fewest` frames or more, or are not finite.
     """
     _require(
-        path.ndim == 3 and path.shape[2] == 3 and path.shape[1] > 0 and len(path) > 2, f"a path has the shape {path.shape}"
+        path.ndim == 3 and path.shape[2] == 3 and path.shape[1] > 0 and len(path) >= fewest,
+        f"a path has the shape {path.shape}",
     )
     _require(path.dtype.kind == "f" and np.isfinite(path).all(), "a path has positions that are not finite")
     return path
@@ -72,12 +73,17 @@ def _require_passages(shots: Mapping[str, np.ndarray], n: int) -> None:
 
 def _n_atoms(state: Mapping[str, np.ndarray]) -> int:
     """Number of atoms of the current path of a chain."""
-    positions, velocities, names = require_path(state["positions"]), state.get("velocities"), state["names"]
+    walks = "walked" in state
+    positions, velocities = require_path(state["positions"], 1 if walks else 3), state.get("velocities")
     fits = velocities is None or (velocities.shape == positions.shape and np.isfinite(velocities).all())
     _require(fits, "velocities of a current path do not fit its positions")
     _require(state["boxes"].shape == (len(positions), 3, 3), "boxes of a current path do not fit its frames")
-    _require(len(names) in (0, len(positions) + 1), "names of a current path do not fit its frames")
-    _require(state["relaxed"].shape == () and state["pair"].shape == (), "a chain has more than one current path")
+    numbers = ("relaxed", "walked", "made", "length") if walks else ("relaxed", "pair")
+    _require(all(state[name].shape == () for name in numbers), "a chain or walker has more than one current path")
+    if walks:
+        _require(int(state["walked"]) >= -1 and int(state["length"]) > 0, "a walker has made less than no trial")
+        return positions.shape[1]
+    _require(len(state["names"]) in (0, len(positions) + 1), "names of a current path do not fit its frames")
     _require(-1 <= int(state["pair"]) < len(positions), "a pair lies outside its path")
     return positions.shape[1]
 

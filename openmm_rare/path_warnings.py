@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .path_ensemble import PathEnsemble, mean_over_paths
-from .statistics import correlated_mean, effective_sample_size
+from .statistics import correlated_mean, effective_sample_size, pareto_k
 
 if TYPE_CHECKING:
     from .path_folder import PathRecord
@@ -25,6 +25,8 @@ _SHORT = 3.0  # frames of a path between the states
 _UNFINISHED = 0.01  # of the trials
 _HOPELESS = 20  # trials given up in a row from the start, after which a run stops
 _ONE_SIDED = 20  # trials
+_HEAVY = 0.7  # Pareto k of weights, from which on their mean converges too slowly
+_HELD = 0.1  # moves of walkers that must be kept
 _LEAST_JUDGED, _OFF = 40, 0.2  # trials, and part of the expected yield, from which on a difference matters
 
 
@@ -72,14 +74,21 @@ def run_warnings(
             "between A and B."
         )
     waiting = [str(number) for number, done in enumerate(result["relaxed"]) if not done]
-    if waiting:
+    if waiting and all(int(state.get("walked", -1)) >= 0 for state in record.states):
+        found.append("The walkers are still in their start-up: run more trials with --resume.")
+    elif waiting:
         found.append(
-            f"No transition path of the dynamics yet in chain {', '.join(waiting)}: run more trials with --resume, or start "
-            "from another path (openmm-rare path)."
+            f"No transition path of the dynamics yet in {settings.kind} {', '.join(waiting)}: run more trials with --resume, "
+            "or start from another path (openmm-rare path)."
         )
     few = result["accepted"] < _FEW
     found += [_few(result["accepted"])] if few and len(waiting) < len(result["relaxed"]) else []
     found += [] if few or ensemble is None else list(_of_paths(ensemble, ways))
+    if result.get("moves_kept", 1.0) < _HELD:
+        found.append(
+            f"Walkers keep only {100 * result['moves_kept']:.0f} % of their moves and hardly get on: start anew with fewer "
+            f"steps between frames (steps_per_frame, now {settings.steps_per_frame})."
+        )
     return found + list(_of_yields(record, result, few)) + list(_of_committor(record, inertial))
 
 
@@ -109,6 +118,8 @@ def _of_paths(paths: PathEnsemble, ways: Ways | None) -> Iterator[str]:
         )
     else:  # with fewer, errors are not known well enough for a comparison
         yield from _of_agreement(paths)
+    if paths.trials is not None:
+        yield from _of_weights(paths)
     inner = float(np.average([len(path) - 2 for path in paths.paths], weights=paths.weights))
     if inner < _SHORT:
         yield (
@@ -125,14 +136,15 @@ def _of_agreement(paths: PathEnsemble) -> Iterator[str]:
     off = [_apart(paths, paths.chains == name) for name in names]
     if any(off):
         yield (
-            f"The chains disagree about the mean path time (chain {names[int(np.argmax(off))]} by {max(off):.1f} standard "
-            "errors): each has seen a part of the paths only. Run more trials, from several first paths if there are channels."
+            f"The {paths.kind}s disagree about the mean path time ({paths.kind} {names[int(np.argmax(off))]} by {max(off):.1f} "
+            "standard errors): each has seen a part of the paths only. Run more trials, from several first paths if there are "
+            "channels."
         )
-    drift = _apart(paths, _first_half(paths))
+    drift = _apart(paths, paths.seen(0.5) >= paths.weights)
     if drift:
         yield (
             f"The mean path time drifts: the first half of the trials differs by {drift:.1f} standard errors from the second. "
-            "The paths remember where the chains began: run more trials."
+            f"The paths remember where the {paths.kind}s began: run more trials."
         )
 
 
@@ -148,14 +160,15 @@ def _independent(paths: PathEnsemble) -> float:
     return float(min(carried, np.average(scatter**2, weights=paths.weights) / error**2)) if error > 0.0 else carried
 
 
-def _first_half(paths: PathEnsemble) -> np.ndarray:
-    """Paths that were accepted in the first half of the steps of their chain."""
-    first = np.zeros(len(paths.weights), dtype=bool)
-    for name in np.unique(paths.chains):
-        inside = paths.chains == name
-        end = np.cumsum(paths.weights[inside])
-        first[inside] = end <= 0.5 * end[-1]
-    return first
+def _of_weights(paths: PathEnsemble) -> Iterator[str]:
+    """Whether a few of the paths of walkers outweigh the others."""
+    k = pareto_k(paths.weights)
+    if k > _HEAVY:
+        yield (
+            f"A few paths outweigh the others (Pareto k {k:.2f} of the weights; {len(paths.weights)} paths count as "
+            f"{paths.effective:.0f}): they pass the barrier where walkers hardly go, since the committor is not right there. "
+            "Run more trials, or start anew with a larger reach."
+        )
 
 
 def _apart(paths: PathEnsemble, chosen: np.ndarray) -> float:
@@ -187,7 +200,7 @@ def _of_yields(record: PathRecord, result: Mapping[str, Any], few: bool) -> Iter
     elif result["trials_after_relaxation"] >= _ONE_SIDED and not result["generated"]:
         yield f"None of the {result['trials_after_relaxation']} trials from paths of the dynamics gave a transition path."
     names = {"yield": "the yield", "acceptance": "the acceptance", "mean_path_time_ps": "the mean path time"}
-    unknown = [text for name, text in names.items() if not (result[f"{name}_stderr"] or 0.0) > 0.0]
+    unknown = [text for name, text in names.items() if not (result.get(f"{name}_stderr", 1.0) or 0.0) > 0.0]
     if unknown and not few:
         yield f"The error of {' and of '.join(unknown)} is not known: run more trials."
     if result["trials_after_relaxation"] and not np.isfinite(result["expected_yield"]):

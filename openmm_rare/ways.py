@@ -47,6 +47,8 @@ class Ways:
         Inputs at the end that are 1 for paths by a channel and 0 for others.
     steps : ndarray, shape (n_inputs,), or None
         How much the inputs change from one frame to the next there: places that are less apart are not told apart.
+    kind : str
+        "chain", or "walker", whose paths have weights and no time for which they are current.
     text : callable
         Of a column and a value: the value in words.
     """
@@ -58,6 +60,7 @@ class Ways:
     first: np.ndarray
     n_channels: int = 0
     steps: np.ndarray | None = None
+    kind: str = "chain"
     text: Callable[[int, float], str] = lambda column, value: f"{value:.3g}"
 
     @classmethod
@@ -82,7 +85,7 @@ class Ways:
             values = np.hstack([values, labels[:, None] == np.arange(n_channels)])
             names += tuple(f"channel {name}" for name in system.states.channel_names)
         n = len(paths.paths)
-        return cls(names, values[:n], paths.weights, paths.chains, values[n:], n_channels, steps, inputs.text)
+        return cls(names, values[:n], paths.weights, paths.chains, values[n:], n_channels, steps, paths.kind, inputs.text)
 
     def warnings(self) -> Iterator[str]:
         """What speaks against averages over these paths."""
@@ -97,23 +100,27 @@ class Ways:
 
     def _disagreement(self, found: Separation) -> str:
         shown = ", ".join(
-            f"{self.text(found.column, value)} in chain {name}"
+            f"{self.text(found.column, value)} in {self.kind} {name}"
             for name, value in zip(np.unique(self.chains[self.weights > 0.0]), found.medians, strict=True)
             if np.isfinite(value)
         )
         return (
-            f"The chains disagree about where paths pass the transition region: {self.names[found.column]} there is {shown} "
-            f"(medians; R-hat {found.r_hat:.2g} instead of 1). Each has seen a part of the ways only, and their shares are not "
-            "known. Run more trials until the chains agree, or sample with --method points."
+            f"The {self.kind}s disagree about where paths pass the transition region: {self.names[found.column]} there is "
+            f"{shown} (medians; R-hat {found.r_hat:.2g} instead of 1). Each has seen a part of the ways only, and their shares "
+            f"are not known. Run more trials until the {self.kind}s agree, {self._instead}."
         )
 
     def _drift(self, found: Separation) -> str:
         lowest, highest = (self.text(found.column, edge(found.medians)) for edge in (np.nanmin, np.nanmax))
         return (
             f"Early and late paths pass the transition region at different places: the median of {self.names[found.column]} "
-            f"there goes from {lowest} to {highest} between halves of the chains (R-hat {found.r_hat:.2g} instead of 1). The "
-            "shares of different ways are not known. Run more trials, or sample with --method points."
+            f"there goes from {lowest} to {highest} between halves of the {self.kind}s (R-hat {found.r_hat:.2g} instead of 1). "
+            f"The shares of different ways are not known. Run more trials, {self._instead}."
         )
+
+    @property
+    def _instead(self) -> str:
+        return "or sample with --method points" if self.kind == "chain" else "or start anew with a larger reach"
 
     def _early(self) -> np.ndarray:
         return self._position() <= 0.5
@@ -123,7 +130,7 @@ class Ways:
         position = np.zeros(len(self.weights))
         for name in np.unique(self.chains):
             mine = self.chains == name
-            total = np.cumsum(self.weights[mine])
+            total = np.cumsum(self.weights[mine] if self.kind == "chain" else np.ones(mine.sum()))
             position[mine] = total / max(total[-1], np.finfo(float).tiny)
         return position
 
@@ -137,9 +144,9 @@ class Ways:
         visits, several = self._visits(self._beyond(column, value, middle)), len(np.unique(self.chains)) > 1
         went = f"came {'once' if visits == 1 else f'{visits} times'} only" if visits else "never went"
         yield (
-            f"First paths pass the transition region where the chain{'s' if several else ''} {went}: "
-            f"{self.names[column]} is {self.text(column, value)} in one of them, and {self.text(column, middle)} (median) in "
-            "the paths sampled. How many take that way is not known: run more trials, more chains, or sample with --method points."
+            f"A first path of the dynamics passes the transition region where the {self.kind}{'s' if several else ''} {went}: "
+            f"{self.names[column]} is {self.text(column, value)} there, and {self.text(column, middle)} (median) in what was "
+            f"sampled. How many paths take that way is not known: run more trials, more {self.kind}s, {self._instead}."
         )
 
     def _strangeness(self) -> np.ndarray:

@@ -279,7 +279,7 @@ def test_only_molecules_with_an_extent_are_drawn():
 
 def test_weights_count_in_path_averages():
     paths = PathEnsemble([np.zeros((n, 1, 3)) for n in (11, 21, 31)], np.array([1.0, 2.0, 1.0]), np.zeros(3), 0.5)
-    mean, _, steps = running_mean(paths.durations, paths.weights, paths.chains, 4)
+    mean, _, steps = running_mean(paths, paths.durations, 4)
     np.testing.assert_allclose(mean, [5.0, 7.5, 25.0 / 3.0, 10.0])
     np.testing.assert_allclose(steps, [1.0, 2.0, 3.0, 4.0])
     found = path_statistics(paths, [np.linspace(-3.0, 3.0, n) for n in (11, 21, 31)])

@@ -98,7 +98,7 @@ def analyze(
     logits = [analyzed.logits(path) for path in paths.paths]
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
-    atoms = atom_contributions(analyzed, nearest.frames)
+    atoms = atom_contributions(analyzed, nearest.frames, nearest.weights)
     found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
     of_paths = ensemble_warnings(paths, Ways.of(system, model, paths)) if doubts is None else doubts
     found.warnings += [*of_paths, *_doubts(relevance, statistics, nearest.q)]
@@ -127,19 +127,21 @@ class _Streams:
 
 @dataclass(frozen=True)
 class _Between:
-    """Frames of all paths that lie in no state, and their logits q."""
+    """Frames of all paths that lie in no state, their logits q, and the weights of their paths."""
 
     frames: np.ndarray
     q: np.ndarray
+    weights: np.ndarray
 
     @classmethod
     def states(cls, system: RareEventSystem, paths: PathEnsemble, logits: list[np.ndarray]) -> _Between:
         frames, q = np.concatenate(paths.paths), np.concatenate(logits)
         free = system.states.classify(frames) == NEITHER
-        return cls(frames[free], q[free])
+        weights = np.repeat(paths.weights, [len(path) for path in paths.paths])
+        return cls(frames[free], q[free], weights[free])
 
     def take(self, indices: np.ndarray) -> _Between:
-        return _Between(self.frames[indices], self.q[indices])
+        return _Between(self.frames[indices], self.q[indices], self.weights[indices])
 
 
 def _fitted_anew(

@@ -54,13 +54,15 @@ def transition_states(logits: np.ndarray, width: float, least: int = 10) -> np.n
     return order[: max(int((np.abs(logits) < width).sum()), min(least, len(order)))]
 
 
-def atom_contributions(model: Committor, positions: np.ndarray) -> AtomContributions:
+def atom_contributions(model: Committor, positions: np.ndarray, weights: np.ndarray | None = None) -> AtomContributions:
     """Contribution of every atom to the logit, over structures of the transition state ensemble.
 
     Parameters
     ----------
     model : CommittorModel or CommittorEnsemble
     positions : ndarray, shape (n, n_atoms, 3), nm
+    weights : ndarray, shape (n,), optional
+        Of the structures, those of the paths that they are from.
 
     Raises
     ------
@@ -74,8 +76,9 @@ def atom_contributions(model: Committor, positions: np.ndarray) -> AtomContribut
     if not (total > 0.0).all():
         raise InputError("the committor model does not change with the positions of any atom: train it first")
     shares = lengths / total
-    mean = shares.mean(0)
-    stderr = shares.std(0, ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else np.full(len(mean), np.nan)
+    n, part = len(shares), np.full(len(shares), 1.0 / len(shares)) if weights is None else weights / weights.sum()
+    mean = part @ shares
+    stderr = np.sqrt(n / (n - 1.0) * (part**2 @ (shares - mean) ** 2)) if n > 1 else np.full(len(mean), np.nan)
     nearest = int(np.argmin(((shares - mean) ** 2).sum(1)))
     return AtomContributions(mean, stderr, nearest, len(shares))
 

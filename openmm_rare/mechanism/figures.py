@@ -107,7 +107,11 @@ def plot_transition_time(ax: Axes, statistics: PathStatistics) -> Axes:
     ax.fill_between(weight, mean - half, mean + half, color=BLUE, alpha=0.18, lw=0, label="95 % interval")
     ax.plot(weight, mean, color=BLUE, label="running mean")
     ax.axhline(statistics.mean_time, color=BLUE, lw=0.8, ls=":")
-    ax.set(xlabel="Monte Carlo steps", ylabel="transition path time (ps)", ylim=(0.0, None))
+    ax.set(
+        xlabel="Monte Carlo steps" if statistics.kind == "chain" else "paths",
+        ylabel="transition path time (ps)",
+        ylim=(0.0, None),
+    )
     ax.legend(frameon=False)
     return ax
 

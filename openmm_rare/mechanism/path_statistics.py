@@ -20,12 +20,14 @@ class PathStatistics:
     Attributes
     ----------
     n_paths, n_chains : int
+    kind : str
+        "chain", or "walker": what has made the paths, which have weights then.
     mean_time, mean_time_stderr : float
         Mean transition path time in ps and its standard error.
     running_time, running_stderr : ndarray, shape (n,)
         Mean of the paths so far and its error, against ``running_weight``.
     running_weight : ndarray, shape (n,)
-        Monte Carlo steps so far.
+        Monte Carlo steps so far, or paths, where walkers made them.
     q_edges : ndarray, shape (n_bins + 1,)
     q_density : ndarray, shape (n_bins,)
         Density of the logit q over the frames of paths; its integral is 1.
@@ -37,6 +39,7 @@ class PathStatistics:
 
     n_paths: int
     n_chains: int
+    kind: str
     mean_time: float
     mean_time_stderr: float
     running_time: np.ndarray
@@ -49,7 +52,7 @@ class PathStatistics:
 
     def summary(self) -> dict:
         """The single numbers, JSON-able."""
-        names = ("n_paths", "n_chains", "mean_time", "mean_time_stderr", "yield_uniform", "yield_lorentzian")
+        names = ("n_paths", "n_chains", "kind", "mean_time", "mean_time_stderr", "yield_uniform", "yield_lorentzian")
         return {name: getattr(self, name) for name in names}
 
 
@@ -76,8 +79,9 @@ def path_statistics(paths: PathEnsemble, logits: list[np.ndarray], n_bins: int =
     return PathStatistics(
         len(paths.paths),
         len(np.unique(paths.chains)),
+        paths.kind,
         *paths.mean_time(),
-        *running_mean(paths.durations, paths.weights, paths.chains),
+        *running_mean(paths, paths.durations),
         edges,
         density,
         float(np.average(uniform, weights=weights)),
@@ -91,24 +95,25 @@ def _yields(q: np.ndarray) -> tuple[float, float]:
     return float(expected.mean()), float(np.average(expected, weights=1.0 / (q**2 + 1.0)))
 
 
-def running_mean(
-    values: np.ndarray, weights: np.ndarray, chains: np.ndarray, n_points: int = 40
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean of the paths so far, its error, and the Monte Carlo steps so far, as all chains grow at the same time.
+def running_mean(paths: PathEnsemble, values: np.ndarray, n_points: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the paths so far, its error, and the Monte Carlo steps or weighted paths so far, as all chains grow together.
+
+    Parameters
+    ----------
+    paths : PathEnsemble
+    values : ndarray, shape (n_paths,)
+    n_points : int
 
     Returns
     -------
-    mean, stderr, weight : ndarray, shape (n_points,)
+    mean, stderr, so_far : ndarray, shape (n_points,)
     """
-    position = np.zeros(len(values))  # of the end of each path, in the steps of its chain
-    for chain in np.unique(chains):
-        inside = chains == chain
-        position[inside] = np.cumsum(weights[inside])
     rows = []
-    for limit in np.linspace(0.0, position.max(), n_points + 1)[1:]:
-        seen = np.clip(weights - np.maximum(position - limit, 0.0), 0.0, None)
+    for share in np.linspace(0.0, 1.0, n_points + 1)[1:]:
+        seen = paths.seen(share)
         if seen.sum() > 0.0:
-            rows.append((*mean_over_paths(values, seen, chains), seen.sum()))
+            so_far = seen.sum() if paths.trials is None else np.count_nonzero(seen)
+            rows.append((*mean_over_paths(values, seen, paths.chains), so_far))
     return tuple(np.array(column) for column in zip(*rows, strict=True))
 
 

@@ -96,7 +96,10 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
     return [
         *rows,
         ("Transition path time", time),
-        ("Transition paths", f"{statistics.n_paths} in {statistics.n_chains} chains"),
+        (
+            "Transition paths",
+            f"{statistics.n_paths} of {statistics.n_chains} {statistics.kind}{'s' if statistics.n_chains > 1 else ''}",
+        ),
         ("Predicted yield per trial, uniform selection", f"{statistics.yield_uniform:.3f}"),
         ("Predicted yield per trial, learned selection", f"{statistics.yield_lorentzian:.3f}"),
     ]

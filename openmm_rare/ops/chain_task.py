@@ -1,4 +1,4 @@
-"""What a stretch of a Markov chain in path space starts from and gives: plain data, which goes from one process to another.
+"""What a stretch of a series of trials starts from and gives: plain data, which goes from one process to another.
 
 Nothing here imports OpenPathSampling, of 150 MB: a process that hands out work and waits for it does without.
 """
@@ -6,6 +6,7 @@ Nothing here imports OpenPathSampling, of 150 MB: a process that hands out work 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from .frames import Frames
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
+    from .point_task import WalkerState
 
 __all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "run_chain"]
 
@@ -65,10 +67,21 @@ class ChainState:
     relaxed: bool = False
     pair: int = -1
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """For a file."""
+        names = np.array([str(name) for name in self.names], dtype=np.str_)
+        return {**self.path.arrays(), "names": names, "relaxed": np.array(self.relaxed), "pair": np.array(self.pair)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ChainState:
+        """Inverse of :meth:`arrays`."""
+        names = tuple(int(name) for name in arrays["names"])
+        return cls(Frames.from_arrays(arrays), names, bool(arrays["relaxed"]), int(arrays["pair"]))
+
 
 @dataclass(frozen=True, eq=False)
 class ChainTask:
-    """A stretch of a chain.
+    """A stretch of a chain, or of a walker.
 
     Attributes
     ----------
@@ -77,7 +90,7 @@ class ChainTask:
         Both numbered from 0; with the seed they fix all random numbers.
     seed : int
         Of the whole run.
-    state : ChainState
+    state : ChainState or WalkerState
         Before the stretch.
     model : bytes
         What ``to_bytes`` of the model returned, frozen for the stretch.
@@ -94,7 +107,7 @@ class ChainTask:
     chain: int
     round: int
     seed: int
-    state: ChainState
+    state: ChainState | WalkerState
     model: bytes
     density: tuple[float, ...] | None = None
     storage: str | None = None
@@ -116,7 +129,7 @@ class ChainTask:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One Monte Carlo step.
+    """One Monte Carlo step, or the two shots from where a walker was.
 
     Attributes
     ----------
@@ -130,13 +143,17 @@ class Trial:
         Probability of a transition path, by the model.
     accepted : bool
     relaxed : bool
-        Whether the path that was shot from was made by the dynamics.
+        Whether the path that was shot from was made by the dynamics; of a walker, whether its start-up was over.
     n_frames : int
-        Frames of both shots.
+        Frames of both shots, and of the way of a walker before them.
     path : ndarray of float32, shape (n_frames, n_atoms, 3), or None
         Positions of an accepted path, nm.
     passages : Passages or None
         Frames that the shots passed.
+    weight : float
+        Of the path, as it was made; 0 without one from a walker.
+    moved : float
+        Part of the moves of a walker that its bias let pass; NaN without any.
     """
 
     cycle: int
@@ -149,6 +166,8 @@ class Trial:
     n_frames: int
     path: np.ndarray | None = field(default=None, repr=False)
     passages: Passages | None = field(default=None, repr=False)
+    weight: float = 1.0
+    moved: float = float("nan")
 
 
 def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:

@@ -29,7 +29,13 @@ from .simstore import PathStorage, open_simstore
 from .storage_code import require_no_code
 from .volumes import state_volumes
 
-__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "make_engine", "run_chain"]
+__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "fixed_identities", "known_code", "make_engine", "run_chain"]
+
+
+def known_code(volumes: Sequence[paths.Volume], engine: RareEventEngine) -> list[str]:
+    """What a storage of the run may hold of its own definitions."""
+    definitions = [volume.to_dict()["definition"] for volume in volumes]
+    return [*definitions, openmm.XmlSerializer.serialize(engine.system)]
 
 
 def make_engine(problem: PathProblem) -> RareEventEngine:
@@ -53,14 +59,14 @@ def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
     The result depends on the task alone, whatever was computed before and by which process. A storage that has the stretch
     already, because a process died before it could report, is left as it is.
     """
-    with _identities(task.problem.key, task.seed, task.chain):
+    with fixed_identities(task.problem.key, task.seed, task.chain):
         sampler = _sampler(task)
-    with _identities(task.problem.key, task.seed, *task.origin):
+    with fixed_identities(task.problem.key, task.seed, *task.origin):
         return sampler.run(task)
 
 
 @contextmanager
-def _identities(*origin: Any) -> Iterator[None]:
+def fixed_identities(*origin: Any) -> Iterator[None]:
     """Objects that OpenPathSampling makes meanwhile have identities that follow from the origin, also when made again."""
     before = StorableObject.ACTIVE_LONG
     start = hashlib.sha256(repr(origin).encode()).digest()[:16]
@@ -125,8 +131,7 @@ class _Sampler:
     def _opened(self, path: Path) -> PathStorage:
         """The storage, which must hold no code but that of the run."""
         if path.exists():
-            definitions = [volume.to_dict()["definition"] for volume in self.volumes]
-            require_no_code(path, [*definitions, openmm.XmlSerializer.serialize(self.engine.system)])
+            require_no_code(path, known_code(self.volumes, self.engine))
         return open_simstore(path, "a")
 
     def _known(self, names: tuple[int, ...]) -> set[str]:

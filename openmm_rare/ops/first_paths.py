@@ -102,7 +102,8 @@ def first_paths(
         number = len(starts)
         if spare:
             starts.append(spare.pop(_farthest(starts, spare, inputs)))
-            progress.note(f"Chain {number} starts from another path than those before it, which hot dynamics has found.")
+            who = f"{problem.settings.kind.capitalize()} {number}"
+            progress.note(f"{who} starts from another path than those before it, which hot dynamics has found.")
             continue
         choice = choices[number % len(choices)]
         own = choice in INITIAL_PATHS

@@ -26,11 +26,14 @@ from ..slots import platform_by_name
 from ..stored_config import stored_config, write_config
 from ..tasks import Noting, Progress
 from .path_sampler import PathSampler
+from .point_sampler import PointSampler
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
 
 __all__ = ["run_path_sampling"]
+
+_SAMPLERS = {"chains": PathSampler, "points": PointSampler}
 
 
 @shows_progress
@@ -48,7 +51,8 @@ def run_path_sampling(
     config : RunConfig
         With or without ``[path_sampling]``.
     out : path
-        Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain.
+        Folder for config.toml, shots.npz, model.npz, result.json, report.html and its figures, and a folder for each chain or
+        walker.
     resume : bool
         Continue the run in `out`; start where there is nothing, which `progress` is told. A run that was stopped ends as if it
         had not been, to the bit; more trials than it was to make go on from its last one, and are the same each time.
@@ -88,7 +92,7 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        with PathSampler(config, system, out, progress, model) as sampler:
+        with _SAMPLERS[path_settings(config).method](config, system, out, progress, model) as sampler:
             if fresh:
                 _begin(sampler, out, config, made)
             else:
@@ -146,7 +150,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
-    processes = min(settings.processes or cores, settings.chains)
+    processes = min(settings.processes or cores, settings.series)
     threads = settings.threads or max(1, cores // processes)
     began = stored_config(stored) if stored is not None and not settings.threads else None
     if began is not None:

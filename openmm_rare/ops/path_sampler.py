@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ _INITIAL, _NETWORK = 2**31, 2**31 + 1  # streams of random numbers beside those 
 
 
 class PathSampler:
-    """Rounds of path sampling in one folder.
+    """Rounds of path sampling in one folder, by Markov chains of paths.
 
     Parameters
     ----------
@@ -100,6 +100,15 @@ class PathSampler:
             self._started = self._stack.enter_context(_workers(self.settings.processes, self.problem.platform))
         return self._started
 
+    def _first_state(self, path: Frames) -> Any:
+        return ChainState(path)
+
+    def _arrays_of(self, state: Any) -> dict[str, np.ndarray]:
+        return state.arrays()
+
+    def _state_of(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        return ChainState.from_arrays(arrays)
+
     def _new_model(self) -> Committor:
         system, settings, seed = self.system, self.settings, self._random(_NETWORK)
         about = (system.descriptor_spec(), len(system.positions), settings.hidden, system.temperature, system.fingerprint())
@@ -115,14 +124,14 @@ class PathSampler:
     def begin(self) -> None:
         """Find the first paths."""
         inputs, guide = PathInputs(self.system, self.model.descriptor), self.model if self._given else None
-        seed, n_chains = self._random(_INITIAL), self.settings.chains
+        seed, n_chains = self._random(_INITIAL), self.settings.series
         first = first_paths(self.problem, n_chains, seed, self.progress, self._workers(), inputs, guide)
         self.record.notes = list(self.progress.notes)  # a file is read only once
         if not self._given:
             self.model.standardize(np.concatenate([path.positions for path in first.starts]))
-        self.states = [ChainState(path) for path in first.starts]
+        self.states = [self._first_state(path) for path in first.starts]
         write_first_paths(self.folder, [path.positions for path in first.found])
-        for number in range(self.settings.chains):
+        for number in range(self.settings.series):
             chain_folder(self.folder, number).mkdir(exist_ok=True)
             for leftover in chain_folder(self.folder, number).iterdir():
                 leftover.unlink()
@@ -133,7 +142,7 @@ class PathSampler:
         require_same_model(self.folder / "shots.npz", record.metadata, self.model)
         self.record = record
         self.trainer.set_state(record.trainer)
-        self.states = [_state_of(arrays) for arrays in record.states]
+        self.states = [self._state_of(arrays) for arrays in record.states]
         notes = self._sound_storages() if record.cycles and self.settings.storage else []
         if notes or record.config != _to_record(config):
             record.notes += [note for note in notes if note not in record.notes]
@@ -162,8 +171,8 @@ class PathSampler:
         A run is cut where its last round ends early: one that is continued to more trials from there differs, in its random
         numbers, from one that was to make as many from the start.
         """
-        done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.chains
-        chains = "1 chain" if n_chains == 1 else f"{n_chains} chains"
+        done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.series
+        chains = f"1 {self.settings.kind}" if n_chains == 1 else f"{n_chains} {self.settings.kind}s"
         if done >= wanted:
             self.progress.stage(f"nothing left to do: {done} trials in {chains} are there already")
             return
@@ -183,7 +192,7 @@ class PathSampler:
         for chain, state in enumerate(self.states):
             storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
             task = ChainTask(self.problem, chain, number, self.seed, state, frozen, density, storage, done, until)
-            futures.append(workers[chain % len(workers)].submit(run_chain, task))
+            futures.append(self._submit(workers[chain % len(workers)], task))
         results = [future.result() for future in futures]
         for chain, (state, trials) in enumerate(results):
             self.states[chain] = state
@@ -192,7 +201,14 @@ class PathSampler:
             write_paths(self.folder, chain, number, accepted, cycles if done else 0)
         if self.trainer.due(self.record.shots):
             self.trainer.fit(self.record.shots)
+        self._between_rounds()
         self._save()
+
+    def _submit(self, worker: Executor, task: ChainTask) -> Future:
+        return worker.submit(run_chain, task)
+
+    def _between_rounds(self) -> None:
+        """What else changes before the states are saved."""
 
     def _add(self, chain: int, trials: list[Trial]) -> None:
         for trial in trials:
@@ -216,16 +232,16 @@ class PathSampler:
 
     def _save(self) -> None:
         self.record.trainer = self.trainer.state()
-        self.record.states = [_arrays_of(state) for state in self.states]
+        self.record.states = [self._arrays_of(state) for state in self.states]
         self.record.save(self.folder)
         self.model.save(self.folder / "model.npz")
 
     def _news(self) -> dict[str, object]:
         seen, expected = yields(self.record.shots, self.settings.window)
         recent = max(1, min(len(self.record.shots), self.settings.window))
-        relaxed = sum(state.relaxed for state in self.states)
+        relaxed = sum(bool(state["relaxed"]) for state in self.record.states)
         news = {"yield": f"{seen / recent:.2f}", "expected": f"{expected / recent:.2f}"}
-        waiting = {"relaxed_chains": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
+        waiting = {f"relaxed_{self.settings.kind}s": f"{relaxed} of {len(self.states)}"} if relaxed < len(self.states) else {}
         lost = int((self.record.table("n_a") + self.record.table("n_b") == 0).sum())
         accepted = int((self.record.table("accepted") & self.record.table("relaxed")).sum())
         return news | waiting | {"accepted": accepted} | ({"given_up": lost} if lost else {})
@@ -240,7 +256,8 @@ class PathSampler:
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
             ways = Ways.of(self.system, model, ensemble, read_first_paths(self.folder))
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
-        result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
+        chooser = self.settings.selector if self.settings.method == "chains" else "points"
+        result |= {"selector": chooser, "seed": self.seed, "platform": self.problem.platform}
         result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial, ways)
         result |= {
             "notes": list(dict.fromkeys([*self.progress.notes, *self.record.notes])),
@@ -260,16 +277,6 @@ class PathSampler:
 def _to_record(config: RunConfig) -> str:
     """The configuration as the record has it: the same for any number of processes."""
     return replace(config, path_sampling=replace(path_settings(config), processes=0)).to_toml()
-
-
-def _arrays_of(state: ChainState) -> dict[str, np.ndarray]:
-    names = np.array([str(name) for name in state.names], dtype=np.str_)
-    return {**state.path.arrays(), "names": names, "relaxed": np.array(state.relaxed), "pair": np.array(state.pair)}
-
-
-def _state_of(arrays: dict[str, np.ndarray]) -> ChainState:
-    names = tuple(int(name) for name in arrays["names"])
-    return ChainState(Frames.from_arrays(arrays), names, bool(arrays["relaxed"]), int(arrays["pair"]))
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Relaxed:
 def relaxing_problem(problem: PathProblem, model: Committor | None = None) -> tuple[PathProblem, Committor]:
     """The problem of shots one at a time, from near the transition states of a model, or from anywhere without one."""
     system, selector = problem.system, "uniform" if model is None else "lorentzian"
-    settings = replace(problem.settings, selector=selector, density_correction=False, trials_per_round=1)
+    settings = replace(problem.settings.as_chains(), selector=selector, density_correction=False, trials_per_round=1)
     if model is None:  # it says nothing about uniform shooting, and so needs to see nothing
         spec, n_atoms = {"kind": "coordinates", "columns": [0]}, len(system.positions)
         model = CommittorModel(spec, n_atoms, (1,), system.temperature, system.fingerprint())

@@ -21,7 +21,7 @@ from .engine import RareEventEngine
 from .frames import Frames
 from .volumes import which_state
 
-__all__ = ["FreshShotsStrategy", "ShootingMover", "ShootingStrategy", "shooting_scheme"]
+__all__ = ["FreshShotsStrategy", "ShootingMover", "ShootingStrategy", "shoot_to_state", "shooting_scheme"]
 
 _STEPS_PER_TEST, _MOST_AT_ONCE = 200, 16
 
@@ -102,8 +102,8 @@ class ShootingMover(EngineMover):
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
-        forward, last = self._shoot(start)
-        backward, first = self._shoot(start.reversed)
+        forward, last = shoot_to_state(self.engine, self.states, start)
+        backward, first = shoot_to_state(self.engine, self.states, start.reversed)
         self._latest = (str(start.__uuid__), (forward, backward), len(trajectory))
         before, after = backward.reversed, forward
         details = {
@@ -115,16 +115,6 @@ class ShootingMover(EngineMover):
             before, after = before[:1], after[-1:]
         self._kept = {len(before)}
         return before.trajectory(self.engine) + paths.Trajectory([start]) + after.trajectory(self.engine), details
-
-    def _shoot(self, start: Any) -> tuple[Frames, int]:
-        engine = self.engine
-        # a test of states costs about as much as 200 steps of one particle; frames beyond a state are lost work
-        every = min(max(_STEPS_PER_TEST // (engine.system.getNumParticles() * engine.n_steps_per_frame), 1), _MOST_AT_ONCE)
-        frames, state = engine.shoot(start, lambda block: which_state(self.states, block, engine), every)
-        if state < 0:
-            trajectory = paths.Trajectory([start]) + frames[-1:].trajectory(engine)
-            raise paths.engines.EngineMaxLengthError(f"no state within {engine.n_frames_max} frames", trajectory)
-        return frames, state
 
     def metropolis(self, trials: list[paths.Sample]) -> tuple[bool, dict[str, Any]]:
         """Accept or reject, as OpenPathSampling does, and leave only a few frames of a rejected path."""
@@ -142,6 +132,23 @@ class ShootingMover(EngineMover):
         Where a shot ends is known already, and what an ensemble of paths between states says depends on nothing else.
         """
         return paths.Trajectory([path[0], path[len(path) // 2], path[-1]])
+
+
+def shoot_to_state(engine: RareEventEngine, states: list[paths.Volume], start: Any) -> tuple[Frames, int]:
+    """The frames after a given one up to the first in a state, and the number of that state.
+
+    Raises
+    ------
+    EngineMaxLengthError
+        If there are too many before.
+    """
+    # a test of states costs about as much as 200 steps of one particle; frames beyond a state are lost work
+    every = min(max(_STEPS_PER_TEST // (engine.system.getNumParticles() * engine.n_steps_per_frame), 1), _MOST_AT_ONCE)
+    frames, state = engine.shoot(start, lambda block: which_state(states, block, engine), every)
+    if state < 0:
+        trajectory = paths.Trajectory([start]) + frames[-1:].trajectory(engine)
+        raise paths.engines.EngineMaxLengthError(f"no state within {engine.n_frames_max} frames", trajectory)
+    return frames, state
 
 
 class FreshShotsStrategy(SingleEnsembleMoveStrategy):

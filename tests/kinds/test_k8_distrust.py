@@ -123,7 +123,8 @@ def fabricated(n=200, n_chains=2, seed=1, **columns):
         "accepted": connects & (rng.random(shape) < 0.8),
         "relaxed": np.ones(shape, bool),
     }
-    table = {"n_a": n_a, "n_b": 2 - n_a, "n_frames": np.full(shape, 40), **given, **columns}
+    alike = {"n_frames": np.full(shape, 40), "weight": np.ones(shape), "moved": np.full(shape, np.nan)}
+    table = {"n_a": n_a, "n_b": 2 - n_a, **alike, **given, **columns}
     for chain in range(n_chains):
         for cycle in range(n):
             row = {name: np.asarray(value)[cycle, chain] for name, value in table.items()} | {
