@@ -81,8 +81,8 @@ WORLDS = pytest.mark.parametrize("world", [line.LINE, plane.PLANE], ids=["overda
 
 @cache
 def sampled(world, reach):
-    """Trials of one long-lived walker, after it has forgotten its start."""
-    _, trials = run_walker(make_task(world, trials=500, reach=reach))
+    """Trials of one long-lived walker, after it has forgotten its start; more where fewer give a path."""
+    _, trials = run_walker(make_task(world, trials=700 if reach < 2.0 else 1500, reach=reach))
     return trials[10:]
 
 
