@@ -138,8 +138,8 @@ class Ways:
         went = f"came {'once' if visits == 1 else f'{visits} times'} only" if visits else "never went"
         yield (
             f"First paths pass the transition region where the chain{'s' if several else ''} {went}: "
-            f"{self.names[column]} is {self.text(column, value)} in one of them, and {self.text(column, middle)} (median) in the "
-            "paths sampled. How many take that way is not known: run more trials, more chains, or sample with --method points."
+            f"{self.names[column]} is {self.text(column, value)} in one of them, {self.text(column, middle)} (median) in what "
+            "was sampled. How many take that way is not known: run more trials, more chains, or sample with --method points."
         )
 
     def _strangeness(self) -> np.ndarray:
