@@ -95,7 +95,8 @@ class PathSettings:
         :func:`~openmm_rare.ops.initial_path.initial_path`. One may be given as it is.
     scouting : int
         Before the first trial, about as much work as so many trials is spent on first paths by other ways, which some chains
-        start from and to which the others are compared in the end (:mod:`openmm_rare.ops.first_paths`); 0: none.
+        start from and to which all are compared in the end (:mod:`openmm_rare.ops.first_paths`); a quarter of that in systems
+        of more than 200 atoms; 0: none.
     storage : bool
         Write every step to an OpenPathSampling storage too.
     """
@@ -127,7 +128,7 @@ class PathSettings:
     growth: float = 0.2
     window: int = 100
     initial_path: tuple[str, ...] = ("auto",)
-    scouting: int = 50
+    scouting: int = 100
     storage: bool = True
 
     def __post_init__(self) -> None:

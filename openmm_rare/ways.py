@@ -25,8 +25,8 @@ __all__ = ["Ways"]
 
 _HALF = 20  # paths of half a chain that is compared with other halves
 _VISITS = 3  # of a chain, from which on it counts as having been there
-_GAP = 3.0  # standard deviations to the nearest path, of one by a way of its own; more where few paths are independent
-_GAP_OF_TWO = 2.0  # the same for each of several
+_GAP = 2.0  # standard deviations to the nearest path, of several first paths by another way; more where few are independent
+_GAP_ALONE = 3.0  # of a single one, which may still have the heat that made it in what is slow
 _NORMAL = 1.4826  # standard deviations in a median absolute deviation
 
 
@@ -135,7 +135,7 @@ class Ways:
         return position
 
     def _unseen(self) -> Iterator[str]:
-        """The first path that is farthest from all chains, if it is no place where chains go."""
+        """The first path that is farthest from all chains, if several are where no chain goes."""
         strange = self._strangeness() if len(self.first) else np.zeros(0)
         if not strange.any():
             return
@@ -144,9 +144,9 @@ class Ways:
         visits, several = self._visits(self._beyond(column, value, middle)), len(np.unique(self.chains)) > 1
         went = f"came {'once' if visits == 1 else f'{visits} times'} only" if visits else "never went"
         yield (
-            f"A first path of the dynamics passes the transition region where the {self.kind}{'s' if several else ''} {went}: "
-            f"{self.names[column]} is {self.text(column, value)} there, and {self.text(column, middle)} (median) in what was "
-            f"sampled. How many paths take that way is not known: run more trials, more {self.kind}s, {self._instead}."
+            f"First paths pass the transition region where the {self.kind}{'s' if several else ''} {went}: "
+            f"{self.names[column]} is {self.text(column, value)} in one of them, {self.text(column, middle)} (median) in what "
+            f"was sampled. How many take that way is not known: run more trials, more {self.kind}s, {self._instead}."
         )
 
     def _strangeness(self) -> np.ndarray:
@@ -170,9 +170,9 @@ class Ways:
         values = self.values[:, column]
         n = independent(values, self.weights, self.chains)
         gaps = np.array([np.abs(each - values[~self._beyond(column, each, middle)]).min() / spread for each in first])
-        far = gaps > _GAP * np.sqrt(1.0 + _GAP / n)
-        several = gaps > _GAP_OF_TWO * np.sqrt(1.0 + 1.0 / n)
-        return np.where(far | (several & (several.sum() > 1)), gaps, 0.0)
+        far = gaps > _GAP * np.sqrt(1.0 + 1.0 / n)
+        alone = gaps > _GAP_ALONE * np.sqrt(1.0 + _GAP_ALONE**2 / n)
+        return np.where(alone | (far & (far.sum() > 1)), gaps, 0.0)
 
     def _beyond(self, column: int, value: float, middle: float) -> np.ndarray:
         """Which paths lie beyond half the way from the middle of all to a value."""

@@ -18,7 +18,7 @@ from ..path_settings import INITIAL_PATHS
 from .chain_task import PathProblem
 from .driven_path import HEATING, hot_crossings
 from .frames import Frames
-from .initial_path import heatings, initial_path
+from .initial_path import LARGE, heatings, initial_path
 from .relaxing import Relaxed, relax_path
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FirstPaths", "first_paths"]
 
-_LEAST_LENGTH = 60  # frames of a path, on which more is spent than such a short one would ask for
+_LEAST_LENGTH = 60  # frames of a path: for shorter ones of a small system as much is spent
 _HOT, _PARTS = 0.5, 8  # of the frames, for crossings, and parts that these are made in
-_CROSSINGS, _OFTEN = 12, 3  # wanted, and so many in one part are often enough to stay at a temperature
-_OTHERS = 5  # beside the chains, to relax
+_CROSSINGS, _OFTEN = 24, 3  # wanted, and so many in one part are often enough to stay at a temperature
+_OTHERS = 6  # beside the chains, to relax
 _ACCEPTED = 2  # trials, after which a path counts as one of the dynamics
 _SCOUT = 2**20  # number of the first, beyond those of chains
 
@@ -130,7 +130,7 @@ def _scouted(
     inputs: PathInputs,
 ) -> list[Relaxed]:
     """The given paths and the most different ones of those that hot dynamics finds, relaxed; none if nothing may be spent."""
-    n_frames = 2 * problem.settings.scouting * max(len(given[0]), _LEAST_LENGTH)
+    n_frames = _most_frames(problem, len(given[0]))
     if not n_frames or problem.system.num_dimensions * len(problem.system.positions) == 1:  # of one dimension is one way only
         return []
     progress.stage("looking for other ways", n_frames)
@@ -148,6 +148,14 @@ def _scouted(
         relaxed.append(future.result())
         progress.update(relaxed[-1].n_frames, paths=sum(path.accepted > 0 for path in relaxed))
     return relaxed
+
+
+def _most_frames(problem: PathProblem, length: int) -> int:
+    """Of so many trials from a path of this length; a quarter in systems of more than 200 atoms, where trials are fewer."""
+    trials = problem.settings.scouting
+    if len(problem.system.positions) > LARGE:
+        return trials * length // 2
+    return 2 * trials * max(length, _LEAST_LENGTH)
 
 
 def _crossings(

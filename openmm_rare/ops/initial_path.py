@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
     from ..tasks import Progress
 
-__all__ = ["heatings", "initial_path", "straight_line"]
+__all__ = ["LARGE", "heatings", "initial_path", "straight_line"]
+
+LARGE: int = 200
+"""Atoms, beyond which dynamics is dear."""
 
 _LOG = logging.getLogger(__name__)
 _LINE_FRAMES = 60
-_LARGE = 200  # atoms
 _ROUTES = {"hot": "hot dynamics", "biased": "biased dynamics"}
 _MILD_HEATINGS = 3  # to twice the temperature; what happens far above says little about a molecule
 
@@ -78,7 +80,7 @@ def initial_path(
 
 def heatings(system: RareEventSystem) -> int:
     """How many temperatures, each a quarter above the one before, a system may be heated through to look for paths."""
-    return MOST_HEATINGS if _coordinates_of_b(system) is not None and len(system.positions) <= _LARGE else _MILD_HEATINGS
+    return MOST_HEATINGS if _coordinates_of_b(system) is not None and len(system.positions) <= LARGE else _MILD_HEATINGS
 
 
 def _from_file(problem: PathProblem, name: str, progress: Progress) -> Frames:
@@ -95,7 +97,7 @@ def _hot(problem: PathProblem, seed: int, progress: Progress) -> Frames:
 
 def _first_route(system: RareEventSystem) -> str:
     """What to try first: heat, which finds its way by itself; a pull in large systems, where each heating takes minutes."""
-    large = len(system.positions) > _LARGE and not why_no_pull(system.states.variables, system.states.b)
+    large = len(system.positions) > LARGE and not why_no_pull(system.states.variables, system.states.b)
     return "biased" if large else "hot"
 
 
