@@ -128,7 +128,7 @@ class PathSettings:
     growth: float = 0.2
     window: int = 100
     initial_path: tuple[str, ...] = ("auto",)
-    scouting: int = 50
+    scouting: int = 100
     storage: bool = True
 
     def __post_init__(self) -> None:

@@ -144,9 +144,9 @@ class Ways:
         visits, several = self._visits(self._beyond(column, value, middle)), len(np.unique(self.chains)) > 1
         went = f"came {'once' if visits == 1 else f'{visits} times'} only" if visits else "never went"
         yield (
-            f"A first path of the dynamics passes the transition region where the {self.kind}{'s' if several else ''} {went}: "
-            f"{self.names[column]} is {self.text(column, value)} there, and {self.text(column, middle)} (median) in what was "
-            f"sampled. How many paths take that way is not known: run more trials, more {self.kind}s, {self._instead}."
+            f"First paths pass the transition region where the {self.kind}{'s' if several else ''} {went}: "
+            f"{self.names[column]} is {self.text(column, value)} in one of them, {self.text(column, middle)} (median) in what "
+            f"was sampled. How many take that way is not known: run more trials, more {self.kind}s, {self._instead}."
         )
 
     def _strangeness(self) -> np.ndarray:

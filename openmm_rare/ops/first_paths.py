@@ -30,7 +30,7 @@ __all__ = ["FirstPaths", "first_paths"]
 
 _LEAST_LENGTH = 60  # frames of a path: for shorter ones of a small system as much is spent
 _HOT, _PARTS = 0.5, 8  # of the frames, for crossings, and parts that these are made in
-_CROSSINGS, _OFTEN = 12, 3  # wanted, and so many in one part are often enough to stay at a temperature
+_CROSSINGS, _OFTEN = 24, 3  # wanted, and so many in one part are often enough to stay at a temperature
 _OTHERS = 6  # beside the chains, to relax
 _ACCEPTED = 2  # trials, after which a path counts as one of the dynamics
 _SCOUT = 2**20  # number of the first, beyond those of chains
