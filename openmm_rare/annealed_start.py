@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .cooling import Cooled, cool
 from .errors import InputError, RunError
 from .mixing import Mixing, mix
-from .reweighting import family_sample_size, log_mean
+from .reweighting import family_sample_size, log_total
 from .settings import Settings
 from .states import IN_A, NEITHER
 from .tasks import Progress, Task
@@ -134,34 +134,26 @@ class _Annealing:
     walker_steps: int = 0
 
     def run(self, starts: np.ndarray, group: np.ndarray, ladder: list[float], n_walkers: int) -> WeightedStart:
-        """All of it."""
+        """Mix, and anneal more slowly as long as that leaves more."""
         self.progress.stage("annealed walkers in A")
         rows = _rows(group, n_walkers)
         mixing = self._mixed(starts[rows], group[rows], ladder)
-        n_steps = self.settings.training_stride
+        found, n_steps = None, self.settings.training_stride
         for _ in range(_SLOWER + 1):
-            cold = self._cooled(mixing, n_steps)
-            log_ratio = log_mean(cold.log_weights)
-            kept = self._last_in_a(cold)
-            log_weights, family = cold.log_weights[kept], cold.family[kept]
-            ess = family_sample_size(log_weights, family)
-            self.progress.update(annealed_from=f"{mixing.temperature:.0f} K", ess=f"{ess:.0f} of {kept.sum()}")
-            if ess >= _GOOD * kept.sum():
+            start = self._annealed(mixing, n_steps)
+            before, found = found, start if found is None or start.ess > found.ess else found
+            self.progress.update(annealed_from=f"{mixing.temperature:.0f} K", ess=f"{start.ess:.0f} of {len(start.family)}")
+            if found is before or found.ess >= _GOOD * len(found.family):
                 break
             n_steps *= 2
-        if ess < max(_LEAST * n_walkers, 2.0):
+        if found.ess < max(_LEAST * n_walkers, 2.0):
             raise NoEquilibriumError(
                 f"annealing {self.target.name} to {self.target.temperature:.0f} K from {mixing.temperature:.0f} K, the lowest "
-                f"temperature at which walkers mix, left {kept.sum()} walkers of {n_walkers} in A, which are worth {ess:.0f}: "
-                "the populations of the parts of A are not known. Make A smaller, or compute the rate from each of its "
-                "parts"
+                f"temperature at which walkers mix, left {len(found.family)} walkers of {n_walkers} in A, which are worth "
+                f"{found.ess:.0f}: the populations of the parts of A are not known. Make A smaller, or compute the rate from "
+                "each of its parts"
             )
-        mean = log_mean(log_weights)
-        fraction = float(np.exp(mean - log_ratio) * kept.sum() / len(kept))
-        return WeightedStart(
-            *(cold.positions[kept], log_weights - mean, family, ess, mixing.temperature, mixing.r_hat),
-            *(fraction, log_ratio, self.walker_steps),
-        )
+        return replace(found, walker_steps=self.walker_steps)
 
     def _mixed(self, positions: np.ndarray, group: np.ndarray, ladder: list[float]) -> Mixing:
         """Walkers at the lowest temperature at which they mix."""
@@ -197,12 +189,25 @@ class _Annealing:
         self.progress.update(at=f"{temperature:.0f} K", after=f"{found.steps} steps", walkers=mixed)
         return found
 
-    def _cooled(self, mixing: Mixing, n_steps: int) -> Cooled:
-        """Mixed walkers at the temperature of the target, with so many steps at each temperature on the way."""
+    def _annealed(self, mixing: Mixing, n_steps: int) -> WeightedStart:
+        """Mixed walkers brought to the temperature of the target, with so many steps at each temperature on the way."""
         walkers = mixing.positions, mixing.temperature
         cold = cool(self.target, *walkers, n_steps, self.settings, self.platform, self.task, self.progress)
         self.walker_steps += cold.walker_steps
-        return cold
+        kept = self._last_in_a(cold)
+        log_weights, family, everyone = cold.log_weights[kept], cold.family[kept], log_total(cold.log_weights)
+        in_a = log_total(log_weights) if kept.any() else -np.inf
+        return WeightedStart(
+            cold.positions[kept],
+            log_weights - in_a + np.log(max(kept.sum(), 1)),
+            family,
+            family_sample_size(log_weights, family),
+            mixing.temperature,
+            mixing.r_hat,
+            fraction_a=float(np.exp(in_a - everyone)),
+            log_ratio=float(everyone - np.log(len(kept))),
+            walker_steps=self.walker_steps,
+        )
 
     def _last_in_a(self, cold: Cooled) -> np.ndarray:
         """Which walkers have A as the state visited last: those in A, and of those outside as many as come to A next."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .reweighting import family_sample_size, log_mean, next_inverse_temperature, resampled
+from .reweighting import family_sample_size, log_total, next_inverse_temperature, resampled
 from .settings import Settings
-from .states import IN_B
+from .states import IN_A, IN_B, NEITHER
 from .tasks import Progress, Task
 from .thermal_walkers import ThermalWalkers
 from .units import KB
@@ -22,7 +22,8 @@ __all__ = ["Cooled", "cool"]
 
 _LOSS = 1e-3  # of the effective sample, in one step of temperature
 _LEVELS = 20  # steps of temperature in one task
-_RESAMPLE = 0.5  # effective part of the walkers
+_RESAMPLE = 0.5  # effective part of the walkers in A
+_FEW = 0.25  # part of the walkers that is in A at least
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Cooled:
     log_weights : ndarray, shape (n,)
         The mean weight is an estimate of Z(now)/Z(hot).
     family : ndarray of int64, shape (n,)
-        The hot walker that each descends from.
+        The hot walker that each descends from; the order of the walkers says nothing.
     beta : float
         1/kT, mol/kJ.
     walker_steps : int
@@ -99,28 +100,36 @@ def _some_levels(
     """Some steps of temperature."""
     rng, noise = np.random.default_rng(seed), seed.spawn(1)[0]
     walkers = ThermalWalkers(target, settings.n_slots, platform, noise, settings.backend)
-    positions, log_weights, family, beta = at.positions, at.log_weights.copy(), at.family, at.beta
+    positions, log_weights, family, beta = at.positions, at.log_weights, at.family, at.beta
     end, levels = 1.0 / target.kt, 0
     while levels < _LEVELS and beta < end:
         energies = walkers.energies(positions)
-        wanted = _wanted(target, positions)
+        status = target.states.classify(positions)
+        wanted = np.flatnonzero(status == IN_A) if (status == IN_A).any() else np.arange(len(status))
         after = next_inverse_temperature(energies[wanted], log_weights[wanted], beta, end, _LOSS)
-        log_weights -= (after - beta) * energies
-        if family_sample_size(log_weights[wanted], wanted) < _RESAMPLE * len(wanted):
-            parents = wanted[resampled(log_weights[wanted], rng)]
-            log_weights[wanted] = log_mean(log_weights[wanted])
-            positions, family = positions.copy(), family.copy()
-            positions[wanted], family[wanted] = positions[parents], family[parents]
-        beta, levels = after, levels + 1
+        parents, log_weights = _regenerated(log_weights - (after - beta) * energies, status, rng)
+        positions, family, beta, levels = positions[parents], family[parents], after, levels + 1
         positions = walkers.move(positions, target.temperature if beta == end else 1.0 / (KB * beta), n_steps)
     return Cooled(positions, log_weights, family, beta, levels * n_steps * len(positions))
 
 
-def _wanted(target: RareEventSystem, positions: np.ndarray) -> np.ndarray:
-    """Walkers that steps of temperature suit, and that take part in a resampling: those that are not in B.
+def _regenerated(log_weights: np.ndarray, status: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Whom each walker copies from now on, and the log weights after that.
 
-    Resampled together, those in B would replace those in A wherever B is the stabler state. Walkers of any set of places may be
-    resampled among themselves: their total weight stays what it is.
+    Walkers in A are resampled among themselves, which leaves their total weight as it is: together with those in B they would
+    die out wherever B is the stabler state. Where few are left, they get places of walkers in B, which become fewer.
     """
-    outside = np.flatnonzero(target.states.classify(positions) != IN_B)
-    return outside if len(outside) else np.arange(len(positions))
+    rows = [np.flatnonzero(status == state) for state in (IN_A, IN_B, NEITHER)]
+    n_a, n_b, n = len(rows[0]), len(rows[1]), len(status)
+    moved = min(n // 2 - n_a, 3 * n_b // 4) if 0 < n_a < _FEW * n else 0
+    if moved <= 0 and (n_a == 0 or family_sample_size(log_weights[rows[0]], rows[0]) >= _RESAMPLE * n_a):
+        return np.arange(n), log_weights
+    parents, weights = [rows[2]], [log_weights[rows[2]]]
+    for some, size in ((rows[0], n_a + max(moved, 0)), (rows[1], n_b - max(moved, 0))):
+        if size != len(some) or some is rows[0]:
+            parents.append(some[resampled(log_weights[some], rng, size)])
+            weights.append(np.full(size, log_total(log_weights[some]) - np.log(size)))
+        else:
+            parents.append(some)
+            weights.append(log_weights[some])
+    return np.concatenate(parents), np.concatenate(weights)

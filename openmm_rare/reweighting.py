@@ -8,12 +8,12 @@ from scipy.special import logsumexp
 
 from .statistics import effective_sample_size
 
-__all__ = ["family_sample_size", "log_mean", "next_inverse_temperature", "resampled"]
+__all__ = ["family_sample_size", "log_total", "next_inverse_temperature", "resampled"]
 
 
-def log_mean(log_weights: np.ndarray) -> float:
-    """ln of the mean weight."""
-    return float(logsumexp(log_weights) - np.log(len(log_weights)))
+def log_total(log_weights: np.ndarray) -> float:
+    """ln of the sum of the weights."""
+    return float(logsumexp(log_weights))
 
 
 def next_inverse_temperature(energies: np.ndarray, log_weights: np.ndarray, beta: float, end: float, loss: float) -> float:
@@ -48,12 +48,11 @@ def next_inverse_temperature(energies: np.ndarray, log_weights: np.ndarray, beta
     return beta + float(brentq(spare, 0.0, longest, xtol=1e-9 * longest, rtol=1e-6))
 
 
-def resampled(log_weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Which walkers the next generation copies, shape ``(n,)``: each about as often as its weight says (systematically)."""
-    n = len(log_weights)
+def resampled(log_weights: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Which walkers the next ``size`` ones copy: each about as often as its weight says (systematic resampling)."""
     share = np.cumsum(np.exp(log_weights - logsumexp(log_weights)))
-    places = (np.arange(n) + rng.random()) / n
-    return np.minimum(np.searchsorted(share, places), n - 1)
+    places = (np.arange(size) + rng.random()) / size
+    return np.minimum(np.searchsorted(share, places), len(log_weights) - 1)
 
 
 def family_sample_size(log_weights: np.ndarray, family: np.ndarray) -> float:
