@@ -134,6 +134,7 @@ def _end(action: Callable[[], None], log: Path, folder: Path, cpu_s: int, addres
         stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
+        sys.stdout = sys.stderr = os.fdopen(stream, "w", errors="replace")  # whatever they were in this process
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
         resource.setrlimit(resource.RLIMIT_AS, (int(address_gb * 1e9), int(address_gb * 1e9)))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -145,7 +146,6 @@ def _end(action: Callable[[], None], log: Path, folder: Path, cpu_s: int, addres
         traceback.print_exc()
     finally:
         sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
 
 

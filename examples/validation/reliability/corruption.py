@@ -21,7 +21,7 @@ from contents import contents, difference
 from damage import KINDS, damaged
 from outcomes import Outcome
 
-__all__ = ["FLOWS", "GROUPS", "CorruptionCase", "Flow", "corruption_cases", "prepare_sources"]
+__all__ = ["FLOWS", "GROUPS", "CorruptionCase", "Flow", "corruption_cases", "prepare_flows", "prepare_source"]
 
 
 @dataclass(frozen=True)
@@ -181,27 +181,39 @@ def corruption_cases(fraction: float, seed: int) -> list[CorruptionCase]:
     return [CorruptionCase(group, number, seed) for group, count in counts.items() for number in range(count)]
 
 
-def prepare_sources(work: Path, seed: int, main: Main = openmm_rare, program: tuple[str, ...] = kill.PROGRAM) -> None:
-    """Folders to damage, those of another seed to take files from, and what each command makes of them undamaged.
+def prepare_source(work: Path, name: str, seed: int, program: tuple[str, ...] = kill.PROGRAM) -> Path:
+    """A folder to damage, made once; the seed goes into its configuration.
+
+    Raises
+    ------
+    RuntimeError
+        If the command fails without any damage.
+    """
+    place = work / "sources" / name
+    if not (place / "ready").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        command, sight = SOURCES[name.removesuffix("-other")]
+        _make_source(place, kill.COMMANDS[command], sight, seed, program)
+        (place / "ready").touch()
+    return place
+
+
+def prepare_flows(work: Path, seed: int, main: Main = openmm_rare, program: tuple[str, ...] = kill.PROGRAM) -> None:
+    """All folders, those of another seed to take files from, and what each command makes of them undamaged.
 
     Raises
     ------
     RuntimeError
         If a command fails on an undamaged folder.
     """
-    for name, (command, sight) in SOURCES.items():
-        for place, its_seed in ((work / "sources" / name, seed), (work / "sources" / f"{name}-other", seed + 1)):
-            if not (place / "ready").exists():
-                shutil.rmtree(place, ignore_errors=True)
-                _make_source(place, kill.COMMANDS[command], sight, its_seed, program)
-                (place / "ready").touch()
     for name, flow in FLOWS.items():
-        kept = work / "sources" / flow.source / "expected" / f"{name}.json"
+        prepare_source(work, f"{flow.source}-other", seed + 1, program)
+        source = prepare_source(work, flow.source, seed, program)
+        kept, place = source / "expected" / f"{name}.json", work / "undamaged"
         if kept.exists():
             continue
-        place = work / "undamaged"
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(work / "sources" / flow.source, place)
+        shutil.copytree(source, place)
         ended = forked(partial(main, _line(flow)), place / "log.txt", place)
         if ended.failure:
             raise RuntimeError(f"{name} fails on an undamaged folder: {ended.text[-2000:]}")
@@ -211,7 +223,7 @@ def prepare_sources(work: Path, seed: int, main: Main = openmm_rare, program: tu
 
 
 def _make_source(place: Path, command: kill.Command, sight: str, seed: int, program: tuple[str, ...]) -> None:
-    """A folder of a run, finished, or killed at the sight of a file; the seed goes into the configuration."""
+    """A folder of a run, finished, or killed at the sight of a file."""
     place.mkdir(parents=True)
     text = command.config if "[sampling]" in command.config else f"[sampling]\n{command.config}"
     (place / "config.toml").write_text(text.replace("[sampling]", f"[sampling]\nseed = {seed}"))

@@ -30,7 +30,7 @@ KEYS: tuple[str, ...] = (
     *"name builder xml pdb parameters temperature friction timestep num_dimensions check_interval inertial import".split(),
     *"descriptor type atoms range disc function box coefficients kind columns scale radius atom axis order".split(),
     *"target_error seed platform method hidden strengths window_powers trials selector members dropout network".split(),
-    *"folder system variables states sampling path_sampling channels names rules arrival barrier n_oscillators radius_a".split(),
+    *"folder system variables states sampling path_sampling channels names rules arrival barrier radius_a".split(),
     *("", "a.b", "\u00fc", "__class__", "self"),
 )
 NUMBERS: tuple[str, ...] = (

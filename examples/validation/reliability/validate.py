@@ -24,7 +24,7 @@ from pathlib import Path
 
 from canaries import canary_cases
 from children import import_everything
-from corruption import corruption_cases, prepare_sources
+from corruption import corruption_cases, prepare_flows, prepare_source
 from fuzz import fuzz_cases
 from hard import hard_cases
 from inputs import prepare_inputs
@@ -93,9 +93,10 @@ def _some(campaign: Callable[[float, int], Sequence[Case]], arguments: argparse.
 
 def _prepare(names: Sequence[str], cases: Sequence[Case], work: Path, seed: int) -> None:
     """What several cases need, before they are tried at the same time."""
-    if "fuzz" in names or "corruption" in names:
-        prepare_sources(work, seed)
+    if "corruption" in names:
+        prepare_flows(work, seed)
     if "fuzz" in names:
+        prepare_source(work, "tps", seed)  # canaries lie in it
         prepare_inputs(work)
     for group, its_seed in sorted({(case.group, case.seed) for case in cases if case.campaign == "kill"}):
         prepare_kills(work, group, its_seed)
