@@ -183,7 +183,7 @@ def test_record_goes_on_and_the_table_adds_up(tmp_path):
     head, *rows = table(again.outcomes)
     everything = dict(zip(head, rows[-1], strict=True))
     assert [row[0] for row in rows] == ["fuzz: models", "kill: rate", "all"]
-    assert (everything["cases"], everything["right"], everything["silent wrong"]) == ("11", "10", "1")
+    assert (everything["cases"], everything["right"], everything["wrong in silence, or lost"]) == ("11", "10", "1")
     assert (everything["memory, GB"], everything["CPU-minutes"]) == ("0.70", "1.0")
 
 

@@ -66,7 +66,9 @@ class CanaryCase:
         for name in ("system.xml", "start.pdb", "config.toml"):
             shutil.copy(work / "inputs" / name, place)
         make = CANARIES[self.case][0]
-        forked(partial(make, place, work.resolve() / "inputs"), place / "made.txt", place, cpu_s=200)
+        made = forked(partial(make, place, work.resolve() / "inputs"), place / "made.txt", place, cpu_s=200)
+        if made.failure:
+            raise RuntimeError(f"{self.case} could not be made: {made.text[-2000:]}")
         (place / MARKER).unlink(missing_ok=True)
         ended = forked(_action(self.command, place, self.main), place / "log.txt", place, cpu_s=60, wall_s=120.0)
         kind, note = classified(ended, place)
@@ -173,7 +175,7 @@ def _first(kind: Callable[[np.ndarray], np.ndarray], word: str = "weight") -> Ca
     return change
 
 
-def _bomb(extra: bool, place: Path, inputs: Path, gigabytes: int = 4) -> None:
+def _bomb(extra: bool, place: Path, inputs: Path, gigabytes: int = 2) -> None:
     """Zeros that are small in the file, in place of a tensor or beside all of them."""
     with (
         zipfile.ZipFile(inputs / "model_mlp.npz") as old,
@@ -262,8 +264,8 @@ CANARIES: Mapping[str, tuple[Callable[[Path, Path], None], tuple[str, ...]]] = {
     "model with scale 0": (partial(_model, _first(lambda array: 0.0 * array, "feature_scale")), ("model",)),
     "model with scale -1": (partial(_model, _first(lambda array: 0.0 * array - 1.0, "feature_scale")), ("model",)),
     "model with a tensor twice": (_twice, ("model",)),
-    "4 GB of zeros as a tensor": (partial(_bomb, False), ("model",)),
-    "4 GB of zeros beside the tensors": (partial(_bomb, True), ("model",)),
+    "2 GB of zeros as a tensor": (partial(_bomb, False), ("model",)),
+    "2 GB of zeros beside the tensors": (partial(_bomb, True), ("model",)),
     "a pipe as model": (partial(_pipe, "model.npz"), ("model",)),
     "a pipe as system.xml": (partial(_pipe, "system.xml"), ("rate",)),
     "a pipe as path": (partial(_pipe, "path.npz"), ("path",)),

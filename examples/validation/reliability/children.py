@@ -89,7 +89,7 @@ def import_everything() -> None:
 
 
 def forked(
-    action: Callable[[], None], log: Path, folder: Path, cpu_s: int = 90, wall_s: float = 400.0, address_gb: float = 8.0
+    action: Callable[[], None], log: Path, folder: Path, cpu_s: int = 90, wall_s: float = 400.0, address_gb: float = 4.0
 ) -> Ended:
     """Do something in a fork of this process.
 

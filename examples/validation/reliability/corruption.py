@@ -91,7 +91,7 @@ SOURCES: Mapping[str, tuple[str, str]] = {
     "rate-killed": ("rate", "run.nc.parts/production.000000.nc"),
     "counting-killed": ("rate, brute force", "run.nc.parts/*.000002.nc"),
     "tps": ("tps", ""),
-    "tps-killed": ("tps", "chain-*/paths-000002.npz"),
+    "tps-killed": ("tps", "chain-*/paths-00000[12].npz"),
     "scan": ("scan", ""),
 }
 """Folders: the command of :mod:`kill`, and the file at whose sight it is killed; empty: never."""

@@ -171,7 +171,7 @@ class KillCase:
                 if status == -signal.SIGKILL and limit < float("inf"):
                     kills += 1
                 elif ended.failure:
-                    kind, note = ended.failure.replace("refused", "silent"), f"after {kills} kills: {ended.last_line[:200]}"
+                    kind, note = ended.failure.replace("refused", "lost"), f"after {kills} kills: {ended.last_line[:200]}"
             if kind == "right" and (note := difference(contents(wanted), contents(folder))):
                 kind = "silent"
         if kind == "right":

@@ -16,14 +16,14 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "right": ("right", "right, warned"),
     "refused or warned": ("refused", "wrong, warned"),
     "repaired, said so": ("repaired",),
-    "silent wrong": ("silent",),
+    "wrong in silence, or lost": ("silent", "lost"),
     "tracebacks": ("traceback",),
     "crashes, hangs": ("signal", "hang"),
     "too much memory": ("memory",),
 }
 """The kinds of outcomes that each column of the table counts."""
 
-BAD: frozenset[str] = frozenset({"silent", "traceback", "signal", "hang", "memory"})
+BAD: frozenset[str] = frozenset({"silent", "lost", "traceback", "signal", "hang", "memory"})
 """Kinds that must not be."""
 
 
