@@ -63,7 +63,7 @@ class CanaryCase:
         shutil.rmtree(place, ignore_errors=True)
         (place / "occupied").mkdir(parents=True)
         (place / "occupied" / "something").touch()
-        for name in ("system.xml", "start.pdb", "config.toml"):
+        for name in ("system.xml", "start.pdb", "config.toml", "path.npz"):
             shutil.copy(work / "inputs" / name, place)
         make = CANARIES[self.case][0]
         made = forked(partial(make, place, work.resolve() / "inputs"), place / "made.txt", place, cpu_s=200)
@@ -99,7 +99,9 @@ def _settings(change: Callable[[str], str], place: Path, inputs: Path) -> None:
     config = config.replace("MARKER", str(place / MARKER))
     shutil.copytree(inputs.parent / "sources" / "tps" / "run", place / "run")
     for folder in (place, place / "run"):
-        (folder / "config.toml").write_text(config + ("[path_sampling]\n" if folder.name == "run" else ""), encoding="utf-8")
+        (folder / "config.toml").write_text(
+            config + ("[path_sampling]\ntrials = 20\nchains = 2\n" if folder.name == "run" else ""), encoding="utf-8"
+        )
         (folder / "canary.py").write_text(CODE.format(marker=str(place / MARKER)), encoding="utf-8")
         for name in ("system.xml", "start.pdb"):
             if folder != place:
@@ -107,8 +109,14 @@ def _settings(change: Callable[[str], str], place: Path, inputs: Path) -> None:
 
 
 def _builder(name: str, parameters: str) -> Callable[[str], str]:
-    files = 'xml = "system.xml"\npdb = "start.pdb"            # a structure in A\n'
-    return lambda text: f"{text.replace(files, f'builder = {name!r}{chr(10)}')}\n[system.parameters]\n{parameters}\n"
+    """A builder in the place of the files."""
+
+    def change(text: str) -> str:
+        lines = [line for line in text.splitlines() if not line.startswith(("xml =", "pdb ="))]
+        lines.insert(lines.index("[system]") + 1, f'builder = "{name}"')
+        return "\n".join([*lines, "[system.parameters]", parameters, ""])
+
+    return change
 
 
 def _entry(old: str, new: str) -> Callable[[str], str]:
