@@ -113,7 +113,7 @@ def outcomes_of(cases: Iterable[Case], record: Record, work: Path, processes: in
             record.add(future.result())
             yield record.outcomes[-1]
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def table(outcomes: Iterable[Outcome]) -> list[list[str]]:
