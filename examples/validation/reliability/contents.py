@@ -14,10 +14,10 @@ import numpy as np
 
 __all__ = ["contents", "difference"]
 
-_TIME = ("wall_seconds",)
+_TIME = ("wall_seconds", "checksum")  # the checksum of a result is one of its wall time, too
 _PLACE = ("folder =", "folder_from_here =")
-_OWN = ("uuid", "details", "simulation_objects")
-"""Tables of steps.db with identities that differ between processes."""
+_OWN = ("uuid", "details", "simulation_objects", "openmm_rare_checksums")
+"""Tables of steps.db with identities that differ between processes, and their checksums."""
 
 
 def contents(folder: Path, pages: bool = False) -> dict[str, str]:
@@ -56,12 +56,14 @@ def _entries(path: Path, pages: bool) -> Iterator[tuple[str, str]]:
         with np.load(path, allow_pickle=False) as archive:
             for name in archive.files:
                 array = archive[name]
-                yield name, f"{array.dtype}{array.shape} {_hash(array.tobytes())}"
+                if name == "config":  # that of the run, which says where it lies
+                    yield name, _settings(str(array))
+                elif name != "checksum":
+                    yield name, f"{array.dtype}{array.shape} {_hash(array.tobytes())}"
     elif path.suffix == ".db":
         yield from _tables(path)
     elif path.suffix == ".toml":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        yield "lines", _hash("\n".join(line for line in lines if not line.startswith(_PLACE)).encode())
+        yield "lines", _settings(path.read_text(encoding="utf-8"))
     elif pages or path.suffix not in (".html", ".png", ".nc"):
         yield "bytes", _hash(path.read_bytes())
 
@@ -82,6 +84,10 @@ def _tables(path: Path) -> Iterator[tuple[str, str]]:
         for name in names:
             rows = sorted(map(repr, database.execute(f"SELECT * FROM '{name}'")))
             yield name, f"{len(rows)} rows" + ("" if name in _OWN else f" {_hash(repr(rows).encode())}")
+
+
+def _settings(text: str) -> str:
+    return _hash("\n".join(line for line in text.splitlines() if not line.startswith(_PLACE)).encode())
 
 
 def _hash(content: bytes) -> str:
