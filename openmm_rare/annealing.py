@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ from .bias import Bias
 from .committor import CommittorModel
 from .crossing import suit_settings, values_in_words
 from .errors import RunError
-from .flux import RootDensity
 from .heating import easy_temperature, find_exits
 from .inference import FastImportance
+from .root_density import RootDensity
 from .segments import noise_of_one_step, sample_segments
 from .settings import Settings
 from .states import IN_B
@@ -49,6 +49,7 @@ def anneal(
     task: Task,
     fresh: bool,
     progress: Progress,
+    disperse: Callable[[RareEventSystem, Settings], RareEventSystem] | None = None,
 ) -> Settings:
     """Train ``model`` in place down to the temperature of ``target``; returns settings long enough for its motion.
 
@@ -64,11 +65,13 @@ def anneal(
     fresh : bool
         Start from an easy temperature with random weights.
     progress : Progress
+    disperse : callable, optional
+        Gives the target starts all over A, once it is known how long motion takes.
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
     seen: list[SegmentData] = []
-    exits = None
+    exits = start = None
     if settings.annealing:
         ladder = [*settings.annealing, target.temperature]
     elif fresh:
@@ -80,6 +83,10 @@ def anneal(
         ladder = temperature_ladder(start.temperature, target.temperature, settings.ladder_ratio)
     else:
         ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
+    if disperse is not None:
+        target = disperse(target, settings)
+    if start is not None and not start.left_a:
+        find_exits(target, settings, platform, task)  # says at once that A has no exits, from wherever walkers start
     rounds = _rounds(settings, fresh, len(ladder))
     progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
     for number, temperature in enumerate(ladder):

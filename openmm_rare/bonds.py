@@ -12,7 +12,7 @@ import openmm
 
 from .constraints import constraints_of
 from .nearest_image import image_counts, nearest_image
-from .particles import sites_of
+from .particles import require_particles, sites_of
 from .system_box import periodic_box
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def harmonic_bonds(system: openmm.System) -> tuple[np.ndarray, np.ndarray, np.nd
     """Pairs, shape (n, 2), lengths in nm, stiffness in kJ/mol/nm^2, and whether they take nearest images, each (n,)."""
     rows = [row for force in system.getForces() if isinstance(force, openmm.HarmonicBondForce) for row in _rows(force)]
     pairs = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+    require_particles(pairs, system, "a harmonic bond")
     lengths, stiffness = (np.array([row[column] for row in rows], dtype=np.float64) for column in (2, 3))
     return pairs, lengths, stiffness, np.array([row[4] for row in rows], dtype=bool)
 
@@ -160,6 +161,7 @@ def _collected(system: openmm.System, topology: app.Topology | None) -> list[_Bo
             merged[bond.pair] = first._replace(known=bool(known), holds=first.holds or bond.holds)
     for pair in named:
         merged.setdefault(pair, _Bond(pair))
+    require_particles(np.array(list(merged), dtype=np.int64), system, "a bond")
     return list(merged.values())
 
 

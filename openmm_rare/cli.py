@@ -16,12 +16,14 @@ from .cli_options import (
     default_folder,
     folder_option,
     model_option,
+    package_option,
     platform_option,
     resume_option,
     seed_option,
     source_argument,
     strict_option,
     temperatures_of,
+    trust_option,
 )
 from .plain_errors import command
 
@@ -121,13 +123,20 @@ def scan(
     help="How near to transition states, in units of the logit; less gives more transition paths.",
 )
 @click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
-@click.option("--initial-path", show_default="auto: what suits", help="A file of mdtraj or .npz, auto, line, hot, or biased.")
+@click.option(
+    "--initial-path",
+    multiple=True,
+    show_default="auto: what suits",
+    help="A file of mdtraj or .npz, auto, line, hot, or biased; repeat it for chains that start apart.",
+)
 @model_option("Committor model to start from.")
 @seed_option
 @platform_option
 @folder_option
 @resume_option
 @strict_option
+@package_option
+@trust_option
 @command
 def tps(
     source: str,
@@ -137,6 +146,8 @@ def tps(
     out: Path | None,
     resume: bool,
     strict: bool,
+    packages: tuple[str, ...],
+    trust: bool,
     **options: Any,
 ) -> None:
     """Sample transition paths of SYSTEM or CONFIG.toml, shooting from where a learned committor says 1/2."""
@@ -148,8 +159,9 @@ def tps(
     from .progress import TerminalProgress
     from .result_text import format_table
 
-    config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform})
-    config = with_path_settings(config, **options)
+    trusted = {"packages": packages, "trust": trust}
+    config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform, **trusted})
+    config = with_path_settings(config, **options | {"initial_path": options["initial_path"] or None})
     start = None if model is None else load_committor(model, build_system(config).fingerprint())
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
@@ -168,6 +180,8 @@ def tps(
 @seed_option
 @platform_option
 @click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
+@package_option
+@trust_option
 @command
 def path(
     source: str,
@@ -176,18 +190,20 @@ def path(
     relax: int,
     steps_per_frame: int | None,
     out: Path | None,
+    packages: tuple[str, ...],
+    trust: bool,
     **options: Any,
 ) -> None:
     """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
     from .committors import load_committor
     from .config import build_system
     from .ops.find_path import find_path, found_rows
-    from .path_folder import initial_path_of, path_settings, with_path_settings
+    from .path_folder import initial_paths_of, path_settings, with_path_settings
     from .progress import TerminalProgress
     from .result_text import format_table
     from .workflow import configuration
 
-    config = configuration(source).with_options(**options)
+    config = configuration(source, trust, packages).with_options(**options)
     config = with_path_settings(config, steps_per_frame=steps_per_frame, initial_path=how)
     system, sampling = build_system(config), config.sampling
     out = out or default_folder(config, "path").with_suffix(".npz")
@@ -195,7 +211,7 @@ def path(
     with TerminalProgress() as progress:
         found = find_path(
             system,
-            initial_path_of(config),
+            initial_paths_of(config)[0],
             model=guide,
             relax=relax,
             out=out,
@@ -241,12 +257,13 @@ def systems() -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@trust_option
 @command
-def report(folder: Path) -> None:
+def report(folder: Path, trust: bool) -> None:
     """Draw the figures and write the report of the run in FOLDER again."""
     from .workflow import make_report
 
-    click.echo(f"report: {make_report(folder)}")
+    click.echo(f"report: {make_report(folder, trust, lambda sentence: click.echo(sentence, err=True))}")
 
 
 @main.command()
@@ -271,9 +288,11 @@ def report(folder: Path) -> None:
     "--workers", type=click.IntRange(min=1), show_default="1", help="Processes for the fresh shots of a large system."
 )
 @strict_option
+@trust_option
 @command
-def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> None:
+def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options: Any) -> None:
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
+    from .checksums import unchecked_note
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
     from .mechanism.report import summary_rows
@@ -284,7 +303,9 @@ def analyze(folder: Path, out: Path | None, strict: bool, **options: Any) -> Non
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
     with TerminalProgress() as progress:
-        found = analyze_mechanism(*load_path_sampling(folder), out, chosen, progress, doubts_of_run(folder))
+        sampled = load_path_sampling(folder, trust)
+        unchecked = unchecked_note(folder)
+        found = analyze_mechanism(*sampled, out, chosen, progress, doubts_of_run(folder), [unchecked] if unchecked else ())
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     _end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)
 

@@ -22,12 +22,14 @@ __all__ = [
     "default_folder",
     "folder_option",
     "model_option",
+    "package_option",
     "platform_option",
     "resume_option",
     "seed_option",
     "source_argument",
     "strict_option",
     "temperatures_of",
+    "trust_option",
 ]
 
 source_argument = click.argument("source", metavar="SYSTEM|CONFIG.toml")
@@ -52,6 +54,14 @@ folder_option = click.option(
     "--out", type=click.Path(path_type=Path), show_default="below runs/", help="Folder for everything that is written."
 )
 strict_option = click.option("--strict", is_flag=True, help="Exit status 3 when a result should not be trusted.")
+trust_option = click.option("--trust", is_flag=True, help="Run all code that files name or hold, which you trust.")
+package_option = click.option(
+    "--allow-package",
+    "packages",
+    metavar="NAME",
+    multiple=True,
+    help="Installed package whose functions the configuration may run; repeatable.",
+)
 resume_option = click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 
 
@@ -83,6 +93,8 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
         resume_option,
         click.option("--no-reweighting", is_flag=True, help="Also say what the model alone would give."),
         strict_option,
+        package_option,
+        trust_option,
     )[::-1]:
         function = option(function)
     return function
@@ -93,18 +105,18 @@ def configured(source: str, out: Path | None, resume: bool, ending: str, options
 
     A run of a built-in system that is continued takes from its folder what the command line does not say.
     """
-    from .config import load_config
+    from .stored_config import stored_config
     from .workflow import configuration
 
     given = {key: None if value is False else value for key, value in options.items()}
     if given.pop("brute_force", None):
         given["method"] = "brute_force"
-    config = configuration(source)
+    config = configuration(source, bool(given.pop("trust", None)), given.pop("packages", None) or ())
     named = config.with_options(**given)
     out = out or default_folder(named, ending)
-    if resume and config.system.is_builtin and not Path(source).is_file() and (out / "config.toml").is_file():
-        stored = load_config(out / "config.toml")
-        if stored.system.name == config.system.name:
+    if resume and config.system.is_builtin and not Path(source).is_file():
+        stored = stored_config(out)
+        if stored is not None and stored.system.is_builtin and stored.system.name == config.system.name:
             return stored.with_options(**given), out
     return named, out
 

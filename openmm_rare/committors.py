@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from scipy.special import expit
 
 from .committor import CommittorModel
 from .ensemble import CommittorEnsemble
+from .model_file import read_model_file
 from .multistate import MultiStateModel
-from .saved_model import SavedModel
+from .saved_model import SavedModel, naming_model
 
 __all__ = ["Committor", "committor_bin", "load_committor"]
 
@@ -35,17 +35,11 @@ def load_committor(source: str | Path | bytes, fingerprint: str | None = None) -
     ValueError
         If it is no model, is damaged, or belongs to another system or other states.
     """
-    kinds = [kind for kind in (CommittorEnsemble, MultiStateModel) if kind.title in _format(source)]
-    return (kinds or [CommittorModel])[0].load(io.BytesIO(source) if isinstance(source, bytes) else source, fingerprint)
-
-
-def _format(source: str | Path | bytes) -> str:
-    """What a file says it holds; nothing for one that cannot be read."""
-    try:
-        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
-            return str(json.loads(str(archive["metadata"]))["format"])
-    except Exception:  # whoever loads it says what is wrong
-        return ""
+    name = "what was given" if isinstance(source, bytes) else source
+    with naming_model(name, CommittorModel.title):
+        metadata, tensors = read_model_file(io.BytesIO(source) if isinstance(source, bytes) else source)
+    kinds = [kind for kind in (CommittorEnsemble, MultiStateModel) if kind.title in str(metadata.get("format"))]
+    return (kinds or [CommittorModel])[0].from_file(name, metadata, tensors, fingerprint)
 
 
 def committor_bin(logit: np.ndarray, n_bins: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ from .config_system import SystemConfig
 from .descriptors import build_descriptor
 from .errors import InputError, MissingPackageError
 from .path_settings import PathSettings
+from .regular_file import regular_file
 from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
 from .systems.base import RareEventSystem
 from .toml_text import Section, write_toml
+from .trust import Trust
 
 try:
     import tomllib
@@ -29,6 +31,7 @@ __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_
 
 _HEADER = "# Every setting of the run, spelled out. Bare numbers are in nm, radians, or plain.\n"
 _METHODS = ("importance", "brute_force")
+_LARGEST = 1 << 25  # bytes of a configuration
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class RunConfig:
         Absolute; relative file names start here, and modules are looked up here first.
     file : str or None
         The file that it was read from, for messages.
+    trust : Trust or None
+        Which code may run, never part of the file; None: modules in `folder`.
     system : SystemConfig
     variables : tuple of VariableConfig
     states : dict or None
@@ -103,6 +108,7 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
     file: str | None = field(default=None, compare=False, repr=False)
+    trust: Trust | None = field(default=None, compare=False, repr=False)
 
     def to_toml(self, place: str | Path | None = None) -> str:
         """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object.
@@ -161,8 +167,17 @@ def check_target_error(value: float, name: str) -> float:
     return value
 
 
-def load_config(path: str | Path) -> RunConfig:
-    """Read a configuration file.
+def load_config(path: str | Path, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration file; nothing that it names is imported yet.
+
+    Parameters
+    ----------
+    path : path
+    trust : bool
+        Whether all code that it names, and all that its System holds, may run. Otherwise only functions of modules that lie in
+        the folder of the configuration may.
+    packages : sequence of str
+        Installed packages whose functions may run, too.
 
     Raises
     ------
@@ -172,16 +187,19 @@ def load_config(path: str | Path) -> RunConfig:
         If there is no such file.
     """
     path = Path(path)
+    if regular_file(path).stat().st_size > _LARGEST:
+        raise InputError(f"{path} has more than {_LARGEST >> 20} MB: this is no configuration")
     try:
-        return replace(parse_config(path.read_bytes().decode("utf-8-sig"), path.parent), file=str(path))
+        text = path.read_bytes().decode("utf-8-sig")
+        return replace(parse_config(text, path.parent, trust, packages), file=str(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: this is not text in UTF-8 ({error}): save it as UTF-8") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def parse_config(text: str, folder: str | Path) -> RunConfig:
-    """A configuration from TOML text; relative names in it start at `folder`.
+def parse_config(text: str, folder: str | Path, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
+    """A configuration from TOML text; relative names in it start at `folder`, where its own modules lie.
 
     Raises
     ------
@@ -192,7 +210,9 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
         top = Section(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"this is not valid TOML: {error}") from error
-    top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name != "file")])
+    except RecursionError:
+        raise InputError("this is no configuration: its lists and tables lie too deep within each other") from None
+    top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name not in ("file", "trust"))])
     home = home_of(top, folder)
     system = SystemConfig.parse(top.section("system"), home)
     named = top.section("variables")
@@ -213,7 +233,8 @@ def parse_config(text: str, folder: str | Path) -> RunConfig:
     sampling = SamplingConfig.parse(top.section("sampling"))
     section = top.section("path_sampling")
     path_sampling = PathSettings.parse(section) if section.raw else None
-    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling)
+    trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)
+    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, trust=trusted)
 
 
 def build_system(config: RunConfig) -> RareEventSystem:
@@ -223,13 +244,13 @@ def build_system(config: RunConfig) -> RareEventSystem:
     ------
     ValueError
         If a built-in system, module or function is unknown, a file cannot be read, the states or the descriptor are not
-        possible, or the structure does not lie in A.
+        possible, the structure does not lie in A, or code would run that is not trusted.
     """
-    states = None
+    states, trust = None, config.trust or Trust(config.folder)
     try:
         if config.states is not None:
-            states = partial(build_states, config.variables, config.states, config.channels, config.folder)
-        system = config.system.build(config.folder, states)
+            states = partial(build_states, config.variables, config.states, config.channels, config.folder, trust)
+        system = config.system.build(config.folder, states, trust)
         if system.descriptor is not None:
             build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
         return system

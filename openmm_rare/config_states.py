@@ -15,6 +15,7 @@ from .atom_selection import atoms_of
 from .box_variables import BOX_CHOICES, BOXES, BoxVariable
 from .errors import InputError
 from .toml_text import Section, nearest
+from .trust import Trust
 from .user_modules import import_function
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class VariableConfig:
             return replace(self, parameters={**self.parameters, "box": self.parameters.get("box", "system")})
         return self
 
-    def build(self, folder: str, topology: app.Topology | None = None) -> st.CollectiveVariable:
+    def build(self, folder: str, topology: app.Topology | None, trust: Trust) -> st.CollectiveVariable:
         """The collective variable."""
         parameters = dict(self.parameters)
         where = f"variables.{self.name}"
@@ -112,7 +113,7 @@ class VariableConfig:
         if "atoms" in parameters:
             parameters["atoms"] = atoms_of(parameters["atoms"], topology, f"{where}.atoms", _N_ATOMS[self.type])
         if "function" in parameters:
-            parameters["function"] = import_function(parameters["function"], folder, f"{where}.function")
+            parameters["function"] = import_function(parameters["function"], folder, f"{where}.function", trust)
         if "coefficients" in parameters:
             parameters["coefficients"] = np.array(parameters["coefficients"])
         return _VARIABLES[self.type][0](self.name, **parameters)
@@ -152,10 +153,10 @@ class RegionConfig:
         unit = units[next(iter(middle))] if middle else None
         return cls(kind, {"center": middle, "radius": table.number("radius", unit)})
 
-    def build(self, folder: str, where: str) -> st.Region:
+    def build(self, folder: str, where: str, trust: Trust) -> st.Region:
         """The region."""
         if self.kind == "function":
-            return st.FunctionRegion(import_function(self.parameters, folder, f"{where}.function"))
+            return st.FunctionRegion(import_function(self.parameters, folder, f"{where}.function", trust))
         return st.Range(self.parameters) if self.kind == "range" else st.Disc(**self.parameters)
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,13 +200,13 @@ class ChannelsConfig:
         rules = tuple(LabelRuleConfig.parse(table, units) for table in section.tables("rules"))
         return cls(section.texts("names"), rules, section.text("arrival"))
 
-    def build(self, folder: str) -> st.Channels:
+    def build(self, folder: str, trust: Trust) -> st.Channels:
         """The channels."""
         rules = [
-            st.LabelRule(rule.region.build(folder, f"channels.rules[{number}]"), rule.to, rule.after)
+            st.LabelRule(rule.region.build(folder, f"channels.rules[{number}]", trust), rule.to, rule.after)
             for number, rule in enumerate(self.rules)
         ]
-        arrival = None if self.arrival is None else import_function(self.arrival, folder, "channels.arrival")
+        arrival = None if self.arrival is None else import_function(self.arrival, folder, "channels.arrival", trust)
         return st.Channels(self.names, rules, arrival)
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,26 +220,27 @@ def build_states(
     regions: Mapping[str, RegionConfig],
     channels: ChannelsConfig | None,
     folder: str,
+    trust: Trust,
     topology: app.Topology | None = None,
 ) -> st.States:
     """States A and B (keys "a" and "b") with their variables and channels; modules are looked up in `folder` first.
 
-    The topology is for selections of atoms.
+    The topology is for selections of atoms, and `trust` says which modules may be imported.
 
     Raises
     ------
     ValueError
         If a function cannot be imported, a selection has no or too many atoms, or the states are not possible.
     """
-    collective = st.CollectiveVariables([variable.build(folder, topology) for variable in variables])
+    collective = st.CollectiveVariables([variable.build(folder, topology, trust) for variable in variables])
     built, paths = {}, None
     for name in ("a", "b"):
         with _named(f"states.{name}"):
-            built[name] = regions[name].build(folder, f"states.{name}")
+            built[name] = regions[name].build(folder, f"states.{name}", trust)
             built[name].check(collective)
     if channels is not None:
         with _named("channels"):
-            paths = channels.build(folder)
+            paths = channels.build(folder, trust)
             for rule in paths.rules:
                 rule.region.check(collective)
     with _named("states.a", "states.b"):
@@ -252,7 +254,7 @@ def _named(*sections: str) -> Iterator[None]:
         yield
     except InputError as error:
         place = " and ".join(f"[{section}]" for section in sections)
-        raise InputError(str(error) if sections[0] in str(error) else f"{place}: {error}") from error
+        raise type(error)(str(error) if sections[0] in str(error) else f"{place}: {error}") from error
 
 
 def _box(section: Section) -> str | list[list[float]] | tuple[float, ...]:

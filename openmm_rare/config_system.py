@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from openmm import app
 from openmm import unit as u
 
 from .errors import InputError
+from .files import resolved
 from .nearest_image import box_in_words
 from .states import States
 from .system_box import other_box, structure_box
@@ -21,6 +22,7 @@ from .system_checks import require_openmm
 from .system_files import read_structure, read_system, require_same_atoms
 from .systems.base import RareEventSystem
 from .toml_text import Section
+from .trust import Trust
 from .user_code import faults_in
 from .user_modules import import_function, import_modules
 
@@ -49,6 +51,8 @@ class SystemConfig:
         ``"module:function"`` that returns a RareEventSystem, or ``(System, topology, positions)``.
     xml, pdb : str or None
         Serialized System, and a structure in A: PDB, or mmCIF where the name ends with .cif or .mmcif.
+    more_starts : tuple of str
+        Further structures in A, of the same atoms, in files like that of ``pdb``.
     imports : tuple of str
         The key ``import``: modules of plugins whose forces the System has, imported before it is read.
     box : str or None
@@ -67,6 +71,7 @@ class SystemConfig:
     builder: str | None = None
     xml: str | None = None
     pdb: str | None = None
+    more_starts: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     box: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +88,7 @@ class SystemConfig:
         """From ``[system]``; file names are relative to `home`."""
         names = ("name", "builder", "xml", "pdb")
         others = ("num_dimensions", "check_interval", "inertial", "descriptor")
-        section.check((), (*names, "import", "box", "parameters", *_QUANTITIES, *others))
+        section.check((), (*names, "more_starts", "import", "box", "parameters", *_QUANTITIES, *others))
         source = {key: section.text(key) for key in names}
         beside = [key for key in ("xml", "pdb") if source["builder"] is not None and source[key] is not None]
         if beside:
@@ -98,16 +103,23 @@ class SystemConfig:
                 'section [system] must give one of: name = "lj7" (the command `openmm-rare systems` lists them), '
                 'builder = "module:function", or xml = "system.xml" with pdb = "start.pdb" (or .cif)'
             )
-        for key in ("xml", "pdb"):
-            if source[key] is not None and not (home / source[key]).is_file():
+        more_starts = section.texts("more_starts") if "more_starts" in section else ()
+        if more_starts and source["xml"] is None:
+            raise InputError(
+                "system.more_starts goes with xml and pdb; a builder returns a RareEventSystem with more_starts itself"
+            )
+        files = [(key, source[key]) for key in ("xml", "pdb")] + [("more_starts", name) for name in more_starts]
+        for key, name in files:
+            if name is not None and not (home / name).is_file():
                 raise InputError(
-                    f"system.{key} = {source[key]!r} does not exist; looked for {(home / source[key]).resolve()} "
+                    f"system.{key} = {name!r} does not exist; looked for {resolved(home / name)} "
                     "(relative names start at the folder of the configuration)"
                 )
         quantities = {name: section.number(key, unit) for key, (name, unit, _) in _QUANTITIES.items()}
         return cls(
             **source,
             **quantities,
+            more_starts=more_starts,
             imports=section.texts("import") if "import" in section else (),
             box=_which_box(section),
             parameters=section.section("parameters").raw,
@@ -131,7 +143,7 @@ class SystemConfig:
         values["import"] = values.pop("imports")
         return {key: value for key, value in values.items() if value not in (None, {}, ())}
 
-    def build(self, folder: str, states: Callable[[app.Topology | None], States] | None) -> RareEventSystem:
+    def build(self, folder: str, states: Callable[[app.Topology | None], States] | None, trust: Trust) -> RareEventSystem:
         """The system with its dynamics.
 
         Parameters
@@ -140,13 +152,15 @@ class SystemConfig:
             Where relative names start.
         states : callable or None
             Makes those of the configuration from the topology.
+        trust : Trust
+            What may run of the code that is named, or that the System holds.
 
         Raises
         ------
         ValueError
-            If something is unknown, missing, unreadable or does not fit.
+            If something is unknown, missing, unreadable, not trusted, or does not fit.
         """
-        import_modules(self.imports, folder)
+        import_modules(self.imports, folder, trust)
         if self.is_builtin:
             from .systems import BUILDERS, build
 
@@ -157,8 +171,9 @@ class SystemConfig:
                 options = {}  # replaced afterwards
             return self._with_dynamics(self._call(BUILDERS[self.name], options), self.name)
         if self.builder is None:
-            return self._own(*self._read_files(Path(folder)), states)
-        made = self._call(import_function(self.builder, folder, "system.builder"), {})
+            system, topology, positions = self._read_files(Path(folder), trust)
+            return self._own(system, topology, positions, states, self._read_starts(Path(folder), system))
+        made = self._call(import_function(self.builder, folder, "system.builder", trust), {})
         if isinstance(made, RareEventSystem):
             if states is not None:
                 raise InputError(f"{self.builder} returns a system with its own states; remove the section [states]")
@@ -191,6 +206,7 @@ class SystemConfig:
         topology: app.Topology | None,
         positions: Any,
         states_of: Callable[[app.Topology | None], States] | None,
+        more_starts: Sequence[u.Quantity] = (),
     ) -> RareEventSystem:
         if states_of is None:
             raise InputError("the system needs its states: add [variables.NAME], [states.a] and [states.b]")
@@ -205,17 +221,27 @@ class SystemConfig:
             system=system,
             topology=topology,
             positions=positions,
+            more_starts=more_starts,
             states=states,
             imports=self.imports,
             **self._dynamics(),
         )
 
-    def _read_files(self, folder: Path) -> tuple[openmm.System, app.Topology, u.Quantity]:
+    def _read_files(self, folder: Path, trust: Trust) -> tuple[openmm.System, app.Topology, u.Quantity]:
         xml, pdb = folder / self.xml, folder / self.pdb
-        system = read_system(xml, self.imports)
+        system = read_system(xml, self.imports, trust.everything)
         topology, positions = read_structure(pdb)
         require_same_atoms(system, xml, topology, pdb)
         return system, topology, positions
+
+    def _read_starts(self, folder: Path, system: openmm.System) -> list[u.Quantity]:
+        """Positions of the further structures in A."""
+        found = []
+        for path in (folder / name for name in self.more_starts):
+            topology, positions = read_structure(path)
+            require_same_atoms(system, folder / self.xml, topology, path)
+            found.append(positions)
+        return found
 
     def _choose_box(self, system: openmm.System, topology: app.Topology | None) -> None:
         """Give System and structure the same box, the one that is asked for.

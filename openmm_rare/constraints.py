@@ -6,6 +6,7 @@ import numpy as np
 import openmm
 
 from .errors import DynamicsError
+from .particles import require_particles
 
 __all__ = ["KeptDistances", "constraints_of"]
 
@@ -16,6 +17,7 @@ def constraints_of(system: openmm.System) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of particles, shape (n, 2), and the distances that they keep, shape (n,), nm."""
     constraints = [system.getConstraintParameters(index) for index in range(system.getNumConstraints())]
     pairs = np.array([constraint[:2] for constraint in constraints], dtype=np.int64).reshape(-1, 2)
+    require_particles(pairs, system, "a constraint")
     return pairs, np.array([constraint[2]._value for constraint in constraints], dtype=np.float64)
 
 

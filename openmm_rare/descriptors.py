@@ -6,19 +6,21 @@ Positions have shape ``(n_walkers, n_atoms, 3)`` in nm; features have shape ``(n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .descriptor_base import Descriptor, labels_of, require_possible
 from .errors import InputError
 from .internal_features import Dihedrals, InternalCoordinates
-from .pair_features import Coordination, CoordinationMoments, DiscGap, PairDescriptor, PairDistances
+from .pair_features import Coordination, CoordinationMoments, DiscGap, PairDescriptor, PairDistances, numbers_of_pairs
 from .symmetry_functions import SymmetryFunctions
 from .toml_text import nearest
 
-__all__ = ["Descriptor", "build_descriptor"]
+__all__ = ["Descriptor", "build_descriptor", "most_numbers"]
 
 
 class Coordinates(Descriptor):
@@ -29,10 +31,19 @@ class Coordinates(Descriptor):
         columns: Sequence[int],
         scale: float,
         matrix: Sequence[Sequence[float]] | None,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str] | None,
+        n_atoms: int,
     ) -> None:
         super().__init__()
         self.scale = float(scale)
+        if not 0.0 < self.scale < math.inf:
+            raise InputError(f"scale = {scale} nm must be positive")
+        require_possible("coordinates", n_atoms, len(columns) if matrix is None else len(matrix))
+        rows = None if matrix is None else np.asarray(matrix, dtype=np.float64)
+        if rows is not None and (rows.shape != (len(matrix), len(columns)) or not np.isfinite(rows).all()):
+            raise InputError(f"matrix must be rows of {len(columns)} finite numbers, one for each column")
+        if len(columns) > 3 * n_atoms or not all(0 <= column < 3 * n_atoms for column in columns):
+            raise InputError(f"columns must be from 0 to {3 * n_atoms - 1}: three coordinates for each of {n_atoms} atoms")
         self.register_buffer("columns", torch.as_tensor(list(columns), dtype=torch.long), persistent=False)
         self.register_buffer("matrix", None if matrix is None else torch.tensor(matrix, dtype=torch.float32), persistent=False)
         self.n_features = len(columns) if matrix is None else len(matrix)
@@ -102,6 +113,7 @@ class Subset(Descriptor):
         return self.part(positions[:, self.atoms])
 
 
+_OF_PAIRS = {"pair_distances", "sorted_distances", "coordination", "coordination_moments", "disc_gap"}
 _SYMMETRY = {"centers", "species", "box", "shells", "cutoff"}
 _SYMMETRY_OPTIONS = {"eta_radial", "eta_angular", "zetas", "alpha", "labels"}
 
@@ -125,7 +137,7 @@ _KINDS = {
     ),
     "coordinates": (
         lambda n, spec: Coordinates(
-            spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix"), spec.get("labels")
+            spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix"), spec.get("labels"), n
         ),
         {"columns", "scale", "matrix", "labels"},
     ),
@@ -141,6 +153,15 @@ _KINDS = {
         {"parts"},
     ),
 }
+
+
+def most_numbers(spec: Mapping, n_atoms: int) -> float:
+    """How many numbers a descriptor keeps at most for the pairs of its atoms, known before it is built."""
+    if "parts" in spec:
+        return sum(most_numbers(part, n_atoms) for part in spec["parts"])
+    if "part" in spec:
+        return most_numbers(spec["part"], len(spec["atoms"]))
+    return numbers_of_pairs(n_atoms) if spec.get("kind") in _OF_PAIRS else 0.0
 
 
 def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
@@ -182,7 +203,7 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
         raise InputError(f"descriptor {kind!r} needs the key {missing}") from None
     except InputError:
         raise
-    except (TypeError, ValueError) as error:  # text for a number, a number for a list
+    except (TypeError, ValueError, OverflowError) as error:  # text for a number, a number for a list
         raise InputError(f"descriptor {kind!r} has a value of the wrong kind ({' '.join(str(error).split())})") from error
     require_possible(kind, n_atoms, made.n_features)
     return made

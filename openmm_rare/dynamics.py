@@ -69,12 +69,12 @@ def has_forces_on_held_axes(target: RareEventSystem) -> bool:
         return False
     with naming_system(target.name, "Reference"):
         context = openmm.Context(target.system, openmm.VerletIntegrator(1.0), openmm.Platform.getPlatformByName("Reference"))
-    spread, random = np.sqrt(2.0 * target.kt * mobility(target)), np.random.default_rng(0)
-    for steps in (0.0, 3.0, 10.0, 30.0):
-        context.setPositions(target.positions + steps * spread * random.standard_normal(spread.shape))
-        forces = context.getState(forces=True).getForces(asNumpy=True)._value
-        if forces[:, target.num_dimensions :].any():
-            return True
+        spread, random = np.sqrt(2.0 * target.kt * mobility(target)), np.random.default_rng(0)
+        for steps in (0.0, 3.0, 10.0, 30.0):
+            context.setPositions(target.positions + steps * spread * random.standard_normal(spread.shape))
+            forces = context.getState(forces=True).getForces(asNumpy=True)._value
+            if forces[:, target.num_dimensions :].any():
+                return True
     return False
 
 

@@ -5,7 +5,16 @@ Each is also the built-in error that its kind of fault would be anywhere else, s
 
 from __future__ import annotations
 
-__all__ = ["HOW_TO_INSTALL", "DynamicsError", "InputError", "MissingPackageError", "RareError", "RunError", "UserCodeError"]
+__all__ = [
+    "HOW_TO_INSTALL",
+    "DynamicsError",
+    "InputError",
+    "MissingPackageError",
+    "RareError",
+    "RunError",
+    "UntrustedCodeError",
+    "UserCodeError",
+]
 
 
 HOW_TO_INSTALL: str = 'in the repository, pip install -c constraints.txt ".[ops,symbolic]"'
@@ -22,6 +31,10 @@ class InputError(RareError, ValueError):
 
 class UserCodeError(InputError):
     """A function or a module of the user's that raised an error itself."""
+
+
+class UntrustedCodeError(InputError):
+    """Code that somebody's files name or hold, and that nobody has said may run."""
 
 
 class RunError(RareError, RuntimeError):

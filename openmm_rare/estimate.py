@@ -59,6 +59,8 @@ class RateEstimate:
         What should be known about the dynamics, and is no fault.
     backend : str
         What moved the walkers.
+    mixing : dict or None
+        How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     """
 
     system: str
@@ -99,6 +101,7 @@ class RateEstimate:
     pending_fraction: float = 0.0
     backend: str = "python"
     notes: tuple[str, ...] = ()
+    mixing: Mapping | None = None
 
     @property
     def relative_error(self) -> float:

@@ -7,6 +7,7 @@ import openmm
 from openmm import unit
 
 from .bonds import harmonic_bonds
+from .openmm_errors import naming_system
 from .particles import masses_of
 
 __all__ = ["ExplosionWatch"]
@@ -88,12 +89,13 @@ class ExplosionWatch:
 
     def energy(self, positions: np.ndarray, velocities: np.ndarray | None, box: np.ndarray | None = None) -> float:
         """Of one frame, kJ/mol; without a box of its own, in that of the System."""
-        if self._context is None:
-            self._context = openmm.Context(self._system, openmm.VerletIntegrator(0.001), self._platform)
-        if box is not None:
-            self._context.setPeriodicBoxVectors(*box)
-        self._context.setPositions(positions)
-        potential = self._context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        with naming_system("the System", self._platform.getName(), running=True):
+            if self._context is None:
+                self._context = openmm.Context(self._system, openmm.VerletIntegrator(0.001), self._platform)
+            if box is not None:
+                self._context.setPeriodicBoxVectors(*box)
+            self._context.setPositions(positions)
+            potential = self._context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
         return potential + (0.0 if velocities is None else float((self._half_mass * velocities**2).sum()))
 
     def gained(

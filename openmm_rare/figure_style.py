@@ -39,6 +39,7 @@ STYLE = {
     "lines.markersize": 5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "text.usetex": False,  # whatever a matplotlibrc in the present folder says: TeX runs programs
 }
 
 

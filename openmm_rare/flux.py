@@ -17,42 +17,7 @@ from .teams import TEAM, together
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
 
-__all__ = ["FluxChunk", "FluxState", "RootDensity", "run_flux"]
-
-
-@dataclass(frozen=True)
-class RootDensity:
-    r"""Density :math:`G(x) = (1-f)\,I(x)/\bar I + f` with which exits are drawn as roots.
-
-    Exits differ in I by orders of magnitude; drawing the promising ones more often removes most of the variance, and the
-    uniform part keeps every exit reachable, whatever the model thinks of it.
-
-    Attributes
-    ----------
-    log_mean_importance : float
-        :math:`\ln\bar I`, a fixed scale.
-    uniform_fraction : float
-        f.
-    """
-
-    log_mean_importance: float
-    uniform_fraction: float
-
-    @classmethod
-    def of_pool(cls, log_importance: np.ndarray, uniform_fraction: float) -> RootDensity:
-        """The density scaled by the mean importance of a pool, given ln I of its exits."""
-        top = log_importance.max()
-        return cls(float(top + np.log(np.exp(log_importance - top).mean())), uniform_fraction)
-
-    def __call__(self, log_importance: np.ndarray) -> np.ndarray:
-        """G of exits with these ln I."""
-        relative = np.exp(log_importance - self.log_mean_importance)
-        return (1.0 - self.uniform_fraction) * relative + self.uniform_fraction
-
-    def draw(self, log_importance: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Indices of ``n`` exits drawn with replacement, probability proportional to G."""
-        density = self(log_importance)
-        return rng.choice(len(density), size=n, p=density / density.sum())
+__all__ = ["FluxChunk", "FluxState", "run_flux"]
 
 
 @dataclass(frozen=True)
@@ -66,22 +31,49 @@ class FluxState:
         Whether the last tested frame was in A.
     last_a : ndarray of bool, shape (n,)
         Whether A is the state visited last.
+    group : ndarray of int64, shape (n,)
+        Which kind of start each walker descends from.
+    weight : ndarray, shape (n,)
+        How much each walker counts; 1 unless the parts of A are weighted.
+    cluster : ndarray of int64, shape (n,)
+        Walkers of one number have one ancestor: the independent units of error bars.
     """
 
     positions: np.ndarray
     in_a: np.ndarray
     last_a: np.ndarray
+    group: np.ndarray
+    weight: np.ndarray
+    cluster: np.ndarray
 
     @classmethod
     def start(cls, target: RareEventSystem, n_walkers: int) -> FluxState:
-        """All walkers at the initial structure, which lies in A."""
-        everyone = np.ones(n_walkers, dtype=bool)
-        return cls(np.repeat(target.positions[None], n_walkers, axis=0), everyone, everyone.copy())
+        """Walkers at the initial structures, which lie in A, one after another."""
+        return cls.at(target.starts[np.arange(n_walkers) % len(target.starts)])
+
+    @classmethod
+    def at(cls, positions: np.ndarray, group: np.ndarray | None = None) -> FluxState:
+        """Independent walkers at positions in A, shape (n, n_atoms, 3), nm."""
+        n, everyone = len(positions), np.ones(len(positions), dtype=bool)
+        group = np.zeros(n, dtype=np.int64) if group is None else group
+        return cls(positions, everyone, everyone.copy(), group, np.ones(n), np.arange(n))
 
     @classmethod
     def from_record(cls, record: Mapping) -> FluxState:
-        """The state at the end of a chunk, from :meth:`FluxChunk.record`."""
-        return cls(*(np.asarray(record[field.name]) for field in fields(cls)))
+        """The state at the end of a chunk, from :meth:`FluxChunk.record`, which had no groups in earlier versions."""
+        n = len(record["in_a"])
+        given = {"group": np.zeros(n, dtype=np.int64), "weight": np.ones(n), "cluster": np.arange(n), **record}
+        return cls(*(np.asarray(given[field.name]) for field in fields(cls)))
+
+    def join(self, others: FluxState) -> FluxState:
+        """These walkers followed by others."""
+        pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
+        return FluxState(*(np.concatenate(pair) for pair in pairs))
+
+    @property
+    def n_clusters(self) -> int:
+        """Independent ancestors, at most."""
+        return int(self.cluster.max()) + 1
 
     def recycled(self, rng: np.random.Generator) -> FluxState:
         """Once most walkers have gone to B: those become copies of random walkers that last visited A."""
@@ -90,7 +82,8 @@ class FluxState:
             return self
         source = np.arange(len(self.last_a))
         source[lost] = rng.choice(kept, len(lost))
-        return replace(self, positions=self.positions[source], in_a=self.in_a[source], last_a=self.last_a[source])
+        copies = FluxState(*(getattr(self, field.name)[source] for field in fields(self)))
+        return replace(copies, cluster=self.cluster)
 
 
 @dataclass(frozen=True)
@@ -135,7 +128,7 @@ class _Counter:
     """The observer of a flux run; also called once on the final frame."""
 
     def __init__(self, target: RareEventSystem, state: FluxState) -> None:
-        self.target, self.in_a, self.last_a = target, state.in_a.copy(), state.last_a.copy()
+        self.target, self.state, self.in_a, self.last_a = target, state, state.in_a.copy(), state.last_a.copy()
         self.labels = np.zeros(len(self.in_a), dtype=np.int64)
         self.frames_last_a = np.zeros(len(self.in_a), dtype=np.int64)
         self.transitions = np.zeros(len(self.in_a), dtype=np.int64)
@@ -170,7 +163,7 @@ class _Counter:
     def chunk(self, end: np.ndarray, n_steps: int) -> FluxChunk:
         """What was counted until the positions at the end."""
         return FluxChunk(
-            FluxState(end, self.in_a, self.last_a),
+            replace(self.state, positions=end, in_a=self.in_a, last_a=self.last_a),
             np.concatenate([np.zeros((0, *end.shape[1:])), *self.exits]),
             np.concatenate([np.zeros(0, dtype=np.int64), *self.exit_walker]),
             self.frames_last_a,
@@ -186,7 +179,7 @@ def run_flux(
     n_steps: int,
     platform: str,
     seed: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     backend: str = "python",
 ) -> FluxChunk:
     """Run unbiased dynamics from ``state`` and count.
@@ -202,8 +195,8 @@ def run_flux(
     platform : str
     seed : int
         For the noise.
-    rng : numpy.random.Generator
-        For recycling walkers, see :meth:`FluxState.recycled`.
+    rng : numpy.random.Generator or None
+        For recycling walkers, see :meth:`FluxState.recycled`; None: they are not.
     backend : str
         One of :data:`openmm_rare.backends.BACKENDS`.
 
@@ -213,7 +206,7 @@ def run_flux(
         If positions become NaN.
     """
     n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
-    state = state.recycled(rng)
+    state = state if rng is None else state.recycled(rng)
     backend = choose_backend(backend, platform)
     if run_without_python(target, platform, None, backend):
         return _watch(target, state, n_steps, platform, seed)
@@ -247,7 +240,7 @@ def _watch(target: RareEventSystem, state: FluxState, n_steps: int, platform: st
     np.add.at(frames_last_a, walker[turn], np.where(after[turn] == IN_A, 1, -1) * (n_steps - step[turn]))
     arrival = turn[after[turn] == IN_B]
     return FluxChunk(
-        FluxState(end, target.states.classify(end) == IN_A, last_a),
+        replace(state, positions=end, in_a=target.states.classify(end) == IN_A, last_a=last_a),
         positions[exits],
         walker[exits],
         frames_last_a,

@@ -17,6 +17,7 @@ from .cores import available_cores
 from .errors import InputError, RunError
 from .preflight import require_runnable
 from .processes import Workers, require_importable, require_own_process
+from .regular_file import regular_file
 from .shot_dynamics import ShotDynamics
 from .states import IN_A, IN_B, NEITHER
 from .tasks import Progress, Silent
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShotRecord", "shoot"]
 
+_FORMAT, _UNCHECKED = "openmm_rare fresh shots 2", "openmm_rare fresh shots 1"
 _PARTICLES = 5000  # of all copies of a small system in one Context
 _BLOCK = 500  # shots of a small system that are recorded together
 _SMALL = 200  # atoms
@@ -212,8 +214,12 @@ def _run_block(number: int, positions: np.ndarray) -> np.ndarray:
     return _worker_run(number, positions)
 
 
+def _digest(entry: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()
+
+
 class ShotRecord:
-    """Outcomes of blocks of shots in a text file, one line each, flushed to disk; without a path they are only kept.
+    """Outcomes of blocks of shots in a text file, one line each with its checksum, flushed to disk; without a path only kept.
 
     Parameters
     ----------
@@ -238,7 +244,7 @@ class ShotRecord:
         if path is None:
             return
         path = Path(path)
-        header = json.dumps({"format": "openmm_rare fresh shots 1", **plan})
+        header = json.dumps({"format": _FORMAT, **plan})
         whole = self._read(path, header) if path.exists() else 0
         self._stream = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
         self._stream.truncate(whole)  # what a killed process wrote in part
@@ -248,14 +254,17 @@ class ShotRecord:
 
     def _read(self, path: Path, header: str) -> int:
         """Take up the lines of a file; returns the length of those that are whole."""
-        lines = path.read_bytes().split(b"\n")[:-1]
+        lines = regular_file(path).read_bytes().split(b"\n")[:-1]
         if not lines:
             return 0
-        if lines[0].decode("utf-8", "replace") != header:
+        checked = lines[0].decode("utf-8", "replace") == header
+        if not checked and lines[0].decode("utf-8", "replace") != header.replace(_FORMAT, _UNCHECKED):
             raise InputError(f"{path} holds other shots, or none: remove it, or give another name for the record")
         for line in lines[1:]:
             try:
                 entry = json.loads(line)
+                if entry.pop("sha256", None) != _digest(entry) and checked:
+                    raise ValueError(f"the checksum of block {entry.get('block')} does not fit")
                 self.results[int(entry["block"])] = np.array([int(digit) for digit in entry["ends"]], dtype=np.int8)
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path} is damaged ({error}): remove it to run its shots again") from error
@@ -264,7 +273,8 @@ class ShotRecord:
     def add(self, number: int, status: np.ndarray) -> None:
         """One more block."""
         self.results[number] = status
-        self._write(json.dumps({"block": int(number), "ends": "".join(map(str, status.tolist()))}))
+        entry = {"block": int(number), "ends": "".join(map(str, status.tolist()))}
+        self._write(json.dumps(entry | {"sha256": _digest(entry)}))
 
     def _write(self, line: str) -> None:
         if self._stream is not None:

@@ -44,20 +44,20 @@ def require_atoms_exist(variables: CollectiveVariables, n_atoms: int) -> None:
             )
 
 
-def require_in_a(states: States, positions: np.ndarray) -> None:
-    """Refuse an initial structure, shape (n_atoms, 3), nm, that does not lie in A alone.
+def require_in_a(states: States, positions: np.ndarray, name: str = "positions") -> None:
+    """Refuse initial structures, shape (n, n_atoms, 3), nm, that do not lie in A alone; `name` may hold {} for their number.
 
     Raises
     ------
     ValueError
-        Saying where it lies.
+        Saying where the first lies.
     """
-    status = states.classify(positions[None])[0]
-    if status != IN_A:
-        where = "in B" if status == IN_B else "in neither state"
-        values = values_text(states.variables, states.variables(positions[None])[0])
+    for number in np.flatnonzero(states.classify(positions) != IN_A)[:1] if len(positions) else ():
+        frame = positions[number : number + 1]
+        where = "in B" if states.classify(frame)[0] == IN_B else "in neither state"
+        values = values_text(states.variables, states.variables(frame)[0])
         region = region_text(states.a, states.variables)
-        raise InputError(f"positions must lie in A, but are {where}: {values}; A is {region}")
+        raise InputError(f"{name.format(number)} must lie in A, but are {where}: {values}; A is {region}")
 
 
 def try_functions(states: States, positions: np.ndarray, num_dimensions: int) -> None:

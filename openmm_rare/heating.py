@@ -24,6 +24,7 @@ __all__ = ["Start", "easy_temperature", "find_exits"]
 
 _EASY = 0.01  # fraction of exits that reach B unaided at a temperature where training starts from nothing
 _LONGEST = 16  # times the given lengths
+_HOTTER = 2.0  # times the wanted temperature, up to which there need not be exits from A
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,19 @@ class Start:
         Of unaided walkers from exits.
     crossing_steps : float
         Median number of steps of those that reached B.
+    left_a : bool
+        Whether walkers from the given structures left A at the wanted temperature.
     """
 
     temperature: float
     exits: np.ndarray
     segments: SegmentData
     crossing_steps: float
+    left_a: bool = True
 
 
-def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task) -> np.ndarray:
-    """At most ``training_exits`` exits from a short flux run at the temperature of the stage."""
+def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task, needed: bool = True) -> np.ndarray:
+    """At most ``training_exits`` exits from a short flux run at the temperature of the stage; none are an error if needed."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng, wanted = np.random.default_rng(seed), settings.training_exits
@@ -62,7 +66,7 @@ def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: 
             n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
         # the first stretch only equilibrates, unless exits are so rare that every one counts
         pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= wanted else found)
-        if len(pool) == 0:
+        if len(pool) == 0 and needed:
             raise RunError(
                 f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
                 "A may cover its whole basin; make it smaller"
@@ -86,21 +90,22 @@ def easy_temperature(
     RuntimeError
         If no temperature is high enough.
     """
-    temperature, reached = target.temperature, False
+    temperature, reached, left_a = target.temperature, False, True
     enough = max(1, int(np.ceil(_EASY * settings.heating_roots)))
     given = settings.training_path_length
     for _ in range(settings.heating_tries):
         stage = target.with_temperature(temperature)
-        exits = find_exits(stage, settings, platform, task)
+        exits = find_exits(stage, settings, platform, task, needed=temperature > _HOTTER * target.temperature)
         hits = -1
-        while True:
+        left_a = left_a and (len(exits) > 0 or temperature > target.temperature)
+        while len(exits):  # from a part of A that has no way out but through others, there are some only when it is hotter
             record = _unaided(stage, exits, settings, platform, task)
             before, hits, left = hits, int(record["hits"]), int(record.get("left", 0))
             reached, longest = reached or hits > 0, settings.training_path_length
             progress.update(temperature=f"{temperature:.0f} K", reached_B=f"{hits} of {settings.heating_roots}")
             if hits >= enough:
-                start = Start(temperature, exits, SegmentData.of_record(record), float(record.get("crossing_steps", 0.0)))
-                return start, settings
+                segments, crossing = SegmentData.of_record(record), float(record.get("crossing_steps", 0.0))
+                return Start(temperature, exits, segments, crossing, left_a), settings
             slow = left >= enough and left > hits > before and settings.training_path_length < _LONGEST * given
             if settings.time_scale or not slow:
                 break

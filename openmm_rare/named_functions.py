@@ -1,11 +1,12 @@
 """Functions of the user's by the name under which another process, or a later run, finds them again."""
 
 import importlib
+import sys
 from collections.abc import Callable
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, UntrustedCodeError
 
 __all__ = ["Function", "function_label", "function_of_label"]
 
@@ -39,6 +40,8 @@ def function_of_label(label: str) -> Function:
         If the module cannot be imported here, or has no such function.
     """
     module, _, name = label.partition(":")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise UntrustedCodeError(f"the function {label} is one of Python itself, which no variable and no region is made of")
     try:
         return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:

@@ -30,7 +30,7 @@ def box_vectors(box: Any, argument: str) -> np.ndarray:
     """
     try:
         vectors = np.array(_in_nm(box), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         vectors = np.zeros(0)
     if vectors.shape == (3,):
         vectors = np.diag(vectors)

@@ -35,6 +35,8 @@ def naming_system(name: str, platform: str, running: bool = False) -> Iterator[N
     """
     try:
         yield
+    except RareError:  # also one of these, which has a name already
+        raise
     except openmm.OpenMMException as error:
         raise our_error(error, name, platform, running) from error
 

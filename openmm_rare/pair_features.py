@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -12,13 +13,19 @@ from torch import Tensor
 from .descriptor_base import Descriptor, box_of, labels_of, nearest_images, require_possible
 from .errors import InputError
 
-__all__ = ["Coordination", "CoordinationMoments", "DiscGap", "PairDescriptor", "PairDistances"]
+__all__ = ["Coordination", "CoordinationMoments", "DiscGap", "PairDescriptor", "PairDistances", "numbers_of_pairs"]
 
 _DENSE = 2e7
 """Numbers in a matrix of pairs times atoms up to which a product with it is taken."""
 _MOST_PAIRS = 5e6
 _BLOCK = 4e6
 """Pairs of all frames that are looked at together where there is no such matrix."""
+
+
+def numbers_of_pairs(n_atoms: int) -> float:
+    """How many numbers a descriptor of all pairs keeps."""
+    n_pairs = 0.5 * n_atoms * (n_atoms - 1)
+    return n_pairs * n_atoms if n_pairs * n_atoms <= _DENSE else 2.0 * n_pairs
 
 
 class PairDescriptor(Descriptor):
@@ -112,6 +119,8 @@ class Coordination(PairDescriptor):
     def __init__(self, n_atoms: int, radius: float, sort: bool, labels: Sequence[str] | None = None, box: Any = None) -> None:
         super().__init__(n_atoms, box)
         self.radius, self.sort, self.n_features = float(radius), sort, n_atoms
+        if not 0.0 < self.radius < math.inf:
+            raise InputError(f"radius = {self.radius} nm must be positive")
         self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
         self.register_buffer("incidence", self.difference.abs() if self.is_dense else None, persistent=False)
 
@@ -175,7 +184,8 @@ class DiscGap(CoordinationMoments):
     ) -> None:
         super().__init__(n_atoms, radius, box)
         self.center, self.disc_radius, self.offset = tuple(map(float, center)), float(disc_radius), float(offset)
-        if len(self.center) != 2 or self.offset <= 0.0:
+        finite = all(map(math.isfinite, (*self.center, self.disc_radius, self.offset)))
+        if len(self.center) != 2 or not finite or self.offset <= 0.0:
             raise InputError(f"a disc gap needs a center of two numbers and a positive offset, not {center} and {offset}")
         self.n_features, self.in_logit = 1, (0,)
 

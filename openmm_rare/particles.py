@@ -3,7 +3,9 @@
 import numpy as np
 import openmm
 
-__all__ = ["masses_of", "sites_of"]
+from .errors import InputError
+
+__all__ = ["masses_of", "require_particles", "sites_of"]
 
 
 def masses_of(system: openmm.System) -> np.ndarray:
@@ -14,3 +16,20 @@ def masses_of(system: openmm.System) -> np.ndarray:
 def sites_of(system: openmm.System) -> list[int]:
     """Numbers of the virtual sites."""
     return [index for index in range(system.getNumParticles()) if system.isVirtualSite(index)]
+
+
+def require_particles(numbers: np.ndarray, system: openmm.System, what: str) -> None:
+    """Refuse numbers of particles that the System does not have, of forces and constraints that OpenMM has not looked at yet.
+
+    Raises
+    ------
+    ValueError
+        With the first of them.
+    """
+    n_particles = system.getNumParticles()
+    wrong = numbers[(numbers < 0) | (numbers >= n_particles)]
+    if wrong.size:
+        raise InputError(
+            f"the System has {what} of particle {wrong.flat[0]}, but no such particle (it has {n_particles}, numbered from 0): "
+            "make it again"
+        )

@@ -6,7 +6,6 @@ Needs no OpenPathSampling.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .checksums import naming_damage, parse_checked_json
 from .committors import Committor, load_committor
-from .config import RunConfig, build_system, load_config
+from .config import RunConfig, build_system
 from .errors import InputError
-from .files import write_npz
+from .files import read_npz, require_whole_npz, resolved, write_npz
 from .path_ensemble import PathEnsemble
 from .path_settings import INITIAL_PATHS, PathSettings
+from .path_shapes import require_path, require_shapes
 from .shots import Shots
+from .stored_config import SHOTS_ADVICE, stored_config
+from .trust import NO_CODE
 
 if TYPE_CHECKING:
     from .systems.base import RareEventSystem
@@ -29,15 +32,20 @@ __all__ = [
     "TRIALS",
     "PathRecord",
     "doubts_of_run",
-    "initial_path_of",
+    "initial_paths_of",
     "load_path_sampling",
+    "load_run",
+    "model_of_run",
     "path_settings",
+    "read_first_paths",
     "read_path_ensemble",
     "storage_of_chain",
     "with_path_settings",
+    "write_first_paths",
     "write_paths",
 ]
 
+_FIRST = "first-paths.npz"
 TRIALS = {
     "chain": np.int64,
     "cycle": np.int64,
@@ -69,6 +77,8 @@ class PathRecord:
         Of the model.
     notes : list of str
         What should be known about the run, since it began.
+    config : str or None
+        TOML of the run, against which ``config.toml`` is checked; versions before checksums kept none.
     """
 
     shots: Shots = field(default_factory=Shots)
@@ -77,10 +87,12 @@ class PathRecord:
     trainer: Mapping[str, np.ndarray] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    config: str | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``shots.npz``, atomically: with it a stretch is done."""
         arrays = {"metadata": np.array(json.dumps(self.metadata)), "notes": np.array(json.dumps(self.notes))}
+        arrays |= {} if self.config is None else {"config": np.array(self.config)}
         arrays |= {f"shots/{name}": value for name, value in self.shots.arrays().items()}
         arrays |= {f"trials/{name}": np.array(self.trials[name], dtype=kind) for name, kind in TRIALS.items()}
         arrays |= {f"trainer/{name}": value for name, value in self.trainer.items()}
@@ -93,6 +105,11 @@ class PathRecord:
     def cycles(self) -> int:
         """Trials that each chain has made."""
         return len(self.trials["chain"]) // max(len(self.states), 1)
+
+    @property
+    def model_of(self) -> Mapping[str, Any]:
+        """Metadata of the model, or of the first member of an ensemble: its descriptor and its system's fingerprint."""
+        return self.metadata.get("members", [self.metadata])[0]
 
     def table(self, name: str) -> np.ndarray:
         """A column of the table of trials."""
@@ -108,25 +125,23 @@ class PathRecord:
             If it is missing or damaged.
         """
         path = folder / "shots.npz"
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+        if not path.exists():
+            raise InputError(f"{folder} holds no path sampling run that has begun: {path} is missing")
+        arrays = read_npz(path, SHOTS_ADVICE)
+        with naming_damage(path, SHOTS_ADVICE):
             states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
+            columns = {name: arrays[f"trials/{name}"] for name in TRIALS}
+            shots = _part(arrays, "shots/")
+            require_shapes(shots, columns, states)
             return cls(
-                Shots.from_arrays(_part(arrays, "shots/")),
-                {name: arrays[f"trials/{name}"].tolist() for name in TRIALS},
+                Shots.from_arrays(shots),
+                {name: column.tolist() for name, column in columns.items()},
                 states,
                 _part(arrays, "trainer/"),
                 json.loads(str(arrays["metadata"])),
                 json.loads(str(arrays.get("notes", "[]"))),  # 0.1.0 kept none
+                str(arrays["config"]) if "config" in arrays else None,
             )
-        except FileNotFoundError:
-            raise InputError(f"{folder} holds no path sampling run that has begun: {path} is missing") from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); the accepted paths in {folder}/chain-* are not: copy a backup of it back, or "
-                "start again in another folder"
-            ) from error
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -173,14 +188,32 @@ def read_paths(folder: Path, chain: int, number: int) -> dict[int, np.ndarray]:
     ValueError
         If the file is damaged.
     """
-    file = _paths_file(folder, chain, number)
+    return _read_paths(_paths_file(folder, chain, number))
+
+
+def write_first_paths(folder: Path, paths: Sequence[np.ndarray]) -> None:
+    """Write the first paths that were found before sampling began, in single precision; chains start from some of them."""
+    write_npz(folder / _FIRST, {f"{number}": path.astype(np.float32) for number, path in enumerate(paths)})
+
+
+def read_first_paths(folder: Path) -> list[np.ndarray]:
+    """What :func:`write_first_paths` wrote, nothing of a run that looked for none.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    return [path for _, path in sorted(_read_paths(folder / _FIRST).items())]
+
+
+def _read_paths(file: Path) -> dict[int, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {int(name): archive[name] for name in archive.files}
+        arrays = read_npz(file, "copy a backup of it back")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file} is damaged ({error}): copy a backup of it back") from error
+    with naming_damage(file, "copy a backup of it back"):
+        return {int(name): require_path(path) for name, path in arrays.items()}
 
 
 def path_settings(config: RunConfig) -> PathSettings:
@@ -188,20 +221,24 @@ def path_settings(config: RunConfig) -> PathSettings:
     return config.path_sampling or PathSettings()
 
 
-def initial_path_of(config: RunConfig) -> str:
-    """Where the first path comes from; a file is looked up from the folder of the configuration."""
-    place = path_settings(config).initial_path
-    return place if place in INITIAL_PATHS else str(Path(config.folder, place).resolve())
+def initial_paths_of(config: RunConfig) -> tuple[str, ...]:
+    """Where first paths come from; files are looked up from the folder of the configuration."""
+    return _places(path_settings(config).initial_path, config.folder)
+
+
+def _places(choices: Sequence[str], folder: str | Path) -> tuple[str, ...]:
+    return tuple(each if each in INITIAL_PATHS else str(resolved(Path(folder, each))) for each in choices)
 
 
 def with_path_settings(config: RunConfig, **options: Any) -> RunConfig:
     """A configuration with ``[path_sampling]``, and with these of its settings; None keeps what there is.
 
-    A file for the initial path is looked up where the program runs.
+    Files of initial paths are looked up where the program runs.
     """
     given = {key: value for key, value in options.items() if value is not None}
-    if given.get("initial_path", "auto") not in INITIAL_PATHS:
-        given["initial_path"] = str(Path(given["initial_path"]).resolve())
+    if "initial_path" in given:
+        choices = given["initial_path"]
+        given["initial_path"] = _places([choices] if isinstance(choices, str) else choices, Path.cwd())
     return replace(config, path_sampling=replace(path_settings(config), **given))
 
 
@@ -251,33 +288,76 @@ def read_path_ensemble(folder: str | Path) -> PathEnsemble:
     ValueError
         If the folder holds no path sampling run, there is no path in it yet, or a file is damaged.
     """
-    return load_path_sampling(folder)[3]
+    config, record = load_run(Path(folder))
+    return ensemble_of(record, Path(folder), path_settings(config), config.system.timestep_ps)
 
 
-def load_path_sampling(folder: str | Path) -> tuple[RareEventSystem, Committor, Shots, PathEnsemble]:
+def load_path_sampling(folder: str | Path, trust: bool = False) -> tuple[RareEventSystem, Committor, Shots, PathEnsemble]:
     """System, learned committor, shots and paths of a run.
+
+    Parameters
+    ----------
+    folder : path
+    trust : bool
+        Whether code that the folder names or holds may run: builders, functions, programs within the System.
 
     Raises
     ------
     ValueError
-        As :func:`read_path_ensemble`.
+        As :func:`read_path_ensemble`, and if code would have to run that is not trusted.
     """
     folder = Path(folder)
-    if not (folder / "config.toml").is_file():
+    config, record = load_run(folder, trust)
+    system = build_system(config)
+    model = model_of_run(folder, system.fingerprint())
+    return system, model, record.shots, ensemble_of(record, folder, path_settings(config), system.timestep)
+
+
+def load_run(folder: Path, trust: bool = False) -> tuple[RunConfig, PathRecord]:
+    """Configuration and record of a run, which must agree; no code that the configuration names may run, or all of it.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no path sampling run that has begun, or a file is damaged.
+    """
+    if not (folder / "config.toml").is_file() and not (folder / "shots.npz").is_file():
         raise InputError(f"{folder} holds no run: config.toml is missing")
-    config = load_config(folder / "config.toml")
+    record = PathRecord.load(folder)
+    config = stored_config(folder, record.config, trust)
+    if config is None:
+        raise InputError(f"{folder} holds no run: config.toml is missing")
     if config.path_sampling is None:
         raise InputError(f"{folder} holds a run of another kind: its config.toml has no section [path_sampling]")
-    record, system = PathRecord.load(folder), build_system(config)
-    model = load_committor(folder / "model.npz", system.fingerprint())
-    return system, model, record.shots, ensemble_of(record, folder, config.path_sampling, system.timestep)
+    if config.system.temperature_k is None or config.system.timestep_ps is None:
+        raise InputError(f"{folder / 'config.toml'} was not written by a run: it lacks temperature or timestep")
+    return config if trust else replace(config, trust=NO_CODE), record
+
+
+def model_of_run(folder: Path, fingerprint: str) -> Committor:
+    """The committor that a run left, of the system with this fingerprint.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or of another system.
+    """
+    path = folder / "model.npz"
+    with naming_damage(path, "continue the run with --resume, which fits it again"):
+        require_whole_npz(path)
+    return load_committor(path, fingerprint)
 
 
 def doubts_of_run(folder: str | Path) -> list[str] | None:
-    """The warnings in result.json; None where there are none yet, of all trials that the folder has."""
+    """The warnings in result.json; None where there are none yet, of all trials that the folder has.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged.
+    """
     place, record = Path(folder, "result.json"), PathRecord.load(Path(folder))
-    try:
-        result = json.loads(place.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    if not place.is_file():
         return None
+    result = parse_checked_json(place, "continue the run with --resume, which writes it again")
     return result.get("warnings") if result.get("trials") == len(record.trials["chain"]) else None

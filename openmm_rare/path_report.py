@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from shlex import quote
@@ -11,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
-from .committors import Committor, load_committor
-from .config import RunConfig, build_system, load_config
-from .errors import InputError
+from .committors import Committor
+from .config import RunConfig, build_system
+from .errors import UntrustedCodeError
 from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states
-from .path_folder import PathRecord, ensemble_of, path_settings
+from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings, read_first_paths
 from .path_result import path_rows, summarize_paths
-from .report import details_block, figure_block, notes_block, notice, page, pretty, read_json, table_block
+from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
 from .summary import versions
+from .ways import Ways
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,11 +35,29 @@ if TYPE_CHECKING:
 
 __all__ = ["write_path_report"]
 
+_LOG = logging.getLogger(__name__)
+
 _FRAMES_PER_BIN = 5  # of the density of paths, on average
 
 
-def write_path_report(folder: str | Path) -> Path:
+def write_path_report(
+    folder: str | Path,
+    system: RareEventSystem | None = None,
+    trust: bool = False,
+    note: Callable[[str], None] | None = None,
+) -> Path:
     """Draw the figures of a path sampling run, finished or not, and write its ``report.html``.
+
+    Parameters
+    ----------
+    folder : path
+    system : RareEventSystem, optional
+        That of the run, where it is there already.
+    trust : bool
+        Whether code that the folder names or holds may run to make it. Without that the figure of the paths in the variables
+        of the states is the one that the run drew.
+    note : callable, optional
+        Is told what the report lacks without that code.
 
     Raises
     ------
@@ -45,35 +65,47 @@ def write_path_report(folder: str | Path) -> Path:
         If the folder holds no such run, or a file is damaged.
     """
     folder = Path(folder)
-    if not (folder / "config.toml").is_file():
-        raise InputError(f"{folder} holds no run: config.toml is missing")
-    config, record = load_config(folder / "config.toml"), PathRecord.load(folder)
-    system, settings = build_system(config), path_settings(config)
-    model = load_committor(folder / "model.npz", system.fingerprint())
-    ensemble = None
+    config, record = load_run(folder, trust)
+    notes = notes_of(_finished(folder), folder)
+    try:
+        system = system or build_system(config)
+    except UntrustedCodeError as error:
+        if not (folder / "figures" / "paths.png").is_file():
+            notes.append(f"Without code of this folder there is no figure of paths in the variables of the states: {error}")
+            (note or _LOG.info)(notes[-1])
+    about, settings = config.system, path_settings(config)
+    model = model_of_run(folder, record.model_of["fingerprint"] if system is None else system.fingerprint())
+    ensemble = ways = None
     if any(record.trials["accepted"]):
-        ensemble = ensemble_of(record, folder, settings, system.timestep)
+        ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
+        if system is not None:
+            ways = Ways.of(system, model, ensemble, read_first_paths(folder))
     (folder / "figures").mkdir(exist_ok=True)
     blocks = []
     for name, title, caption, figure in _drawn(system, record, ensemble, model):
         path = folder / "figures" / f"{name}.png"
-        plots.save_figure(figure, path)
-        blocks.append(figure_block(FigureFile(path, title, caption)))
-    result = summarize_paths(record, ensemble, model, settings, system.inertial)
+        if figure is not None:
+            plots.save_figure(figure, path)
+        if path.is_file():
+            blocks.append(figure_block(FigureFile(path, title, caption)))
+    result = summarize_paths(record, ensemble, model, settings, bool(about.inertial), ways)
+    if system is None:
+        result = _with_doubts_of(_finished(folder), result)
+    name = about.name or "user"
     body = [
-        f"<h1>Transition paths of {escape(system.name)} at {system.temperature:g} K</h1>",
+        f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
         notice(result["warnings"], _UNSEEN),
-        notes_block(_finished(folder).get("notes", ())),
+        notes_block(notes),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
         f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
         "<h2>To repeat this run</h2>",
-        details_block("Configuration (config.toml)", (folder / "config.toml").read_text(encoding="utf-8")),
+        details_block("Configuration (config.toml)", config.to_toml(folder)),
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
     ]
-    return page(folder / "report.html", f"Transition paths of {system.name}", body)
+    return page(folder / "report.html", f"Transition paths of {name}", body)
 
 
 def _versions(folder: Path) -> dict[str, str]:
@@ -86,6 +118,13 @@ def _finished(folder: Path) -> dict[str, Any]:
     return read_json(folder / "result.json") if (folder / "result.json").is_file() else {}
 
 
+def _with_doubts_of(finished: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """The result with what the run itself found to distrust: without its variables not all can be found again."""
+    found = finished.get("warnings", ()) if finished.get("trials") == result["trials"] else ()
+    warnings = list(dict.fromkeys([*found, *result["warnings"]]))
+    return result | {"warnings": warnings, "reliable": not warnings}
+
+
 def _headline(result: dict[str, Any]) -> str:
     yielded = format_value(result["yield"], result["yield_stderr"])
     return f"{result['accepted']} paths accepted of {result['trials']} trials; {yielded} transition paths a trial"
@@ -96,15 +135,15 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
     return [
         ("shooting points", settings.selector),
         ("frames", f"every {settings.steps_per_frame} steps; {result['frames']} made"),
-        ("first path", settings.initial_path),
+        ("first path", ", ".join(settings.initial_path)),
         ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
     ]
 
 
 def _drawn(
-    system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
-) -> Iterator[tuple[str, str, str, Figure]]:
-    """Name, title, caption and figure of everything there is to draw."""
+    system: RareEventSystem | None, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
+) -> Iterator[tuple[str, str, str, Figure | None]]:
+    """Name, title, caption and figure of everything there is to draw; None for what needs the system that is missing."""
     counted = record.table("relaxed")
     if counted.any():
         connects = ((record.table("n_a") > 0) & (record.table("n_b") > 0))[counted]
@@ -122,7 +161,7 @@ def _drawn(
     figures.plot_transition_time(axes[0], statistics)
     figures.plot_q_density(axes[1], statistics)
     yield "time", "Path times, and paths along the committor", _TIME, figure
-    yield "paths", "Where paths run, and where shots began", _PATHS, _plane(system, record, ensemble)
+    yield "paths", "Where paths run, and where shots began", _PATHS, system and _plane(system, record, ensemble)
 
 
 def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:
@@ -146,8 +185,8 @@ def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) 
 
 
 _UNSEEN = (
-    "enough paths, made by the dynamics alone, in every chain. All chains start from one path: a channel that none of them has "
-    "entered cannot be seen here."
+    "enough paths, made by the dynamics alone, in every chain. Chains, and first paths that were found by other means, pass "
+    "the transition region in the same places. A way that no chain and no first path has taken cannot be seen here."
 )
 _YIELD = (
     "Averages over the latest trials, of those from paths that the dynamics has made. Left: how many trials gave a transition "

@@ -17,6 +17,7 @@ from .statistics import correlated_mean
 
 if TYPE_CHECKING:
     from .committors import Committor
+    from .ways import Ways
 
 __all__ = ["mean_outcome", "path_rows", "summarize_paths"]
 
@@ -52,7 +53,12 @@ def mean_outcome(
 
 
 def summarize_paths(
-    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, settings: PathSettings, inertial: bool = False
+    record: PathRecord,
+    ensemble: PathEnsemble | None,
+    model: Committor,
+    settings: PathSettings,
+    inertial: bool = False,
+    ways: Ways | None = None,
 ) -> dict[str, Any]:
     """The content of ``result.json``, with what to distrust in it: ``reliable``, and sentences in ``warnings``.
 
@@ -104,7 +110,7 @@ def summarize_paths(
         "relaxed": [bool(state["relaxed"]) for state in record.states],
         "frames": int(record.table("n_frames").sum()),
     }
-    warnings = run_warnings(record, result, ensemble, settings, inertial)
+    warnings = run_warnings(record, result, ensemble, settings, inertial, ways)
     return result | {"reliable": not warnings, "warnings": warnings}
 
 

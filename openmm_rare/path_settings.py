@@ -71,8 +71,13 @@ class PathSettings:
         transition paths are more or fewer than expected (:class:`~openmm_rare.shot_trainer.ShotTrainer`).
     window : int
         Latest trials on which the transition paths seen and expected are compared.
-    initial_path : str
-        "auto", "line", "hot", "biased", or a file; see :func:`~openmm_rare.ops.initial_path.initial_path`.
+    initial_path : tuple of str
+        "auto", "line", "hot", "biased", or a file, or several of them, which the chains take in turn; see
+        :func:`~openmm_rare.ops.initial_path.initial_path`. One may be given as it is.
+    scouting : int
+        Before the first trial, about as much work as so many trials is spent on first paths by other ways, which some chains
+        start from and to which all are compared in the end (:mod:`openmm_rare.ops.first_paths`); a quarter of that in systems
+        of more than 200 atoms; 0: none.
     storage : bool
         Write every step to an OpenPathSampling storage too.
     """
@@ -98,10 +103,15 @@ class PathSettings:
     weight_decay: float = 0.3
     growth: float = 0.2
     window: int = 100
-    initial_path: str = "auto"
+    initial_path: tuple[str, ...] = ("auto",)
+    scouting: int = 50
     storage: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.initial_path, str):
+            object.__setattr__(self, "initial_path", (self.initial_path,))
+        if not self.initial_path:
+            raise InputError(f"initial_path = [] must name something: {', '.join(INITIAL_PATHS)}, or files")
         if self.selector not in SELECTORS:
             raise InputError(
                 f"selector = {self.selector!r} must be one of {', '.join(SELECTORS)}; "
@@ -113,7 +123,7 @@ class PathSettings:
             if not getattr(self, name) >= 0.0:
                 raise InputError(f"{name} = {getattr(self, name)} must not be negative")
         architecture_spec(self.architecture())
-        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0}
+        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0, "scouting": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and value < least.get(field.name, 1):
@@ -139,9 +149,11 @@ class PathSettings:
             "float": lambda key: section.number(key, None),
             "bool": lambda key: section.flag(key, False),
             "tuple[int, ...]": section.counts,
+            "tuple[str, ...]": lambda key: section.texts(key) if isinstance(section.raw[key], list) else section.text(key),
         }
         return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
-        return asdict(self)
+        one = {"initial_path": self.initial_path[0]} if len(self.initial_path) == 1 else {}
+        return asdict(self) | one

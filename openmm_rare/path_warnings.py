@@ -13,6 +13,7 @@ from .statistics import correlated_mean, effective_sample_size
 if TYPE_CHECKING:
     from .path_folder import PathRecord
     from .path_settings import PathSettings
+    from .ways import Ways
 
 __all__ = ["all_given_up", "ensemble_warnings", "run_warnings"]
 
@@ -34,7 +35,12 @@ def all_given_up(record: PathRecord) -> bool:
 
 
 def run_warnings(
-    record: PathRecord, result: Mapping[str, Any], ensemble: PathEnsemble | None, settings: PathSettings, inertial: bool
+    record: PathRecord,
+    result: Mapping[str, Any],
+    ensemble: PathEnsemble | None,
+    settings: PathSettings,
+    inertial: bool,
+    ways: Ways | None = None,
 ) -> list[str]:
     """What to distrust in a path sampling run.
 
@@ -48,6 +54,8 @@ def run_warnings(
     settings : PathSettings
     inertial : bool
         Shots in opposite directions are not independent then, and may give more transition paths than the committor expects.
+    ways : Ways, optional
+        By which the paths pass the transition region.
     """
     unfinished, n = int(result["unfinished"]), int(result["trials"])
     if n and unfinished == n:
@@ -71,13 +79,13 @@ def run_warnings(
         )
     few = result["accepted"] < _FEW
     found += [_few(result["accepted"])] if few and len(waiting) < len(result["relaxed"]) else []
-    found += [] if few or ensemble is None else list(_of_paths(ensemble))
+    found += [] if few or ensemble is None else list(_of_paths(ensemble, ways))
     return found + list(_of_yields(record, result, few)) + list(_of_committor(record, inertial))
 
 
-def ensemble_warnings(paths: PathEnsemble) -> list[str]:
-    """What to distrust in averages over paths, wherever they come from."""
-    return [_few(len(paths.paths))] if len(paths.paths) < _FEW else list(_of_paths(paths))
+def ensemble_warnings(paths: PathEnsemble, ways: Ways | None = None) -> list[str]:
+    """What to distrust in averages over paths, wherever they come from; `ways` as in :func:`run_warnings`."""
+    return [_few(len(paths.paths))] if len(paths.paths) < _FEW else list(_of_paths(paths, ways))
 
 
 def _few(n: int) -> str:
@@ -90,8 +98,9 @@ def _unfinished(record: PathRecord) -> np.ndarray:
     return record.table("n_a") + record.table("n_b") == 0
 
 
-def _of_paths(paths: PathEnsemble) -> Iterator[str]:
+def _of_paths(paths: PathEnsemble, ways: Ways | None) -> Iterator[str]:
     """Of enough paths: whether they are different, agree with each other, and have frames enough."""
+    yield from () if ways is None else ways.warnings()
     independent = _independent(paths)
     if independent < _FEW_INDEPENDENT:
         yield (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .committor import CommittorModel
-from .flux import RootDensity
+from .root_density import RootDensity
 from .statistics import ratio_of_sums
 
 __all__ = ["Pool"]
@@ -22,7 +22,9 @@ class Pool:
     ----------
     exits : ndarray of float32, shape (n_exits, n_atoms, 3), nm
     walker : ndarray of int, shape (n_exits,)
-        Flux walker that made each exit.
+        Flux walker, or cluster of dependent ones, that made each exit.
+    weight : ndarray, shape (n_exits,)
+        Of that walker; 1 unless the parts of A are weighted. Times and counts below are weighted alike.
     log_importance : ndarray, shape (n_exits,)
     time_ps : ndarray, shape (n_walkers,)
         Time with A visited last.
@@ -32,6 +34,7 @@ class Pool:
 
     exits: np.ndarray
     walker: np.ndarray
+    weight: np.ndarray
     log_importance: np.ndarray
     time_ps: np.ndarray
     flux_by_chunk: list[tuple[np.ndarray, np.ndarray]]
@@ -40,31 +43,39 @@ class Pool:
     def empty(cls, n_atoms: int, n_walkers: int) -> Pool:
         """No exits yet."""
         frames = np.zeros((0, n_atoms, 3), dtype=np.float32)
-        return cls(frames, np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(n_walkers), [])
+        return cls(frames, np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(n_walkers), [])
+
+    def widen(self, n_walkers: int) -> None:
+        """Make room for more walkers."""
+        more = np.zeros(n_walkers - len(self.time_ps))
+        self.time_ps = np.concatenate([self.time_ps, more])
+        self.flux_by_chunk = [tuple(np.concatenate([each, more]) for each in chunk) for chunk in self.flux_by_chunk]
 
     def extend(self, record: Mapping, model: CommittorModel, timestep: float) -> None:
         """Add one stretch of the flux run."""
-        exits, walker = np.asarray(record["exits"]), np.asarray(record["exit_walker"])
-        time_ps = np.asarray(record["frames_last_a"]) * timestep
+        exits, walker, weight = (np.asarray(record[name]) for name in ("exits", "exit_cluster", "exit_weight"))
+        time_ps = np.asarray(record["weighted_frames"]).sum(0) * timestep
         self.exits = np.concatenate([self.exits, exits])
         self.walker = np.concatenate([self.walker, walker])
+        self.weight = np.concatenate([self.weight, weight])
         self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits)])
         self.time_ps = self.time_ps + time_ps
-        self.flux_by_chunk.append((np.bincount(walker, minlength=len(time_ps)).astype(float), time_ps))
+        self.flux_by_chunk.append((np.bincount(walker, weight, minlength=len(time_ps)), time_ps))
 
     def exit_counts(self) -> np.ndarray:
         """Exits of each walker."""
-        return np.bincount(self.walker, minlength=len(self.time_ps)).astype(float)
+        return np.bincount(self.walker, self.weight, minlength=len(self.time_ps))
 
     def surrogate(self, density: RootDensity) -> np.ndarray:
         """Sum of G over the exits of each walker."""
-        return np.bincount(self.walker, weights=density(self.log_importance), minlength=len(self.time_ps))
+        return np.bincount(self.walker, self.weight * density(self.log_importance), minlength=len(self.time_ps))
 
     def relative_error(self, uniform_fraction: float) -> float:
         """Relative error that the finite pool gives to the rate; inf before there are exits of at least 20 walkers."""
         if (self.exit_counts() > 0).sum() < 20:
             return float("inf")
-        value, error = ratio_of_sums(self.surrogate(RootDensity.of_pool(self.log_importance, uniform_fraction)), self.time_ps)
+        density = RootDensity.of_pool(self.log_importance, uniform_fraction, self.weight)
+        value, error = ratio_of_sums(self.surrogate(density), self.time_ps)
         return error / value
 
     def drift(self) -> float:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import openmm
 
+from .constraints import constraints_of
 from .errors import InputError
 from .long_molecules import notes_on_long_molecules
 from .obstacles import Findings, Obstacle, sentence_of
+from .openmm_errors import RefusedSystem, naming_system
 from .particles import masses_of, sites_of
 from .replication import obstacles_to_copies
 from .special_forces import kind_of, special_forces
@@ -65,6 +67,11 @@ def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> lis
 
 def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     """What stands in the way of a rate constant, or of sampling paths, and what should be known."""
+    with naming_system(problem.name, "Reference"):
+        return _examine(problem, purpose)
+
+
+def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     if purpose == "rate":
         obstacles += _for_copies(problem)
@@ -93,14 +100,12 @@ def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:
 
 def _constraints_without_mass(problem: RareEventSystem) -> list[Obstacle]:
     """Constraints of particles that stay where they are, which OpenMM cannot keep."""
-    system, found = problem.system, []
-    for index in range(system.getNumConstraints()):
-        one, other, _ = system.getConstraintParameters(index)
-        if not (system.getParticleMass(one)._value and system.getParticleMass(other)._value):
-            found.append(f"{one} and {other}")
-    if not found:
+    pairs, _ = constraints_of(problem.system)
+    found = pairs[(masses_of(problem.system)[pairs] == 0.0).any(axis=1)]
+    if not len(found):
         return []
-    fact = f"the System has {len(found)} constraints of particles without mass, such as that between atoms {found[0]}"
+    one, other = found[0]
+    fact = f"the System has {len(found)} constraints of particles without mass, such as that between atoms {one} and {other}"
     return [Obstacle(fact, "remove these constraints, or give the particles their mass")]
 
 
@@ -127,6 +132,8 @@ def _step(problem: RareEventSystem, purpose: Purpose) -> Findings:
             return Findings([], [])  # nothing is known of the other dynamics
         try:
             limit = step_limit(largest_curvature(problem), friction)
+        except RefusedSystem:
+            raise
         except InputError as error:
             return Findings([Obstacle(str(error))], [])
         strained = ", or minimize the energy of the initial structure if it is strained"
@@ -156,6 +163,8 @@ def _limit_of_paths(problem: RareEventSystem, friction: float | None) -> float:
             axes, at_rest = np.arange(3) < problem.num_dimensions, relaxed(problem.system, problem.positions)
             limit = step_limit(steepest(problem.system, at_rest, axes, problem.name), friction)
         return limit
+    except RefusedSystem:
+        raise
     except InputError:
         return float("inf")
 

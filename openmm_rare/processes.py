@@ -24,6 +24,7 @@ from .processor_plugins import import_openmm_for
 
 __all__ = ["Workers", "require_importable", "require_own_process"]
 
+_SAFE_PATH = "PYTHONSAFEPATH"
 _GUARD = 'if __name__ == "__main__":'
 
 
@@ -50,7 +51,8 @@ class Workers(ProcessPoolExecutor):
 
     def __init__(self, n: int, setup: Callable[..., None] | None = None, *arguments: Any, platform: str | None = None) -> None:
         # no fork, which would inherit threads of OpenMM and torch; as bytes, for which nothing is imported before _begin runs
-        super().__init__(n, _Context(), _begin, (platform, pickle.dumps((setup, arguments))))
+        with _safe_path():
+            super().__init__(n, _Context(), _begin, (platform, pickle.dumps((setup, arguments))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> bool | None:
         if kind is not None:
@@ -112,12 +114,29 @@ class _Process(multiprocessing.context.SpawnProcess):
 
     def start(self) -> None:
         """Start it."""
-        with _script_hidden():
+        with _script_hidden(), _safe_path():
             super().start()
 
 
 class _Context(multiprocessing.context.SpawnContext):
     Process = _Process
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Meanwhile Python starts without the present folder on its import path: a pickle.py in it is not to run.
+
+    Processes then get the import path of this one. Python 3.10 cannot do this.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from dataclasses import fields
 
 import numpy as np
 
-from .flux import RootDensity
 from .pool import Pool
+from .root_density import RootDensity
 from .roots import RootSampler, Steering
 from .statistics import ClusteredRate, ratio_of_sums
 from .walkers import Walkers

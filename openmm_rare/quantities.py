@@ -40,7 +40,7 @@ def number_and_unit(value: Any, name: str) -> tuple[float, str | None]:
         if isinstance(number, (bool, str)) and str(number).lstrip("+-") != "inf":  # JSON knows no infinity
             raise TypeError
         return float(number), unit
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} = {value!r} must be {_EXPECTED}") from None
 
 

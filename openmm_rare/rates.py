@@ -13,19 +13,22 @@ import torch
 from .annealing import anneal
 from .backends import choose_backend
 from .committor import CommittorModel
+from .dispersal import Dispersal, dispersed
 from .errors import InputError, RunError
 from .estimate import RateEstimate
-from .flux import FluxState, RootDensity, run_flux
+from .flux_run import FluxRun
 from .inference import FastImportance
+from .parts import note_on_parts
 from .pilot import choose_steering
 from .pool import Pool
 from .preflight import require_runnable
 from .production import NEGLIGIBLE, Production, production_round
 from .progress import reached, shown
+from .root_density import RootDensity
 from .roots import RootSampler, Steering
 from .settings import Settings
 from .slots import platform_by_name
-from .statistics import effective_sample_size, ratio_of_sums
+from .statistics import effective_sample_size
 from .summary import bootstrap_stream, importance_estimate
 from .tasks import Memory, Progress, Recorder, Silent, TaskLog
 from .threads import one_torch_thread
@@ -132,14 +135,32 @@ class ImportanceSamplingRate:
         with one_torch_thread(), shown(self._progress) as self.progress:
             for note in self.notes:
                 self.progress.note(note)
-            importance = self._train()
-            pool, state = self._equilibrate()
-            state = self._extend_pool(pool, state, self.settings.pool_share * self.target_error)
-            density = self._root_density(pool)
-            sampler = RootSampler(self.system, importance, self.settings, self.platform, pool, density)
+            self._require_this_version()
+            importance, dispersal = self._train()
+            task = partial(self._run_task, "flux")
+            flux = FluxRun(self.system, self.model, self.settings, self.platform, task, self.progress, dispersal)
+            flux.equilibrate()
+            self._note(note_on_parts(flux))
+            flux.extend(self.settings.pool_share * self.target_error)
+            density = self._root_density(flux.pool)
+            sampler = RootSampler(self.system, importance, self.settings, self.platform, flux.pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
-            production = self._produce(sampler, state, steering)
-        return importance_estimate(self, pool, density, production, steering, self._task.wall_seconds())
+            production = self._produce(sampler, flux, steering)
+        return importance_estimate(self, flux, density, production, steering, self._task.wall_seconds())
+
+    def _note(self, sentence: str | None) -> None:
+        """Say what should be known, and keep it for the result."""
+        if sentence is not None and sentence not in self.notes:
+            self.notes = (*self.notes, sentence)
+            self.progress.note(sentence)
+
+    def _require_this_version(self) -> None:
+        """Refuse to go on with records of a version whose flux walkers all began at one structure."""
+        if self._task.recorded("equilibration") and not self._task.recorded("dispersal"):
+            raise InputError(
+                "this run was begun by an earlier version, which started all flux walkers from one structure: it cannot be "
+                "continued; start a new one (the report of the old one can still be made)"
+            )
 
     def _run_task(self, part: str, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
         """Run or replay a task and add its walker-steps to one part of the cost."""
@@ -153,70 +174,31 @@ class ImportanceSamplingRate:
             )
         return record
 
-    def _train(self) -> FastImportance:
-        """Train the model down to the temperature of the system; gives what evaluates it from there on."""
-        task = partial(self._run_task, "training")
-        self.settings = anneal(self.system, self.model, self.settings, self.platform, task, self._fresh, self.progress)
+    def _train(self) -> tuple[FastImportance, Dispersal]:
+        """Train the model down to the temperature of the system; gives what evaluates it from there on, and starts in A."""
+        found = []
+
+        def disperse(target: RareEventSystem, settings: Settings) -> RareEventSystem:
+            task = partial(self._run_task, "flux")
+            found.append(dispersed(target, settings, self.platform, task, self.progress))
+            return replace(target, more_starts=found[0].starts[1:])
+
+        task, options = partial(self._run_task, "training"), (self._fresh, self.progress, disperse)
+        self.settings = anneal(self.system, self.model, self.settings, self.platform, task, *options)
         self.model.temperature = self.system.temperature
-        return FastImportance(self.model, self.system.num_dimensions)
-
-    def _flux_task(self, kind: str, state: FluxState, n_steps: int) -> tuple[Mapping, FluxState]:
-        """The record of one stretch of the flux run, and the state at its end."""
-
-        def compute(seed: np.random.SeedSequence) -> Mapping:
-            rng = np.random.default_rng(seed)
-            chunk = run_flux(self.system, state, n_steps, self.platform, int(rng.integers(2**31)), rng, self.settings.backend)
-            return {
-                "exits": chunk.exits.astype(np.float32),
-                "exit_walker": chunk.exit_walker,
-                **chunk.record(),
-            }
-
-        record = self._run_task("flux", kind, compute)
-        return record, FluxState.from_record(record)
-
-    def _equilibrate(self) -> tuple[Pool, FluxState]:
-        """Run in A, in stretches of growing length, until the flux out of it no longer drifts."""
-        self.progress.stage("equilibration in A")
-        state = FluxState.start(self.system, self.settings.flux_walkers)
-        n_steps, before = self.settings.flux_steps, None
-        for _ in range(self.settings.equilibration_tries):
-            record, state = self._flux_task("equilibration", state, n_steps)
-            exits = np.bincount(np.asarray(record["exit_walker"]), minlength=len(state.last_a)).astype(float)
-            now = ratio_of_sums(exits, np.asarray(record["frames_last_a"]) * self.system.timestep)
-            self.progress.update(flux_per_ps=f"{now[0]:.3g}")
-            if before is not None and now[0] > 0.0 and abs(now[0] - before[0]) < 2.5 * np.hypot(now[1], before[1]):
-                break
-            before, n_steps = now, 2 * n_steps
-        return Pool.empty(state.positions.shape[1], len(state.last_a)), state
-
-    def _extend_pool(self, pool: Pool, state: FluxState, wanted: float) -> FluxState:
-        """Run in A until the pool's part of the relative error is at most ``wanted``."""
-        self.progress.stage("flux and exit pool")
-        n_steps = self.settings.flux_steps
-        while True:
-            record, state = self._flux_task("flux", state, n_steps)
-            pool.extend(record, self.model, self.system.timestep)
-            error = pool.relative_error(self.settings.uniform_fraction)
-            self.progress.update(int(record["walker_steps"]), **reached(error, wanted), exits=len(pool.exits))
-            if error <= wanted:
-                return state
-            # enough for the error that is left, but never more than doubling what there is
-            have = int(pool.time_ps.max() / self.system.timestep)
-            needed = have * (min(error / wanted, 10.0) ** 2 - 1.0) if np.isfinite(error) else have
-            n_steps = int(np.clip(1.1 * needed, self.settings.flux_steps, max(have, self.settings.flux_steps)))
+        return FastImportance(self.model, self.system.num_dimensions), found[0]
 
     def _root_density(self, pool: Pool) -> RootDensity:
         """The density of roots, set once: a run continued to a smaller error has a larger pool, but the same density."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction)
+            density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction, pool.weight)
             return {"log_mean_importance": density.log_mean_importance, "walker_steps": 0}
 
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _produce(self, sampler: RootSampler, state: FluxState, steering: Steering) -> Production:
+    def _produce(self, sampler: RootSampler, flux: FluxRun, steering: Steering) -> Production:
         """Rounds of roots until the whole error is at most the target."""
         self.progress.stage("production")
         production = Production(len(self.system.states.channel_names))
@@ -230,17 +212,19 @@ class ImportanceSamplingRate:
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
             self.progress.update(**reached(total, self.target_error), ess=f"{ess:.0f}")
-            enough = total <= self.target_error and ess >= self.settings.min_ess
+            # where more of the flux run would be no use, it is the roots' part that is made small
+            error = rate.errors()[1] if flux.stuck else total
+            enough = error <= self.target_error and ess >= self.settings.min_ess
             if enough and (n_new == 0 or len(production.pending) == 0):
                 return production
             # the answer is looked at only when the descendants have arrived: a last call without new roots
             n_new = 0 if enough else self.settings.production_roots
             # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it
-            if not enough and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
+            if not (enough or flux.stuck) and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
                 pool_variance, roots_variance = rate.pool_limit(total, ess) ** 2, 1.0 / ess
                 # at the least total cost, both parts of the variance have cost alike per unit of variance
                 if pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]:
-                    state = self._extend_pool(sampler.pool, state, _POOL_STEP * rate.errors()[0])
+                    flux.extend(_POOL_STEP * rate.errors()[0])
                     self.progress.stage("production")
                     drawn_before = production.n_roots
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .checksums import parse_checked_json, unchecked_note
 from .files import write_text
 from .result_text import Group, format_value, summary_groups
 from .run_figures import FigureFile, make_figures
 from .storage import RunFile
+from .stored_config import stored_config
 
 __all__ = [
     "details_block",
     "figure_block",
     "grid_block",
     "notes_block",
+    "notes_of",
     "notice",
     "page",
     "pretty",
@@ -109,6 +110,7 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
     folder = Path(folder)
     result = read_result(folder)
     run = run or RunFile.open(folder / "run.nc")
+    stored_config(folder, run.attributes.get("config"))  # must be what the run recorded
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
         groups = summary_groups(result, run.load("reference"))
@@ -119,7 +121,7 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
         '<p class="soft">From state A to state B, computed by openmm-rare.</p>',
         f'<p class="headline"><strong>k = {pretty(rate)} ps<sup>−1</sup></strong></p>',
         notice(result["warnings"]),
-        notes_block(result.get("notes", ())),
+        notes_block(notes_of(result, folder)),
         f"<p>{_METHOD_TEXT[result['method']]}</p>",
         table_block(groups),
         *(figure_block(figure) for figure in figures),
@@ -128,6 +130,11 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
         details_block("Versions", "\n".join(f"{name} {version}" for name, version in result["versions"].items())),
     ]
     return page(folder / "report.html", title, body)
+
+
+def notes_of(result: Mapping[str, Any], folder: Path) -> list[str]:
+    """The notes of a result, and which files of its folder have no checksum."""
+    return list(dict.fromkeys([*result.get("notes", ()), *filter(None, [unchecked_note(folder)])]))
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -157,12 +164,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is damaged.
+        If it is damaged, or was edited.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read ({error}); continue the run with --resume to write it again") from error
+    return parse_checked_json(path, "restore it from a copy, or continue the run with --resume, which writes it again")
 
 
 def page(path: Path, title: str, body: Sequence[str]) -> Path:

@@ -128,6 +128,24 @@ def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     if "window_power" in result:  # not in the results of earlier versions
         rows.append(("power of I in windows", f"{result['window_power']:g}"))
+    return [*rows, *_mixing_rows(result.get("mixing"))]
+
+
+def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """How well flux walkers agree on A; nothing in the results of earlier versions."""
+    if not mixing:
+        return []
+    starts, walkers = mixing["r_hat_between_starts"], mixing["r_hat_between_walkers"]
+    largest = {name: max(starts[name] or 1.0, walkers[name] or 1.0) for name in starts}
+    name = max(largest, key=largest.get)
+    rows = [
+        ("largest R-hat in A", f"{largest[name]:.2f}, of {name}  (1.1 between starts, 1.15 between walkers at most)"),
+        ("flux walkers from", ", ".join(f"{start}: {n}" for start, n in mixing["walkers_by_start"].items())),
+    ]
+    weighted = mixing.get("weighted")
+    if weighted:
+        text = f"{weighted['walkers']} walkers, worth {weighted['ess']:.0f}, annealed from {weighted['from_k']:.0f} K"
+        rows.append(("parts of A weighted by", text))
     return rows
 
 

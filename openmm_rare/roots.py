@@ -9,9 +9,9 @@ import numpy as np
 
 from .bias import Bias
 from .branching import WeightWindow
-from .flux import RootDensity
 from .forces import ImportanceFunction
 from .pool import Pool
+from .root_density import RootDensity
 from .settings import Settings
 from .walkers import Propagator
 from .weighted_paths import PathBatch, run_roots
@@ -63,8 +63,9 @@ class RootSampler:
     def level(self, window: WeightWindow) -> float:
         """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows."""
         log_importance = self.pool.log_importance
-        probability = self.density(log_importance)
-        scores = window.power * log_importance - np.log(probability)
+        density = self.density(log_importance)
+        scores = window.power * log_importance - np.log(density)
+        probability = self.pool.weight * density
         probability = probability / probability.sum()
         return float(np.log((probability * np.exp(scores - scores.max())).sum()) + scores.max())
 
@@ -92,7 +93,7 @@ class RootSampler:
         batch : PathBatch
         """
         settings, rng = self.settings, np.random.default_rng(seed)
-        root = self.density.draw(self.pool.log_importance, n_roots, rng)
+        root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
         log_weight = -np.log(self.density(self.pool.log_importance[root]))
         bias = Bias(self.importance, steering.strength, settings.bias_interval)
         propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed, settings.backend)

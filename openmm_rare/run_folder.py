@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -9,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from .committor import CommittorModel
-from .config import RunConfig, load_config
+from .config import RunConfig
 from .errors import InputError
-from .files import lock_folder, remove_stale, write_text
+from .files import lock_folder, remove_stale
 from .settings import Settings
 from .states import CollectiveVariables
 from .storage import RunFile
+from .stored_config import restore_config, stored_config, write_config
 from .summary import versions
 from .systems.base import RareEventSystem
 from .variable_units import unit_of
 
 __all__ = ["check_new", "open_run", "variable_units"]
 
+_START = "start_model.npz"
 _FREE = {"max_walker_steps"}  # settings that change when a run ends, not what it computes
 
 
@@ -33,7 +36,7 @@ def check_new(folder: Path) -> None:
         If it is not an empty folder or a new name.
     """
     if folder.is_dir() and any(folder.iterdir()):
-        if (folder / "config.toml").exists():
+        if (folder / "config.toml").exists() or (folder / "run.nc").exists():
             raise InputError(f"{folder} holds a run already: continue it with --resume, or choose another --out")
         raise InputError(f"{folder} is not empty and holds no run: choose another folder with --out")
     if folder.exists() and not folder.is_dir():
@@ -70,7 +73,7 @@ def open_run(
     ValueError
         If the folder is in use, holds something else or another calculation, or a file in it is damaged.
     """
-    fresh = not (folder / "config.toml").exists()
+    fresh = not (folder / "config.toml").exists() and not (folder / "run.nc").exists()
     if not resume or fresh:
         check_new(folder)
     made = not folder.exists()
@@ -81,19 +84,19 @@ def open_run(
             run = _start(folder, config, system, model)
         else:
             run = RunFile.open(folder / "run.nc")
+            restore_config(folder, run.attributes.get("config"))
             _check_same(folder, run, config, system)
             run.attributes["config"] = config.to_toml()
-        start = folder / "start_model.npz"
         try:
-            yield run, CommittorModel.load(start, system.fingerprint()) if start.exists() else None
+            yield run, _start_model(folder, run, system)
         except BaseException:
             if fresh and not run.kinds:
-                for name in ("run.nc", "config.toml", "start_model.npz"):
+                for name in ("run.nc", "config.toml", _START):
                     (folder / name).unlink(missing_ok=True)
                 if made:
                     folder.rmdir()
             raise
-        write_text(folder / "config.toml", config.to_toml(folder))
+        write_config(config, folder)
 
 
 def variable_units(variables: CollectiveVariables) -> dict[str, str]:
@@ -102,22 +105,39 @@ def variable_units(variables: CollectiveVariables) -> dict[str, str]:
 
 
 def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: CommittorModel | None) -> RunFile:
-    text = config.to_toml()
-    write_text(folder / "config.toml", config.to_toml(folder))
+    attributes: dict[str, Any] = {
+        "config": config.to_toml(),
+        "seed": config.sampling.seed,
+        "fingerprint": system.fingerprint(),
+    }
+    write_config(config, folder)
     if model is not None:
-        model.save(folder / "start_model.npz")
-    attributes: dict[str, Any] = {"config": text, "seed": config.sampling.seed, "fingerprint": system.fingerprint()}
+        model.save(folder / _START)
+        attributes["start_model"] = hashlib.sha256((folder / _START).read_bytes()).hexdigest()
     attributes |= {f"version_{name}": version for name, version in versions().items()}
     units = variable_units(system.states.variables)
     attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in units.items())
     return RunFile.create(folder / "run.nc", attributes)
 
 
+def _start_model(folder: Path, run: RunFile, system: RareEventSystem) -> CommittorModel | None:
+    """The model that the run began with."""
+    path, digest = folder / _START, run.attributes.get("start_model")
+    if not path.exists():
+        if digest is not None:
+            raise InputError(f"{path}, the model that the run began with, is missing: restore it from a copy")
+        return None
+    if digest is not None and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise InputError(f"{path} is damaged or another model than the run began with: restore it from a copy")
+    return CommittorModel.load(path, system.fingerprint())
+
+
 def _check_same(folder: Path, run: RunFile, config: RunConfig, system: RareEventSystem) -> None:
     """Refuse to mix two calculations in one folder."""
     if run.attributes["fingerprint"] != system.fingerprint():
         raise InputError(f"the run in {folder} is of another system, other states or other dynamics; choose another --out")
-    stored = load_config(folder / "config.toml")
+    stored = stored_config(folder, run.attributes["config"])
+    assert stored is not None
     old, new = _identity(stored), _identity(config)
     for name, value in new.items():
         if old[name] != value:
@@ -138,4 +158,4 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     same = {"temperature": f"{config.system.temperature_k:g} K"}
     same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method")}
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(Settings) if f.name not in _FREE}
-    return same | {"descriptor": config.system.descriptor}
+    return same | {"descriptor": config.system.descriptor, "more_starts": list(config.system.more_starts)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .files import resolved
 from .toml_text import Section
 
 __all__ = ["FROM_HERE", "home_of", "place_entries"]
@@ -28,7 +29,7 @@ def place_entries(folder: str, here: str | Path | None) -> dict[str, str]:
     """
     entries = {"folder": folder}
     if here is not None:
-        own = Path(here).resolve()
+        own = resolved(here)
         try:
             shared = os.path.commonpath([folder, own])
         except ValueError:  # other drives
@@ -53,11 +54,11 @@ def home_of(top: Section, here: str | Path) -> Path:
     ValueError
         If it names a folder that is gone, or no longer has the files.
     """
-    recorded = (Path(here) / top.text("folder", "")).resolve()
+    recorded = resolved(Path(here) / top.text("folder", ""))
     places = [recorded]
     if FROM_HERE in top:
-        places.insert(0, (Path(here) / top.text(FROM_HERE)).resolve())
-    files = [name for key, name in _texts(top.raw.get("system", {})) if key in ("xml", "pdb", "cif")]
+        places.insert(0, resolved(Path(here) / top.text(FROM_HERE)))
+    files = [name for key, name in _texts(top.raw.get("system", {})) if key in ("xml", "pdb", "cif", "more_starts")]
     modules = {name.partition(":")[0].partition(".")[0] for _, name in _texts(top.raw) if ":" in name}
     known = {name for name in modules if any(_has_module(place, name) for place in places)}
     for place in places:

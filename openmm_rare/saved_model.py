@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from .errors import InputError
-from .files import write_npz
+from .files import require_whole_npz, write_npz
+from .model_file import read_model_file, require_bounded, require_tensors
 
-__all__ = ["SavedModel"]
+__all__ = ["SavedModel", "naming_model"]
 
 Self = TypeVar("Self", bound="SavedModel")
+
+
+@contextmanager
+def naming_model(path: str | Path | BinaryIO, title: str) -> Iterator[None]:
+    """Say of whatever is wrong with a file which one it is.
+
+    Raises
+    ------
+    ValueError
+        For all errors but that of a missing file, and lack of memory.
+    """
+    try:
+        yield
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # somebody's file may hold anything
+        said = " ".join(str(error).split()) if not isinstance(error, KeyError) else f"it lacks {error}"
+        raise InputError(f"{path} is not a readable {title} ({said}); train a new one") from error
 
 
 def _apart(log_p: np.ndarray) -> np.ndarray:
@@ -116,16 +136,41 @@ class SavedModel(nn.Module):
         ValueError
             If the file is no model, is damaged, or belongs to another system or other states.
         """
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                metadata = json.loads(str(archive["metadata"]))
-                tensors = {name: archive[name] for name in archive.files if name != "metadata"}
+        with naming_model(path, cls.title):
+            if isinstance(path, str | Path):
+                require_whole_npz(path)
+            content = read_model_file(path)
+        return cls.from_file(path, *content, fingerprint)
+
+    @classmethod
+    def from_file(
+        cls: type[Self],
+        path: str | Path | BinaryIO,
+        metadata: Mapping[str, Any],
+        tensors: Mapping[str, np.ndarray],
+        fingerprint: str | None = None,
+    ) -> Self:
+        """The model that was read from a file.
+
+        Parameters
+        ----------
+        path : path or binary stream
+            For messages.
+        metadata : mapping
+        tensors : mapping of ndarray
+        fingerprint : str, optional
+            As for :meth:`load`.
+
+        Raises
+        ------
+        ValueError
+            If it is no such model, cannot be right, or belongs to another system or other states.
+        """
+        with naming_model(path, cls.title):
+            require_bounded(metadata, tensors)
             model = cls.from_metadata(metadata)
+            require_tensors(tensors, model.tensors())
             model.set_tensors(tensors)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise InputError(f"{path} is not a readable {cls.title} ({error}); train a new one") from error
         if fingerprint is not None and fingerprint != model.fingerprint:
             raise InputError(
                 f"{path} was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "

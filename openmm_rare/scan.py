@@ -13,13 +13,14 @@ from .committor import CommittorModel
 from .config import RunConfig, build_system
 from .errors import InputError
 from .estimate import RateEstimate
-from .files import write_json, write_text
+from .files import write_json
 from .preflight import require_runnable
 from .progress import shows_progress
 from .report import figure_block, grid_block, notice, page, pretty, read_json
 from .result_text import format_count, format_value
 from .run_figures import FigureFile
 from .run_folder import check_new
+from .stored_config import write_config
 from .systems.base import RareEventSystem
 from .tasks import Noting, Progress
 from .workflow import run_rate
@@ -75,7 +76,7 @@ def run_scan(
     if not resume:
         check_new(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.toml", config.to_toml(out))
+    write_config(config, out)
     progress = Noting(progress)  # says what holds at all temperatures only once
     estimates: list[RateEstimate] = []
     others: list[RateEstimate] = []
@@ -191,7 +192,7 @@ def _write(out: Path, system: RareEventSystem, estimates: list[RateEstimate], ot
         low, high = 0.97 * min(computed), 1.03 * max(computed)
         wanted = sorted({*computed, *(1.0 / np.linspace(1.0 / high, 1.0 / low, 30)).tolist()})
         data["known"] = {"label": label, "temperature_k": wanted, "rate_per_ps": [float(rate(t)) for t in wanted]}
-    write_json(out / "scan.json", data)
+    write_json(out / "scan.json", data, checked=True)
     write_scan_report(out)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 
 from .errors import InputError
+from .openmm_errors import our_error
 from .particles import masses_of, sites_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _context(system: openmm.System) -> tuple[openmm.Context, str]:
             properties = {"Threads": "1"} if name == "CPU" else {}
             return openmm.Context(system, openmm.VerletIntegrator(0.0), platform, properties), name
         except openmm.OpenMMException as error:
-            failure = failure or error
+            failure = failure or our_error(error, "the System", name, running=False)
     raise failure
 
 
@@ -98,17 +99,17 @@ def steepest(system: openmm.System, positions: np.ndarray, axes: np.ndarray, nam
     ValueError
         If the forces there are not finite.
     """
-    probe = _Probe(system, positions, axes)
+    probe, bad = _Probe(system, positions, axes), "minimize its energy, or check the forces"
     if not np.isfinite(probe.forces()).all():
-        raise InputError(
-            f"the forces on the initial structure of {name} are not finite: minimize its energy, or check the forces"
-        )
+        raise InputError(f"the forces on the initial structure of {name} are not finite: {bad}")
     direction, largest = np.random.default_rng(0).standard_normal(positions.shape), 0.0
     for iteration in range(_ITERATIONS):
         direction = probe.allowed(direction)
         norm = np.linalg.norm(direction)
         if norm == 0.0:  # nothing curves, or nothing moves
             break
+        if not np.isfinite(norm):
+            raise InputError(f"the forces near the initial structure of {name} grow beyond all numbers: {bad}")
         direction /= norm
         product = probe.product(direction)
         before, largest = largest, max(largest, float((direction * product).sum()))

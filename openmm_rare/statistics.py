@@ -196,6 +196,13 @@ class ClusteredRate:
         """The rate, 1/ps."""
         return float(self.surrogate.sum() / self.time.sum() * self.root_value[:, 0].mean())
 
+    def part(self, members: np.ndarray) -> ClusteredRate:
+        """The rate of these clusters alone, shape (n_clusters,), as if there were no others."""
+        roots = members[self.root_cluster]
+        number = np.cumsum(members) - 1
+        columns = (each[members] for each in (self.surrogate, self.exits, self.time))
+        return ClusteredRate(*columns, number[self.root_cluster[roots]], self.root_value[roots])
+
     def errors(self) -> tuple[float, float]:
         """Relative standard errors of S (pool and flux) and of C (roots), linearized."""
         mean_surrogate, surrogate_error = ratio_of_sums(self.surrogate, self.time)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import shutil
+import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -11,15 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .checksums import naming_damage, require_intact, seal
 from .errors import InputError
 from .files import write_bytes
+from .regular_file import regular_file
 
 if TYPE_CHECKING:
     import netCDF4
 
 __all__ = ["RunFile"]
 
-_FORMAT = "openmm_rare run 2"
+_FORMAT = "openmm_rare run 3"
+_UNSEALED = "openmm_rare run 2"  # of versions before checksums
+_HEAD = 52  # bytes of an HDF5 file within which it says how long it is
+_ADVICE = (
+    "restore it from a copy, or start the run again in another folder (result.json and the model files beside it are separate "
+    "files)"
+)
 _NUMERIC = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"}
 
 
@@ -30,7 +40,7 @@ class RunFile:
     slashes ("model/weight") lies in a subgroup. Rewriting a large file for each record would cost more than the
     record, so each is first a small netCDF file of its own in ``<path>.parts``, written atomically, and
     :meth:`finalize` joins all of them into the one file. Reading sees both places, so a run killed at any moment can
-    be read and continued. All data carry Fletcher checksums.
+    be read and continued. Each file ends with its checksum, which is compared before the netCDF library sees the file.
 
     Parameters
     ----------
@@ -49,8 +59,13 @@ class RunFile:
         self.path = Path(path)
         self.parts = self.path.with_name(self.path.name + ".parts")
         self._open: netCDF4.Dataset | None = None
-        with _reading(self.path) as dataset:
-            if getattr(dataset, "format_name", None) != _FORMAT:
+        if self.path.exists():
+            regular_file(self.path)
+        self._intact: dict[Path, tuple[int, int, int]] = {}
+        self._sealed = True
+        self._sealed = self._require_intact(self.path)
+        with self._reading(self.path) as dataset:
+            if getattr(dataset, "format_name", None) != (_FORMAT if self._sealed else _UNSEALED):
                 raise InputError(f"{self.path} is no run file of openmm-rare; check the path")
             self.attributes = _read_attributes(dataset)
             self._stored = {kind: len(group.groups) for kind, group in dataset.groups.items()}
@@ -80,11 +95,16 @@ class RunFile:
         ------
         FileExistsError
             If the file exists.
+        ValueError
+            If there are records of another run that lost its file.
         """
         path = Path(path)
         if path.exists():
             raise FileExistsError(errno.EEXIST, f"{path} exists; open it to continue, or choose another name")
-        write_bytes(path, _encode([], {"format_name": _FORMAT, **(attributes or {})}))
+        parts = path.with_name(path.name + ".parts")
+        if parts.is_dir() and any(parts.glob("[!.]*.nc")):
+            raise InputError(f"{parts} holds records of a run whose {path.name} is gone: restore that, or remove {parts}")
+        write_bytes(path, *_encode([], {"format_name": _FORMAT, **(attributes or {})}))
         return cls(path)
 
     @classmethod
@@ -100,7 +120,7 @@ class RunFile:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Keep the file open while several kinds are loaded: opening reads the names of everything in it."""
-        with _reading(self.path) as self._open:
+        with self._reading(self.path) as self._open:
             try:
                 yield
             finally:
@@ -127,7 +147,7 @@ class RunFile:
             raise InputError(f"kind = {kind!r} must be a plain name, e.g. 'training'")
         index = self._counts.get(kind, 0)
         self.parts.mkdir(exist_ok=True)
-        write_bytes(self._part(kind, index), _encode([(kind, index, data)], {}))
+        write_bytes(self._part(kind, index), *_encode([(kind, index, data)], {"format_name": _FORMAT}))
         self._counts[kind] = index + 1
 
     def load(self, kind: str, only: Collection[str] | None = None) -> list[dict[str, Any]]:
@@ -160,7 +180,8 @@ class RunFile:
             records = ((kind, i, data) for kind in self._counts for i, data in enumerate(self._records(kind)))
             size = self.path.stat().st_size + sum(part.stat().st_size for part in self.parts.glob("*.nc"))
             attributes = {"format_name": _FORMAT, **self.attributes}
-            write_bytes(self.path, _encode(records, attributes, size))
+            write_bytes(self.path, *_encode(records, attributes, size))
+            self._sealed = True
             self._stored, self._stored_attributes = dict(self._counts), dict(self.attributes)
         if self.parts.is_dir():
             shutil.rmtree(self.parts)
@@ -171,43 +192,58 @@ class RunFile:
     def _records(self, kind: str, only: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
         stored, count = self._stored.get(kind, 0), self._counts.get(kind, 0)
         if stored:
-            with nullcontext(self._open) if self._open else _reading(self.path) as dataset:
+            with nullcontext(self._open) if self._open else self._reading(self.path) as dataset:
                 for index in range(stored):
                     yield _read_record(dataset, kind, index, only)
         for index in range(stored, count):
-            with _reading(self._part(kind, index)) as dataset:
+            with self._reading(self._part(kind, index)) as dataset:
                 yield _read_record(dataset, kind, index, only)
 
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[netCDF4.Dataset]:
+        import netCDF4  # path sampling, which has no such files, imports this module too
 
-@contextmanager
-def _reading(path: Path) -> Iterator[netCDF4.Dataset]:
-    import netCDF4  # path sampling, which has no such files, imports this module too
+        self._require_intact(path)
+        with naming_damage(path, _ADVICE):
+            dataset = netCDF4.Dataset(path)
+            dataset.set_auto_maskandscale(False)
+        with dataset:
+            yield dataset
 
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, f"{path} does not exist")
-    with _naming_damage(path):
-        dataset = netCDF4.Dataset(path)
-    dataset.set_auto_maskandscale(False)
-    with dataset:
-        yield dataset
-
-
-@contextmanager
-def _naming_damage(path: Path) -> Iterator[None]:
-    """Turn what the netCDF library says about a damaged file into advice."""
-    try:
-        yield
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError, IndexError) as error:  # no netCDF, failed checksum, missing group
-        raise InputError(
-            f"{path} is truncated or damaged and cannot be read; restore it from a copy, or start the run again in "
-            "another folder (result.json and the model files beside it are separate files)"
-        ) from error
+    def _require_intact(self, path: Path) -> bool:
+        """Check a file by its checksum, once as long as nobody writes it; whether it has one."""
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, f"{path} does not exist")
+        now = path.stat()
+        signature = (now.st_ino, now.st_size, now.st_mtime_ns)
+        if self._intact.get(path) == signature:
+            return True
+        with naming_damage(path, _ADVICE):
+            if require_intact(path):
+                self._intact[path] = signature
+                return True
+        _require_older(path, part=path != self.path, run_is_sealed=self._sealed)
+        return False
 
 
-def _encode(records: Iterable[tuple[str, int, Mapping]], attributes: Mapping, size: int = 0) -> memoryview:
-    """A netCDF file as bytes.
+def _require_older(path: Path, part: bool, run_is_sealed: bool) -> None:
+    """Refuse a file without a checksum unless an older version wrote it, which has none; the netCDF library is not asked."""
+    with open(path, "rb") as stream:
+        head = stream.read(_HEAD)
+        size = stream.seek(0, 2)
+        beyond = size - _hdf5_length(head) if len(head) == _HEAD and head.startswith(b"\x89HDF") else -1
+        if beyond >= 0:
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                new = content.find(_FORMAT.encode()) >= 0
+                known = part or content.find(_UNSEALED.encode()) >= 0
+    if beyond < 0 or new or (part and run_is_sealed):
+        raise InputError(f"{path} is truncated or damaged; {_ADVICE}")
+    if not known:
+        raise InputError(f"{path} is no run file of openmm-rare, or damaged: check the path; {_ADVICE}")
+
+
+def _encode(records: Iterable[tuple[str, int, Mapping]], attributes: Mapping, size: int = 0) -> tuple[memoryview, bytes]:
+    """A netCDF file as bytes, up to where it says that it ends, and its checksum.
 
     Built in memory: when the disk fills up, plain writing fails cleanly, while the HDF5 library keeps its file open.
     `size` in bytes is a guess of the result's, which saves copying while it grows.
@@ -226,7 +262,14 @@ def _encode(records: Iterable[tuple[str, int, Mapping]], attributes: Mapping, si
     except BaseException:
         dataset.close()
         raise
-    return dataset.close()
+    content = dataset.close()
+    content = content[: _hdf5_length(content)]
+    return content, seal(content)
+
+
+def _hdf5_length(head: bytes | memoryview) -> int:
+    """How long an HDF5 file is by its own account (superblock versions 0 to 3)."""
+    return struct.unpack_from("<Q", head, {0: 40, 1: 44}.get(head[8], 28))[0]
 
 
 def _define(group: netCDF4.Group, name: str, value: Any) -> tuple[netCDF4.Variable, np.ndarray] | None:
@@ -268,9 +311,8 @@ def _define_array(group: netCDF4.Group, name: str, array: np.ndarray) -> tuple[n
         if f"n{size}" not in top.dimensions:
             top.createDimension(f"n{size}", size)  # size 0 makes an unlimited dimension, which stays empty
     dimensions = tuple(f"n{size}" for size in array.shape)
-    checksum = array.size > 0 and array.ndim > 0 and not text
     fill = None if text else False
-    variable = group.createVariable(name, str if text else kind, dimensions, fletcher32=checksum, fill_value=fill)
+    variable = group.createVariable(name, str if text else kind, dimensions, fill_value=fill)
     variable.set_auto_maskandscale(False)
     if array.dtype == bool:
         variable.setncattr("boolean", np.uint8(1))
@@ -278,7 +320,7 @@ def _define_array(group: netCDF4.Group, name: str, array: np.ndarray) -> tuple[n
 
 
 def _read_record(dataset: netCDF4.Dataset, kind: str, index: int, only: Collection[str] | None) -> dict[str, Any]:
-    with _naming_damage(Path(dataset.filepath())):
+    with naming_damage(dataset.filepath(), _ADVICE):
         return _read_group(dataset[f"{kind}/{index:06d}"], only)
 
 

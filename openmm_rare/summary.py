@@ -14,9 +14,12 @@ import torch
 from . import __version__
 from .crossing import values_in_words
 from .estimate import RateEstimate
-from .flux import RootDensity
+from .flux_run import FluxRun
+from .hot_exits import unvisited_exits
+from .parts import doubts_about_a, mixing_of
 from .pool import Pool
 from .production import NEGLIGIBLE, Production
+from .root_density import RootDensity
 from .roots import Steering
 from .statistics import effective_sample_size, pareto_k, ratio_of_sums
 
@@ -92,7 +95,7 @@ def common_fields(
 
 
 def importance_estimate(
-    run: ImportanceSamplingRate, pool: Pool, density: RootDensity, production: Production, steering: Steering, wall: float
+    run: ImportanceSamplingRate, flux: FluxRun, density: RootDensity, production: Production, steering: Steering, wall: float
 ) -> RateEstimate:
     """The estimate of a finished run.
 
@@ -100,20 +103,23 @@ def importance_estimate(
     ----------
     run : ImportanceSamplingRate
         Gives system, seed, cost and options.
-    pool, density, production : Pool, RootDensity, Production
+    flux, density, production : FluxRun, RootDensity, Production
     steering : Steering
     wall : float
         Seconds.
     """
+    pool = flux.pool
     rate = production.clustered(pool, density)
     pool_error, roots_error = rate.errors()
     replicas = rate.bootstrap(bootstrap_stream(run.seed))
     k, k_replicas = rate.value, replicas[:, 0] * replicas[:, 2]
     log_error = float(np.std(np.log(np.maximum(k_replicas, 1e-300))))
-    flux, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
+    flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
     tail, weight = pareto_k(production.contribution), production.mean_weight()
     pending = production.pending_fraction()
     warnings = _warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift())
+    warnings += doubts_about_a(flux, rate, run.target_error)
+    warnings += filter(None, [unvisited_exits(run.system, run.model, flux.dispersal, pool)])
     if pending > NEGLIGIBLE * run.target_error:
         place = _heaviest(run.system.states, production)
         warnings.append(
@@ -124,9 +130,9 @@ def importance_estimate(
     return RateEstimate(
         **common_fields(run, k, k * rate.relative_error(replicas), log_error, run.walker_steps, wall),
         method="importance",
-        flux_per_ps=flux,
+        flux_per_ps=flux_per_ps,
         flux_stderr=flux_error,
-        p_ab=k / flux,
+        p_ab=k / flux_per_ps,
         p_ab_stderr=float((k_replicas / replicas[:, 1]).std(ddof=1)),
         ess=effective_sample_size(production.contribution),
         pareto_k=tail,
@@ -142,7 +148,8 @@ def importance_estimate(
         pending_fraction=pending,
         reliable=not warnings,
         warnings=tuple(warnings),
-        no_reweighting=_without_weights(run.system.states, pool, flux, production) if run.no_reweighting else None,
+        no_reweighting=_without_weights(run.system.states, pool, flux_per_ps, production) if run.no_reweighting else None,
+        mixing=mixing_of(flux),
     )
 
 
@@ -206,7 +213,7 @@ def _warnings(k: float, pool_k: float, weight: tuple[float, float], drift: float
 
 def _without_weights(states: States, pool: Pool, flux: float, production: Production) -> dict:
     """What the importance function would say if it were the exact committor: P_AB = mean of I over the exits."""
-    p_ab = float(np.exp(pool.log_importance).mean())
+    p_ab = float(np.average(np.exp(pool.log_importance), weights=pool.weight))
     share = production.arrivals / max(production.arrivals.sum(), 1)
     return {
         "rate_per_ps": flux * p_ab,

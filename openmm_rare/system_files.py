@@ -11,18 +11,18 @@ import openmm
 from openmm import app, unit
 
 from .errors import InputError
+from .rehearsal import rehearse
 from .system_checks import sites_in_words
+from .system_xml import checked_xml, plugin_missing
 
 __all__ = ["read_structure", "read_system", "require_same_atoms"]
 
 _SAME_MASS = 0.02  # Da: force fields round masses
 _MMCIF = (".cif", ".mmcif")
 _FORMATS = "structures are PDB files, or mmCIF files whose names end with .cif or .mmcif"
-_MODULES = {"PlumedForce": "openmmplumed", "TorchForce": "openmmtorch", "XtbForce": "openmmxtb"}
-"""Python modules of known plugins, by the type of force in XML."""
 
 
-def read_system(xml: Path, imported: Sequence[str] = ()) -> openmm.System:
+def read_system(xml: Path, imported: Sequence[str] = (), trusted: bool = False) -> openmm.System:
     """A serialized System.
 
     Parameters
@@ -30,32 +30,24 @@ def read_system(xml: Path, imported: Sequence[str] = ()) -> openmm.System:
     xml : Path
     imported : sequence of str
         Modules of plugins that are there, for the message.
+    trusted : bool
+        Whether it may hold programs, see :func:`~openmm_rare.system_xml.checked_xml`.
 
     Raises
     ------
     ValueError
-        If the file holds something else, or a force of a plugin that is not loaded.
+        If the file holds something else, a program, or a force of a plugin that is not loaded.
     """
+    text = checked_xml(xml, trusted=trusted)
+    if not imported and not trusted:  # modules of plugins are code, which the user has named
+        rehearse(xml, text)
     try:
-        system = openmm.XmlSerializer.deserialize(xml.read_text(encoding="utf-8"))
+        return openmm.XmlSerializer.deserialize(text)
     except (openmm.OpenMMException, ValueError) as error:
         missing = re.search(r"no serialization proxy registered for type '?(\w+)", str(error))
         if missing:
-            raise InputError(_plugin_missing(xml, missing[1], imported)) from error
+            raise InputError(plugin_missing(xml, missing[1], imported)) from error
         raise InputError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
-    if not isinstance(system, openmm.System):
-        raise InputError(f"system.xml: {xml} holds a {type(system).__name__}, not a System")
-    return system
-
-
-def _plugin_missing(xml: Path, kind: str, imported: Sequence[str]) -> str:
-    needs = f"system.xml: {xml} needs the plugin that defines {kind!r}"
-    if imported:
-        return f"{needs}, which {', '.join(imported)} of system.import do not: add the Python module that does"
-    return (
-        f"{needs}: install it and name the Python module that loads it, e.g. [system] import = "
-        f'["{_MODULES.get(kind, "module_of_the_plugin")}"]'
-    )
 
 
 def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:

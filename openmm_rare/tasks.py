@@ -115,10 +115,15 @@ class TaskLog:
         """Wall time so far: of this session, and of earlier ones up to the last task that each recorded."""
         return self._recorded_seconds + time.monotonic() - self._lap
 
-    def __call__(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
-        """The record of the next task of this kind: replayed, or computed and recorded."""
+    def recorded(self, kind: str) -> int:
+        """How many tasks of this kind an earlier run has recorded."""
         if kind not in self._done:
             self._done[kind] = self._recorder.load(kind)
+        return len(self._done[kind])
+
+    def __call__(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
+        """The record of the next task of this kind: replayed, or computed and recorded."""
+        self.recorded(kind)
         number = self._count[kind] = self._count.get(kind, -1) + 1
         if number < len(self._done[kind]):
             record, self._done[kind][number] = self._done[kind][number], {}  # handed over: large arrays are not kept twice

@@ -109,6 +109,8 @@ def in_md_units(value: Any, unit: u.Unit, name: str) -> float:
         result = float(number)
     except (TypeError, ValueError):
         raise InputError(f"{name} = {value!r} is not a number; {expected}") from None
+    except OverflowError:  # of whole numbers, which have no end
+        result = math.inf
     if not math.isfinite(result):
         raise InputError(f"{name} = {value} is not finite; {expected}")
     return result
@@ -130,7 +132,7 @@ def lengths_in_nm(values: Any, name: str) -> np.ndarray:
 
     try:
         return np.array(plain(values), dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be lengths: numbers in nm, or quantities of openmm.unit ({error})") from error
 
 
@@ -178,18 +180,24 @@ def parse_quantity(text: str | float, unit: u.Unit, name: str) -> float:
     if not isinstance(text, str):
         return in_md_units(text, unit, name)
     allowed = [spelling for spelling, known in _UNITS.items() if _dimension(known).is_compatible(unit)]
-    units = ", ".join(allowed) or unit.get_name()
-    example = f'allowed: a number with one of the units {units}, e.g. "2 {units.split(", ")[0]}", or a bare number'
+    example = f"allowed: a bare number in {unit.get_name()}"
+    if allowed:
+        example = (
+            f'allowed: a number with one of the units {", ".join(allowed)}, e.g. "2 {allowed[0]}", or a bare number in '
+            f"{unit.get_name()}"
+        )
+    elif unit == u.dimensionless:
+        example = "allowed: a number without unit"
     match = _QUANTITY.fullmatch(text.replace("\u2212", "-"))
     if match is None:
-        raise InputError(f"{name} = {text!r} is not a number with a unit; {example} in {unit.get_name()}")
+        raise InputError(f"{name} = {text!r} is not a number with a unit; {example}")
     number, spelling = float(match[1]), match[2]
     if spelling is None:
         return in_md_units(number, unit, name)
     spelling = _spelled(spelling)
     if spelling not in allowed:
         problem = "a unit of another dimension" if spelling in _UNITS else "an unknown unit"
-        raise InputError(f"{name} = {text!r} has {problem}, {spelling!r}; {example} in {unit.get_name()}")
+        raise InputError(f"{name} = {text!r} has {problem}, {spelling!r}; {example}")
     return in_md_units(number * _UNITS[spelling], unit, name)
 
 

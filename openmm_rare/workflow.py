@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from .backends import choose_backend
 from .brute_force import BruteForceRate
+from .checksums import unchecked_note
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
 from .errors import InputError
 from .estimate import RateEstimate
-from .files import write_json
+from .files import resolved, write_json
 from .preflight import require_runnable
 from .progress import shows_progress
 from .rates import ImportanceSamplingRate
@@ -22,6 +24,7 @@ from .run_folder import open_run
 from .slots import platform_by_name
 from .states import IN_A, IN_B, NEITHER
 from .storage import RunFile
+from .stored_config import stored_config
 from .systems import BUILDERS
 from .systems.base import RareEventSystem
 from .tasks import Progress
@@ -31,8 +34,10 @@ from .yardsticks import known_rate
 __all__ = ["configuration", "list_systems", "make_report", "run_rate"]
 
 
-def configuration(source: str) -> RunConfig:
+def configuration(source: str, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
     """The configuration that a word on the command line means: the name of a system, or a TOML file.
+
+    What of its code may run is as for :func:`openmm_rare.config.load_config`.
 
     Raises
     ------
@@ -43,9 +48,9 @@ def configuration(source: str) -> RunConfig:
         return RunConfig(str(Path.cwd()), SystemConfig(name=source))
     path = Path(source)
     if path.is_file():
-        return load_config(path)
+        return load_config(path, trust, packages)
     if path.suffix == ".toml":
-        raise InputError(f"{source} does not exist (looked for {path.resolve()})")
+        raise InputError(f"{source} does not exist (looked for {resolved(path)})")
     raise InputError(
         f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? Systems: {', '.join(BUILDERS)}"
     )
@@ -87,15 +92,19 @@ def run_rate(
     platform_by_name(config.sampling.platform)
     require_runnable(system, "rate")
     backend = config.sampling.settings.backend
-    if backend == "auto" and resume and (out / "config.toml").is_file():
-        backend = load_config(out / "config.toml").sampling.settings.backend  # the one that the run has
+    stored = stored_config(out) if backend == "auto" and resume else None
+    if stored is not None:
+        backend = stored.sampling.settings.backend  # the one that the run has
     backend = choose_backend(backend, config.sampling.platform)
     config = config.expanded(system).with_options(backend=backend)
     progress.stage(f"{backend} backend on {config.sampling.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
+        unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
         engine = _engine(config, system, run, progress, start)
+        if unchecked:
+            engine.notes = (*engine.notes, unchecked)
         estimate = engine.run()
         progress.stage("figures and report")
         if isinstance(engine, ImportanceSamplingRate):
@@ -103,15 +112,23 @@ def run_rate(
             _record_plane(run, system, engine.model)
         _record_reference(run, system)
         run.finalize()
-        write_json(out / "result.json", estimate.to_dict())
+        write_json(out / "result.json", estimate.to_dict(), checked=True)
         from .report import write_run_report  # matplotlib takes memory that the dynamics can do without
 
         write_run_report(out, run)
     return estimate
 
 
-def make_report(folder: str | Path) -> Path:
+def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], None] | None = None) -> Path:
     """Write the figures and the report of a finished run or scan again.
+
+    Parameters
+    ----------
+    folder : path
+    trust : bool
+        Whether code that the folder names may run; without it everything is told that numbers say.
+    note : callable, optional
+        Is told what is missing without that code.
 
     Raises
     ------
@@ -122,11 +139,13 @@ def make_report(folder: str | Path) -> Path:
     if (folder / "scan.json").is_file():
         from .scan import write_scan_report
 
+        for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
+            stored_config(place)  # must be what the runs recorded
         return write_scan_report(folder)
     if (folder / "shots.npz").is_file():
         from .path_report import write_path_report
 
-        return write_path_report(folder)
+        return write_path_report(folder, trust=trust, note=note)
     from .report import write_run_report
 
     return write_run_report(folder)

@@ -21,7 +21,7 @@ from openmm_rare.function_checks import require_atoms_exist, require_in_a, try_f
 from openmm_rare.states import Channels, CollectiveVariable, CollectiveVariables, Region, States
 from openmm_rare.system_box import periodic_box, require_cutoffs_fit, require_same_box
 from openmm_rare.system_checks import require_openmm, require_physical_groups, require_same_particles
-from openmm_rare.units import KB, in_md_units, lengths_in_nm, whole_number
+from openmm_rare.units import KB, lengths_in_nm, parse_quantity, whole_number
 from openmm_rare.user_modules import import_modules
 from openmm_rare.variables import BoxVariable
 from openmm_rare.whole_molecules import whole_structure
@@ -63,6 +63,8 @@ class RareEventSystem:
         One copy; every force in force group 0.
     positions : ndarray of shape (n_atoms, 3)
         A configuration in A, nm. Molecules that a periodic box has cut in two are made whole.
+    more_starts : ndarray of shape (n, n_atoms, 3)
+        Further configurations in A, as different as possible, that rates start from as well; none by default.
     states : States
         In a periodic System their variables between atoms use nearest images, unless they say ``box="none"``.
     temperature : float
@@ -119,11 +121,12 @@ class RareEventSystem:
     parameters: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
     repairs: tuple[str, ...] = ()
+    more_starts: np.ndarray = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         self._check_topology()
         for name, unit in _UNITS.items():
-            value = in_md_units(getattr(self, name), unit, name)
+            value = parse_quantity(getattr(self, name), unit, name)
             if value <= 0:
                 raise InputError(f"{name} = {value} {unit.get_symbol()} must be positive")
             object.__setattr__(self, name, value)
@@ -148,28 +151,38 @@ class RareEventSystem:
         object.__setattr__(self, "states", self.states.in_box(periodic_box(self.system)))
 
     def _check_positions(self) -> None:
-        positions = lengths_in_nm(self.positions, "positions")
-        expected = (self.system.getNumParticles(), 3)
-        if positions.shape != expected:
-            raise InputError(f"positions must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
-        if not np.isfinite(positions).all():
-            atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
-            raise InputError(f"positions must be finite numbers (nm), but those of atom {atom} are {positions[atom].tolist()}")
+        object.__setattr__(self, "positions", self._structure(self.positions, "positions"))
+        positions = self._whole(self.positions)
         object.__setattr__(self, "positions", positions)
-        self._make_whole()
         require_atoms_exist(self.states.variables, len(positions))
         try_functions(self.states, self.positions, self.num_dimensions)
-        require_in_a(self.states, self.positions)
+        require_in_a(self.states, positions[None])
+        more = [self._whole(self._structure(each, f"more_starts[{i}]")) for i, each in enumerate(self.more_starts)]
+        object.__setattr__(self, "more_starts", np.array(more).reshape(len(more), *positions.shape))
+        require_in_a(self.states, self.more_starts, "more_starts[{}]")
 
-    def _make_whole(self) -> None:
+    def _structure(self, positions: Any, name: str) -> np.ndarray:
+        """Positions in nm, shape (n_atoms, 3), that can be those of the System."""
+        positions = lengths_in_nm(positions, name)
+        expected = (self.system.getNumParticles(), 3)
+        if positions.shape != expected:
+            raise InputError(f"{name} must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
+        if not np.isfinite(positions).all():
+            atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
+            raise InputError(f"{name} must be finite numbers (nm), but those of atom {atom} are {positions[atom].tolist()}")
+        return positions
+
+    def _whole(self, positions: np.ndarray) -> np.ndarray:
+        """Positions with molecules that a periodic box has cut in two made whole."""
         box = periodic_box(self.system)
         if box is None:
-            return
-        whole, n_cut = whole_structure(self.positions, box, bonds_of(self))
-        if n_cut:
-            repair = f"The structure was cut by its periodic box: {n_cut} bonds were made whole."
-            object.__setattr__(self, "repairs", (*self.repairs, repair))
-            object.__setattr__(self, "positions", whole)
+            return positions
+        whole, n_cut = whole_structure(positions, box, bonds_of(self))
+        if not n_cut:
+            return positions
+        repair = f"The structure was cut by its periodic box: {n_cut} bonds were made whole."
+        object.__setattr__(self, "repairs", (*self.repairs, repair))
+        return whole
 
     @classmethod
     def from_openmm(
@@ -203,7 +216,7 @@ class RareEventSystem:
         name : str
         **options
             Further attributes of the class: num_dimensions, check_interval, inertial, descriptor, reduced, topology, imports,
-            notes.
+            notes, more_starts.
 
         Raises
         ------
@@ -220,6 +233,11 @@ class RareEventSystem:
             timestep=timestep,
             **options,
         )
+
+    @property
+    def starts(self) -> np.ndarray:
+        """All configurations in A that rates start from, shape (n, n_atoms, 3), nm."""
+        return np.concatenate([self.positions[None], self.more_starts])
 
     @property
     def kt(self) -> float:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import openmm
+from openmm import unit
 
 from openmm_rare.errors import InputError
 from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
-from openmm_rare.units import KB
+from openmm_rare.units import KB, parse_quantity
 
 from .base import RareEventSystem
 
@@ -35,7 +36,7 @@ def build(temperature: float = 300.0, barrier: float = 25.0, timestep: float = T
     temperature : float
         K.
     barrier : float
-        kJ/mol.
+        kJ/mol; text with a unit and quantities will do for every number here.
     timestep : float
         ps.
 
@@ -44,9 +45,10 @@ def build(temperature: float = 300.0, barrier: float = 25.0, timestep: float = T
     ValueError
         If the barrier is not positive.
     """
-    if not barrier > 0:
+    height = parse_quantity(barrier, unit.kilojoule_per_mole, "barrier")
+    if height <= 0:
         raise InputError(f"barrier = {barrier} must be a positive energy in kJ/mol")
-    force = openmm.CustomExternalForce(f"{float(barrier)!r}*(x^2*{HALF_DISTANCE**-2!r}-1)^2")
+    force = openmm.CustomExternalForce(f"{height!r}*(x^2*{HALF_DISTANCE**-2!r}-1)^2")
     force.addParticle(0, [])
     system = openmm.System()
     system.addParticle(MASS)

@@ -5,6 +5,8 @@ are those of 14 particles of mass 1: x and y of the first are the plane. With kT
 about 11 ps, as in the paper.
 """
 
+from numbers import Integral
+
 import numpy as np
 import openmm
 
@@ -15,6 +17,7 @@ from openmm_rare.units import KB
 from .base import RareEventSystem
 
 N_OSCILLATORS: int = 40
+MOST_OSCILLATORS: int = 10_000
 KT: float = 0.1
 """kJ/mol."""
 FRICTION: float = 2.5
@@ -134,15 +137,16 @@ def build(n_oscillators: int = N_OSCILLATORS) -> RareEventSystem:
     Parameters
     ----------
     n_oscillators : int
-        40 in the paper. Coordinates of the last particle that are left over have a spring too, and nobody sees them.
+        40 in the paper, 10 000 at most. Coordinates of the last particle that are left over have a spring too, and nobody sees
+        them.
 
     Raises
     ------
     ValueError
-        For a negative number.
+        For anything but such a number.
     """
-    if n_oscillators < 0:
-        raise InputError(f"n_oscillators = {n_oscillators} must not be negative")
+    if isinstance(n_oscillators, bool) or not isinstance(n_oscillators, Integral) or not 0 <= n_oscillators <= MOST_OSCILLATORS:
+        raise InputError(f"n_oscillators = {n_oscillators!r} must be a whole number from 0 to {MOST_OSCILLATORS}")
     n_coordinates = 2 + n_oscillators
     n_particles = -(-n_coordinates // 3)
     system = openmm.System()

@@ -21,7 +21,7 @@ from openmm_rare.states import (
     States,
     coordination_numbers,
 )
-from openmm_rare.units import KB, in_md_units
+from openmm_rare.units import KB, parse_quantity
 
 from .base import EV, RareEventSystem, ReducedUnits
 from .lj7_landscape import kramers_exit_rates, kramers_rate
@@ -130,8 +130,8 @@ def _temperature(temperature: float | None, kt_over_epsilon: float | None) -> fl
     if temperature is not None and kt_over_epsilon is not None:
         raise InputError(f"give temperature ({temperature} K) or kt_over_epsilon ({kt_over_epsilon}), not both")
     if kt_over_epsilon is not None:
-        temperature = kt_over_epsilon * EPSILON / KB
-    value = in_md_units(HOT if temperature is None else temperature, unit.kelvin, "temperature")
+        temperature = parse_quantity(kt_over_epsilon, unit.dimensionless, "kt_over_epsilon") * EPSILON / KB
+    value = parse_quantity(HOT if temperature is None else temperature, unit.kelvin, "temperature")
     if value <= 0.0:
         raise InputError(f"temperature = {value} K must be positive")
     return value
@@ -166,12 +166,17 @@ def build(
     ValueError
         If both temperatures are given, or the states overlap, or B reaches the minimum C1.
     """
+    radius_b = parse_quantity(radius_b, unit.dimensionless, "radius_b")
     to_c1 = math.dist(CENTERS["c1"], CENTERS["c2"])
     if radius_b >= to_c1:
         raise InputError(f"radius_b = {radius_b} must be below {to_c1:.3f}: the minimum C1 would lie in B")
     temperature = _temperature(temperature, kt_over_epsilon)
     if radius_a is None:
         radius_a = RADIUS_A * min(temperature / HOT, 1.0) ** 2.5
+    radius_a = parse_quantity(radius_a, unit.dimensionless, "radius_a")
+    apart = math.dist(CENTERS["hexagon"], CENTERS["c2"])
+    if radius_a >= apart:
+        raise InputError(f"radius_a = {radius_a} must be below {apart:.3f}: C2 would lie in A")
     return RareEventSystem(
         name="lj7",
         system=_system(),
@@ -179,7 +184,7 @@ def build(
         states=_states(radius_a, radius_b),
         temperature=temperature,
         friction=FRICTION,
-        timestep=timestep_reduced * TIME_UNIT,
+        timestep=parse_quantity(timestep_reduced, unit.dimensionless, "timestep_reduced") * TIME_UNIT,
         num_dimensions=2,
         descriptor=_descriptor(radius_a),
         reduced=ReducedUnits(EPSILON, SIGMA, TIME_UNIT),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from openmm_rare.checksums import toml_with_checksum
 from openmm_rare.files import write_json
 from openmm_rare.storage import RunFile
 
@@ -72,7 +73,7 @@ def run_folder(folder, seed=0, finished=True, planes=True, **changes):
     """A run folder as the engine would leave it, with invented contents."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
+    (folder / "config.toml").write_text(toml_with_checksum(CONFIG), encoding="utf-8")
     attributes = {"config": CONFIG, "seed": 1, "variable_units": "mu2=,mu3="}
     run = RunFile.create(folder / "run.nc", attributes)
     for temperature, rounds in ((1012.0, 10), (779.0, 5), (600.0, 10)):
@@ -109,5 +110,5 @@ def run_folder(folder, seed=0, finished=True, planes=True, **changes):
     run.append("reference", {"label": "Kramers", "rate_per_ps": 0.4})
     run.finalize()
     if finished:
-        write_json(folder / "result.json", result(**changes))
+        write_json(folder / "result.json", result(**changes), checked=True)
     return folder

@@ -38,6 +38,7 @@ class StandInEngine:
     """Records three rounds and returns an invented estimate."""
 
     warnings: tuple = ()
+    notes: tuple = ()
     error: Exception | None = None
     calls: list = []
 

@@ -1,5 +1,6 @@
 """Configurations: what is read, what comes back from TOML, and what each mistake is told."""
 
+import sys
 import textwrap
 from dataclasses import replace
 
@@ -98,7 +99,8 @@ def wrong():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "chain_functions", raising=False)  # that of another test
     system = openmm.System()
     for _ in range(4):
         system.addParticle(12.0)
@@ -156,7 +158,7 @@ def test_toml_round_trip_gives_the_same_object_wherever_it_is_read(folder, tmp_p
     assert parse_config(config.to_toml(), tmp_path / "elsewhere") == config
     system = build_system(config)
     expanded = config.expanded(system)
-    again = parse_config(expanded.to_toml(), tmp_path / "elsewhere")
+    again = parse_config(expanded.to_toml(), tmp_path / "elsewhere", trust=True)
     assert again == expanded
     assert build_system(again).fingerprint() == system.fingerprint()
 
@@ -289,6 +291,23 @@ def test_mistakes_are_named(folder, old, new, message):
 def test_missing_file_is_named_with_its_place(folder):
     with pytest.raises(ValueError, match=f"system.pdb = 'sub/none.pdb' does not exist; looked for {folder}/sub/none.pdb"):
         parse_config(OWN.replace("start.pdb", "sub/none.pdb"), folder)
+
+
+def test_more_starts_are_read_and_must_lie_in_a(folder):
+    (folder / "other.pdb").write_text((folder / "start.pdb").read_text())
+    text = OWN.replace('pdb = "start.pdb"', 'pdb = "start.pdb"\nmore_starts = ["other.pdb"]')
+    config = parse_config(text, folder)
+    system = build_system(config)
+    assert (system.starts[1] == system.positions).all()
+    assert parse_config(config.to_toml(), folder) == config and config.system.more_starts == ("other.pdb",)
+    with pytest.raises(ValueError, match="system.more_starts = 'none.pdb' does not exist"):
+        parse_config(text.replace("other.pdb", "none.pdb"), folder)
+    with pytest.raises(ValueError, match="more_starts goes with xml and pdb"):
+        parse_config('[system]\nbuilder = "a:b"\nmore_starts = ["other.pdb"]', folder)
+    lines = (folder / "other.pdb").read_text().splitlines()
+    (folder / "other.pdb").write_text("\n".join(line for line in lines if " C3 " not in line))
+    with pytest.raises(ValueError, match="other.pdb has 3 atoms"):
+        build(text, folder)
 
 
 def test_unreadable_files_are_named(folder):

@@ -513,6 +513,67 @@ def test_checkpoints_that_do_not_fit_are_refused(platform, make_context):
     contexts[0].getIntegrator().step(1)
 
 
+def damaged_at(saved, place):
+    """A checkpoint with a bit of one byte turned."""
+    return saved[:place] + bytes([saved[place] ^ (1 << place % 8)]) + saved[place + 1 :]
+
+
+def test_a_damaged_checkpoint_leaves_the_walkers_as_they_are(native_platform, make_context):
+    integrator = integrator_of(3)
+    context = make_context(system_of(6), integrator, native_platform, np.full((6, 3), 0.25))
+    integrator.step(2)
+    integrator.set_log_weights(np.arange(3.0))
+    saved = context.createCheckpoint()
+    own = 2 * 4 + 3 * (2 * 8 + 3 * 4) + 8  # at the end, of the integrator: numbers of walkers and regions, walkers, checksum
+    for place in range(len(saved) - own, len(saved)):
+        with pytest.raises(openmm.OpenMMException, match="loadCheckpoint: the checkpoint is .*damaged"):
+            context.loadCheckpoint(damaged_at(saved, place))
+        assert np.array_equal(integrator.log_weights(), np.arange(3.0))
+    context.loadCheckpoint(saved)
+    integrator.step(1)
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_damaged_positions_of_a_checkpoint_are_refused(platform, make_context):
+    context = make_context(system_of(4), integrator_of(2), platform, np.full((4, 3), 0.25))
+    context.getIntegrator().step(2)
+    saved = context.createCheckpoint()
+    place = saved.index(positions_of(context, 2)[1, 1].tobytes())
+    with pytest.raises(openmm.OpenMMException, match="the checkpoint is damaged"):
+        context.loadCheckpoint(damaged_at(saved, place + 3))
+
+
+def checksum_of(content):
+    """FNV-1a of 64 bits."""
+    value = 0xCBF29CE484222325
+    for byte in content:
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "complaint"),
+    [
+        (40, 7, "a state that there is not"),
+        (48, -1, "negative steps or labels"),
+        (56, -1, "negative steps or labels"),
+        (-8, 129, "a place beyond the random numbers"),
+        (-8, 1 << 40, "a place beyond the random numbers"),
+    ],
+)
+def test_nothing_out_of_bounds_comes_out_of_a_checkpoint_with_a_right_checksum(place, wrong, complaint, make_context):
+    context = make_context(system_of(4), integrator_of(2), "Reference", np.zeros((4, 3)))
+    saved, n_own = context.createCheckpoint(), 2 * 4 + 2 * (2 * 8 + 3 * 4) + (4 * 8 + 128 + 1) * 8  # states from byte 40 on
+    places = positions_of(context, 2).tobytes() + context.getState().getPeriodicBoxVectors(asNumpy=True)._value.tobytes()
+    own, checksum = bytearray(saved[-n_own - 8 : -8]), int.from_bytes(saved[-8:], "little")
+    assert checksum_of(bytes(own) + places) == checksum
+    at, width = (len(own) - 8, 8) if place == -8 else (place, 4)
+    own[at : at + width] = wrong.to_bytes(width, "little", signed=True)
+    forged = saved[: -n_own - 8] + bytes(own) + checksum_of(bytes(own) + places).to_bytes(8, "little")
+    with pytest.raises(openmm.OpenMMException, match=complaint):
+        context.loadCheckpoint(forged)
+
+
 @pytest.mark.parametrize(
     "x, complaint",
     [

@@ -11,8 +11,8 @@ from openmm_rare.brute_force import BruteForceRate
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dynamics import Bias
 from openmm_rare.estimate import RateEstimate
-from openmm_rare.flux import RootDensity
 from openmm_rare.rates import ImportanceSamplingRate
+from openmm_rare.root_density import RootDensity
 from openmm_rare.settings import Settings
 from openmm_rare.states import Range, States
 from openmm_rare.statistics import ClusteredRate, effective_sample_size

@@ -4,7 +4,9 @@
     python examples/validation/hard_systems.py triple_deep --seeds 1 2 3
 
 One particle of 40 Da with a friction of 10/ps, in one or two dimensions: intermediates of 4 and 7 kT on the way, a channel
-over an intermediate, a narrow channel that is invisible when hot, and the surface of Mueller and Brown at three time steps.
+over an intermediate, a narrow channel that is invisible when hot, the surface of Mueller and Brown at three time steps, and
+an A of parts that hardly exchange, where the run starts in the wrong one: in the plane, on a line, on a ring whose parts no
+variable of the states tells apart, and along a direction in six dimensions.
 Every outcome must be right (within three standard errors of the exact rate), or warn, or end with a sentence that says what
 to do. The exact rate is, in one dimension, that of the chain of Euler-Maruyama steps; in two, that of the differential
 equation on a grid of finite volumes.
@@ -66,6 +68,8 @@ class HardSystem:
         nm, in A.
     limits : tuple of (float, float)
         nm: of each dimension, for the exact rate.
+    variables : str
+        Axes that are variables of the states; the others are inputs of the network alone.
     """
 
     energy: str
@@ -75,26 +79,52 @@ class HardSystem:
     b: Mapping[str, tuple[float, float]]
     start: tuple[float, float]
     limits: tuple[tuple[float, float], ...]
+    variables: str = "xy"
 
     def potential(self, x: np.ndarray, y: np.ndarray | float = 0.0) -> np.ndarray:
         """kJ/mol."""
-        return eval(self.energy.replace("^", "**"), {"exp": np.exp}, {"x": x, "y": y})
+        return eval(self.energy.replace("^", "**"), {"exp": np.exp, "sqrt": np.sqrt}, {"x": x, "y": y})
 
     def build(self, name: str) -> RareEventSystem:
         """The problem, as a user would set it up."""
-        force, system = openmm.CustomExternalForce(self.energy), openmm.System()
+        force, axes = openmm.CustomExternalForce(self.energy), "xy"[: len(self.limits)]
         force.addParticle(0, [])
-        system.addParticle(MASS)
+        variables = [Coordinate(axis, 0, column) for column, axis in enumerate(axes) if axis in self.variables]
+        return self.problem(name, force, [[*self.start, 0.0]], variables, len(axes))
+
+    def problem(
+        self, name: str, force: openmm.Force, start: list[list[float]], variables: list[Coordinate], num_dimensions: int
+    ) -> RareEventSystem:
+        """The problem of particles that this force moves."""
+        system = openmm.System()
+        for _ in start:
+            system.addParticle(MASS)
         system.addForce(force)
-        variables = [Coordinate(axis, 0, column) for column, axis in enumerate("xy"[: len(self.limits)])]
+        dynamics = {"temperature": self.temperature, "friction": FRICTION, "timestep": self.timestep}
         states = Range(self.a), Range(self.b), variables
-        dynamics = {
-            "temperature": self.temperature,
-            "friction": FRICTION,
-            "timestep": self.timestep,
-            "num_dimensions": len(variables),
-        }
-        return RareEventSystem.from_openmm(system, [[*self.start, 0.0]], *states, name=name, **dynamics)
+        return RareEventSystem.from_openmm(system, start, *states, name=name, num_dimensions=num_dimensions, **dynamics)
+
+
+@dataclass(frozen=True)
+class TurnedSystem(HardSystem):
+    """The same in two dimensions of six: x is that of the first of two particles, y lies along the diagonal of the other five.
+
+    All masses are equal, so that the rate is that in the plane.
+    """
+
+    stiffness: float = 1000.0
+    """kJ/mol/nm^2: of the four directions that nothing happens in."""
+
+    def build(self, name: str) -> RareEventSystem:
+        """The problem, as a user would set it up."""
+        others = ["y1", "z1", "x2", "y2", "z2"]
+        squares = "+".join(f"{other}^2" for other in others)
+        force = openmm.CustomCompoundBondForce(
+            2, f"{self.energy} + {self.stiffness / 2}*({squares}-y^2); x=x1; y=({'+'.join(others)})/sqrt(5)"
+        )
+        force.addBond([0, 1], [])
+        x, y = self.start[0], self.start[1] / np.sqrt(5.0)
+        return self.problem(name, force, [[x, y, y], [y, y, y]], [Coordinate("x", 0, 0)], 3)
 
 
 def _triple(depth: float) -> HardSystem:
@@ -106,6 +136,16 @@ def _mueller_brown(timestep: float) -> HardSystem:
     a, b = {"x": (-0.708, -0.408), "y": (1.292, 1.592)}, {"x": (0.473, 0.773), "y": (-0.122, 0.178)}
     return HardSystem(_MUELLER_BROWN, 300.0, timestep, a, b, (-0.558, 1.442), ((-1.8, 1.4), (-0.8, 2.4)))
 
+
+_TWO_BASINS = (
+    "25*(4*x^2-1)^2+32*(4*y^2-1)^2-10*exp(-x^2/0.045)/(1+exp(-y/0.1))",
+    400.0,
+    0.005,
+    {"x": (-INFINITY, -0.4)},
+    {"x": (0.4, INFINITY)},
+    (-0.5, -0.5),
+    ((-1.0, 1.0), (-1.0, 1.0)),
+)
 
 HARD_SYSTEMS: dict[str, HardSystem] = {
     "triple_shallow": _triple(20),
@@ -128,21 +168,34 @@ HARD_SYSTEMS: dict[str, HardSystem] = {
         (-1.0, 0.0),
         ((-1.6, 1.6), (-3.0, 3.0)),
     ),
-    "two_basins_a": HardSystem(  # A of two parts, 9.6 kT apart
-        "25*(4*x^2-1)^2+32*(4*y^2-1)^2-10*exp(-x^2/0.045)/(1+exp(-y/0.1))",
+    "two_basins_a": HardSystem(*_TWO_BASINS),  # A of two parts, 9.6 kT apart
+    "two_basins_6d": TurnedSystem(*_TWO_BASINS),
+    "wrong_well": HardSystem(  # A of three wells, of which only the last is near B
+        "20*(x/1.9)^8-38*exp(-(x+1.5)^2/0.04)-40*exp(-(x+0.95)^2/0.04)-36*exp(-(x+0.4)^2/0.04)-44*exp(-(x-0.6)^2/0.08)",
         400.0,
         0.005,
-        {"x": (-INFINITY, -0.4)},
+        {"x": (-INFINITY, -0.3)},
         {"x": (0.4, INFINITY)},
-        (-0.5, -0.5),
-        ((-1.0, 1.0), (-1.0, 1.0)),
+        (-1.5, 0.0),
+        ((-2.2, 1.7),),
+    ),
+    "ring": HardSystem(  # three wells on a ring, two of them A; y, which tells them apart, is an input only
+        "600*(sqrt(x^2+y^2)-1)^2-12*(x^3-3*x*y^2)/(x^2+y^2+0.01)^1.5+9*exp(-((x+1)^2+y^2)/0.08)"
+        "+7*exp(-((x-0.5)^2+(y-0.866)^2)/0.08)",
+        400.0,
+        0.002,
+        {"x": (-INFINITY, -0.4)},
+        {"x": (0.85, INFINITY)},
+        (-0.5, 0.87),
+        ((-1.5, 1.5), (-1.5, 1.5)),
+        variables="x",
     ),
     "mueller_brown": _mueller_brown(0.05),
     "mueller_brown_short_steps": _mueller_brown(0.01),
     "mueller_brown_shorter_steps": _mueller_brown(0.001),
 }
 
-FIRST_TRIES: tuple[str, ...] = tuple(name for name in HARD_SYSTEMS if name != "two_basins_a")
+FIRST_TRIES: tuple[str, ...] = tuple(HARD_SYSTEMS)
 
 
 def _inside(bounds: Mapping[str, tuple[float, float]], *place: np.ndarray) -> np.ndarray:

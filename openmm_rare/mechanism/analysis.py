@@ -19,6 +19,7 @@ from ..progress import shows_progress
 from ..shots import Shots
 from ..states import NEITHER
 from ..tasks import Noting, Progress
+from ..ways import Ways
 from .atoms import atom_contributions, transition_states
 from .cross_fit import CrossFit, cross_fit
 from .findings import Mechanism, write_findings
@@ -49,6 +50,7 @@ def analyze(
     options: AnalysisOptions | None = None,
     progress: Progress | None = None,
     doubts: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Mechanism:
     """Analyze the mechanism and write everything to a folder.
 
@@ -69,6 +71,8 @@ def analyze(
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     doubts : sequence of str, optional
         What the run says against its paths; by default what the paths themselves do.
+    notes : sequence of str
+        What should be known about the run, and is no fault.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def analyze(
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
     progress = Noting(progress)
-    for note in require_runnable(system, "paths") if options.configurations else ():
+    for note in [*notes, *(require_runnable(system, "paths") if options.configurations else ())]:
         progress.note(note)
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,8 @@ def analyze(
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames)
     found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
-    found.warnings += [*(ensemble_warnings(paths) if doubts is None else doubts)] + _doubts(relevance, statistics, nearest.q)
+    of_paths = ensemble_warnings(paths, Ways.of(system, model, paths)) if doubts is None else doubts
+    found.warnings += [*of_paths, *_doubts(relevance, statistics, nearest.q)]
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))

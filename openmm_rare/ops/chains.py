@@ -10,6 +10,7 @@ from typing import Any
 
 import mdtraj
 import numpy as np
+import openmm
 import openpathsampling as paths
 from openpathsampling.engines.topology import MDTrajTopology, Topology
 from openpathsampling.netcdfplus import StorableObject
@@ -24,7 +25,8 @@ from .hooks import outcome
 from .seeding import seed_path_sampling
 from .selector import CommittorSelector
 from .shooting import ShootingStrategy, shooting_scheme
-from .simstore import open_simstore
+from .simstore import PathStorage, open_simstore
+from .storage_code import require_no_code
 from .volumes import state_volumes
 
 __all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "make_engine", "run_chain"]
@@ -98,7 +100,7 @@ class _Sampler:
         self.scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all(self.volumes), strategy)
         (self.mover,) = self.scheme.movers["shooting"]
         self.simulation = paths.PathSampling(None, self.scheme)
-        self.storage = None if task.storage is None else open_simstore(Path(task.storage), "a")
+        self.storage = None if task.storage is None else self._opened(Path(task.storage))
 
     def run(self, task: ChainTask) -> tuple[ChainState, list[Trial]]:
         """The stretch."""
@@ -119,6 +121,13 @@ class _Sampler:
         if self.storage is not None:
             self.storage.save_steps(steps, self._known(task.state.names))
         return state, trials
+
+    def _opened(self, path: Path) -> PathStorage:
+        """The storage, which must hold no code but that of the run."""
+        if path.exists():
+            definitions = [volume.to_dict()["definition"] for volume in self.volumes]
+            require_no_code(path, [*definitions, openmm.XmlSerializer.serialize(self.engine.system)])
+        return open_simstore(path, "a")
 
     def _known(self, names: tuple[int, ...]) -> set[str]:
         """Identities of the current path and its frames, if the storage has them."""

@@ -15,6 +15,8 @@ from ..errors import InputError
 from ..path_folder import path_settings
 from ..preflight import require_runnable
 from ..shot_trainer import ShotTrainer
+from ..system_files import read_system
+from ..system_xml import checked_xml
 from ..tasks import Silent
 from .aimless import AimlessShootingStrategy
 from .chains import PathProblem, make_engine
@@ -34,8 +36,10 @@ __all__ = [
     "configured_path",
     "configured_state",
     "engine_of_files",
+    "integrator_of_file",
     "selector_with_model",
     "selector_scheme",
+    "system_of_file",
     "training_hook",
 ]
 
@@ -45,6 +49,28 @@ def configured_engine(config: str) -> RareEventEngine:
     problem = _problem(_config(config))
     require_runnable(problem.system, "paths")
     return make_engine(problem)
+
+
+def system_of_file(file: str) -> openmm.System:
+    """A System that was written by ``openmm.XmlSerializer``; it must hold no program.
+
+    Raises
+    ------
+    ValueError
+        If it does, or is something else.
+    """
+    return read_system(Path(file))
+
+
+def integrator_of_file(file: str) -> openmm.Integrator:
+    """An integrator that was written by ``openmm.XmlSerializer``.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    return openmm.XmlSerializer.deserialize(checked_xml(Path(file), "Integrator"))
 
 
 def engine_of_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from .frames import Frames
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
 
-__all__ = ["between_states", "frames_at_rest", "where_frames_lie"]
+__all__ = ["between_states", "crossings", "frames_at_rest", "where_frames_lie"]
 
 
 def between_states(system: RareEventSystem, positions: np.ndarray, source: str) -> slice | None:
@@ -40,12 +41,15 @@ def between_states(system: RareEventSystem, positions: np.ndarray, source: str) 
     bad = ~np.isfinite(positions).all(axis=(1, 2))
     if bad.any():
         raise InputError(f"{source}: frame {int(np.argmax(bad))} holds NaN or infinite positions")
-    status = system.states.classify(positions)
+    return next(crossings(system.states.classify(positions)), None)
+
+
+def crossings(status: np.ndarray) -> Iterator[slice]:
+    """Every stretch from the last frame in one state to the first in the other, of frames (n_frames,) in these states."""
     inside = np.flatnonzero(status != NEITHER)
     for last, first in zip(inside[:-1], inside[1:], strict=True):
         if status[last] != status[first] and first - last > 1:
-            return slice(int(last), int(first) + 1)
-    return None
+            yield slice(int(last), int(first) + 1)
 
 
 def where_frames_lie(system: RareEventSystem, positions: np.ndarray) -> str:

@@ -18,9 +18,9 @@ from ..bias_force import importance_of, make_bias_force, why_not
 from ..committors import Committor
 from ..errors import InputError
 from ..pull_force import ALLOWED, Pull, why_no_pull
-from ..states import IN_B
+from ..states import IN_A, IN_B
 from .chain_task import PathProblem
-from .connection import between_states, frames_at_rest, where_frames_lie
+from .connection import between_states, crossings, frames_at_rest, where_frames_lie
 from .frames import Frames
 from .path_checks import with_rigid_bonds
 
@@ -28,11 +28,26 @@ if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
     from ..tasks import Progress
 
-__all__ = ["biased_path", "dynamics_in_a", "guided_path", "hot_path", "pulled_path"]
+__all__ = [
+    "HEATING",
+    "MOST_HEATINGS",
+    "biased_path",
+    "dynamics_in_a",
+    "guided_path",
+    "hot_crossings",
+    "hot_path",
+    "pulled_path",
+]
+
+HEATING: float = 1.25
+"""Of one temperature that is tried over the one before."""
+
+MOST_HEATINGS: int = 12
+"""Temperatures that are tried."""
+
 
 _LOG = logging.getLogger(__name__)
 _FRAMES, _BLOCK = 4000, 200  # of one attempt; made before their states are asked for
-_HEATING, _MOST_HEATINGS = 1.25, 12
 _PULL_FRAMES, _PULL_BLOCK = 1000, 5  # in which the allowed distance falls to zero; with the same one
 _STIFFNESS = tuple(4.0**power for power in range(1, 7))  # kT per squared fluctuation
 _FLUCTUATION_FRAMES = 200
@@ -132,7 +147,7 @@ def _first_to_arrive(problem: PathProblem, attempts: Iterable[_Attempt], seed: i
     )
 
 
-def hot_path(problem: PathProblem, seed: int, progress: Progress, most: int = _MOST_HEATINGS) -> Frames:
+def hot_path(problem: PathProblem, seed: int, progress: Progress, most: int = MOST_HEATINGS) -> Frames:
     """Dynamics from A at rising temperature until it reaches B: its frames from the last in A to the first in B.
 
     Parameters
@@ -148,10 +163,52 @@ def hot_path(problem: PathProblem, seed: int, progress: Progress, most: int = _M
     ValueError
         If no temperature brings it to B.
     """
-    temperatures = (problem.system.temperature * _HEATING**power for power in range(1, most + 1))
+    temperatures = (problem.system.temperature * HEATING**power for power in range(1, most + 1))
     attempts = (_Attempt(f"dynamics at {t:.0f} K", problem.system.with_temperature(t)) for t in temperatures)
     advice = 'try "biased", or give a path from a file'
     return _first_to_arrive(problem, attempts, seed, progress, advice)
+
+
+def hot_crossings(problem: PathProblem, seed: int, temperature: float, n_frames: int, most: int) -> tuple[list[Frames], int]:
+    """Crossings of one trajectory from A at a temperature, there and back, each turned so that it runs from A to B.
+
+    Parameters
+    ----------
+    problem : PathProblem
+    seed : int
+    temperature : float
+        K.
+    n_frames : int
+        To make at most.
+    most : int
+        Crossings after which it ends.
+
+    Returns
+    -------
+    crossings : list of Frames
+        None from dynamics that breaks down, and none that shots of ``max_frames`` could not make again.
+    n_frames : int
+        Frames made.
+    """
+    system, seen, longest = problem.system, [], 2 * problem.settings.max_frames - 1
+
+    def enough(block: Frames) -> bool:
+        seen.append(system.states.classify(block.positions))
+        return sum(1 for _ in crossings(np.concatenate(seen))) >= most
+
+    attempt = _Attempt(f"dynamics at {temperature:.0f} K", system.with_temperature(temperature), n_frames)
+    try:
+        frames, _ = _run(problem, attempt, seed, enough)
+    except FloatingPointError as error:
+        _LOG.info("%s broke down: %s", attempt.name, error)
+        return [], n_frames
+    status = system.states.classify(frames.positions)
+    found = []
+    for stretch in crossings(status):
+        path = frames_at_rest(system, frames.positions[stretch], frames.boxes[stretch])
+        if len(path) <= longest:
+            found.append(path if status[stretch.start] == IN_A else path.reversed)
+    return found[:most], len(frames)
 
 
 def biased_path(problem: PathProblem, seed: int, progress: Progress, model: Committor | None = None) -> Frames:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..committor import CommittorModel
 from ..committors import Committor
 from ..cores import available_cores
 from ..errors import InputError
@@ -16,12 +15,12 @@ from ..preflight import require_runnable
 from ..progress import shows_progress
 from ..region_text import values_text
 from ..slots import platform_by_name
-from ..states import IN_B
 from ..tasks import Noting, Progress
 from .chain_task import ChainState, ChainTask, PathProblem, run_chain
 from .frames import Frames
 from .initial_path import initial_path
 from .path_file import require_writable, write_path
+from .relaxing import from_a_to_b, relaxing_problem
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
@@ -148,13 +147,8 @@ def _relaxed(
     found: FoundPath, relax: int, problem: PathProblem, model: Committor | None, seed: int, progress: Progress
 ) -> FoundPath:
     """The path after so many accepted shots from it and from those after it."""
-    system, settings = problem.system, problem.settings
-    selector = "uniform" if model is None else "lorentzian"
-    settings = replace(settings, selector=selector, density_correction=False, trials_per_round=1)
-    problem = PathProblem(system, settings, problem.platform)
-    if model is None:  # it says nothing about uniform shooting, and so needs to see nothing
-        spec, n_atoms = {"kind": "coordinates", "columns": [0]}, len(system.positions)
-        model = CommittorModel(spec, n_atoms, (1,), system.temperature, system.fingerprint())
+    settings = problem.settings
+    problem, model = relaxing_problem(problem, model)
     state, accepted, trials = ChainState(found.frames), 0, 0
     progress.stage("relaxing", relax)
     while accepted < relax:
@@ -166,9 +160,7 @@ def _relaxed(
         state, (trial,) = run_chain(ChainTask(problem, 0, trials, seed, state, model.to_bytes()))
         accepted, trials = accepted + trial.accepted, trials + 1
         progress.update(float(trial.accepted), trials=trials)
-    frames = state.path
-    backward = system.states.classify(frames.positions[:1])[0] == IN_B
-    return replace(found, frames=frames.reversed if backward else frames, trials=trials, accepted=accepted)
+    return replace(found, frames=from_a_to_b(problem, state.path), trials=trials, accepted=accepted)
 
 
 def found_rows(found: FoundPath, system: RareEventSystem) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
+from ..checksums import naming_damage
 from ..errors import InputError
-from ..files import write_npz
+from ..files import read_npz, write_npz
 from ..saved_model import SavedModel
 from ..shot_trainer import ShotTrainer
 from ..shots import Shots, require_same_model, yields
@@ -97,10 +97,7 @@ class TrainingHook(PathSimulatorHook):
         """Take up the checkpoint, what the storage knows beyond it, and the pairs of aimless shooting."""
         recall_pairs(sim)
         if self.checkpoint.exists():
-            arrays = self._read()
-            require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
-            self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")})
-            self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
+            self._take_up()
             self.selector.model_changed()
         stored = [] if sim.storage is None else sim.storage.steps
         for index in range(max(self.shots.cycle, default=0) + 1, len(stored)):  # step 0 is the start
@@ -146,12 +143,10 @@ class TrainingHook(PathSimulatorHook):
         seen, expected = yields(self.shots, self.trainer.window)
         _LOG.info("fitted to %d shots; of the latest %g made transition paths, %g expected", len(self.shots), seen, expected)
 
-    def _read(self) -> dict[str, np.ndarray]:
-        try:
-            with np.load(self.checkpoint, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{self.checkpoint} is no readable checkpoint ({error}); remove it: the shots are taken from the storage then, "
-                "and the model is trained again"
-            ) from error
+    def _take_up(self) -> None:
+        advice = "remove it: the shots are taken from the storage then, and the model is trained again"
+        arrays = read_npz(self.checkpoint, advice)
+        with naming_damage(self.checkpoint, advice):
+            require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
+            self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")})
+            self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})

@@ -18,7 +18,7 @@ from ..regions import Disc, Range
 from ..variables import Coordinate
 from .chain_task import PathProblem
 from .connection import between_states, frames_at_rest, where_frames_lie
-from .driven_path import biased_path, dynamics_in_a, hot_path
+from .driven_path import MOST_HEATINGS, biased_path, dynamics_in_a, hot_path
 from .frames import Frames
 from .path_checks import require_long_enough
 from .path_file import read_path
@@ -27,17 +27,21 @@ if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
     from ..tasks import Progress
 
-__all__ = ["initial_path", "straight_line"]
+__all__ = ["LARGE", "heatings", "initial_path", "straight_line"]
+
+LARGE: int = 200
+"""Atoms, beyond which dynamics is dear."""
 
 _LOG = logging.getLogger(__name__)
 _LINE_FRAMES = 60
-_LARGE = 200  # atoms
 _ROUTES = {"hot": "hot dynamics", "biased": "biased dynamics"}
 _MILD_HEATINGS = 3  # to twice the temperature; what happens far above says little about a molecule
 
 
-def initial_path(problem: PathProblem, seed: int, progress: Progress, model: Committor | None = None) -> Frames:
-    """The first path that the settings ask for: ``initial_path`` is "auto", "line", "hot", "biased", or a file.
+def initial_path(
+    problem: PathProblem, seed: int, progress: Progress, model: Committor | None = None, choice: str | None = None
+) -> Frames:
+    """A first path: "auto", "line", "hot", "biased", or a file.
 
     "auto" is the path that comes with the system; for others a straight line where B is given by Cartesian coordinates, as in
     models; elsewhere hot dynamics, which finds its way by itself, and a pull into B where twice the temperature is not enough.
@@ -50,13 +54,15 @@ def initial_path(problem: PathProblem, seed: int, progress: Progress, model: Com
     progress : Progress
     model : CommittorModel or CommittorEnsemble, optional
         Guides "biased", which pulls without one.
+    choice : str, optional
+        Default: the first ``initial_path`` of the settings.
 
     Raises
     ------
     ValueError
         If there is no such path, or ``max_frames`` is too short for it.
     """
-    choice, system = problem.settings.initial_path, problem.system
+    choice, system = choice or problem.settings.initial_path[0], problem.system
     if choice == "auto" and system.initial_path is not None:
         choice = str(system.initial_path)
     if choice == "auto":
@@ -70,6 +76,11 @@ def initial_path(problem: PathProblem, seed: int, progress: Progress, model: Com
     name, make = makers.get(choice, (choice, lambda: _from_file(problem, choice, progress)))
     progress.stage(f"initial path: {name}")
     return make()
+
+
+def heatings(system: RareEventSystem) -> int:
+    """How many temperatures, each a quarter above the one before, a system may be heated through to look for paths."""
+    return MOST_HEATINGS if _coordinates_of_b(system) is not None and len(system.positions) <= LARGE else _MILD_HEATINGS
 
 
 def _from_file(problem: PathProblem, name: str, progress: Progress) -> Frames:
@@ -86,7 +97,7 @@ def _hot(problem: PathProblem, seed: int, progress: Progress) -> Frames:
 
 def _first_route(system: RareEventSystem) -> str:
     """What to try first: heat, which finds its way by itself; a pull in large systems, where each heating takes minutes."""
-    large = len(system.positions) > _LARGE and not why_no_pull(system.states.variables, system.states.b)
+    large = len(system.positions) > LARGE and not why_no_pull(system.states.variables, system.states.b)
     return "biased" if large else "hot"
 
 

@@ -44,7 +44,7 @@ def boxes_of_file(given: Any, n_frames: int, source: str, periodic: bool) -> np.
         return None
     try:
         boxes = _vectors(np.asarray(given, dtype=np.float64), n_frames)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         boxes = None
     if boxes is None:
         raise InputError(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import openmm
 
 from ..constraints import constraints_of
 from ..errors import InputError
+from ..openmm_errors import naming_system
 from ..particles import masses_of, sites_of
 from ..path_settings import PathSettings
 from ..slots import platform_by_name
 from .chain_task import PathProblem
 
 if TYPE_CHECKING:
+    from openmm import app
+
     from ..systems.base import RareEventSystem
 
-__all__ = ["require_elements", "require_energies", "require_long_enough", "with_rigid_bonds"]
+__all__ = ["FileAtom", "require_elements", "require_energies", "require_long_enough", "with_rigid_bonds"]
 
 _KEPT = 1e-5  # of the length of a constraint, as dynamics keeps it
 _ROUNDED = 0.02  # of a bond: the three decimals of .xtc; more comes from dynamics without the constraint
@@ -31,12 +34,20 @@ _PER_ATOM, _WITH_MOMENTA, _OVERDAMPED = 50.0, 1e3, 1e4
 _KICK = 100.0  # thermal widths that a force moves or speeds up an atom in one step: heat makes 10, overlapping atoms 1000
 
 
-def require_elements(found: Any, target: RareEventSystem, source: str) -> None:
+class FileAtom(NamedTuple):
+    """An atom as a file names it."""
+
+    name: str
+    symbol: str
+    residue: str
+
+
+def require_elements(atoms: Sequence[FileAtom], target: RareEventSystem, source: str) -> None:
     """Refuse a file whose own topology is one of other atoms.
 
     Parameters
     ----------
-    found : mdtraj.Topology
+    atoms : sequence of FileAtom
         Of the file.
     target : RareEventSystem
     source : str
@@ -46,22 +57,26 @@ def require_elements(found: Any, target: RareEventSystem, source: str) -> None:
     InputError
         If it has another number of atoms, or atoms of another name and element at some place.
     """
-    atoms, own = list(found.atoms), [] if target.topology is None else list(target.topology.atoms())
+    own = [] if target.topology is None else [_as_in_file(atom) for atom in target.topology.atoms()]
     if len(atoms) != len(target.positions):
         raise InputError(f"{source} holds {len(atoms)} atoms, the System {len(target.positions)}: give a path of all its atoms")
     differ = [i for i, (theirs, mine) in enumerate(zip(atoms, own, strict=False)) if _other_element(theirs, mine)]
     if differ:
         theirs, mine = atoms[differ[0]], own[differ[0]]
         raise InputError(
-            f"{source}: atom {differ[0]} is {theirs.name} ({theirs.element.symbol}) of {theirs.residue.name}, that of the "
-            f"System {mine.name} ({mine.element.symbol}) of {mine.residue.name} ({len(differ)} of {len(own)} atoms differ): "
+            f"{source}: atom {differ[0]} is {theirs.name} ({theirs.symbol}) of {theirs.residue}, that of the "
+            f"System {mine.name} ({mine.symbol}) of {mine.residue} ({len(differ)} of {len(own)} atoms differ): "
             "give a path of the same atoms in the same order"
         )
 
 
-def _other_element(theirs: Any, mine: Any) -> bool:
+def _as_in_file(atom: app.topology.Atom) -> FileAtom:
+    return FileAtom(atom.name, getattr(atom.element, "symbol", ""), atom.residue.name)
+
+
+def _other_element(theirs: FileAtom, mine: FileAtom) -> bool:
     """Whether two atoms cannot be one; readers guess elements that a file leaves out by the first letter of the name."""
-    symbols = [getattr(atom.element, "symbol", "") for atom in (theirs, mine)]
+    symbols = [theirs.symbol, mine.symbol]
     if not all(symbols) or "VS" in symbols or symbols[0] == symbols[1]:
         return False
     return theirs.name.lstrip("0123456789")[:1].upper() != mine.name.lstrip("0123456789")[:1].upper()
@@ -89,14 +104,15 @@ def with_rigid_bonds(system: openmm.System, positions: np.ndarray, source: str, 
     bare = copy.deepcopy(system)  # constraints alone: exact on any machine, whatever the forces need
     for _ in range(bare.getNumForces()):
         bare.removeForce(0)
-    context = openmm.Context(bare, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
     mended = positions.copy()
-    for number in range(len(positions)):
-        context.setPositions(positions[number])
-        if strain[number] > _KEPT:
-            context.applyConstraints(0.1 * _KEPT)
-        context.computeVirtualSites()
-        mended[number] = context.getState(positions=True).getPositions(asNumpy=True)._value
+    with naming_system("the System", "Reference"):
+        context = openmm.Context(bare, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
+        for number in range(len(positions)):
+            context.setPositions(positions[number])
+            if strain[number] > _KEPT:
+                context.applyConstraints(0.1 * _KEPT)
+            context.computeVirtualSites()
+            mended[number] = context.getState(positions=True).getPositions(asNumpy=True)._value
     if not (_strain(system, mended) <= _KEPT).all():
         raise InputError(f"{source}: the constraints of the System cannot be satisfied near its frames: give other positions")
     if strain.max() > _ROUNDED:
@@ -134,9 +150,10 @@ def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndar
     most_atoms = _EVALUATED.get(problem.platform, _EVALUATED_ELSEWHERE)
     count = min(len(positions), max(_FEWEST, most_atoms // n_atoms))
     chosen = np.unique(np.linspace(0, len(positions) - 1, count).round().astype(int))
-    context = openmm.Context(target.system, openmm.VerletIntegrator(0.001), platform_by_name(problem.platform))
-    masses = masses_of(target.system)
-    start, most = _energy_and_kick(context, target, masses, target.positions, None)
+    platform, masses = platform_by_name(problem.platform), masses_of(target.system)
+    with naming_system(target.name, problem.platform):
+        context = openmm.Context(target.system, openmm.VerletIntegrator(0.001), platform)
+        start, most = _energy_and_kick(context, target, masses, target.positions, None)
     try:
         found = np.array([_energy_and_kick(context, target, masses, positions[i], boxes[i]) for i in chosen])
     except openmm.OpenMMException as error:  # a box that is too small for the cutoff

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..bonds import Bonds, bonds_of
 from ..errors import InputError
-from ..files import replacing
+from ..files import replacing, resolved
 from ..states import IN_B
 from ..system_box import periodic_box
 from ..whole_molecules import WholeMolecules
@@ -165,7 +165,7 @@ def require_writable(name: str | Path, target: RareEventSystem) -> None:
     path = Path(name)
     if path.exists():
         raise InputError(f"{path} exists: choose another name with --out, or remove it")
-    above = next(folder for folder in path.resolve().parents if folder.exists())
+    above = next(folder for folder in resolved(path).parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise InputError(
             f"{path} cannot be written: {above} is no folder that can be written to; choose another name with --out"

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checksums import require_intact
+from ..children import ChildFailure
 from ..errors import InputError
+from ..files import sealed_npz
 from ..path_settings import INITIAL_PATHS
+from ..trajectory_files import read_archive, read_trajectory
 from .frames import Frames
 from .path_boxes import boxes_of_file
-from .path_checks import require_elements
+from .path_checks import FileAtom, require_elements
 
 if TYPE_CHECKING:
     from ..systems.base import RareEventSystem
 
 __all__ = ["FileContent", "read_content", "require_format", "save_frames"]
 
-_OWN_ATOMS = (".pdb", ".cif", ".pdbx", ".mmcif", ".h5", ".hdf5", ".lh5")  # formats that say which elements they hold
+_OWN_ATOMS = (".pdb", ".cif", ".pdbx", ".mmcif")  # formats that say which elements they hold
+_PICKLED = (".h5", ".hdf5", ".lh5")  # formats that may hold programs
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,35 +68,33 @@ def read_content(path: Path, target: RareEventSystem) -> FileContent:
 
 def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            time = archive.get("frame_time_ps")
-            positions = np.asarray(archive["positions"], dtype=np.float64)
-            return positions, archive.get("boxes"), None if time is None else float(time)
-    except KeyError:
-        raise InputError(f"{path} holds no array named positions") from None
-    except Exception as error:  # NumPy fails in many ways on what is no archive
+        require_intact(path)  # what others wrote has no checksum
+        found = read_archive(path)
+        time = found.get("frame_time_ps")
+        return np.asarray(found["positions"], dtype=np.float64), found.get("boxes"), None if time is None else float(time)
+    except (ChildFailure, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({_one_line(error)})") from error
 
 
 def _read_mdtraj(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
-    import mdtraj
-
+    if path.suffix.lower() in _PICKLED:
+        raise InputError(
+            f"{path} is not read: PyTables, which mdtraj reads {path.suffix} with, runs what is pickled in such a file. If you "
+            "trust it, write it as .npz or .xtc first, with mdtraj"
+        )
     own = path.suffix in _OWN_ATOMS
-    topology = None if target.topology is None else mdtraj.Topology.from_openmm(target.topology)
+    topology = target.topology
     try:
-        try:
-            trajectory = mdtraj.load(str(path), top=None if own else topology)
-        except TypeError:  # formats with a topology of their own take none
-            trajectory = mdtraj.load(str(path))
-    except Exception as error:  # mdtraj fails in as many ways as there are formats
+        found = read_trajectory(path, None if own or topology is None else topology.getNumAtoms())
+    except ChildFailure as error:
         hint = "" if own or topology is not None else "; the System has no topology: give the path as .npz, or as .pdb"
-        raise InputError(f"{path} cannot be read by mdtraj ({_one_line(error)}){hint}") from error
+        raise InputError(f"{path} cannot be read by mdtraj ({error}){hint}") from error
     if own:
-        require_elements(trajectory.topology, target, str(path))
-    boxes = trajectory.unitcell_vectors
+        require_elements([FileAtom(*atom) for atom in found["atoms"]], target, str(path))
+    boxes = found.get("boxes")
     if boxes is not None and not target.system.usesPeriodicBoundaryConditions() and not np.isfinite(boxes).all():
         boxes = None  # a box of zero in some frames, which nothing asks for
-    return trajectory.xyz.astype(np.float64), boxes, None
+    return found["positions"].astype(np.float64), boxes, None
 
 
 def _one_line(error: Exception) -> str:
@@ -134,8 +137,9 @@ def save_frames(path: Path, frames: Frames, target: RareEventSystem, frame_time:
         If mdtraj cannot write the format.
     """
     if path.suffix == ".npz":
+        arrays = {"positions": frames.positions, "boxes": frames.boxes, "frame_time_ps": np.array(frame_time)}
         with open(path, "wb") as stream:
-            np.savez(stream, positions=frames.positions, boxes=frames.boxes, frame_time_ps=np.array(frame_time))
+            stream.writelines(sealed_npz(arrays))
         return
     import mdtraj
 

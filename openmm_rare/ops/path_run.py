@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import unchecked_note
 from ..committors import Committor
-from ..config import RunConfig, build_system, load_config
+from ..config import RunConfig, build_system
 from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..errors import InputError
-from ..files import lock_folder, remove_stale, write_text
-from ..path_folder import initial_path_of, path_settings
+from ..files import lock_folder, remove_stale
+from ..path_folder import PathRecord, initial_paths_of, load_run, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
 from ..processes import require_importable, require_own_process
 from ..progress import shows_progress
 from ..run_folder import check_new
 from ..slots import platform_by_name
+from ..stored_config import stored_config, write_config
 from ..tasks import Noting, Progress
 from .path_sampler import PathSampler
 
@@ -84,23 +88,18 @@ def run_path_sampling(
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
-        sampler = PathSampler(config, system, out, progress, model)
-        if fresh:
-            _begin(sampler, out, config, made)
-        else:
-            _require_same(out, config)
-            sampler.take_up()
-            began, given = initial_path_of(load_config(out / "config.toml")), initial_path_of(config)
-            if given != "auto" and Path(given).name != Path(began).name:  # the folder may have been moved
-                progress.note(f"The run in {out} began with the initial path {began!r}; {given!r} is not read any more.")
-            config = replace(config, path_sampling=replace(path_settings(config), initial_path=began))
-            write_text(out / "config.toml", config.to_toml(out))
-        sampler.run()
+        with PathSampler(config, system, out, progress, model) as sampler:
+            if fresh:
+                _begin(sampler, out, config, made)
+            else:
+                config = _take_up(sampler, out, config, system, progress)
+                write_config(config, out)
+            sampler.run()
         result = sampler.finish()
         progress.stage("figures and report")
         from ..path_report import write_path_report  # what figures need takes no memory while chains run
 
-        write_path_report(out)
+        write_path_report(out, system)
         return result
 
 
@@ -110,7 +109,7 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
     The configuration is there before anything else: whatever happens next, `--resume` finds it.
     """
     known = (out / "config.toml").exists()
-    write_text(out / "config.toml", config.to_toml(out))
+    write_config(config, out)
     try:
         sampler.begin()
     except BaseException:
@@ -121,15 +120,38 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
         raise
 
 
+def _take_up(sampler: PathSampler, out: Path, config: RunConfig, system: RareEventSystem, progress: Progress) -> RunConfig:
+    """Continue the run in a folder; its configuration from now on."""
+    stored, record = load_run(out)
+    _require_same(out, stored, record, config, system)
+    unchecked = unchecked_note(out, remade=True)
+    if unchecked:
+        progress.note(unchecked)
+    config = _as_it_began(out, stored, config, progress)
+    sampler.take_up(record, config)
+    return config
+
+
+def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Progress) -> RunConfig:
+    """The configuration with the first paths of the run in the folder: they are not read again."""
+    began, given = initial_paths_of(stored), initial_paths_of(config)
+    names = [[Path(each).name for each in places] for places in (began, given)]
+    if given != ("auto",) and names[0] != names[1]:  # the folder may have been moved
+        shown = [", ".join(map(repr, places)) for places in (began, given)]
+        progress.note(f"The run in {out} began with the initial path {shown[0]}; {shown[1]} is not read any more.")
+    return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
+
+
 def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
     processes = min(settings.processes or cores, settings.chains)
     threads = settings.threads or max(1, cores // processes)
-    if stored is not None and not settings.threads and (stored / "config.toml").is_file():
-        threads = path_settings(load_config(stored / "config.toml")).threads
-    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_path_of(config))
+    began = stored_config(stored) if stored is not None and not settings.threads else None
+    if began is not None:
+        threads = path_settings(began).threads
+    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_paths_of(config))
     return replace(config.expanded(system), path_sampling=settings)
 
 
@@ -152,12 +174,12 @@ def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
     return replace(settings, network=kind, dropout=dropout, hidden=members[0].hidden, members=len(members))
 
 
-def _require_same(out: Path, config: RunConfig) -> None:
-    """Refuse to mix two runs in one folder."""
-    stored = load_config(out / "config.toml")
-    if build_system(stored).fingerprint() != build_system(config).fingerprint():
+def _require_same(out: Path, stored: RunConfig, record: PathRecord, config: RunConfig, system: RareEventSystem) -> None:
+    """Refuse to mix two runs in one folder; code that the folder names does not run for it."""
+    began = record.model_of
+    if began["fingerprint"] != system.fingerprint():
         raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
-    old, new = _identity(stored), _identity(config)
+    old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(system.descriptor_spec())))
     for name, value in new.items():
         if old[name] != value:
             raise InputError(
@@ -166,8 +188,8 @@ def _require_same(out: Path, config: RunConfig) -> None:
             )
 
 
-def _identity(config: RunConfig) -> dict[str, Any]:
+def _identity(config: RunConfig, descriptor: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that changes the course of a run."""
     same = path_settings(config).course()
     same |= {"seed": config.sampling.seed, "platform": config.sampling.platform}
-    return same | {"temperature": config.system.temperature_k, "descriptor": build_system(config).descriptor_spec()}
+    return same | {"temperature": config.system.temperature_k, "descriptor": descriptor}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,29 @@ from ..ensemble import CommittorEnsemble
 from ..files import write_json
 from ..fitting import FitOptions
 from ..path_ensemble import PathEnsemble
-from ..path_folder import PathRecord, chain_folder, ensemble_of, path_settings, read_paths, storage_of_chain, write_paths
+from ..path_folder import (
+    PathRecord,
+    chain_folder,
+    ensemble_of,
+    path_settings,
+    read_first_paths,
+    read_paths,
+    storage_of_chain,
+    write_first_paths,
+    write_paths,
+)
+from ..path_inputs import PathInputs
 from ..path_result import summarize_paths
 from ..path_warnings import all_given_up
 from ..processes import Workers
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
 from ..summary import versions
+from ..ways import Ways
 from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
+from .first_paths import first_paths
 from .frames import Frames
-from .initial_path import initial_path
+from .storage_check import damage_of_storage, set_aside
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -69,8 +83,22 @@ class PathSampler:
         options = FitOptions(self.settings.gate_strength, self.settings.weight_decay)
         growth, window = self.settings.growth, self.settings.window
         self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
-        self.record = PathRecord(metadata=self.model.metadata())
+        self.record = PathRecord(metadata=self.model.metadata(), config=_to_record(config))
         self.states: list[ChainState] = []
+        self._stack, self._started = ExitStack(), None
+
+    def __enter__(self) -> PathSampler:
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """End the processes."""
+        return self._stack.__exit__(*error)
+
+    def _workers(self) -> Sequence[Executor]:
+        """Processes of one worker each, started when there is something to do."""
+        if self._started is None:
+            self._started = self._stack.enter_context(_workers(self.settings.processes, self.problem.platform))
+        return self._started
 
     def _new_model(self) -> Committor:
         system, settings, seed = self.system, self.settings, self._random(_NETWORK)
@@ -85,24 +113,48 @@ class PathSampler:
         return int(np.random.SeedSequence(self.seed, spawn_key=(stream,)).generate_state(1)[0]) % (2**31 - 1) + 1
 
     def begin(self) -> None:
-        """Find the first path."""
-        path = initial_path(self.problem, self._random(_INITIAL), self.progress, self.model if self._given else None)
+        """Find the first paths."""
+        inputs, guide = PathInputs(self.system, self.model.descriptor), self.model if self._given else None
+        seed, n_chains = self._random(_INITIAL), self.settings.chains
+        first = first_paths(self.problem, n_chains, seed, self.progress, self._workers(), inputs, guide)
         self.record.notes = list(self.progress.notes)  # a file is read only once
         if not self._given:
-            self.model.standardize(path.positions)
-        self.states = [ChainState(path)] * self.settings.chains
+            self.model.standardize(np.concatenate([path.positions for path in first.starts]))
+        self.states = [ChainState(path) for path in first.starts]
+        write_first_paths(self.folder, [path.positions for path in first.found])
         for number in range(self.settings.chains):
             chain_folder(self.folder, number).mkdir(exist_ok=True)
             for leftover in chain_folder(self.folder, number).iterdir():
                 leftover.unlink()
         self._save()
 
-    def take_up(self) -> None:
-        """Read where the run stands."""
-        self.record = PathRecord.load(self.folder)
-        require_same_model(self.folder / "shots.npz", self.record.metadata, self.model)
-        self.trainer.set_state(self.record.trainer)
-        self.states = [_state_of(arrays) for arrays in self.record.states]
+    def take_up(self, record: PathRecord, config: RunConfig) -> None:
+        """Go on from where a run stands, with this configuration, which its record has before ``config.toml`` has it."""
+        require_same_model(self.folder / "shots.npz", record.metadata, self.model)
+        self.record = record
+        self.trainer.set_state(record.trainer)
+        self.states = [_state_of(arrays) for arrays in record.states]
+        notes = self._sound_storages() if record.cycles and self.settings.storage else []
+        if notes or record.config != _to_record(config):
+            record.notes += [note for note in notes if note not in record.notes]
+            record.config = _to_record(config)
+            record.save(self.folder)
+        for note in notes:
+            self.progress.note(note)
+
+    def _sound_storages(self) -> list[str]:
+        """Put away storages of chains that are damaged: new ones begin, for no trial depends on them. What is to be known."""
+        notes = []
+        for chain in range(len(self.states)):
+            path = storage_of_chain(self.folder, chain)
+            damage = damage_of_storage(path) if path.exists() else "is missing"
+            if damage is not None:
+                what = f"was damaged ({damage}) and is kept as {set_aside(path).name}" if path.exists() else damage
+                notes.append(
+                    f"chain-{chain}/{path.name} {what}: a new one holds the steps from trial {self.record.cycles + 1} on. "
+                    "Nothing else depends on it; the accepted paths of all trials are in paths-*.npz."
+                )
+        return notes
 
     def run(self) -> None:
         """The trials that are left; all the same, to the bit, for a run that was stopped meanwhile.
@@ -117,13 +169,12 @@ class PathSampler:
             return
         onward = f", continuing at trial {done} of {wanted} in {chains}" if done else ""
         self.progress.stage(f"sampling paths{onward}", (wanted - done) * n_chains)
-        with _workers(self.settings.processes, self.problem.platform) as workers:
-            while self.record.cycles < wanted and not all_given_up(self.record):
-                before = self.record.cycles
-                self._stretch(workers)
-                self.progress.update((self.record.cycles - before) * n_chains, **self._news())
+        while self.record.cycles < wanted and not all_given_up(self.record):
+            before = self.record.cycles
+            self._stretch(self._workers())
+            self.progress.update((self.record.cycles - before) * n_chains, **self._news())
 
-    def _stretch(self, workers: list[Executor]) -> None:
+    def _stretch(self, workers: Sequence[Executor]) -> None:
         """What is left of the round, as far as the run goes."""
         per_round, cycles = self.settings.trials_per_round, self.record.cycles
         number, done = divmod(cycles, per_round)
@@ -184,16 +235,18 @@ class PathSampler:
         model = self._final()
         model.save(self.folder / "model.npz")
         ensemble: PathEnsemble | None = None
+        ways: Ways | None = None
         if any(self.record.trials["accepted"]):
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
+            ways = Ways.of(self.system, model, ensemble, read_first_paths(self.folder))
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
         result |= {"selector": self.settings.selector, "seed": self.seed, "platform": self.problem.platform}
-        result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial)
+        result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial, ways)
         result |= {
             "notes": list(dict.fromkeys([*self.progress.notes, *self.record.notes])),
             "versions": versions("openpathsampling", "mdtraj"),
         }
-        write_json(self.folder / "result.json", result)
+        write_json(self.folder / "result.json", result, checked=True)
         return result
 
     def _final(self) -> Committor:
@@ -202,6 +255,11 @@ class PathSampler:
             return self.model
         self.progress.stage(f"fitting the committor to {len(self.record.shots)} shots")
         return self.trainer.final(self.record.shots)
+
+
+def _to_record(config: RunConfig) -> str:
+    """The configuration as the record has it: the same for any number of processes."""
+    return replace(config, path_sampling=replace(path_settings(config), processes=0)).to_toml()
 
 
 def _arrays_of(state: ChainState) -> dict[str, np.ndarray]:

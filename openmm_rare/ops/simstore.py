@@ -35,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import functions
 
 from ..errors import InputError, RareError, RunError
+from .storage_check import add_checksum
 
 __all__ = ["PathStorage", "open_simstore"]
 
@@ -209,6 +210,8 @@ def _add_rows(backend: Any, table_name: str, objects: Sequence[dict[str, Any]]) 
     backend.engine.execute(table.insert(), [{"idx": row} | each for row, each in enumerate(objects, first)])
     places = [{"uuid": each["uuid"], "table": number, "row": row} for row, each in enumerate(objects, first)]
     backend.engine.execute(uuids.insert(), places)
+    if backend.sql_dialect == "sqlite":
+        add_checksum(backend.engine.connection.cursor(), table_name, first, first + len(objects) - 1)
 
 
 class _Joined:

@@ -209,7 +209,10 @@ def test_the_pilot_follows_walkers_longer_before_it_gives_up(found_after, longes
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["triple_shallow", "side_intermediate", "hidden_trench", "mueller_brown", "mueller_brown_short_steps", "triple_deep"],
+    [
+        *("triple_shallow", "side_intermediate", "hidden_trench", "mueller_brown", "mueller_brown_short_steps", "triple_deep"),
+        *("two_basins_a", "two_basins_6d", "wrong_well", "ring"),
+    ],
 )
 def test_hard_systems_at_default_settings_are_right_or_say_what_to_do(name, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples" / "validation")

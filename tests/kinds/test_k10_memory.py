@@ -286,7 +286,7 @@ class Watch(Silent):
         Watch.processes = len(family)
 
 config, out = configured("config.toml", Path("out"), False, "tps", {"seed": 1, "platform": "CPU"})
-config = with_path_settings(config, initial_path="first.npz", trials=12, trials_per_round=4, threads=1)
+config = with_path_settings(config, initial_path="first.npz", trials=12, trials_per_round=4, threads=1, scouting=4)
 result = run_path_sampling(config, out, progress=Watch())
 print(json.dumps({"most": Watch.most, "processes": Watch.processes, "modules": Watch.modules, **result}))
 """

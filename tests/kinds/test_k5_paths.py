@@ -134,10 +134,9 @@ def test_a_file_with_other_elements_is_refused(tmp_path):
     residue = other.addResidue("ETA", other.addChain())
     for name, element in [("C1", "carbon"), ("C2", "carbon"), ("C3", "carbon"), ("O1", "oxygen")]:
         other.addAtom(name, getattr(app.element, element), residue)
-    for name in ("other.pdb", "other.h5") if _has_tables() else ("other.pdb",):
-        path = in_trajectory(tmp_path, turned(), name, topology=other)
-        with pytest.raises(InputError, match=r"atom 3 is O1 \(O\) of ETA, that of the System C4 \(C\) of BUT \(1 of 4 atoms"):
-            read_path(path, mine)
+    path = in_trajectory(tmp_path, turned(), "other.pdb", topology=other)
+    with pytest.raises(InputError, match=r"atom 3 is O1 \(O\) of ETA, that of the System C4 \(C\) of BUT \(1 of 4 atoms"):
+        read_path(path, mine)
     assert len(read_path(in_trajectory(tmp_path, turned(), "same.pdb"), mine)) > 3
     few = mdtraj.Trajectory(turned()[:, :3], mdtraj.Topology.from_openmm(chain4.topology()).subset([0, 1, 2]))
     for name, message in [("few.pdb", "holds 3 atoms, the System 4"), ("few.dcd", "cannot be read by mdtraj")]:
@@ -145,14 +144,6 @@ def test_a_file_with_other_elements_is_refused(tmp_path):
         with pytest.raises(InputError, match=message) as error:
             read_path(str(tmp_path / name), mine)
         assert "\n" not in str(error.value)
-
-
-def _has_tables():
-    try:
-        import tables  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def test_frames_that_are_none_few_or_many_times_the_same(tmp_path):

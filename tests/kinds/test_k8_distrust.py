@@ -73,7 +73,7 @@ def test_a_good_run_is_called_reliable(tmp_path, monkeypatch):
     """Negative control; the page says what nobody can see, and how to go on from where the command ran."""
     done, result, page = tps(tmp_path, "--trials", "50", "--chains", "2", "--strict")
     assert done.exit_code == 0 and result["reliable"] is True and result["warnings"] == [] and "Warning" not in done.output
-    assert "All checks passed" in page and "a channel that none of them has entered cannot be seen here" in page
+    assert "All checks passed" in page and "A way that no chain and no first path has taken cannot be seen here" in page
     assert f"openmm-rare analyze {tmp_path / 'run'}<" in page
     rows = dict(path_rows(result))
     assert rows["trials"] == "100 in 2 chains" and "not yet" not in rows["a true path after"]

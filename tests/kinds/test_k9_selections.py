@@ -1,6 +1,7 @@
 """K9: atoms by name in variables and descriptors, and messages about descriptors that name the setting."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -14,6 +15,8 @@ from openmm_rare.descriptors import build_descriptor
 from openmm_rare.systems import alanine_dipeptide
 
 pytest.importorskip("mdtraj")
+
+HERE = Path(__file__).parent
 
 CONFIG = """
 [system]
@@ -77,7 +80,7 @@ def descriptor(text):
 
 
 def built(text):
-    return build_system(parse_config(text, "."))
+    return build_system(parse_config(text, HERE))
 
 
 def test_a_selection_is_the_numbers_of_its_atoms():
@@ -99,10 +102,10 @@ def test_variables_name_their_atoms(atoms):
 
 
 def test_a_configuration_with_names_reloads_to_the_same_problem():
-    config = parse_config(CONFIG, ".")
+    config = parse_config(CONFIG, HERE)
     problem = build_system(config)
     text = config.expanded(problem).to_toml()
-    again = parse_config(text, ".")
+    again = parse_config(text, HERE)
     assert build_system(again).fingerprint() == problem.fingerprint()
     assert build_system(again).descriptor_spec() == problem.descriptor_spec()
     assert 'atoms = ["name NA", "resname CL"]' in text

@@ -35,9 +35,9 @@ def with_import(path, *modules):
     return path
 
 
-def refusal(path):
+def refusal(path, trust=False):
     with pytest.raises(ValueError) as caught:
-        build_system(load_config(path))
+        build_system(load_config(path, trust))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -54,7 +54,9 @@ def test_forces_of_plugins_are_named_with_the_key_that_loads_them(tmp_path, kind
     message = refusal(path)
     assert f"{tmp_path}/system.xml needs the plugin that defines '{kind}': install it and name" in message
     assert f'e.g. [system] import = ["{module}"]' in message
-    message = refusal(with_import(path, "json", "email"))
+    assert "may run programs" in message and "--trust" in message
+    assert refusal(path, trust=True).endswith(f'e.g. [system] import = ["{module}"]')
+    message = refusal(with_import(path, "json", "email"), trust=True)
     assert f"needs the plugin that defines '{kind}', which json, email of system.import do not" in message
 
 

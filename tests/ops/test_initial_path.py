@@ -193,11 +193,11 @@ def test_a_model_guides_and_chooses_the_shots():
 def test_tps_hands_its_model_on(tmp_path, monkeypatch):
     given = []
 
-    def first_path(problem, seed, progress, model):
+    def first_path(problem, n, seed, progress, executors, inputs, model):
         given.append(model)
         raise ValueError("enough")
 
-    monkeypatch.setattr(path_sampler, "initial_path", first_path)
+    monkeypatch.setattr(path_sampler, "first_paths", first_path)
     config = with_path_settings(configuration("double_well_1d"), initial_path="biased")
     model = CommittorModel(build("double_well_1d").descriptor_spec(), 1, (64, 64), 300.0, build("double_well_1d").fingerprint())
     for start in (model, None):  # an untrained model guides nobody

@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     simulation, hook = make_simulation(tmp_path)
     simulation.run(1)
     hook.checkpoint.write_bytes(hook.checkpoint.read_bytes()[:500])
-    with pytest.raises(ValueError, match="committor.npz is no readable checkpoint.*remove it"):
+    with pytest.raises(ValueError, match="committor.npz is truncated or damaged.*remove it"):
         hook.before_simulation(simulation)
 
 

@@ -91,7 +91,7 @@ def test_a_run_that_goes_on_has_a_report_that_warns(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="holds no run: config.toml is missing"):
         write_path_report(tmp_path)
     (tmp_path / "run" / "shots.npz").write_bytes(b"half")
-    with pytest.raises(ValueError, match="shots.npz is damaged"):
+    with pytest.raises(ValueError, match="shots.npz is truncated or damaged"):
         make_report(tmp_path / "run")
 
 

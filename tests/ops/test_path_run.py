@@ -42,7 +42,7 @@ from openmm_rare.workflow import configuration
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     monkeypatch.setattr(path_sampler, "_workers", workers_here)
-    monkeypatch.setattr(path_report, "write_path_report", lambda folder: None)  # test_path_report.py looks at it
+    monkeypatch.setattr(path_report, "write_path_report", lambda *about: None)  # test_path_report.py looks at it
 
 
 def configure(name="double_well_1d", seed=1, **options):
@@ -96,18 +96,18 @@ def test_a_run_that_stops_anywhere_and_goes_on_is_the_same_run(tmp_path, monkeyp
 
 
 def test_a_run_that_is_killed_before_its_first_path_begins_again(tmp_path, monkeypatch):
-    config, original = configure(trials=10), path_sampler.initial_path
+    config, original = configure(trials=10), path_sampler.first_paths
 
     def killed(*arguments):
         shutil.copytree(tmp_path / "run", tmp_path / "left")  # what `kill -9` would leave here
         (tmp_path / "left" / "chain-0").mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(path_sampler, "initial_path", killed)
+    monkeypatch.setattr(path_sampler, "first_paths", killed)
     with pytest.raises(KeyboardInterrupt):
         run_path_sampling(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()  # an error leaves nothing
-    monkeypatch.setattr(path_sampler, "initial_path", original)
+    monkeypatch.setattr(path_sampler, "first_paths", original)
     assert run_path_sampling(config, tmp_path / "left", resume=True)["trials"] == 20
 
 
@@ -314,7 +314,7 @@ def test_a_damaged_record_is_refused_and_kept(tmp_path):
         lambda: run_path_sampling(configure(trials=20), tmp_path / "run", resume=True),
         lambda: read_path_ensemble(tmp_path / "run"),
     ):
-        with pytest.raises(ValueError, match="shots.npz is damaged .*copy a backup of it back"):
+        with pytest.raises(ValueError, match="shots.npz is truncated or damaged .*copy a backup of it back"):
             action()
     assert record.read_bytes() == half
 

@@ -62,7 +62,16 @@ CONFIGURED_ENGINE = EngineCompilerPlugin(
 ENGINE_OF_FILES = EngineCompilerPlugin(
     builder=_with_short_errors(cli_objects.engine_of_files),
     parameters=[
-        *OPENMM_PARAMETERS,
+        *(each for each in OPENMM_PARAMETERS if each.name not in ("system", "integrator")),  # read without a look at them
+        Parameter(
+            "system", _with_short_errors(cli_objects.system_of_file), json_type="string", description="XML of the System"
+        ),
+        Parameter(
+            "integrator",
+            _with_short_errors(cli_objects.integrator_of_file),
+            json_type="string",
+            description="XML file",
+        ),
         Parameter("platform", str, json_type="string", default="CPU", description="name of the OpenMM platform"),
     ],
     name="openmm-rare-files",

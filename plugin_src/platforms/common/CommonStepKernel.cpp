@@ -1,4 +1,5 @@
 #include "CommonStepKernel.h"
+#include "Checkpoint.h"
 #include "CommonKernelSources.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/common/ContextSelector.h"
@@ -7,8 +8,6 @@
 #include "openmm/reference/SimTKOpenMMRealType.h"
 #include <algorithm>
 #include <cmath>
-#include <istream>
-#include <ostream>
 
 using namespace OpenMM;
 using namespace OpenMMRare;
@@ -29,7 +28,8 @@ void CommonStepKernel::initialize(const System& system, const BiasedOverdampedLa
     RegionTables tables(integrator, numParticles);
     isPeriodic = system.usesPeriodicBoundaryConditions();
     hasConstraints = system.getNumConstraints() > 0;
-    hasRegions = tables.numAbsorbing > 0 || tables.numRules > 0;
+    numAbsorbing = tables.numAbsorbing;
+    hasRegions = numAbsorbing > 0 || tables.numRules > 0;
     if (isPeriodic && hasRegions && !tables.allNearestImages)
         throw OpenMMException("BiasedOverdampedLangevinIntegrator: this platform moves particles by periods of the box, so that "
                               "regions in a periodic system need variables of nearest images: give each the box of the system, or use "
@@ -299,31 +299,47 @@ void CommonStepKernel::copyCellOffsets(const vector<int>& parents) {
     }
 }
 
+/** OpenMM writes positions and box itself, and believes them. */
+template <class Checkpoint>
+void CommonStepKernel::coverPlaces(Checkpoint& checkpoint) {
+    for (ArrayInterface* array : {&cc.getPosq(), &corrections()}) {
+        vector<char> bytes(array->getSize()*array->getElementSize());
+        array->download(bytes.data());
+        checkpoint.cover(bytes.data(), bytes.size());
+    }
+    Vec3 box[3];
+    cc.getPeriodicBoxVectors(box[0], box[1], box[2]);
+    checkpoint.cover(box, sizeof(box));
+}
+
 void CommonStepKernel::createCheckpoint(ostream& stream) {
     ContextSelector selector(cc);
+    CheckpointWriter out(stream, numWalkers, numAbsorbing);
+    out.write(baseWeights);
     vector<long long> added;
     logWeights.download(added);
-    stream.write((char*) baseWeights.data(), numWalkers*sizeof(double));
-    stream.write((char*) added.data(), numWalkers*sizeof(long long));
+    out.write(added);
     vector<int> values;
     for (auto* array : {&states, &steps, &labels}) {
         array->download(values);
-        stream.write((char*) values.data(), numWalkers*sizeof(int));
+        out.write(values);
     }
+    coverPlaces(out);
+    out.finish();
 }
 
 void CommonStepKernel::loadCheckpoint(istream& stream) {
     ContextSelector selector(cc);
-    vector<long long> added(numWalkers);
-    stream.read((char*) baseWeights.data(), numWalkers*sizeof(double));
-    stream.read((char*) added.data(), numWalkers*sizeof(long long));
+    CheckpointReader in(stream, numWalkers, numAbsorbing);
+    auto newWeights = in.read<double>(numWalkers);
+    auto added = in.read<long long>(numWalkers);
+    auto newStates = in.read<int>(numWalkers), newSteps = in.read<int>(numWalkers), newLabels = in.read<int>(numWalkers);
+    coverPlaces(in);
+    in.finish();
+    in.checkWalkers(newStates, newSteps, newLabels);
+    baseWeights = newWeights;
     logWeights.upload(added);
-    vector<int> values(numWalkers);
-    for (auto* array : {&states, &steps, &labels}) {
-        stream.read((char*) values.data(), numWalkers*sizeof(int));
-        if (array == &states)
-            setWalkerStates(values);
-        else
-            array->upload(values);
-    }
+    setWalkerStates(newStates);
+    steps.upload(newSteps);
+    labels.upload(newLabels);
 }

@@ -41,9 +41,10 @@ private:
     void putStates(const std::vector<int>& values);
     void readReport();
     void copyCellOffsets(const std::vector<int>& parents);
+    template <class Checkpoint> void coverPlaces(Checkpoint& checkpoint);
     OpenMM::ComputeContext& cc;
     AtomOrder order;
-    int numWalkers, numParticles, mixedSize;
+    int numWalkers, numParticles, numAbsorbing, mixedSize;
     bool isPeriodic, hasRegions, hasConstraints;
     /** Number of walkers that moved when the device was asked last, and steps since then. */
     int numMoving, stepsSinceReport;

@@ -15,6 +15,8 @@ public:
             refill();
         return block.values[next++];
     }
+    /** Whether the next number is one of the block, or the first of the next one: memory that was read may say something else. */
+    bool isWithinBlock() const { return next <= NormalBlock::Size; }
 private:
     void refill();
     NormalBlock block;

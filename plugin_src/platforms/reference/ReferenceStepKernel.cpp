@@ -1,4 +1,5 @@
 #include "ReferenceStepKernel.h"
+#include "Checkpoint.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/internal/ContextImpl.h"
 #include "openmm/internal/OSRngSeed.h"
@@ -7,9 +8,6 @@
 #include "openmm/reference/SimTKOpenMMRealType.h"
 #include <algorithm>
 #include <cmath>
-#include <istream>
-#include <ostream>
-#include <type_traits>
 
 using namespace OpenMM;
 using namespace OpenMMRare;
@@ -254,37 +252,39 @@ void ReferenceStepKernel::resample(ContextImpl& context, const vector<int>& pare
     watched = newWatched;
 }
 
-/** Applies an operation to everything that a checkpoint holds: blocks of plain memory. */
-template <class Operation> static void forAll(Operation operation, vector<double>& logWeights, vector<double>& corrections,
-        vector<int>& states, vector<int>& steps, vector<int>& labels, RandomNormals& normals) {
-    static_assert(is_trivially_copyable<RandomNormals>::value, "a checkpoint holds its bytes");
-    operation(logWeights.data(), logWeights.size()*sizeof(double));
-    operation(corrections.data(), corrections.size()*sizeof(double));
-    operation(states.data(), states.size()*sizeof(int));
-    operation(steps.data(), steps.size()*sizeof(int));
-    operation(labels.data(), labels.size()*sizeof(int));
-    operation(&normals, sizeof(RandomNormals));
+/** OpenMM writes positions and box itself, and believes them. */
+template <class Checkpoint>
+void ReferenceStepKernel::coverPlaces(Checkpoint& checkpoint) const {
+    checkpoint.cover(data.positions->data(), data.positions->size()*sizeof(Vec3));
+    checkpoint.cover(data.periodicBoxVectors, 3*sizeof(Vec3));
 }
 
 void ReferenceStepKernel::createCheckpoint(ostream& stream) {
-    auto write = [&](void* block, size_t size) { stream.write(static_cast<char*>(block), size); };
-    for (int number : {numWalkers, numAbsorbing})
-        write(&number, sizeof(number));
-    forAll(write, logWeights, corrections, states, steps, labels, normals);
+    CheckpointWriter out(stream, numWalkers, numAbsorbing);
+    out.write(logWeights);
+    out.write(corrections);
+    out.write(states);
+    out.write(steps);
+    out.write(labels);
+    out.write(vector<RandomNormals>{normals});
+    coverPlaces(out);
+    out.finish();
 }
 
 void ReferenceStepKernel::loadCheckpoint(istream& stream) {
-    auto read = [&](void* block, size_t size) { stream.read(static_cast<char*>(block), size); };
-    for (int expected : {numWalkers, numAbsorbing}) {
-        int number = -1;
-        read(&number, sizeof(number));
-        if (number != expected)
-            throw OpenMMException("loadCheckpoint: the checkpoint is cut off, or of an integrator with other walkers or regions");
-    }
-    forAll(read, logWeights, corrections, states, steps, labels, normals);
-    if (!stream)
-        throw OpenMMException("loadCheckpoint: the checkpoint is cut off");
-    vector<int> kept = steps;
-    setWalkerStates(vector<int>(states));
-    steps = kept;
+    CheckpointReader in(stream, numWalkers, numAbsorbing);
+    auto newWeights = in.read<double>(numWalkers), newCorrections = in.read<double>(numWalkers);
+    auto newStates = in.read<int>(numWalkers), newSteps = in.read<int>(numWalkers), newLabels = in.read<int>(numWalkers);
+    auto newNormals = in.read<RandomNormals>(1);
+    coverPlaces(in);
+    in.finish();
+    in.checkWalkers(newStates, newSteps, newLabels);
+    if (!newNormals[0].isWithinBlock())
+        refuseCheckpoint("holds a place beyond the random numbers");
+    setWalkerStates(newStates);
+    logWeights = newWeights;
+    corrections = newCorrections;
+    steps = newSteps;
+    labels = newLabels;
+    normals = newNormals[0];
 }

@@ -40,6 +40,7 @@ private:
     void applyRules(int walker, int lane);
     void noteChange(int walker, int region);
     void forgetArrived();
+    template <class Checkpoint> void coverPlaces(Checkpoint& checkpoint) const;
     OpenMM::ReferencePlatform::PlatformData& data;
     int numWalkers, numParticles, numAbsorbing;
     bool hasConstraints;
