@@ -256,7 +256,7 @@ CANARIES: Mapping[str, tuple[Callable[[Path, Path], None], tuple[str, ...]]] = {
     "a pickle named path.npz": (partial(_raw_pickle, "path.npz"), ("path",)),
     "model of 50000 x 50000": (partial(_model, _set(hidden=[50000, 50000])), ("model",)),
     "model of 300000 layers": (partial(_model, _set(hidden=[1] * 300_000)), ("model",)),
-    "model of 100000 atoms": (partial(_model, _set(n_atoms=10**5)), ("model",)),
+    "model of 100000 atoms": (partial(_model, _set(n_atoms=10**5, descriptor={"kind": "pair_distances"})), ("model",)),
     "model of -1 atoms": (partial(_model, _set(n_atoms=-1)), ("model",)),
     "model at NaN K": (partial(_model, _set(temperature_k=float("nan"))), ("model",)),
     "model at -300 K": (partial(_model, _set(temperature_k=-300.0)), ("model",)),

@@ -56,6 +56,12 @@ hidden = [8]
 initial_path = "auto"
 """
 MINE = """import numpy as np
+import openmm
+from openmm import app
+
+def build():
+    pdb = app.PDBFile("start.pdb")
+    return openmm.XmlSerializer.deserialize(open("system.xml").read()), pdb.topology, pdb.positions
 def inside(positions):
     return positions[:, 0, 0] > 1e9
 def values(positions):
@@ -94,6 +100,10 @@ def _make_inputs(inputs: Path, main: Main) -> None:
     for name in ("system.xml", "start.pdb"):
         shutil.copy(EXAMPLES / "own_system" / name, inputs)
     (inputs / "config.toml").write_text(own, encoding="utf-8")
+    lines = [line for line in own.splitlines() if not line.startswith(("xml =", "pdb ="))]
+    (inputs / "built.toml").write_text(
+        "\n".join(lines).replace("[system]", '[system]\nbuilder = "mine:build"', 1), encoding="utf-8"
+    )
     _write_structures(inputs)
     _write_models(inputs)
     (inputs / "many_forces.xml").write_text(_many_forces(), encoding="utf-8")
@@ -118,7 +128,7 @@ def _write_models(inputs: Path) -> None:
     from openmm_rare.config import build_system, load_config
     from openmm_rare.ensemble import CommittorEnsemble
 
-    system = build_system(load_config(inputs / "config.toml"))
+    system = build_system(load_config(inputs / f"{BUILTIN.index('double_well_1d') + 1}.toml"))
     members = []
     for kind in ("mlp", "residual"):
         options = (system.descriptor_spec(), len(system.positions), (8, 8), system.temperature, system.fingerprint())

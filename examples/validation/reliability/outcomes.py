@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -103,15 +105,27 @@ class Record:
         self._stream.flush()
 
 
-def outcomes_of(cases: Iterable[Case], record: Record, work: Path, processes: int) -> Iterator[Outcome]:
-    """Try the cases that the record lacks, several at a time; each outcome is recorded, then handed on."""
+def outcomes_of(
+    cases: Iterable[Case], record: Record, work: Path, processes: int, seconds: float = math.inf
+) -> Iterator[Outcome]:
+    """Try the cases that the record lacks, several at a time; each outcome is recorded, then handed on.
+
+    After so many seconds no further one begins.
+    """
+    end = time.monotonic() + seconds
     known = {outcome.key for outcome in record.outcomes}
     # a fork has everything imported already; the pool makes its processes before its first thread
     pool = ProcessPoolExecutor(processes, mp_context=get_context("fork"))
     try:
-        for future in as_completed([pool.submit(case.run, work) for case in cases if case.key not in known]):
+        futures = [pool.submit(case.run, work) for case in cases if case.key not in known]
+        for future in as_completed(futures):
+            if future.cancelled():
+                continue
             record.add(future.result())
             yield record.outcomes[-1]
+            if time.monotonic() > end:
+                for later in futures:
+                    later.cancel()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -18,6 +18,7 @@ import argparse
 import datetime
 import hashlib
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,20 +49,21 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 def main() -> None:
     """Try what is missing, print the table, write it where it is wanted."""
     arguments = _arguments()
-    work = (arguments.work / _state_of_the_code()).resolve()
+    begun, work = time.monotonic(), (arguments.work / _state_of_the_code()).resolve()
     record = Record(work / "outcomes.jsonl")
     import_everything()
     cases = [case for name in arguments.only for case in _some(CAMPAIGNS[name], arguments)]
     _prepare(arguments.only, cases, work, arguments.seed)
     known = record.of(case.key for case in cases)
     bar = tqdm(total=len(cases), initial=len(known), desc="cases", smoothing=0.0)
-    for outcome in outcomes_of(cases, record, work, arguments.processes):
+    seconds = 60.0 * arguments.minutes - (time.monotonic() - begun)
+    for outcome in outcomes_of(cases, record, work, arguments.processes, seconds):
         bar.update()
         if outcome.kind in BAD:
             tqdm.write(f"{outcome.kind.upper()}: {': '.join(outcome.key)}: {outcome.note}")
     bar.close()
     found = record.of(case.key for case in cases)
-    text = _text(found, arguments)
+    text = _text(found, len(cases) - len(found), arguments)
     print(text)
     print(f"every outcome: {work / 'outcomes.jsonl'}")
     if arguments.table:
@@ -75,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the cases of each campaign")
     parser.add_argument("--quick", action="store_const", const=QUICK, dest="fraction", help=f"the same as --fraction {QUICK}")
     parser.add_argument("--cases", type=int, help="at most so many of each campaign")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no further case begins")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("build/reliability"))
@@ -110,13 +113,15 @@ def _state_of_the_code() -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _text(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> str:
+def _text(outcomes: Sequence[Outcome], missing: int, arguments: argparse.Namespace) -> str:
     """The table as Markdown, with what it is a table of."""
     head, *rows = table(outcomes)
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     hard = Counter(each.kind.replace("silent", "wrong and silent") for each in outcomes if each.campaign == "hard")
     share = "all cases" if arguments.fraction == 1.0 and arguments.cases is None else "a part of the cases"
     told = [f"{datetime.date.today().isoformat()}, seed {arguments.seed}, {share}."]
+    if missing:
+        told.append(f"Stopped after {arguments.minutes:g} minutes: {missing} cases were not begun; the same command goes on.")
     if hard:
         told.append(f"Hard systems: {', '.join(f'{count} {kind}' for kind, count in sorted(hard.items()))}.")
     bad = [f"- {each.kind}: {': '.join(each.key)}: {each.note}" for each in outcomes if each.kind in BAD]
