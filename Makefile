@@ -5,7 +5,7 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-ops test-torchforce test-cuda-build validate sanitize lint clean
+.PHONY: demo test test-ops test-torchforce test-cuda-build validate validate-reliability sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
@@ -46,6 +46,9 @@ validate: $(VENV)/installed  ## long statistical validation: accuracy and covera
 	$(BIN)/python examples/validation/coverage.py two_channel_2d --repeats 100
 	$(BIN)/python examples/validation/coverage.py double_well_1d --temperature "900 K" --brute-force
 	$(BIN)/python examples/validation/coverage.py lj7 --repeats 40
+
+validate-reliability: $(VENV)/installed  ## kills, damaged files, mutated input, hard systems, and one table (an hour)
+	$(BIN)/python examples/validation/reliability/validate.py --table docs/reliability.md
 
 # ASan has to come before all other libraries, and needs libstdc++ there; what Python itself leaks does not count. Pytest must
 # not swallow the reports of errors.
