@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from .committor import in_batches
 from .convergence import split_r_hat
@@ -77,6 +76,8 @@ def memory(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     ndarray, shape (n_observables,)
         0 for observables that are the same for all walkers.
     """
+    from scipy.stats import rankdata  # of 20 MB, which commands that only wait or read do without
+
     pairs = ((before, after), (rankdata(before, axis=0), rankdata(after, axis=0)))
     kept = np.max([np.abs(_correlation(one, other)) for one, other in pairs], axis=0)
     low, high = before.min(0), before.max(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from .statistics import effective_sample_size
@@ -45,6 +44,8 @@ def next_inverse_temperature(energies: np.ndarray, log_weights: np.ndarray, beta
     longest = end - beta
     if spare(longest) <= 0.0:
         return end
+    from scipy.optimize import brentq  # of 16 MB, which commands that only wait or read do without
+
     return beta + float(brentq(spare, 0.0, longest, xtol=1e-9 * longest, rtol=1e-6))
 
 

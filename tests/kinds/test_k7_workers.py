@@ -68,7 +68,8 @@ def overlapping(folder):
     config = chain4.write(folder, BOTH_IN_WORKERS)
     module = next(line for line in config.read_text().splitlines() if "builder" in line).split('"')[1].partition(":")[0]
     state = 'range = { phi = ["150 deg", "-150 deg"] }'
-    config.write_text(config.read_text().replace(state, f'function = "{module}:near_trans"'))
+    text = config.read_text().replace(state, f'function = "{module}:near_trans"')
+    config.write_text(f"{text}\n[path_sampling]\nscouting = 0\n")
     return config
 
 
