@@ -21,7 +21,8 @@ from openmm_rare.files import read_npz, write_json, write_npz
 from openmm_rare.fresh_shots import ShotRecord
 from openmm_rare.ops import path_sampler
 from openmm_rare.ops.storage_check import damage_of_storage
-from openmm_rare.path_folder import PathRecord, load_path_sampling, storage_of_chain
+from openmm_rare.path_files import storage_of_chain
+from openmm_rare.path_folder import PathRecord, load_path_sampling
 from openmm_rare.storage import RunFile
 from openmm_rare.stored_config import restore_config, stored_config
 

@@ -18,7 +18,8 @@ from openmm_rare.ops import path_sampler
 from openmm_rare.ops.chain_task import PathProblem
 from openmm_rare.ops.first_paths import first_paths
 from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_folder import doubts_of_run, initial_paths_of, read_first_paths, with_path_settings
+from openmm_rare.path_files import read_first_paths
+from openmm_rare.path_folder import PathRecord, doubts_of_run, initial_paths_of, with_path_settings
 from openmm_rare.path_inputs import PathInputs
 from openmm_rare.path_settings import PathSettings
 from openmm_rare.tasks import Noting
@@ -142,6 +143,7 @@ def test_a_run_that_looks_around_resumes_as_if_it_had_not_stopped(config, tmp_pa
     whole, cut = (np.load(tmp_path / name / "shots.npz") for name in ("whole", "cut"))
     for name in whole.files:
         np.testing.assert_array_equal(whole[name], cut[name], err_msg=name)
-    for a, b in zip(*(read_first_paths(tmp_path / name) for name in ("whole", "cut")), strict=True):
+    folders = tmp_path / "whole", tmp_path / "cut"
+    for a, b in zip(*(read_first_paths(each, PathRecord.load(each).digests) for each in folders), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert read_first_paths(tmp_path / "whole")
+    assert read_first_paths(tmp_path / "whole", {})
