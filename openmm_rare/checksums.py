@@ -11,16 +11,19 @@ import errno
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .errors import InputError, RareError
 from .regular_file import regular_file
 
 __all__ = [
     "SEAL_LENGTH",
+    "digest_of",
     "json_with_checksum",
     "naming_damage",
     "parse_checked_json",
@@ -49,6 +52,15 @@ def seal(*content: bytes | memoryview) -> bytes:
     for part in content:
         digest.update(part)
     return _MARK + digest.hexdigest().encode()
+
+
+def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays and their names in any order, whichever file they lie in."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return digest.hexdigest()
 
 
 def require_intact(path: str | Path) -> bool:

@@ -19,9 +19,10 @@ from .mechanism import figures
 from .mechanism.path_statistics import path_density, path_statistics
 from .path_ensemble import PathEnsemble
 from .path_figures import plot_fraction, plot_line_density, plot_shooting_points, plot_states, plot_weights
-from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings, read_first_paths
+from .path_files import read_first_paths
+from .path_folder import PathRecord, ensemble_of, load_run, model_of_run, path_settings, result_of_run
 from .path_result import path_rows, summarize_paths
-from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, read_json, table_block
+from .report import details_block, figure_block, notes_block, notes_of, notice, page, pretty, table_block
 from .result_text import format_value
 from .run_figures import FigureFile, axis_label
 from .run_folder import variable_units
@@ -66,7 +67,8 @@ def write_path_report(
     """
     folder = Path(folder)
     config, record = load_run(folder, trust)
-    notes = notes_of(_finished(folder), folder)
+    finished = result_of_run(folder, config, record)
+    notes = notes_of(finished, folder)
     try:
         system = system or build_system(config)
     except UntrustedCodeError as error:
@@ -74,12 +76,12 @@ def write_path_report(
             notes.append(f"Without code of this folder there is no figure of paths in the variables of the states: {error}")
             (note or _LOG.info)(notes[-1])
     about, settings = config.system, path_settings(config)
-    model = model_of_run(folder, record.model_of["fingerprint"] if system is None else system.fingerprint())
+    model = model_of_run(folder, record.model_of["fingerprint"] if system is None else system.fingerprint(), record)
     ensemble = ways = None
     if any(record.trials["accepted"]):
         ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
         if system is not None:
-            ways = Ways.of(system, model, ensemble, read_first_paths(folder))
+            ways = Ways.of(system, model, ensemble, read_first_paths(folder, record.digests))
     (folder / "figures").mkdir(exist_ok=True)
     blocks = []
     for name, title, caption, figure in _drawn(system, record, ensemble, model):
@@ -90,8 +92,8 @@ def write_path_report(
             blocks.append(figure_block(FigureFile(path, title, caption)))
     result = summarize_paths(record, ensemble, model, settings, bool(about.inertial), ways)
     if system is None:
-        result = _with_doubts_of(_finished(folder), result)
-    name = about.name or "user"
+        result = _with_doubts_of(finished, result)
+    name, made_by = about.name or "user", finished.get("versions") or versions()
     body = [
         f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
@@ -103,19 +105,9 @@ def write_path_report(
         f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
         "<h2>To repeat this run</h2>",
         details_block("Configuration (config.toml)", config.to_toml(folder)),
-        details_block("Versions", "\n".join(f"{name} {version}" for name, version in _versions(folder).items())),
+        details_block("Versions", "\n".join(f"{package} {version}" for package, version in made_by.items())),
     ]
     return page(folder / "report.html", f"Transition paths of {name}", body)
-
-
-def _versions(folder: Path) -> dict[str, str]:
-    """Those that finished the run, or those of now."""
-    return _finished(folder).get("versions") or versions()
-
-
-def _finished(folder: Path) -> dict[str, Any]:
-    """The result of a run, empty before its end."""
-    return read_json(folder / "result.json") if (folder / "result.json").is_file() else {}
 
 
 def _with_doubts_of(finished: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

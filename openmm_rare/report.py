@@ -14,7 +14,7 @@ from .files import write_text
 from .result_text import Group, format_value, summary_groups
 from .run_figures import FigureFile, make_figures
 from .storage import RunFile
-from .stored_config import stored_config
+from .stored_config import require_result_of_run, stored_config
 
 __all__ = [
     "details_block",
@@ -31,6 +31,7 @@ __all__ = [
     "write_run_report",
 ]
 
+_ADVICE = "restore it from a copy, or continue the run with --resume, which writes it again"
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --page: #ffffff; --box: #f9fafb;
   --accent: #0072b2; --bad: #b42318; --bad-box: #fef3f2; --good: #05603a; --good-box: #ecfdf3; }
@@ -110,7 +111,9 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
     folder = Path(folder)
     result = read_result(folder)
     run = run or RunFile.open(folder / "run.nc")
-    stored_config(folder, run.attributes.get("config"))  # must be what the run recorded
+    config = stored_config(folder, run.attributes.get("config"))  # must be what the run recorded
+    if config is not None:
+        require_result_of_run(folder / "result.json", result, config, run.attributes.get("run"), _ADVICE)
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
         groups = summary_groups(result, run.load("reference"))
@@ -152,7 +155,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         hint = (
             f"the run in {folder} is not finished: continue it with --resume"
             if (folder / "run.nc").is_file()
-            else f"{folder} is no run folder: it has no run.nc and no result.json"
+            else f"{folder} is no run folder: it has no run.nc, no shots.npz and no result.json"
         )
         raise FileNotFoundError(hint)
     return read_json(path)
@@ -166,7 +169,7 @@ def read_json(path: Path) -> dict[str, Any]:
     ValueError
         If it is damaged, or was edited.
     """
-    return parse_checked_json(path, "restore it from a copy, or continue the run with --resume, which writes it again")
+    return parse_checked_json(path, _ADVICE)
 
 
 def page(path: Path, title: str, body: Sequence[str]) -> Path:

@@ -16,7 +16,7 @@ from .files import lock_folder, remove_stale
 from .settings import Settings
 from .states import CollectiveVariables
 from .storage import RunFile
-from .stored_config import restore_config, stored_config, write_config
+from .stored_config import restore_config, run_identity, stored_config, write_config
 from .summary import versions
 from .systems.base import RareEventSystem
 from .variable_units import unit_of
@@ -113,7 +113,9 @@ def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: Comm
     write_config(config, folder)
     if model is not None:
         model.save(folder / _START)
+    if (folder / _START).exists():  # also where a run was killed before it had more
         attributes["start_model"] = hashlib.sha256((folder / _START).read_bytes()).hexdigest()
+    attributes["run"] = run_identity(attributes["config"], attributes["fingerprint"], attributes.get("start_model", ""))
     attributes |= {f"version_{name}": version for name, version in versions().items()}
     units = variable_units(system.states.variables)
     attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in units.items())
@@ -127,6 +129,8 @@ def _start_model(folder: Path, run: RunFile, system: RareEventSystem) -> Committ
         if digest is not None:
             raise InputError(f"{path}, the model that the run began with, is missing: restore it from a copy")
         return None
+    if digest is None and "run" in run.attributes:
+        raise InputError(f"{path} does not belong to the run in {folder}, which began without a model: remove it")
     if digest is not None and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise InputError(f"{path} is damaged or another model than the run began with: restore it from a copy")
     return CommittorModel.load(path, system.fingerprint())

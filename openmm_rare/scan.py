@@ -147,6 +147,7 @@ def write_scan_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     scan = read_json(folder / "scan.json")
+    _require_own(folder, scan.get("runs", {}))
     title = f"{scan['system']}: rate constants and temperature"
     warnings = [f"{result['temperature_k']:g} K: {sentence}" for result in scan["estimates"] for sentence in result["warnings"]]
     caption = (
@@ -168,6 +169,21 @@ def write_scan_report(folder: str | Path) -> Path:
     return page(folder / "report.html", title, body)
 
 
+def _folders(out: Path) -> list[Path]:
+    """Those of the runs of a scan that are finished."""
+    return sorted(path.parent for path in out.glob("*K*/result.json"))
+
+
+def _require_own(out: Path, runs: Mapping[str, str | None]) -> None:
+    """Refuse the results of other runs than those in the folders of the temperatures."""
+    for folder in _folders(out):
+        if folder.name in runs and read_json(folder / "result.json").get("run") != runs[folder.name]:
+            raise InputError(
+                f"{out / 'scan.json'} is not of the run in {folder}: restore what was moved there from a copy, or continue the "
+                "scan with --resume, which writes both again"
+            )
+
+
 class _Stages:
     """Progress whose stages say which temperature they belong to."""
 
@@ -184,6 +200,7 @@ def _write(out: Path, system: RareEventSystem, estimates: list[RateEstimate], ot
         "system": system.name,
         "estimates": [estimate.to_dict() for estimate in estimates],
         "brute_force": [estimate.to_dict() for estimate in others],
+        "runs": {folder.name: read_json(folder / "result.json").get("run") for folder in _folders(out)},
     }
     known = known_rate(system)
     if known is not None:

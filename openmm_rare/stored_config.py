@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,15 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-__all__ = ["SHOTS_ADVICE", "recorded_config", "restore_config", "stored_config", "write_config"]
+__all__ = [
+    "SHOTS_ADVICE",
+    "recorded_config",
+    "require_result_of_run",
+    "restore_config",
+    "run_identity",
+    "stored_config",
+    "write_config",
+]
 
 SHOTS_ADVICE: str = (
     "copy a backup of it back, or start again in another folder (the accepted paths in the folders chain-* are files of "
@@ -91,6 +102,32 @@ def stored_config(folder: str | Path, recorded: str | None = None, trust: bool =
             "the checksum"
         )
     return config
+
+
+def run_identity(config: str, *more: str) -> str:
+    """Which run this is, as SHA-256: by its configuration as TOML, but for what a run may be continued with, and `more`.
+
+    The same for a run that was stopped and for one that was not. A run keeps what it had at its beginning.
+    """
+    values = {key: value for key, value in _flat(tomllib.loads(config)) if key not in _FREE}
+    return hashlib.sha256(json.dumps([values, *more], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def require_result_of_run(path: Path, result: Mapping[str, Any], config: RunConfig, run: str | None, advice: str) -> None:
+    """Refuse a ``result.json`` of another run than that with this configuration and this identity, None of earlier versions.
+
+    Raises
+    ------
+    ValueError
+        With the `advice`.
+    """
+    temperature = config.system.temperature_k
+    own = {"seed": config.sampling.seed} | ({} if temperature is None else {"temperature_k": temperature})
+    for key, value in own.items():
+        if key in result and not math.isclose(result[key], value, rel_tol=1e-9):
+            raise InputError(f"{path} says {key} = {result[key]}, but the run in its folder has {value}; {advice}")
+    if result.get("run") != run:
+        raise InputError(f"{path} is the result of another run than that in its folder; {advice}")
 
 
 def restore_config(folder: Path, recorded: str | None) -> None:

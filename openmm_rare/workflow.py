@@ -17,6 +17,7 @@ from .config import RunConfig, SystemConfig, build_system, load_config
 from .errors import InputError
 from .estimate import RateEstimate
 from .files import resolved, write_json
+from .path_files import is_of_paths
 from .preflight import require_runnable
 from .progress import shows_progress
 from .rates import ImportanceSamplingRate
@@ -112,7 +113,7 @@ def run_rate(
             _record_plane(run, system, engine.model)
         _record_reference(run, system)
         run.finalize()
-        write_json(out / "result.json", estimate.to_dict(), checked=True)
+        write_json(out / "result.json", estimate.to_dict() | {"run": run.attributes.get("run")}, checked=True)
         from .report import write_run_report  # matplotlib takes memory that the dynamics can do without
 
         write_run_report(out, run)
@@ -142,7 +143,7 @@ def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], N
         for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
             stored_config(place)  # must be what the runs recorded
         return write_scan_report(folder)
-    if (folder / "shots.npz").is_file():
+    if is_of_paths(folder):
         from .path_report import write_path_report
 
         return write_path_report(folder, trust=trust, note=note)

@@ -16,6 +16,7 @@ from ..cores import available_cores
 from ..ensemble import CommittorEnsemble
 from ..errors import InputError
 from ..files import lock_folder, remove_stale
+from ..path_files import holds_paths
 from ..path_folder import PathRecord, initial_paths_of, load_run, path_settings
 from ..path_settings import PathSettings
 from ..preflight import require_runnable
@@ -85,6 +86,8 @@ def run_path_sampling(
         check_new(out)
         if resume:
             progress.stage(f"no run in {out} to continue: a new one begins")
+    if fresh and holds_paths(out):
+        PathRecord.load(out)  # says what is missing: a new run would remove the paths
     if model is not None:
         _require_fitting(model, system)
         config = replace(config, path_sampling=_with_network_of(model, path_settings(config)))

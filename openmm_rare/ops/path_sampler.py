@@ -12,29 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..checksums import digest_of
 from ..committor import CommittorModel
 from ..committors import Committor, committor_bin
 from ..ensemble import CommittorEnsemble
 from ..files import write_json
 from ..fitting import FitOptions
 from ..path_ensemble import PathEnsemble
-from ..path_folder import (
-    PathRecord,
-    chain_folder,
-    ensemble_of,
-    path_settings,
-    read_first_paths,
-    read_paths,
-    storage_of_chain,
-    write_first_paths,
-    write_paths,
-)
+from ..path_files import chain_folder, read_first_paths, read_paths, storage_of_chain, write_first_paths, write_paths
+from ..path_folder import PathRecord, ensemble_of, path_settings
 from ..path_inputs import PathInputs
 from ..path_result import summarize_paths
 from ..path_warnings import all_given_up
 from ..processes import Workers
 from ..shot_trainer import ShotTrainer
 from ..shots import require_same_model, yields
+from ..stored_config import run_identity
 from ..summary import versions
 from ..ways import Ways
 from .chain_task import ChainState, ChainTask, PathProblem, Trial, run_chain
@@ -83,7 +76,9 @@ class PathSampler:
         options = FitOptions(self.settings.gate_strength, self.settings.weight_decay)
         growth, window = self.settings.growth, self.settings.window
         self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
-        self.record = PathRecord(metadata=self.model.metadata(), config=_to_record(config))
+        recorded = _to_record(config)
+        run = run_identity(recorded, system.fingerprint(), digest_of(self.model.tensors()))
+        self.record = PathRecord(metadata=self.model.metadata(), config=recorded, run=run)
         self.states: list[ChainState] = []
         self._stack, self._started = ExitStack(), None
 
@@ -130,7 +125,7 @@ class PathSampler:
         if not self._given:
             self.model.standardize(np.concatenate([path.positions for path in first.starts]))
         self.states = [self._first_state(path) for path in first.starts]
-        write_first_paths(self.folder, [path.positions for path in first.found])
+        write_first_paths(self.folder, [path.positions for path in first.found], self.record.digests)
         for number in range(self.settings.series):
             chain_folder(self.folder, number).mkdir(exist_ok=True)
             for leftover in chain_folder(self.folder, number).iterdir():
@@ -198,7 +193,7 @@ class PathSampler:
             self.states[chain] = state
             self._add(chain, trials)
             accepted = {trial.cycle: trial.path for trial in trials if trial.path is not None}
-            write_paths(self.folder, chain, number, accepted, cycles if done else 0)
+            write_paths(self.folder, chain, number, accepted, self.record.digests, cycles if done else 0)
         if self.trainer.due(self.record.shots):
             self.trainer.fit(self.record.shots)
         self._between_rounds()
@@ -226,13 +221,15 @@ class PathSampler:
         latest = [(chain, cycle) for chain, cycle, accepted in rows if accepted][-_DENSITY_PATHS:]
         counts = np.zeros(_BINS)
         for chain, cycle in latest:
-            path = read_paths(self.folder, chain, (cycle - 1) // self.settings.trials_per_round)[cycle]
+            number = (cycle - 1) // self.settings.trials_per_round
+            path = read_paths(self.folder, chain, number, self.record.digests, self.record.cycles)[cycle]
             counts += np.bincount(committor_bin(self.model.logits(path[1:-1]), _BINS), minlength=_BINS)
         return tuple(counts.tolist()) if latest else None
 
     def _save(self) -> None:
         self.record.trainer = self.trainer.state()
         self.record.states = [self._arrays_of(state) for state in self.states]
+        self.record.add_model(self.model)
         self.record.save(self.folder)
         self.model.save(self.folder / "model.npz")
 
@@ -249,13 +246,16 @@ class PathSampler:
     def finish(self) -> dict[str, Any]:
         """Write result.json."""
         model = self._final()
+        if self.record.add_model(model):
+            self.record.save(self.folder)
         model.save(self.folder / "model.npz")
         ensemble: PathEnsemble | None = None
         ways: Ways | None = None
         if any(self.record.trials["accepted"]):
             ensemble = ensemble_of(self.record, self.folder, self.settings, self.system.timestep)
-            ways = Ways.of(self.system, model, ensemble, read_first_paths(self.folder))
+            ways = Ways.of(self.system, model, ensemble, read_first_paths(self.folder, self.record.digests))
         result = {"method": "path_sampling", "system": self.system.name, "temperature_k": self.system.temperature}
+        result["run"] = self.record.run
         chooser = self.settings.selector if self.settings.method == "chains" else "points"
         result |= {"selector": chooser, "seed": self.seed, "platform": self.problem.platform}
         result |= summarize_paths(self.record, ensemble, model, self.settings, self.system.inertial, ways)

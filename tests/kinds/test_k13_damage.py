@@ -21,9 +21,10 @@ from openmm_rare.files import read_npz, write_json, write_npz
 from openmm_rare.fresh_shots import ShotRecord
 from openmm_rare.ops import path_sampler
 from openmm_rare.ops.storage_check import damage_of_storage
-from openmm_rare.path_folder import PathRecord, load_path_sampling, storage_of_chain
+from openmm_rare.path_files import read_paths, storage_of_chain, write_paths
+from openmm_rare.path_folder import PathRecord, load_path_sampling
 from openmm_rare.storage import RunFile
-from openmm_rare.stored_config import restore_config, stored_config
+from openmm_rare.stored_config import restore_config, run_identity, stored_config
 
 RNG = np.random.default_rng(7)
 
@@ -414,3 +415,169 @@ def test_sums_are_of_the_content(tmp_path):
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:  # any reader of archives takes it
         assert archive["x"].tolist() == [0, 1, 2]
     assert files.require_whole_npz(tmp_path / "a.npz")
+
+
+# --- whole files, of another run or another place
+
+
+def records(folder, run, value):
+    made = RunFile.create(folder / "run.nc", {"run": run})
+    for number in range(2):
+        made.append("flux", {"frames": np.full(3, 10 * value + number)})
+    return folder / "run.nc.parts"
+
+
+def frames(folder):
+    return [each["frames"][0] for each in RunFile.open(folder / "run.nc").load("flux")]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_records_of_another_run_are_refused(tmp_path, joined):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    mine, other = records(tmp_path / "one", "a", 1), records(tmp_path / "other", "b", 2)
+    if joined:  # those after a run was finished and continued
+        run = RunFile.open(tmp_path / "one" / "run.nc")
+        run.finalize()
+        run.append("flux", {"frames": np.full(3, 12)})
+        RunFile.open(tmp_path / "other" / "run.nc").append("flux", {"frames": np.full(3, 22)})
+    last = sorted(mine.iterdir())[-1]
+    shutil.copy(other / last.name, last)
+    with pytest.raises(InputError, match=rf"{last.name} is a record of another run than .*run.nc; restore it from a copy"):
+        frames(tmp_path / "one")
+    with pytest.raises(InputError, match="of another run"):
+        RunFile.open(tmp_path / "one" / "run.nc").finalize()
+
+
+def test_records_that_know_no_run_are_taken_as_they_are(tmp_path):
+    """Negative control, and the files of earlier versions."""
+    for name, value in (("one", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        records(tmp_path / name, "a", value)
+    shutil.copy(tmp_path / "other" / "run.nc.parts" / "flux.000001.nc", tmp_path / "one" / "run.nc.parts")
+    assert frames(tmp_path / "one") == [10, 21]
+
+
+@pytest.mark.parametrize(("old", "new"), [("flux.000000.nc", "flux.000001.nc"), ("flux.000001.nc", "pilot.000000.nc")])
+def test_renamed_records_are_refused(tmp_path, old, new):
+    parts = records(tmp_path, "a", 1)
+    shutil.copy(parts / old, parts / new)
+    with pytest.raises(InputError, match=rf"{new} holds the record {old[:-3]}, not what its name says; restore"):
+        RunFile.open(tmp_path / "run.nc").load(new.partition(".")[0])
+
+
+def test_what_a_run_is_does_not_change_when_it_goes_on():
+    config = fabricated.CONFIG + "target_error = 0.1\n"
+    assert run_identity(config, "f") == run_identity(config.replace("0.1", "0.05"), "f")
+    others = [(config.replace("seed = 1", "seed = 2"), "f"), (config.replace("600", "601"), "f"), (config, "g")]
+    assert len({run_identity(*each) for each in [(config, "f"), *others]}) == 4
+
+
+def test_paths_of_another_round_or_run_are_refused(tmp_path):
+    (tmp_path / "chain-0").mkdir()
+    digests, made = {}, {cycle: RNG.normal(size=(4, 1, 3)).astype(np.float32) for cycle in range(1, 5)}
+    write_paths(tmp_path, 0, 0, {1: made[1]}, digests)
+    write_paths(tmp_path, 0, 1, {3: made[3], 4: made[4]}, digests)
+    before = dict(digests)
+    write_paths(tmp_path, 0, 0, {2: made[2]}, digests, done=1)
+    assert list(read_paths(tmp_path, 0, 0, before, 1)) == [1]  # killed before the trials of the second stretch counted
+    assert list(read_paths(tmp_path, 0, 0, digests, 2)) == [1, 2]
+    shutil.copy(tmp_path / "chain-0" / "paths-000001.npz", tmp_path / "chain-0" / "paths-000000.npz")
+    with pytest.raises(InputError, match="paths-000000.npz does not hold the paths that this run wrote there: copy a backup"):
+        read_paths(tmp_path, 0, 0, digests, 4)
+    assert list(read_paths(tmp_path, 0, 0, {}, 4)) == [3, 4]  # negative control: without digests
+    (tmp_path / "chain-0" / "paths-000000.npz").unlink()
+    with pytest.raises(InputError, match="paths-000000.npz is missing: copy a backup of it back"):
+        read_paths(tmp_path, 0, 0, digests, 4)
+
+
+@pytest.fixture(scope="module")
+def of_another_seed(tmp_path_factory):
+    """As `sampled`, but for the seed."""
+    folder = tmp_path_factory.mktemp("other-paths") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(path_sampler, "_workers", workers_here)
+        done = command("tps", "double_well_1d", "--trials", "10", "--chains", "2", "--seed", "2", "--out", folder)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def other_first_paths(tmp_path):
+    """As another run would have them."""
+    write_npz(tmp_path / "other.npz", {"0": np.linspace([[-2.0, 0.0, 0.0]], [[2.0, 0.0, 0.0]], 5).astype(np.float32)})
+    return tmp_path / "other.npz"
+
+
+def test_files_of_another_path_sampling_run_are_refused(tps, of_another_seed, other_first_paths):
+    accepted, other_accepted = (next(folder.glob("chain-*/paths-*.npz")) for folder in (tps, of_another_seed))
+    said = {
+        accepted.relative_to(tps): "paths-000000.npz does not hold the paths that this run wrote there",
+        "first-paths.npz": "first-paths.npz does not hold the paths that this run wrote there",
+        "model.npz": "model.npz is another model than this run wrote there; continue the run with --resume",
+        "result.json": "result.json says seed = 2, but the run in its folder has 1; continue the run with --resume",
+    }
+    resume = ("tps", "double_well_1d", "--out", tps, "--resume")
+    for name, message in said.items():
+        content = (tps / name).read_bytes()
+        others = {accepted.relative_to(tps): other_accepted, "first-paths.npz": other_first_paths}
+        shutil.copy(others.get(name, of_another_seed / name), tps / name)
+        refused(command("report", tps), message)
+        if name != "first-paths.npz":  # which an analysis does not read
+            refused(command("analyze", tps), message)
+        (tps / name).write_bytes(content)
+    (tps / "first-paths.npz").rename(tps / "kept.npz")
+    refused(command("report", tps), "first-paths.npz is missing: copy a backup of it back")
+    (tps / "kept.npz").rename(tps / "first-paths.npz")
+    model, result = (tps / "model.npz").read_bytes(), (tps / "result.json").read_bytes()
+    for name in ("model.npz", "result.json"):
+        shutil.copy(of_another_seed / name, tps / name)
+    assert command(*resume).exit_code == 0  # which is what the message says
+    assert (tps / "model.npz").read_bytes() == model and (tps / "result.json").read_bytes() == result
+
+
+def test_folders_without_digests_are_taken_as_they_are(tps, of_another_seed, other_first_paths):
+    """Negative control, and the folders of earlier versions."""
+    arrays = read_npz(tps / "shots.npz", "")
+    write_npz(tps / "shots.npz", {name: value for name, value in arrays.items() if name not in ("digests", "models", "run")})
+    content = json.loads((tps / "result.json").read_text())
+    write_json(tps / "result.json", {key: content[key] for key in content if key not in ("run", "checksum")}, checked=True)
+    before = load_path_sampling(tps)[1].tensors()
+    shutil.copy(other_first_paths, tps / "first-paths.npz")
+    shutil.copy(of_another_seed / "model.npz", tps / "model.npz")
+    assert command("report", tps).exit_code == 0
+    assert flatten(load_path_sampling(tps)[1].tensors()) != flatten(before)
+
+
+def test_a_missing_record_of_paths_is_said_and_no_path_is_removed(tps):
+    (tps / "shots.npz").unlink()
+    paths = {path: path.read_bytes() for path in tps.glob("chain-*/paths-*.npz")}
+    for again in (("report", tps), ("analyze", tps), ("tps", "double_well_1d", "--out", tps, "--resume")):
+        refused(command(*again), "shots.npz, the record of the path sampling run in .*, is missing: copy a backup of it back")
+    assert paths and all(path.read_bytes() == content for path, content in paths.items())
+
+
+def test_results_of_another_rate_are_refused(tmp_path, sampled):
+    begun = ("rate", "double_well_1d", "--temperature", "900 K", "--brute-force", "--target-error", "0.4")
+    for seed in "12":
+        assert command(*begun, "--seed", seed, "--out", tmp_path / seed).exit_code == 0
+    own, other = (json.loads((tmp_path / seed / "result.json").read_text()) for seed in "12")
+    assert own["run"] == RunFile.open(tmp_path / "1" / "run.nc").attributes["run"] != other["run"]
+    content = (tmp_path / "1" / "result.json").read_bytes()
+    shutil.copy(tmp_path / "2" / "result.json", tmp_path / "1" / "result.json")
+    refused(command("report", tmp_path / "1"), "result.json says seed = 2, but the run in its folder has 1; restore it")
+    other.pop("checksum")
+    write_json(tmp_path / "1" / "result.json", other | {"seed": 1}, checked=True)  # other settings
+    refused(command("report", tmp_path / "1"), "result.json is the result of another run than that in its folder; restore it")
+    (tmp_path / "1" / "result.json").write_bytes(content)
+    assert command("report", tmp_path / "1").exit_code == 0
+    shutil.copy(sampled / "model.npz", tmp_path / "1" / "start_model.npz")
+    resumed = command("rate", "double_well_1d", "--out", tmp_path / "1", "--resume")
+    refused(resumed, "start_model.npz does not belong to the run in .*, which began without a model: remove it")
+
+
+def test_a_scan_is_of_the_runs_in_its_folders(tmp_path):
+    (tmp_path / "900K").mkdir()
+    write_json(tmp_path / "900K" / "result.json", {"run": "a"}, checked=True)
+    write_json(tmp_path / "scan.json", {"system": "double_well_1d", "runs": {"900K": "b"}}, checked=True)
+    refused(command("report", tmp_path), "scan.json is not of the run in .*900K: restore what was moved there from a copy")

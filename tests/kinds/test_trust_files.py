@@ -23,7 +23,8 @@ from openmm_rare.ensemble import CommittorEnsemble
 from openmm_rare.errors import InputError
 from openmm_rare.fresh_shots import ShotRecord
 from openmm_rare.multistate import MultiStateModel
-from openmm_rare.path_folder import PathRecord, read_paths
+from openmm_rare.path_files import read_paths
+from openmm_rare.path_folder import PathRecord
 from openmm_rare.report import read_json
 from openmm_rare.storage import RunFile
 
@@ -168,7 +169,7 @@ READERS = {
     "config.toml": load_config,
     "model.npz": load_committor,
     "shots.npz": lambda path: PathRecord.load(path.parent),
-    "chain-0/paths-000000.npz": lambda path: read_paths(path.parents[1], 0, 0),
+    "chain-0/paths-000000.npz": lambda path: read_paths(path.parents[1], 0, 0, {}, 1000),
     "result.json": read_json,
     "run.nc": RunFile.open,
     "fresh_shots.jsonl": lambda path: ShotRecord(path, {}),
