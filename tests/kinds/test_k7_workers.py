@@ -69,7 +69,7 @@ def overlapping(folder):
     module = next(line for line in config.read_text().splitlines() if "builder" in line).split('"')[1].partition(":")[0]
     state = 'range = { phi = ["150 deg", "-150 deg"] }'
     text = config.read_text().replace(state, f'function = "{module}:near_trans"')
-    config.write_text(f"{text}\n[path_sampling]\nscouting = 0\n")
+    config.write_text(text.replace("[path_sampling]", "[path_sampling]\nscouting = 0"))
     return config
 
 

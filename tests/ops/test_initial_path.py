@@ -139,7 +139,7 @@ def test_auto_takes_what_suits(monkeypatch):
         calls.clear()
         initial_path(mine, 1, Silent())
         assert calls == expected
-    monkeypatch.setattr(choice, "_LARGE", 5)
+    monkeypatch.setattr(choice, "LARGE", 5)
     for mine, expected in [(problem("lj7"), ["biased"]), (odd, ["hot 12"])]:  # where each heating would take minutes
         calls.clear()
         initial_path(mine, 1, Silent())
