@@ -104,7 +104,7 @@ def forked(
     cpu_s, wall_s : int, float
         CPU time of each of its processes, and wall time, after which it is killed: it hangs.
     address_gb : float
-        Size of the address space of each of its processes.
+        How much the address space of each of its processes may grow beyond that of this one.
     """
     pid = os.fork()
     if pid == 0:
@@ -136,7 +136,8 @@ def _end(action: Callable[[], None], log: Path, folder: Path, cpu_s: int, addres
         os.dup2(stream, 2)
         sys.stdout = sys.stderr = os.fdopen(stream, "w", errors="replace")  # whatever they were in this process
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
-        resource.setrlimit(resource.RLIMIT_AS, (int(address_gb * 1e9), int(address_gb * 1e9)))
+        inherited = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (inherited + int(address_gb * 1e9),) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         action()
         code = 0
