@@ -47,8 +47,8 @@ validate: $(VENV)/installed  ## long statistical validation: accuracy and covera
 	$(BIN)/python examples/validation/coverage.py double_well_1d --temperature "900 K" --brute-force
 	$(BIN)/python examples/validation/coverage.py lj7 --repeats 40
 
-validate-reliability: $(VENV)/installed  ## kills, damaged files, mutated input, hard systems, and one table (an hour)
-	$(BIN)/python examples/validation/reliability/validate.py --table docs/reliability.md
+validate-reliability: $(VENV)/installed  ## kills, damaged files, mutated input, hard systems, and one table (an hour; again: goes on)
+	$(BIN)/python examples/validation/reliability/validate.py --minutes 60 --table docs/reliability.md
 
 # ASan has to come before all other libraries, and needs libstdc++ there; what Python itself leaks does not count. Pytest must
 # not swallow the reports of errors.
