@@ -130,6 +130,8 @@ def main() -> int:
         TRUTH.write_text(json.dumps({"share": share, "stderr": error, "paths": n}), encoding="utf-8")
         print(f"{share:.3f} +- {error:.3f} of {n} paths take the upper way; in {TRUTH}")
         return 0
+    if not TRUTH.is_file():
+        parser.error(f"{TRUTH} is missing: run the task direct first")
     truth, silent = json.loads(TRUTH.read_text(encoding="utf-8")), 0
     for folder, share, error, warnings in shares_of_runs(given.folders):
         right = abs(share - truth["share"]) <= NSIGMA * np.hypot(error, truth["stderr"])
