@@ -150,8 +150,15 @@ def quantities(states: States, inputs: Sequence[str], snapshots: np.ndarray, rat
             series = [np.concatenate([np.cos(each), np.sin(each)], axis=-1) for each in angles]
         unit = None if variable is None else unit_of(variable)
         label = name if variable is not None else f"input {name}"
-        found.append(Quantity(label, np.stack([each.mean(0) for each in series]), unit, period))
+        found.append(Quantity(label, np.stack([_mean_of_known(each) for each in series]), unit, period))
     return found
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Means over the first axis; NaN where nothing is known."""
+    known = np.isfinite(values)
+    n = known.sum(0)
+    return np.where(n > 0, np.where(known, values, 0.0).sum(0) / np.maximum(n, 1), np.nan)
 
 
 def compare(found: Sequence[Quantity], group: np.ndarray, names: Sequence[str], weight: np.ndarray) -> Agreement:

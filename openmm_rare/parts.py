@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from .agreement import Parting, two_parts
+from .agreement import Agreement, Parting, Quantity, two_parts
 from .flux_run import FLUX, WEIGHTED_FLUX, FluxRun
+from .states import States
 from .statistics import ClusteredRate
 
-__all__ = ["doubts_about_a", "mixing_of", "note_on_parts"]
+__all__ = ["doubts_about_a", "doubts_about_parts", "mixing_of", "note_on_parts"]
 
 _SIGNIFICANT = 3.0  # standard errors between the rates of two parts
 _UNKNOWN = 0.5  # relative error of a part's rate, above which it is as good as unknown
@@ -51,18 +54,55 @@ def doubts_about_a(flux: FluxRun, rate: ClusteredRate, target_error: float) -> l
         return []
     if flux.weighted is not None:
         return [*_few_weighted(flux.weighted.ess), *([_STUCK] if flux.stuck else [])]
-    parts = two_parts(flux.agreement, flux.found, flux.system.states)
+    why = f" ({flux.failure[0].lower() + flux.failure[1:]})" if flux.failure else ""
+    return doubts_about_parts(
+        flux.agreement,
+        flux.found,
+        flux.system.states,
+        lambda members: _rate_of(rate.part(members)),
+        rate.value,
+        target_error,
+        f"{why}. {_PARTS}: equilibrate longer (flux_steps), {_CURE}",
+    )
+
+
+def doubts_about_parts(
+    agreement: Agreement,
+    found: Sequence[Quantity],
+    states: States,
+    rate_of: Callable[[np.ndarray], tuple[float, float]],
+    whole: float,
+    target_error: float,
+    advice: str,
+) -> list[str]:
+    """A sentence on parts of A between which walkers do not move, if the rates out of them differ or may.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Of walkers that do not agree.
+    found : sequence of Quantity
+        What they were compared by.
+    states : States
+    rate_of : callable
+        Rate out of the walkers of a mask, shape (n_walkers,), and its standard error, infinite if it is not known.
+    whole : float
+        The rate of all.
+    target_error : float
+        Relative difference that does not matter.
+    advice : str
+        How the sentence ends.
+    """
+    parts = two_parts(agreement, found, states)
     if parts is None:
-        name, r_hat = flux.agreement.worst
-        return [f"Flux walkers of different starts do not agree: R-hat of the {name} is {r_hat:.2f}. {_CURE}"]
-    rates = [_rate_of(rate.part(members)) for members in (~parts.here, parts.here)]
-    return [_sentence(flux, parts, rates)] if _matters(rates, rate.value, target_error) else []
+        name, r_hat = agreement.worst
+        return [f"Walkers of different starts in A do not agree: R-hat of the {name} is {r_hat:.2f}{advice}"]
+    rates = [rate_of(members) for members in (~parts.here, parts.here)]
+    return [_sentence(agreement, parts, rates, advice)] if _matters(rates, whole, target_error) else []
 
 
-_CURE = (
-    "A seems to have parts that do not exchange, whose populations are not known: equilibrate longer (flux_steps), make A "
-    "smaller so that it holds one of them, or compute the rate from each part as a state of its own."
-)
+_PARTS = "A seems to have parts that do not exchange, whose populations are not known"
+_CURE = "make A smaller so that it holds one of them, or compute the rate from each part as a state of its own."
 
 
 _STUCK = (
@@ -98,13 +138,12 @@ def _matters(rates: list[tuple[float, float]], whole: float, target_error: float
     return abs(one - other) > max(_SIGNIFICANT * both, target_error * whole)
 
 
-def _sentence(flux: FluxRun, parts: Parting, rates: list[tuple[float, float]]) -> str:
+def _sentence(agreement: Agreement, parts: Parting, rates: list[tuple[float, float]], advice: str) -> str:
     share = 100.0 * float(parts.here.mean())
     said = [f"{value:.2g}" if np.isfinite(error) else "unknown" for value, error in rates]
-    why = f" ({flux.failure[0].lower() + flux.failure[1:]})" if flux.failure else ""
-    r_hat = max(flux.agreement.r_hat[parts.name], flux.agreement.between_walkers(parts.name))
+    r_hat = max(agreement.r_hat[parts.name], agreement.between_walkers(parts.name))
     return (
-        f"Flux walkers near {parts.name} = {parts.values[0]} and near {parts.values[1]} stay apart (R-hat {r_hat:.2f}), and "
+        f"Walkers in A near {parts.name} = {parts.values[0]} and near {parts.values[1]} stay apart (R-hat {r_hat:.2f}), and "
         f"the rates out of the two differ: {said[0]} and {said[1]} 1/ps. How often each is populated is not known; it was "
-        f"taken as {100 - share:.0f} and {share:.0f} %{why}. {_CURE}"
+        f"taken as {100 - share:.0f} and {share:.0f} %{advice}"
     )

@@ -98,6 +98,8 @@ class ChainTask:
         For the selector.
     storage : str or None
         File of the chain's OpenPathSampling storage; None for no storage.
+    owner : str
+        What the storage belongs to: the run and the chain.
     done, until : int
         Trials of the round before the stretch, and at its end; 0: all of them. A stretch that begins within a round has random
         numbers of its own.
@@ -111,6 +113,7 @@ class ChainTask:
     model: bytes
     density: tuple[float, ...] | None = None
     storage: str | None = None
+    owner: str = ""
     done: int = 0
     until: int = 0
 

@@ -106,7 +106,7 @@ class _Sampler:
         self.scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all(self.volumes), strategy)
         (self.mover,) = self.scheme.movers["shooting"]
         self.simulation = paths.PathSampling(None, self.scheme)
-        self.storage = None if task.storage is None else self._opened(Path(task.storage))
+        self.storage = None if task.storage is None else self._opened(Path(task.storage), task.owner)
 
     def run(self, task: ChainTask) -> tuple[ChainState, list[Trial]]:
         """The stretch."""
@@ -128,11 +128,11 @@ class _Sampler:
             self.storage.save_steps(steps, self._known(task.state.names))
         return state, trials
 
-    def _opened(self, path: Path) -> PathStorage:
+    def _opened(self, path: Path, owner: str) -> PathStorage:
         """The storage, which must hold no code but that of the run."""
         if path.exists():
             require_no_code(path, known_code(self.volumes, self.engine))
-        return open_simstore(path, "a")
+        return open_simstore(path, "a", owner)
 
     def _known(self, names: tuple[int, ...]) -> set[str]:
         """Identities of the current path and its frames, if the storage has them."""

@@ -151,7 +151,7 @@ class PathSampler:
         notes = []
         for chain in range(len(self.states)):
             path = storage_of_chain(self.folder, chain)
-            damage = damage_of_storage(path) if path.exists() else "is missing"
+            damage = damage_of_storage(path, self._owner(chain)) if path.exists() else "is missing"
             if damage is not None:
                 what = f"was damaged ({damage}) and is kept as {set_aside(path).name}" if path.exists() else damage
                 notes.append(
@@ -186,7 +186,9 @@ class PathSampler:
         frozen, density, futures = self.model.to_bytes(), self._density(), []
         for chain, state in enumerate(self.states):
             storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
-            task = ChainTask(self.problem, chain, number, self.seed, state, frozen, density, storage, done, until)
+            task = ChainTask(
+                self.problem, chain, number, self.seed, state, frozen, density, storage, self._owner(chain), done, until
+            )
             futures.append(self._submit(workers[chain % len(workers)], task))
         results = [future.result() for future in futures]
         for chain, (state, trials) in enumerate(results):
@@ -198,6 +200,10 @@ class PathSampler:
             self.trainer.fit(self.record.shots)
         self._between_rounds()
         self._save()
+
+    def _owner(self, chain: int) -> str:
+        """What the storage of a chain belongs to."""
+        return f"{self.record.run} {chain}"
 
     def _submit(self, worker: Executor, task: ChainTask) -> Future:
         return worker.submit(run_chain, task)

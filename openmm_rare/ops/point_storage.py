@@ -24,10 +24,12 @@ class WeightedPathStorage:
     engine : RareEventEngine
     ensemble : openpathsampling.Ensemble
         Of the paths.
+    owner : str
+        What the storage belongs to: the run and the walker.
     """
 
-    def __init__(self, path: Path, engine: RareEventEngine, ensemble: paths.Ensemble) -> None:
-        self._engine, self._ensemble, self._storage = engine, ensemble, open_simstore(path, "a")
+    def __init__(self, path: Path, engine: RareEventEngine, ensemble: paths.Ensemble, owner: str) -> None:
+        self._engine, self._ensemble, self._storage = engine, ensemble, open_simstore(path, "a", owner)
 
     def save(self, made: Sequence[tuple[int, Frames, float]]) -> None:
         """Save paths, each with the number of its trial and its weight, all or none."""

@@ -50,7 +50,7 @@ def run_walker(task: ChainTask) -> tuple[WalkerState, list[Trial]]:
     with fixed_identities(task.problem.key, task.seed, *task.origin):
         trials = [walker.trial(cycle) for cycle in task.cycles]
         if task.storage is not None:
-            tools.storage(Path(task.storage)).save(walker.made)
+            tools.storage(Path(task.storage), task.owner).save(walker.made)
     return walker.state, trials
 
 
@@ -80,12 +80,12 @@ class _Tools:
         self.engine.simulation.context.reinitialize()
         self.engine.current_snapshot = frames[:1].trajectory(self.engine)[0]
 
-    def storage(self, path: Path) -> WeightedPathStorage:
+    def storage(self, path: Path, owner: str) -> WeightedPathStorage:
         """The open storage of a walker."""
         if path not in self._storages:
             if path.exists():
                 require_no_code(path, known_code(self.volumes, self.engine))
-            self._storages[path] = WeightedPathStorage(path, self.engine, self.ensemble)
+            self._storages[path] = WeightedPathStorage(path, self.engine, self.ensemble, owner)
         return self._storages[path]
 
 

@@ -35,7 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import functions
 
 from ..errors import InputError, RareError, RunError
-from .storage_check import add_checksum
+from .storage_check import add_checksum, mark_owner
 
 __all__ = ["PathStorage", "open_simstore"]
 
@@ -124,7 +124,7 @@ class PathStorage(Storage):
             waiting += within
 
 
-def open_simstore(path: str | Path, mode: str) -> PathStorage:
+def open_simstore(path: str | Path, mode: str, owner: str = "") -> PathStorage:
     """A SimStore storage; other than that of OpenPathSampling it takes networks of fixed length too.
 
     Parameters
@@ -132,6 +132,8 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
     path : path
     mode : str
         "r", "w" or "a", which begins a new file where there is none.
+    owner : str
+        What a file that is written to belongs to from now on, if that is of interest.
 
     Raises
     ------
@@ -148,6 +150,8 @@ def open_simstore(path: str | Path, mode: str) -> PathStorage:
         _PATCHED.append(True)
     with _naming(path, _DAMAGE):
         storage = PathStorage(str(path), mode)
+        if owner:
+            mark_owner(Path(path), owner)
     storage.path = Path(path)
     return storage
 

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_checksum", "damage_of_storage", "set_aside"]
+__all__ = ["add_checksum", "damage_of_storage", "mark_owner", "set_aside"]
 
-_TABLE = "openmm_rare_checksums"
+_TABLE, _OWNER = "openmm_rare_checksums", "openmm_rare_owner"
 _NEEDED = {"schema", "metadata", "tables", "uuid"}
 _NOT_DAMAGED = ("readonly", "unable to open", "locked", "is full")  # whoever writes to it says what to do
 
@@ -36,14 +36,36 @@ def add_checksum(cursor: Any, table: str, first: int, last: int) -> None:
     cursor.execute(f"INSERT INTO {_TABLE} VALUES (?, ?, ?, ?)", (table, first, last, digest))
 
 
-def damage_of_storage(path: Path) -> str | None:
+def mark_owner(path: Path, owner: str) -> None:
+    """Write down what a storage belongs to, unless it belongs to something already.
+
+    Parameters
+    ----------
+    path : Path
+        Of a storage that nothing is being saved to.
+    owner : str
+        The run and the chain.
+    """
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {_OWNER} (owner TEXT)")
+        connection.execute(f"INSERT INTO {_OWNER} SELECT ? WHERE NOT EXISTS (SELECT * FROM {_OWNER})", (owner,))
+
+
+def damage_of_storage(path: Path, owner: str) -> str | None:
     """What is wrong with a storage, in a few words; None if nothing is.
 
-    Rows that older versions wrote, or another program, have no checksum: only the checks of SQLite see them.
+    Rows that older versions wrote, or another program, have no checksum: only the checks of SQLite see them. A storage of
+    theirs that belongs to nothing is believed to belong here.
+
+    Parameters
+    ----------
+    path : Path
+    owner : str
+        What it should belong to, as in :func:`mark_owner`.
     """
     try:
         with closing(sqlite3.connect(path)) as connection:
-            return _damage(connection.cursor())
+            return _damage(connection.cursor(), owner)
     except (sqlite3.Error, UnicodeDecodeError, ValueError, TypeError) as error:
         said = " ".join(str(error).split())
         return None if any(words in said for words in _NOT_DAMAGED) else said
@@ -58,13 +80,15 @@ def set_aside(path: Path) -> Path:
     return free
 
 
-def _damage(cursor: sqlite3.Cursor) -> str | None:
+def _damage(cursor: sqlite3.Cursor, owner: str) -> str | None:
     (found,) = cursor.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         return " ".join(str(found).split())
     tables = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables >= _NEEDED:
         return f"it lacks the tables {', '.join(sorted(_NEEDED - tables))}"
+    if _OWNER in tables and cursor.execute(f"SELECT * FROM {_OWNER}").fetchall() not in ([], [(owner,)]):
+        return "it is that of another run or chain"
     numbers = dict(cursor.execute("SELECT name, idx FROM tables").fetchall())
     for table in numbers.keys() & tables:
         lost = cursor.execute(

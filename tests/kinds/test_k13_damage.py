@@ -343,23 +343,27 @@ def test_old_run_files_open_and_are_sealed_when_they_are_joined(tmp_path, monkey
 # --- storages of chains
 
 
+def damage_in(folder, chain):
+    return damage_of_storage(storage_of_chain(folder, chain), f"{PathRecord.load(folder).run} {chain}")
+
+
 def test_damaged_storages_are_named_and_set_aside(tps):
     path = storage_of_chain(tps, 0)
-    assert damage_of_storage(path) is None
+    assert damage_in(tps, 0) is None
     content, named = path.read_bytes(), 0
     for page in RNG.permutation(len(content) // 4096)[:12].tolist():
         damaged = bytearray(content)
         damaged[4096 * page : 4096 * (page + 1)] = bytes(4096)
         path.write_bytes(damaged)
-        named += damage_of_storage(path) is not None
+        named += damage_in(tps, 0) is not None
     assert named == 12
     place = content.index(read_npz(tps / "shots.npz", "")["state/0/positions"][3].astype(np.float32).tobytes())  # in a row
     path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    assert re.search("rows .* of statics0 do not fit their checksum", damage_of_storage(path))
+    assert re.search("rows .* of statics0 do not fit their checksum", damage_in(tps, 0))
     with sqlite3.connect(path) as other:
         other.execute("DROP TABLE openmm_rare_checksums")  # negative control: SQLite sees nothing
     other.close()
-    assert damage_of_storage(path) is None
+    assert damage_in(tps, 0) is None
     path.write_bytes(content[: len(content) // 2])
     before = {key: value for key, value in json.loads((tps / "result.json").read_text()).items() if key != "checksum"}
     done = command("tps", "double_well_1d", "--out", tps, "--resume")
@@ -370,12 +374,28 @@ def test_damaged_storages_are_named_and_set_aside(tps):
     assert path.with_name("steps.damaged.db").exists() and note in (tps / "report.html").read_text() or done.exit_code == 0
 
 
+def test_the_storage_of_another_chain_is_set_aside(tps):
+    path, other = storage_of_chain(tps, 0), storage_of_chain(tps, 1)
+    content = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    assert damage_in(tps, 0) == "it is that of another run or chain"
+    done = command("tps", "double_well_1d", "--out", tps, "--resume")
+    assert done.exit_code == 0 and "steps.db was damaged (it is that of another run or chain)" in done.output
+    with sqlite3.connect(other) as unmarked:  # negative control: nothing else tells them apart
+        unmarked.execute("DROP TABLE openmm_rare_owner")
+    unmarked.close()
+    path.write_bytes(other.read_bytes())
+    assert damage_in(tps, 0) is None
+    path.write_bytes(content)
+    assert damage_in(tps, 0) is None
+
+
 def test_a_new_storage_takes_the_place_of_a_damaged_one(tps):
     path = storage_of_chain(tps, 1)
     path.write_bytes(b"\0" * 5000)
     done = command("tps", "double_well_1d", "--out", tps, "--resume", "--trials", "15")
     assert done.exit_code == 0, done.output
-    assert damage_of_storage(path) is None and damage_of_storage(storage_of_chain(tps, 0)) is None
+    assert damage_in(tps, 0) is None and damage_in(tps, 1) is None
     with sqlite3.connect(path) as new:
         assert new.execute("SELECT count(*) FROM steps").fetchone() == (5,)
     new.close()

@@ -53,6 +53,14 @@ trials = 20
 chains = 2
 processes = 2
 """
+POINTS = """[system]
+name = "jung_42d"
+[path_sampling]
+method = "points"
+trials = 20
+walkers = 2
+processes = 2
+"""
 KILLS = 10  # of a case; of the commands that take longest, 5
 IMPORTS_S = 1.2  # CPU time before which a process has done nothing
 SESSION_S = 900.0  # wall time after which one hangs
@@ -90,7 +98,7 @@ COMMANDS: dict[str, Command] = {
         RATE.replace("0.3\n", "0.15\n", 1), ("rate", *_RUN, "--brute-force", "--temperature", "900 K")
     ),
     "tps": Command(PATHS, ("tps", *_RUN)),
-    "tps, points": Command(PATHS, ("tps", *_RUN, "--method", "points")),
+    "tps, points": Command(POINTS, ("tps", *_RUN)),
     "scan": Command(RATE, ("scan", *_RUN, "--temperature", "500 K", "--temperature", "400 K", "--brute-force", "900 K")),
     "analyze": Command("", ("analyze", "{folder}", "--configurations", "4", "--fresh-shots", "10"), "tps"),
 }
@@ -207,16 +215,8 @@ def kill_cases(fraction: float, seed: int) -> list[KillCase]:
     return [
         KillCase(name, number, min(KILLS, wanted), seed + number % 2)
         for name, wanted in WANTED.items()
-        if name != "tps, points" or _knows_points()
         for number in range(max(1, round(fraction * wanted / KILLS)))
     ]
-
-
-def _knows_points() -> bool:
-    """Whether `tps` has the option that this group tries."""
-    from openmm_rare.cli import main
-
-    return any("--method" in option.opts for option in main.commands["tps"].params)
 
 
 def _begin(place: Path, command: Command, before: Path | None) -> Path:
