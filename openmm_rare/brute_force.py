@@ -107,15 +107,17 @@ class BruteForceRate:
             )
         starts = dispersed(self.system, self.settings, self.platform, self._run_task, progress)
         progress.stage("brute force")
-        counted, state, limit = _Counted(self.system), starts.flux_state(self.settings.flux_walkers), np.inf
+        counted, state = _Counted(self.system), starts.flux_state(self.settings.flux_walkers)
+        doubts, limit = [], np.inf
         while True:
             record, state = self._stretch(state)
             counted.add(record)
             error = counted.relative_error()
             progress.update(transitions=counted.n_transitions, **reached(error, self.target_error))
             if counted.n_transitions >= 20 and error <= self.target_error:
-                agreement, doubts = counted.doubts(state, starts, self.target_error)
-                limit = min(limit, _LONGER * self._spent)
+                agreement, found = counted.doubts(state, starts, self.target_error)
+                # once in doubt, agreement alone is an answer: a moment at which the parts seem alike comes by chance
+                doubts, limit = [] if agreement.agree else found or doubts, min(limit, _LONGER * self._spent)
                 if not doubts or self._spent >= limit:
                     return self._estimate(counted, agreement, doubts)
             if self._spent > self.settings.max_walker_steps:

@@ -195,8 +195,8 @@ def resolved(path: str | Path) -> Path:
 
 
 def remove_stale(folder: str | Path) -> None:
-    """Remove temporary files that a killed process left in a folder; call it under :func:`lock_folder` only."""
-    for path in Path(folder).glob(".*.tmp*"):
+    """Remove temporary files that a killed process left anywhere in a folder that no other process writes to."""
+    for path in Path(folder).rglob(".*.tmp*"):
         path.unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from .statistics import ClusteredRate
 
 __all__ = ["doubts_about_a", "doubts_about_parts", "mixing_of", "note_on_parts"]
 
-_SIGNIFICANT = 3.0  # standard errors between the rates of two parts
+_SIGNIFICANT = 1.5  # standard errors between the rates of two parts: with wrong populations, about as many of the whole rate
 _UNKNOWN = 0.5  # relative error of a part's rate, above which it is as good as unknown
 _LEAST_WEIGHTED = 50  # effective walkers
 

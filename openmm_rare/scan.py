@@ -13,7 +13,7 @@ from .committor import CommittorModel
 from .config import RunConfig, build_system
 from .errors import InputError
 from .estimate import RateEstimate
-from .files import write_json
+from .files import remove_stale, write_json
 from .preflight import require_runnable
 from .progress import shows_progress
 from .report import figure_block, grid_block, notice, page, pretty, read_json
@@ -75,7 +75,8 @@ def run_scan(
     require_runnable(system, "rate")
     if not resume:
         check_new(out)
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    remove_stale(out / "figures")
     write_config(config, out)
     progress = Noting(progress)  # says what holds at all temperatures only once
     estimates: list[RateEstimate] = []

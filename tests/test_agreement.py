@@ -13,6 +13,7 @@ import torch
 from openmm_rare import flux_run
 from openmm_rare.agreement import compare, quantities, two_parts
 from openmm_rare.annealed_start import NoEquilibriumError, WeightedStart
+from openmm_rare.brute_force import BruteForceRate
 from openmm_rare.committor import CommittorModel
 from openmm_rare.dispersal import Dispersal, dispersed
 from openmm_rare.errors import InputError
@@ -240,6 +241,15 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
     assert np.unique(run.state.cluster).size == len(run.state.weight)
 
 
+def test_brute_force_that_hangs_on_where_walkers_began_says_so():
+    slow = BruteForceRate(two_basins(temperature=600.0), 0.2, seed=1, settings=CHEAP, progress=Silent()).run()
+    (warning,) = slow.warnings
+    assert not slow.reliable and re.search(r"Walkers in A near y = -0\.\d+ nm and near 0\.\d+ nm stay apart", warning)
+    assert not slow.mixing["agree"] and slow.mixing["r_hat_between_walkers"]["y"] > 1.15
+    mixed = BruteForceRate(two_basins(temperature=3000.0), 0.2, seed=1, settings=CHEAP, progress=Silent()).run()
+    assert mixed.reliable and mixed.mixing["agree"]  # negative control: here A is one basin
+
+
 def test_walkers_of_one_part_agree(monkeypatch):
     run = prepared(monkeypatch, no_equilibrium, upper=0.0)
     assert run.agreement.agree and run.failure is None and (run.state.weight == 1.0).all()
@@ -276,6 +286,13 @@ def test_runs_of_versions_with_one_start_are_not_continued():
     memory.append("equilibration", {"walker_steps": 0})
     with pytest.raises(InputError, match="begun by an earlier version.*cannot be continued"):
         ImportanceSamplingRate(two_basins(), recorder=memory, settings=CHEAP, progress=Silent()).run()
+
+
+def test_brute_force_of_versions_with_one_start_is_not_continued():
+    recorder = Memory()
+    recorder.append("brute_force", {"walker_steps": 1})
+    with pytest.raises(InputError, match="begun by an earlier version"):
+        BruteForceRate(two_basins(), 0.2, recorder=recorder, progress=Silent()).run()
 
 
 def test_a_start_without_a_way_out_is_heated_until_there_is_one():

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..committors import Committor
 from ..errors import InputError
+from ..files import remove_stale
 from ..fresh_shots import shoot
 from ..path_ensemble import PathEnsemble
 from ..path_warnings import ensemble_warnings
@@ -87,6 +88,7 @@ def analyze(
         progress.note(note)
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
+    remove_stale(out)
     streams = _Streams(*(np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)))
     held_out = _fitted_anew(model, shots, table, options, streams, progress)
     analyzed = held_out.ensemble() if options.refit else model

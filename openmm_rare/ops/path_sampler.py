@@ -126,11 +126,15 @@ class PathSampler:
             self.model.standardize(np.concatenate([path.positions for path in first.starts]))
         self.states = [self._first_state(path) for path in first.starts]
         write_first_paths(self.folder, [path.positions for path in first.found], self.record.digests)
+        self._empty_folders()
+        self._save()
+
+    def _empty_folders(self) -> None:
+        """No trial has been recorded: what chains wrote meanwhile is written again."""
         for number in range(self.settings.series):
             chain_folder(self.folder, number).mkdir(exist_ok=True)
             for leftover in chain_folder(self.folder, number).iterdir():
                 leftover.unlink()
-        self._save()
 
     def take_up(self, record: PathRecord, config: RunConfig) -> None:
         """Go on from where a run stands, with this configuration, which its record has before ``config.toml`` has it."""
@@ -138,6 +142,8 @@ class PathSampler:
         self.record = record
         self.trainer.set_state(record.trainer)
         self.states = [self._state_of(arrays) for arrays in record.states]
+        if not record.cycles:
+            self._empty_folders()
         notes = self._sound_storages() if record.cycles and self.settings.storage else []
         if notes or record.config != _to_record(config):
             record.notes += [note for note in notes if note not in record.notes]

@@ -90,6 +90,14 @@ def rate(tmp_path):
     return fabricated.run_folder(tmp_path / "rate")
 
 
+def test_figures_that_a_kill_left_half_are_removed(rate):
+    half = rate / "figures" / ".training.77.tmp.png"
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"half")
+    files.remove_stale(rate)
+    assert not half.exists() and (rate / "run.nc").exists()
+
+
 def load_all(folder):
     run = RunFile.open(folder / "run.nc")
     with run.opened():
@@ -388,6 +396,21 @@ def test_the_storage_of_another_chain_is_set_aside(tps):
     assert damage_in(tps, 0) is None
     path.write_bytes(content)
     assert damage_in(tps, 0) is None
+
+
+def test_what_a_kill_before_the_first_record_left_is_written_again(tmp_path, monkeypatch):
+    folder, call = tmp_path / "t", ("tps", "double_well_1d", "--trials", "5", "--out", tmp_path / "t", "--resume")
+    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    with monkeypatch.context() as patch:
+        patch.setattr(path_sampler.PathSampler, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        command(*call)
+    assert PathRecord.load(folder).cycles == 0
+    storage_of_chain(folder, 0).write_bytes(b"SQLite format 3, half written")
+    (folder / "chain-0" / ".paths-000000.77.tmp.npz").write_bytes(b"half")
+    done = command(*call)
+    assert done.exit_code == 0 and "steps.db" not in done.output, done.output
+    assert PathRecord.load(folder).cycles == 5 and damage_in(folder, 0) is None
+    assert not list(folder.rglob(".*.tmp*"))
 
 
 def test_a_new_storage_takes_the_place_of_a_damaged_one(tps):

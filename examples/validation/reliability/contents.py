@@ -73,6 +73,9 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
         for key, entry in value.items():
             if key not in _TIME:
                 yield from _flat(entry, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        for number, entry in enumerate(value):
+            yield from _flat(entry, f"{name}[{number}]")
     else:
         yield name, json.dumps(value)
 
