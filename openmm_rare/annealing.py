@@ -12,7 +12,7 @@ from .bias import Bias
 from .committor import CommittorModel
 from .crossing import suit_settings, values_in_words
 from .errors import RunError
-from .heating import easy_temperature, find_exits
+from .heating import Start, easy_temperature, find_exits
 from .inference import FastImportance
 from .root_density import RootDensity
 from .segments import noise_of_one_step, sample_segments
@@ -70,19 +70,9 @@ def anneal(
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
-    seen: list[SegmentData] = []
-    exits = start = None
-    if settings.annealing:
-        ladder = [*settings.annealing, target.temperature]
-    elif fresh:
-        progress.stage("first paths to B")
-        start, settings = easy_temperature(target, settings, platform, task, progress)
-        exits, seen = start.exits, [start.segments]
-        if not settings.time_scale:
-            settings = suit_settings(target, start, settings, platform, task, progress)
-        ladder = temperature_ladder(start.temperature, target.temperature, settings.ladder_ratio)
-    else:
-        ladder = temperature_ladder(model.temperature, target.temperature, settings.ladder_ratio)[1:] or [target.temperature]
+    start, settings = _start(target, settings, platform, task, fresh, progress)
+    exits, seen = (None, []) if start is None else (start.exits, [start.segments])
+    ladder = _ladder(target, model if start is None else start, settings)
     if disperse is not None:
         target = disperse(target, settings)
     if start is not None and not start.left_a:
@@ -107,6 +97,27 @@ def anneal(
         seen = stage.train(seen, first, last, rounds[number])
         settings, exits = stage.settings, None
     return settings
+
+
+def _start(
+    target: RareEventSystem, settings: Settings, platform: str, task: Task, fresh: bool, progress: Progress
+) -> tuple[Start | None, Settings]:
+    """Where an untrained model starts, unless the settings say it, and settings that suit it."""
+    if settings.annealing or not fresh:
+        return None, settings
+    progress.stage("first paths to B")
+    start, settings = easy_temperature(target, settings, platform, task, progress)
+    if not settings.time_scale:
+        settings = suit_settings(target, start, settings, platform, task, progress)
+    return start, settings
+
+
+def _ladder(target: RareEventSystem, first: Start | CommittorModel, settings: Settings) -> list[float]:
+    """Temperatures (K) to train at: those of the settings, or from the easy one or the one below that of a trained model."""
+    if settings.annealing:
+        return [*settings.annealing, target.temperature]
+    ladder = temperature_ladder(first.temperature, target.temperature, settings.ladder_ratio)
+    return ladder if not isinstance(first, CommittorModel) else ladder[1:] or [target.temperature]
 
 
 def _rounds(settings: Settings, fresh: bool, n_stages: int) -> list[int]:

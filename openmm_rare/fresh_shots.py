@@ -60,7 +60,6 @@ def shoot(
         From each configuration.
     seed : int
     platform : str
-        Name of the OpenMM platform.
     steps_per_test : int, optional
         Steps between two tests of the states; by default the system's. Path sampling tests at frames only: to check its
         committor, give the steps between frames.
@@ -92,15 +91,20 @@ def shoot(
     interval = system.check_interval if steps_per_test is None else steps_per_test
     _check(system, positions, n_shots, interval, max_steps)
     require_runnable(system, "paths")
-    start = np.tile(np.arange(len(positions)), n_shots)
     copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
-    size = _BLOCK if copied else 1
-    blocks = [start[first : first + size] for first in range(0, len(start), size)]
     run = ShotRun(system, platform, interval, max_steps, int(seed), copied)
-    progress = progress or Silent()
+    return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
+
+
+def _shot(
+    run: ShotRun, positions: np.ndarray, n_shots: int, workers: int, record: str | Path | None, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`shoot`, with what has been checked."""
+    start, size = np.tile(np.arange(len(positions)), n_shots), _BLOCK if run.copied else 1
+    blocks = [start[first : first + size] for first in range(0, len(start), size)]
     progress.stage("fresh shots", float(len(start)))
     with closing(ShotRecord(record, _plan(run, positions, n_shots))) as log:
-        _complete(log, run, positions, blocks, 1 if copied else workers, progress)
+        _complete(log, run, positions, blocks, workers, progress)
         status = np.concatenate([log.results[number] for number in range(len(blocks))])
     return tuple(np.bincount(start[status == state], minlength=len(positions)) for state in (IN_A, IN_B))
 

@@ -93,12 +93,20 @@ def write_path_report(
     result = summarize_paths(record, ensemble, model, settings, bool(about.inertial), ways)
     if system is None:
         result = _with_doubts_of(finished, result)
-    name, made_by = about.name or "user", finished.get("versions") or versions()
-    body = [
+    body = _body(folder, config, result, notes, blocks, finished.get("versions") or versions())
+    return page(folder / "report.html", f"Transition paths of {about.name or 'user'}", body)
+
+
+def _body(
+    folder: Path, config: RunConfig, result: dict[str, Any], notes: list[str], blocks: list[str], made_by: dict[str, str]
+) -> list[str]:
+    """What the page says, around the blocks of its figures."""
+    about, name = config.system, config.system.name or "user"
+    return [
         f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
         '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
         f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
-        notice(result["warnings"], _UNSEEN if settings.method == "chains" else _UNSEEN_BY_WALKERS),
+        notice(result["warnings"], _UNSEEN if path_settings(config).method == "chains" else _UNSEEN_BY_WALKERS),
         notes_block(notes),
         table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
         *blocks,
@@ -107,7 +115,6 @@ def write_path_report(
         details_block("Configuration (config.toml)", config.to_toml(folder)),
         details_block("Versions", "\n".join(f"{package} {version}" for package, version in made_by.items())),
     ]
-    return page(folder / "report.html", f"Transition paths of {name}", body)
 
 
 def _with_doubts_of(finished: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

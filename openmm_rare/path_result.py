@@ -78,10 +78,10 @@ def summarize_paths(
     inertial : bool
         Whether the dynamics has momenta.
     """
-    chain, relaxed, accepted = (record.table(name) for name in ("chain", "relaxed", "accepted"))
-    n_a, n_b, expected = (record.table(name) for name in ("n_a", "n_b", "expected"))
-    connects = (n_a > 0) & (n_b > 0)
-    numbers = range(len(record.states))
+    chain, relaxed, accepted, n_a, n_b, expected = (
+        record.table(name) for name in ("chain", "relaxed", "accepted", "n_a", "n_b", "expected")
+    )
+    connects, numbers = (n_a > 0) & (n_b > 0), range(len(record.states))
     counted = [relaxed & (chain == number) for number in numbers]
     predicted = expected.copy()
     if len(record.shots):
@@ -99,7 +99,6 @@ def summarize_paths(
     }
     if settings.method == "points":
         del shown["acceptance"]  # nothing is rejected
-    waits = [int((~relaxed & (chain == number)).sum()) for number in numbers]
     result = {
         "trials": len(chain),
         "trials_after_relaxation": int(relaxed.sum()),
@@ -108,7 +107,7 @@ def summarize_paths(
         "unfinished": int((n_a + n_b == 0).sum()),
         **{key: value for name, (mean, error) in shown.items() for key, value in ((name, mean), (f"{name}_stderr", error))},
         f"{settings.kind}s": len(record.states),
-        "relaxed_after": waits,
+        "relaxed_after": [int((~relaxed & (chain == number)).sum()) for number in numbers],
         "relaxed": [bool(state["relaxed"]) for state in record.states],
         "frames": int(record.table("n_frames").sum()),
     }

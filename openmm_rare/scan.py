@@ -79,6 +79,19 @@ def run_scan(
     remove_stale(out / "figures")
     write_config(config, out)
     progress = Noting(progress)  # says what holds at all temperatures only once
+    return _rates(system, config, temperatures, brute_force, out, resume, progress)
+
+
+def _rates(
+    system: RareEventSystem,
+    config: RunConfig,
+    temperatures: Sequence[float],
+    brute_force: Sequence[float],
+    out: Path,
+    resume: bool,
+    progress: Progress,
+) -> list[RateEstimate]:
+    """One run after the other, hottest first, each with the model of the one before."""
     estimates: list[RateEstimate] = []
     others: list[RateEstimate] = []
     model = None

@@ -159,14 +159,12 @@ class Trainer:
             If the loss becomes NaN.
         """
         data = self._targets(segments)
-        order = rng.permutation(len(segments))
-        held, kept = np.split(order, [int(_HELD_OUT * len(order))])
+        held, kept = np.split(rng.permutation(len(segments)), [int(_HELD_OUT * len(segments))])
         held_probes = self._probes(rng, min(len(held), _HELD_PLACES))
         before, residual = self._heldout(data, held, held_probes)
         best, losses = _BestModel(self.model, before), []
         for number in range(updates):
-            rate = learning_rate * 0.1 ** (number / max(updates - 1, 1))
-            losses.append(self._update(data, kept, rng, larger, rate))
+            losses.append(self._update(data, kept, rng, larger, learning_rate * 0.1 ** (number / max(updates - 1, 1))))
             if number % check == check - 1 or number == updates - 1:
                 best.look(self._heldout(data, held, held_probes)[0], certain=not len(held))
                 if best.failures == 2:

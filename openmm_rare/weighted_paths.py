@@ -225,26 +225,23 @@ def run_roots(
     -------
     PathBatch
     """
-    target, window, patience = propagator.target, window or WeightWindow(), patience or Patience()
+    target, window, patience, waited = propagator.target, window or WeightWindow(), patience or Patience(), 0
     stride = max(1, round(stride / target.check_interval)) * target.check_interval
     history = PathHistory() if record_paths else None
     started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
     tally, population = _started(started, target.states, first_root + len(roots), pending)
-    waited = 0
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.add(block)
-        log_importance = importance.log_importance(block.walkers.positions)
+        log_i = importance.log_importance(block.walkers.positions)
         if history is not None:
-            values = np.column_stack([target.states.variables(block.walkers.positions), log_importance])
+            values = np.column_stack([target.states.variables(block.walkers.positions), log_i])
             history.add(values, population.parents, block.status == IN_B)
         going = _going(block, max_steps)
-        survivors, log_w = window.branch(
-            block.walkers.log_weights[going], log_importance[going], log_level, max_population, rng
-        )
-        population.replace(block.walkers, going[survivors], log_w)
+        branched = window.branch(block.walkers.log_weights[going], log_i[going], log_level, max_population, rng)
+        population.replace(block.walkers, going[branched[0]], branched[1])
     return tally.batch(population.active, history)
 
 

@@ -80,39 +80,35 @@ def analyze(
     ValueError
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
-    out, options = Path(out), options or AnalysisOptions()
+    out, options, progress = Path(out), options or AnalysisOptions(), Noting(progress)
     if model.fingerprint and model.fingerprint != system.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
-    progress = Noting(progress)
     for note in [*notes, *(require_runnable(system, "paths") if options.configurations else ())]:
         progress.note(note)
-    table = ShotTable.of(model, shots)
+    table, streams = ShotTable.of(model, shots), _Streams.of(options.seed)
     out.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
-    streams = _Streams(*(np.random.default_rng(each) for each in np.random.SeedSequence(options.seed).spawn(4)))
     held_out = _fitted_anew(model, shots, table, options, streams, progress)
     analyzed = held_out.ensemble() if options.refit else model
     if options.refit:
         analyzed.save(out / "model.npz")
-    progress.stage("relevance")
-    relevance = _relevance(held_out if options.refit else logit_function(model), table, options, streams)
+    relevance = _relevance(held_out if options.refit else logit_function(model), table, options, streams, progress)
     progress.stage("paths")
     logits = [analyzed.logits(path) for path in paths.paths]
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames, nearest.weights)
     found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
-    of_paths = ensemble_warnings(paths, Ways.of(system, model, paths)) if doubts is None else doubts
-    found.warnings += [*of_paths, *_doubts(relevance, statistics, nearest.q)]
+    found.warnings += ensemble_warnings(paths, Ways.of(system, model, paths)) if doubts is None else doubts
+    found.warnings += _doubts(relevance, statistics, nearest.q)
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))
         n_a, n_b = _fresh_shots(system, tested.frames, paths.frame_time, out, options, progress)
-        found.calibration = calibrate(tested.q, n_a, n_b)
-        found.run_calibration = calibrate(model.logits(tested.frames), n_a, n_b)
+        found.calibration, found.run_calibration = (calibrate(q, n_a, n_b) for q in (tested.q, model.logits(tested.frames)))
     found.warnings += _calibration_doubts(found.calibration)
-    write_findings(out, system, found, nearest.frames, options)
     progress.stage("report")
+    write_findings(out, system, found, nearest.frames, options)
     write_report(out, system, analyzed, found, paths, nearest.frames)
     return found
 
@@ -125,6 +121,11 @@ class _Streams:
     parts: np.random.Generator
     configurations: np.random.Generator
     shuffles: np.random.Generator
+
+    @classmethod
+    def of(cls, seed: int) -> _Streams:
+        """All from one seed."""
+        return cls(*(np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(4)))
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,9 @@ def _fitted_anew(
     return cross_fit(model, shots, parts, options.seed, candidates, lambda: progress.update())
 
 
-def _relevance(logit: Logit, table: ShotTable, options: AnalysisOptions, streams: _Streams) -> Relevance:
+def _relevance(logit: Logit, table: ShotTable, options: AnalysisOptions, streams: _Streams, progress: Progress) -> Relevance:
     """Of the inputs by the method of the options; a permutation has to confirm what matters."""
+    progress.stage("relevance")
     relevance = input_relevance(logit, table, streams.noise, method=options.method, groups=options.groups)
     shuffled = input_relevance(logit, table, streams.shuffles, method="permutation", groups=options.groups)
     return relevance.confirmed_by(shuffled)

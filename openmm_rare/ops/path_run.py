@@ -81,13 +81,7 @@ def run_path_sampling(
     for note in (*require_runnable(system, "paths"), *filter(None, [system.descriptor_note])):
         progress.note(note)
     config = _expanded(config, system, out if resume else None)
-    fresh = not (out / "shots.npz").exists()
-    if not resume or (fresh and not (out / "config.toml").exists()):
-        check_new(out)
-        if resume:
-            progress.stage(f"no run in {out} to continue: a new one begins")
-    if fresh and holds_paths(out):
-        PathRecord.load(out)  # says what is missing: a new run would remove the paths
+    fresh = _is_fresh(out, resume, progress)
     if model is not None:
         _require_fitting(model, system)
         config = replace(config, path_sampling=_with_network_of(model, path_settings(config)))
@@ -99,15 +93,31 @@ def run_path_sampling(
             if fresh:
                 _begin(sampler, out, config, made)
             else:
-                config = _take_up(sampler, out, config, system, progress)
-                write_config(config, out)
+                write_config(_take_up(sampler, out, config, system, progress), out)
             sampler.run()
-        result = sampler.finish()
-        progress.stage("figures and report")
-        from ..path_report import write_path_report  # what figures need takes no memory while chains run
+        return _finish(sampler, out, progress)
 
-        write_path_report(out, system)
-        return result
+
+def _finish(sampler: PathSampler, out: Path, progress: Progress) -> dict[str, Any]:
+    """The result, with its report."""
+    result = sampler.finish()
+    progress.stage("figures and report")
+    from ..path_report import write_path_report  # what figures need takes no memory while chains run
+
+    write_path_report(out, sampler.system)
+    return result
+
+
+def _is_fresh(out: Path, resume: bool, progress: Progress) -> bool:
+    """Whether a run begins in this folder, which must be one for it."""
+    fresh = not (out / "shots.npz").exists()
+    if not resume or (fresh and not (out / "config.toml").exists()):
+        check_new(out)
+        if resume:
+            progress.stage(f"no run in {out} to continue: a new one begins")
+    if fresh and holds_paths(out):
+        PathRecord.load(out)  # says what is missing: a new run would remove the paths
+    return fresh
 
 
 def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> None:
