@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -58,7 +59,7 @@ class RunFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = _openable(Path(path))
         self.parts = self.path.with_name(self.path.name + ".parts")
         self._open: netCDF4.Dataset | None = None
         if self.path.exists():
@@ -103,7 +104,7 @@ class RunFile:
         ValueError
             If there are records of another run that lost its file.
         """
-        path = Path(path)
+        path = _openable(Path(path))
         if path.exists():
             raise FileExistsError(errno.EEXIST, f"{path} exists; open it to continue, or choose another name")
         parts = path.with_name(path.name + ".parts")
@@ -222,7 +223,7 @@ class RunFile:
 
         self._require_intact(path)
         with naming_damage(path, _ADVICE):
-            dataset = netCDF4.Dataset(path)
+            dataset = netCDF4.Dataset(os.path.join(os.curdir, path))  # "file:" and the like begin addresses
             dataset.set_auto_maskandscale(False)
         with dataset:
             yield dataset
@@ -241,6 +242,13 @@ class RunFile:
                 return True
         _require_older(path, part=path != self.path, run_is_sealed=self._sealed)
         return False
+
+
+def _openable(path: Path) -> Path:
+    """The path, if the netCDF library can open it: it takes ``\\`` for ``/``, also where that is part of a name."""
+    if os.sep != "\\" and "\\" in str(path):
+        raise InputError(f"{path} cannot be opened, because netCDF takes \\ in names for /: give the folder another name")
+    return path
 
 
 def _require_older(path: Path, part: bool, run_is_sealed: bool) -> None:

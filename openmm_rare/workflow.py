@@ -113,7 +113,8 @@ def run_rate(
             _record_plane(run, system, engine.model)
         _record_reference(run, system)
         run.finalize()
-        write_json(out / "result.json", estimate.to_dict() | {"run": run.attributes.get("run")}, checked=True)
+        about = {"run": run.attributes.get("run"), "records": run.kinds}
+        write_json(out / "result.json", estimate.to_dict() | about, checked=True)
         from .report import write_run_report  # matplotlib takes memory that the dynamics can do without
 
         write_run_report(out, run)

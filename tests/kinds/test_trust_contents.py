@@ -1,6 +1,7 @@
 """Kind 12: files made by hand, with right checksums: contents that no run writes are named in one line, in little memory."""
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -188,6 +189,40 @@ def test_records_that_no_run_writes_are_named(tmp_path):
     run.append("reference", {"x": 1})
     run.finalize()
     refused(CliRunner().invoke(main, ["report", str(folder)]), "the record reference .* has no 'rate_per_ps'|has no 'label'")
+
+
+def test_a_result_and_records_of_different_times_are_refused(tmp_path):
+    """Each is whole and of the run, but the report would show the numbers of one and the figures of the other."""
+    folder, before = tmp_path / "run", tmp_path / "before"
+    command = ["rate", "double_well_1d", "--temperature", "900 K", "--brute-force", "--out", str(folder)]
+    report = ["report", str(folder)]
+    assert CliRunner().invoke(main, [*command, "--target-error", "0.4"]).exit_code == 0
+    shutil.copytree(folder, before)
+    assert CliRunner().invoke(main, [*command, "--target-error", "0.05", "--resume"]).exit_code == 0
+    result = json.loads((folder / "result.json").read_text())
+    assert CliRunner().invoke(main, report).exit_code == 0  # negative control
+    for name in ("result.json", "run.nc"):
+        content = (folder / name).read_bytes()
+        shutil.copy(before / name, folder / name)
+        refused(CliRunner().invoke(main, report), "are of different times.*continue it with --resume")
+        done = CliRunner().invoke(main, [*command, "--target-error", "0.05", "--resume"])
+        assert done.exit_code == 0, done.output
+        again = json.loads((folder / "result.json").read_text())
+        assert again["rate_per_ps"] == result["rate_per_ps"] and again["records"] == result["records"]
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.skipif(os.sep != "/", reason="names of files with a backslash")
+def test_names_of_folders_that_netcdf_takes_for_others(tmp_path, monkeypatch):
+    for name in ("a\\b", "file:", "a#b", "a b?c"):
+        folder = fabricated.run_folder(tmp_path / "here")
+        folder.rename(tmp_path / name)
+        monkeypatch.chdir(tmp_path)
+        done = CliRunner().invoke(main, ["report", name])
+        if "\\" in name:
+            refused(done, "netCDF takes .* in names for /: give the folder another name")
+        else:
+            assert done.exit_code == 0, done.output
 
 
 # --- the terminal
