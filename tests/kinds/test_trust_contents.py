@@ -225,6 +225,26 @@ def test_names_of_folders_that_netcdf_takes_for_others(tmp_path, monkeypatch):
             assert done.exit_code == 0, done.output
 
 
+def test_no_tex_runs_whatever_a_matplotlibrc_says(tmp_path, monkeypatch):
+    """One in the present folder counts before all others, and TeX runs programs; labels asked for it when they were made."""
+    import matplotlib
+    from matplotlib.texmanager import TexManager
+
+    from openmm_rare.figure_style import new_figure, save_figure
+
+    asked = []
+    monkeypatch.setattr(
+        TexManager, "get_text_width_height_descent", lambda *given, **named: asked.append(given) or (1.0, 1.0, 0.0)
+    )
+    with matplotlib.rc_context({"text.usetex": True}):
+        figure, (ax,) = new_figure()
+        ax.set_xlabel("x")
+        ax.text(0.5, 0.5, "text")
+        assert ax.xaxis.label.get_usetex() or ax.texts[0].get_usetex()  # negative control
+        save_figure(figure, tmp_path / "figure.png")
+    assert not asked and (tmp_path / "figure.png").stat().st_size > 1000
+
+
 # --- the terminal
 
 
