@@ -25,6 +25,7 @@ __all__ = [
     "SEAL_LENGTH",
     "digest_of",
     "json_with_checksum",
+    "naming_contents",
     "naming_damage",
     "parse_checked_json",
     "require_intact",
@@ -112,6 +113,27 @@ def naming_damage(path: str | Path, advice: str) -> Iterator[None]:
             raise
         reason = " ".join(f"{error}".split()) or type(error).__name__
         raise InputError(f"{path} is truncated or damaged ({reason}); {advice}") from error
+
+
+@contextmanager
+def naming_contents(folder: str | Path) -> Iterator[None]:
+    """For reading a run folder that is whole, but may hold what no run of ours writes there: one line names the folder.
+
+    Raises
+    ------
+    ValueError
+        For whatever contents of the wrong kind lead to.
+    """
+    try:
+        yield
+    except RareError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"files in {folder} hold what no run writes there ({reason}): restore them from a copy, or continue the run with "
+            "--resume, which writes result.json again"
+        ) from error
 
 
 def json_with_checksum(text: str) -> str:

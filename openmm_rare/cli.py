@@ -26,6 +26,7 @@ from .cli_options import (
     trust_option,
 )
 from .plain_errors import command
+from .terminal_text import printable
 
 __all__ = ["main"]
 
@@ -229,7 +230,7 @@ def path(
             progress=progress,
         )
     click.echo(f"\n{format_table([('Path', found_rows(found, system))])}\n")
-    click.echo(f"next: openmm-rare tps {source} --initial-path {found.file}")
+    click.echo(printable(f"next: openmm-rare tps {source} --initial-path {found.file}"))
 
 
 @main.command()
@@ -271,7 +272,8 @@ def report(folder: Path, trust: bool) -> None:
     """Draw the figures and write the report of the run in FOLDER again."""
     from .workflow import make_report
 
-    click.echo(f"report: {make_report(folder, trust, lambda sentence: click.echo(sentence, err=True))}")
+    page = make_report(folder, trust, lambda sentence: click.echo(printable(sentence), err=True))
+    click.echo(printable(f"report: {page}"))
 
 
 @main.command()
@@ -300,7 +302,7 @@ def report(folder: Path, trust: bool) -> None:
 @command
 def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options: Any) -> None:
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
-    from .checksums import unchecked_note
+    from .checksums import naming_contents, unchecked_note
     from .mechanism.analysis import AnalysisOptions
     from .mechanism.analysis import analyze as analyze_mechanism
     from .mechanism.report import summary_rows
@@ -311,9 +313,9 @@ def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
     with TerminalProgress() as progress:
-        sampled = load_path_sampling(folder, trust)
-        unchecked = unchecked_note(folder)
-        found = analyze_mechanism(*sampled, out, chosen, progress, doubts_of_run(folder), [unchecked] if unchecked else ())
+        with naming_contents(folder):
+            sampled, doubts, unchecked = load_path_sampling(folder, trust), doubts_of_run(folder), unchecked_note(folder)
+        found = analyze_mechanism(*sampled, out, chosen, progress, doubts, [unchecked] if unchecked else ())
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     _end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)
 
@@ -327,7 +329,7 @@ def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
 def _end(out: Path, told: list[tuple[str, str]], reliable: bool, strict: bool) -> None:
     """Say what to distrust and where the report lies; set the exit status."""
     for heading, sentence in told:
-        click.secho(f"{heading}: {sentence}", fg="red", err=True)
-    click.echo(f"report: {out / 'report.html'}")
+        click.secho(printable(f"{heading}: {sentence}"), fg="red", err=True)
+    click.echo(printable(f"report: {out / 'report.html'}"))
     if strict and not reliable:
         sys.exit(_UNRELIABLE)

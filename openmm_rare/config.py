@@ -19,13 +19,8 @@ from .regular_file import regular_file
 from .run_place import FROM_HERE, home_of, place_entries
 from .settings import Settings
 from .systems.base import RareEventSystem
-from .toml_text import Section, write_toml
+from .toml_text import Section, read_toml, write_toml
 from .trust import Trust
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
 
@@ -206,12 +201,7 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     ValueError
         As :func:`load_config`.
     """
-    try:
-        top = Section(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"this is not valid TOML: {error}") from error
-    except RecursionError:
-        raise InputError("this is no configuration: its lists and tables lie too deep within each other") from None
+    top = Section(read_toml(text))
     top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name not in ("file", "trust"))])
     home = home_of(top, folder)
     system = SystemConfig.parse(top.section("system"), home)

@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from .files import replacing
 
@@ -62,6 +63,8 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 6.0, height: floa
 def save_figure(figure: Figure, path: str | Path, dpi: int = 170) -> None:
     """Write a figure atomically; the suffix gives the format."""
     with replacing(path) as temporary, rc_context(STYLE):
+        for text in figure.findobj(Text):  # made after new_figure, outside of its style
+            text.set_usetex(False)
         figure.dpi = dpi
         figure.get_layout_engine().execute(figure)  # savefig would draw everything once more for this
         figure.set_layout_engine("none")

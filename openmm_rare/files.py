@@ -165,18 +165,18 @@ def npy_array(content: bytes, name: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it does not, or would hold objects.
+        If it does not, or would hold anything else than numbers and text.
     """
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(stream)
-    if dtype.hasobject or any(size < 0 for size in shape):
+    if dtype.kind not in "biufcU" or not dtype.itemsize or any(size < 0 for size in shape):
         raise ValueError(f"{name} holds no numbers or text")
     size, start = math.prod(shape), stream.tell()
     if size * dtype.itemsize != len(content) - start:
         raise ValueError(f"the shape {shape} of {name} does not fit its data")
-    flat = np.frombuffer(content, dtype, size, start) if size and dtype.itemsize else np.zeros(size, dtype)
+    flat = np.frombuffer(content, dtype, size, start) if size else np.zeros(0, dtype)
     return flat.reshape(shape, order="F" if fortran else "C").copy()
 
 

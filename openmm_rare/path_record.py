@@ -14,7 +14,7 @@ from .checksums import digest_of, naming_damage
 from .errors import InputError
 from .files import read_npz, write_npz
 from .path_files import holds_paths
-from .path_shapes import require_shapes
+from .path_shapes import require_columns, require_shapes, require_texts
 from .shots import Shots
 from .stored_config import SHOTS_ADVICE
 
@@ -137,23 +137,44 @@ class PathRecord:
             states = [_part(arrays, f"state/{number}/") for number in range(len(_chains(arrays)))]
             columns = {name: _column(arrays, name) for name in TRIALS}
             shots = _part(arrays, "shots/")
+            require_columns(columns, TRIALS)
             require_shapes(shots, columns, states)
+            metadata = _json(arrays, "metadata", {})
+            require_texts({"fingerprint": metadata.get("members", [metadata])[0]["fingerprint"]}, "metadata")
             return cls(
                 Shots.from_arrays(shots),
                 {name: column.tolist() for name, column in columns.items()},
                 states,
                 _part(arrays, "trainer/"),
-                json.loads(str(arrays["metadata"])),
-                json.loads(str(arrays.get("notes", "[]"))),  # 0.1.0 kept none
-                str(arrays["config"]) if "config" in arrays else None,
-                str(arrays["run"]) if "run" in arrays else None,
-                json.loads(str(arrays.get("digests", "{}"))),
-                json.loads(str(arrays.get("models", "[]"))),
+                metadata,
+                require_texts(_json(arrays, "notes", []), "notes"),  # 0.1.0 kept none
+                _text(arrays, "config"),
+                _text(arrays, "run"),
+                require_texts(_json(arrays, "digests", {}), "digests"),
+                require_texts(_json(arrays, "models", []), "models"),
             )
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _text(arrays: Mapping[str, np.ndarray], name: str) -> str | None:
+    """A text; None if there is none."""
+    if name not in arrays:
+        return None
+    if arrays[name].shape or arrays[name].dtype.kind != "U":
+        raise ValueError(f"{name} is no text")
+    return str(arrays[name])
+
+
+def _json(arrays: Mapping[str, np.ndarray], name: str, default: dict | list) -> Any:
+    """A table or a list, as the default is."""
+    text = _text(arrays, name)
+    value = default if text is None else json.loads(text)
+    if type(value) is not type(default):
+        raise ValueError(f"{name} is no {'table' if isinstance(default, dict) else 'list'}")
+    return value
 
 
 def _column(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

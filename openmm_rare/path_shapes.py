@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-__all__ = ["require_path", "require_shapes"]
+__all__ = ["require_columns", "require_path", "require_shapes", "require_texts"]
+
+_ANY_SIGN = ("moved", "expected")
 
 
 def require_path(path: np.ndarray, fewest: int = 3) -> np.ndarray:
@@ -59,6 +62,36 @@ def require_shapes(
     _require(len(n_atoms) == 1, f"numbers of atoms differ: {sorted(n_atoms)}")
     _require(np.isfinite(positions).all(), "shooting points are not finite")
     _require_passages(shots, n)
+
+
+def require_columns(trials: Mapping[str, np.ndarray], kinds: Mapping[str, type]) -> None:
+    """Refuse columns of the table of trials that are none, or not of these types, or counts and weights that cannot be right.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong.
+    """
+    for name, column in trials.items():
+        fits = column.ndim == 1 and np.can_cast(column.dtype, kinds[name], "safe")
+        _require(fits, f"the column {name} of the trials is {column.dtype}{list(column.shape)}")
+        if name not in _ANY_SIGN:
+            _require(
+                np.isfinite(column).all() and (column >= 0).all(), f"the column {name} of the trials has impossible values"
+            )
+
+
+def require_texts(entries: Any, name: str) -> Any:
+    """A list or table, if all that it holds is text.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    values = entries.values() if isinstance(entries, dict) else entries
+    _require(all(isinstance(each, str) for each in values), f"{name} holds something else than text")
+    return entries
 
 
 def _require_passages(shots: Mapping[str, np.ndarray], n: int) -> None:

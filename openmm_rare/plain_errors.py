@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from .errors import RareError
+from .terminal_text import printable
 
 __all__ = ["UserError", "command", "plain_errors"]
 
@@ -36,7 +37,7 @@ def plain_errors(show_traceback: bool, resumes: bool = True) -> Iterator[None]:
         sentence = _sentence(error)
         if show_traceback or sentence is None:
             raise
-        raise UserError(" ".join(sentence.splitlines())) from error
+        raise UserError(printable(" ".join(sentence.splitlines()))) from error
 
 
 def _sentence(error: Exception) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from .tasks import Progress
+from .terminal_text import printable
 
 __all__ = ["TerminalProgress", "duration", "reached", "shown", "shows_progress"]
 
@@ -98,7 +99,7 @@ class TerminalProgress:
             if self._tty:
                 self._show()
             else:
-                print(f"{name} ...", file=self._stream, flush=True)
+                print(printable(f"{name} ..."), file=self._stream, flush=True)
 
     def update(self, n: float = 1.0, **postfix: object) -> None:
         """``n`` more of the work is done; the named values are shown."""
@@ -119,7 +120,7 @@ class TerminalProgress:
         with self._lock:
             if self._bar is not None:
                 self._bar.clear()
-            print(f"Note: {sentence}", file=self._stream, flush=True)
+            print(printable(f"Note: {sentence}"), file=self._stream, flush=True)
 
     def close(self, finished: bool = True) -> None:
         """End the display; the last state of the last stage, finished or broken off, stays visible."""
@@ -173,14 +174,15 @@ class TerminalProgress:
     def _show(self, finished: bool = False) -> None:
         if not self._tty:
             share = f"{100 * min(1.0, self._done / self._total):.0f} %, " if self._total and self._done else ""
-            print(f"{self._name}: {'' if finished else share}{self._text(finished)}", file=self._stream, flush=True)
+            line = f"{self._name}: {'' if finished else share}{self._text(finished)}"
+            print(printable(line), file=self._stream, flush=True)
             return
         if self._bar is None:
             self._bar = tqdm(file=self._stream, total=1.0, dynamic_ncols=True, bar_format="{desc}")
         known = self._total is not None and math.isfinite(self._total)
         bar = "{percentage:3.0f} %|{bar:20}| " if known or finished else ""
-        text = self._text(finished).replace("{", "{{").replace("}", "}}")
-        self._bar.bar_format = f"{self._name:<22}{bar}{text}"
+        name, text = (each.replace("{", "{{").replace("}", "}}") for each in (self._name, self._text(finished)))
+        self._bar.bar_format = printable(f"{name:<22}{bar}{text}")
         self._bar.n = 1.0 if finished else min(1.0, self._done / self._total) if known else 0.0
         self._bar.refresh()
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["rehearse"]
 
 _MEMORY, _MEMORY_PER_BYTE = 1.0e9, 100
-_SECONDS = 10.0
-_LARGEST_FILE = 5_000_000
-"""Bytes; larger files come from programs, and would be read twice for long."""
+_SECONDS, _SECONDS_PER_BYTE = 10.0, 2e-6
 _MOST_PARTICLES = 2000
 """Up to which a step on the platform Reference takes no time to speak of."""
 _SPACING = 0.2
@@ -30,8 +28,7 @@ _SPACING = 0.2
 def rehearse(xml: Path, text: str) -> None:
     """Refuse a serialized System that OpenMM cannot read and run without a crash, or not within the memory that it needs.
 
-    Errors that OpenMM raises are left to those who read the file next. Large files, and Systems of more than 2000 particles,
-    are taken to be as a program wrote them.
+    Errors that OpenMM raises are left to those who read the file next. Systems of more than 2000 particles are read, not run.
 
     Parameters
     ----------
@@ -46,10 +43,9 @@ def rehearse(xml: Path, text: str) -> None:
         With what happened.
     """
     size = len(text)
-    if size > _LARGEST_FILE:
-        return
+    limits = {"memory": _MEMORY + _MEMORY_PER_BYTE * size, "seconds": _SECONDS + _SECONDS_PER_BYTE * size}
     try:
-        ask(_one_step, text, memory=_MEMORY + _MEMORY_PER_BYTE * size, seconds=_SECONDS)
+        ask(_one_step, text, **limits)
     except ChildFailure as failure:
         raise InputError(f"system.xml: {xml} is no System that OpenMM can run ({failure}): write it again") from failure
 

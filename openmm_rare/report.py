@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .checksums import parse_checked_json, unchecked_note
+from .errors import InputError
 from .files import write_text
 from .result_text import Group, format_value, summary_groups
 from .run_figures import FigureFile, make_figures
@@ -114,6 +115,11 @@ def write_run_report(folder: str | Path, run: RunFile | None = None) -> Path:
     config = stored_config(folder, run.attributes.get("config"))  # must be what the run recorded
     if config is not None:
         require_result_of_run(folder / "result.json", result, config, run.attributes.get("run"), _ADVICE)
+    if result.get("records", run.kinds) != run.kinds:  # earlier versions did not say it
+        raise InputError(
+            f"{folder / 'result.json'} and {run.path} are of different times: one of them was put back, or the run went on and "
+            "is not finished; continue it with --resume"
+        )
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
         groups = summary_groups(result, run.load("reference"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .progress import duration
+from .terminal_text import printable
 
 __all__ = ["Group", "format_columns", "format_count", "format_table", "format_value", "summary_groups"]
 
@@ -68,7 +69,7 @@ def format_table(groups: Sequence[Group]) -> str:
     """The groups as aligned text."""
     width = max(len(label) for _, rows in groups for label, _ in rows) + 2
     blocks = ["\n".join([heading, *(f"  {label:<{width}}{value}" for label, value in rows)]) for heading, rows in groups]
-    return "\n\n".join(blocks)
+    return printable("\n\n".join(blocks))
 
 
 def _percent(fraction: float) -> str:
@@ -166,4 +167,5 @@ def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = (header, ["-" * width for width in widths], *rows)
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return printable("\n".join(shown))

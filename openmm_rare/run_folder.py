@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,9 @@ def open_run(
             if fresh and not run.kinds:
                 for name in ("run.nc", "config.toml", _START):
                     (folder / name).unlink(missing_ok=True)
-                if made:
-                    folder.rmdir()
+                for place in (run.parts, *([folder] if made else ())):
+                    with suppress(OSError):  # not there, or something else lies in it: what went wrong first is told
+                        place.rmdir()
             raise
         write_config(config, folder)
 

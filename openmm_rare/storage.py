@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -27,6 +29,7 @@ _FORMAT = "openmm_rare run 3"
 _UNSEALED = "openmm_rare run 2"  # of versions before checksums
 _HEAD = 52  # bytes of an HDF5 file within which it says how long it is
 _RUN = "run"
+_PART = re.compile(r"[A-Za-z_]\w*\.[0-9]{6,}\.nc", re.ASCII)
 _ADVICE = (
     "restore it from a copy, or start the run again in another folder (result.json and the model files beside it are separate "
     "files)"
@@ -56,7 +59,7 @@ class RunFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = _openable(Path(path))
         self.parts = self.path.with_name(self.path.name + ".parts")
         self._open: netCDF4.Dataset | None = None
         if self.path.exists():
@@ -73,6 +76,8 @@ class RunFile:
         self._stored_attributes = dict(self.attributes)
         self._counts = dict(self._stored)
         for path in sorted(self.parts.glob("[!.]*.nc")):
+            if not _PART.fullmatch(path.name):
+                raise InputError(f"{path} is none of the records of a run, which belong there alone: remove it")
             kind, index, _ = path.name.split(".")
             count = self._counts.get(kind, 0)
             if int(index) > count:
@@ -99,7 +104,7 @@ class RunFile:
         ValueError
             If there are records of another run that lost its file.
         """
-        path = Path(path)
+        path = _openable(Path(path))
         if path.exists():
             raise FileExistsError(errno.EEXIST, f"{path} exists; open it to continue, or choose another name")
         parts = path.with_name(path.name + ".parts")
@@ -218,7 +223,7 @@ class RunFile:
 
         self._require_intact(path)
         with naming_damage(path, _ADVICE):
-            dataset = netCDF4.Dataset(path)
+            dataset = netCDF4.Dataset(os.path.join(os.curdir, path))  # "file:" and the like begin addresses
             dataset.set_auto_maskandscale(False)
         with dataset:
             yield dataset
@@ -237,6 +242,13 @@ class RunFile:
                 return True
         _require_older(path, part=path != self.path, run_is_sealed=self._sealed)
         return False
+
+
+def _openable(path: Path) -> Path:
+    """The path, if the netCDF library can open it: it takes ``\\`` for ``/``, also where that is part of a name."""
+    if os.sep != "\\" and "\\" in str(path):
+        raise InputError(f"{path} cannot be opened, because netCDF takes \\ in names for /: give the folder another name")
+    return path
 
 
 def _require_older(path: Path, part: bool, run_is_sealed: bool) -> None:
@@ -260,5 +272,17 @@ def _write(path: Path, content: memoryview) -> None:
 
 
 def _read_record(dataset: netCDF4.Dataset, kind: str, index: int, only: Collection[str] | None) -> dict[str, Any]:
-    with naming_damage(dataset.filepath(), _ADVICE):
-        return read_group(dataset[f"{kind}/{index:06d}"], only)
+    path = dataset.filepath()
+    with naming_damage(path, _ADVICE):
+        return _Record(f"{kind} {index} in {path}", read_group(dataset[f"{kind}/{index:06d}"], only))
+
+
+class _Record(dict):
+    """A record, whose entries are missing only if something else than this package wrote it."""
+
+    def __init__(self, name: str, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
+        self._name = name
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"the record {self._name} has no {key!r}: no run wrote it; {_ADVICE}")

@@ -14,11 +14,7 @@ from .config import RunConfig, load_config, parse_config
 from .errors import InputError
 from .files import read_npz, write_text
 from .storage import RunFile
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+from .toml_text import read_toml
 
 __all__ = [
     "SHOTS_ADVICE",
@@ -84,6 +80,10 @@ def stored_config(folder: str | Path, recorded: str | None = None, trust: bool =
     """
     folder = Path(folder)
     path, recorded = folder / "config.toml", recorded or recorded_config(folder)
+    if not isinstance(recorded, str | None):
+        raise InputError(
+            f"the run in {folder} recorded {recorded!r} for its configuration, which is no text: start again in another folder"
+        )
     if not path.is_file():
         return None if recorded is None else parse_config(recorded, folder, trust)
     as_written = toml_is_as_written(path)
@@ -109,7 +109,7 @@ def run_identity(config: str, *more: str) -> str:
 
     The same for a run that was stopped and for one that was not. A run keeps what it had at its beginning.
     """
-    values = {key: value for key, value in _flat(tomllib.loads(config)) if key not in _FREE}
+    values = {key: value for key, value in _flat(read_toml(config)) if key not in _FREE}
     return hashlib.sha256(json.dumps([values, *more], sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -124,8 +124,9 @@ def require_result_of_run(path: Path, result: Mapping[str, Any], config: RunConf
     temperature = config.system.temperature_k
     own = {"seed": config.sampling.seed} | ({} if temperature is None else {"temperature_k": temperature})
     for key, value in own.items():
-        if key in result and not math.isclose(result[key], value, rel_tol=1e-9):
-            raise InputError(f"{path} says {key} = {result[key]}, but the run in its folder has {value}; {advice}")
+        found = result.get(key, value)
+        if not isinstance(found, int | float) or not math.isclose(found, value, rel_tol=1e-9):
+            raise InputError(f"{path} says {key} = {found}, but the run in its folder has {value}; {advice}")
     if result.get("run") != run:
         raise InputError(f"{path} is the result of another run than that in its folder; {advice}")
 
@@ -138,9 +139,9 @@ def restore_config(folder: Path, recorded: str | None) -> None:
 
 def _require_equal(path: Path, config: RunConfig, recorded: str, copy: str) -> None:
     """Compare all that a configuration says, defaults included, with the record."""
-    record = dict(_flat(tomllib.loads(recorded)))
-    meant = dict(_flat(tomllib.loads(config.to_toml())))
-    written = dict(_flat(tomllib.loads(path.read_bytes().decode("utf-8-sig"))))
+    record = dict(_flat(read_toml(recorded)))
+    meant = dict(_flat(read_toml(config.to_toml())))
+    written = dict(_flat(read_toml(path.read_bytes().decode("utf-8-sig"))))
     unknown = "nothing"
     for key in dict.fromkeys([*record, *written]):
         was, now = record.get(key, unknown), meant.get(key, written.get(key, unknown))

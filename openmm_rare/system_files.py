@@ -11,6 +11,7 @@ import openmm
 from openmm import app, unit
 
 from .errors import InputError
+from .regular_file import regular_file
 from .rehearsal import rehearse
 from .system_checks import sites_in_words
 from .system_xml import checked_xml, plugin_missing
@@ -19,6 +20,7 @@ __all__ = ["read_structure", "read_system", "require_same_atoms"]
 
 _SAME_MASS = 0.02  # Da: force fields round masses
 _MMCIF = (".cif", ".mmcif")
+_LARGEST = 1 << 29  # bytes of a structure: a few million atoms
 _FORMATS = "structures are PDB files, or mmCIF files whose names end with .cif or .mmcif"
 
 
@@ -56,8 +58,10 @@ def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:
     Raises
     ------
     ValueError
-        If it cannot be read.
+        If it cannot be read, or is too large.
     """
+    if regular_file(path).stat().st_size > _LARGEST:
+        raise InputError(f"system.pdb: {path} has more than {_LARGEST >> 20} MB: a structure of so many atoms cannot be read")
     form, reader = ("mmCIF", app.PDBxFile) if path.suffix.lower() in _MMCIF else ("PDB", app.PDBFile)
     try:
         structure = reader(str(path))

@@ -42,6 +42,8 @@ _MODULES = {"PlumedForce": "openmmplumed", "TorchForce": "openmmtorch", "XtbForc
 """Python modules of known plugins, by the type of force in XML."""
 
 _LARGEST = 1 << 29  # bytes: a few million atoms
+_BLOCK = 1 << 20  # bytes that are parsed at a time
+_LONGEST = 1 << 22  # bytes of an element with its attributes, which expat begins again with each block
 _DEEPEST = 32  # of elements within each other; OpenMM's own reader calls itself for each
 _PLAIN_TYPE = re.compile(r"-?[0-9]+|[a-z]+")  # numbers and words that elements other than objects have as their type
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -49,6 +51,7 @@ _ENTITIES = {'"': "&quot;", "\n": "&#x0A;", "\r": "&#x0D;", "\t": "&#x09;"}
 _KINDS = {"Force": FORCES, "Function": FUNCTIONS, "Integrator": INTEGRATORS}
 _HOLDERS = {"Force": ("Forces", "CollectiveVariable", "Force"), "Function": ("Functions",), "Integrator": ("Integrator",)}
 """Elements that are objects, and what holds them."""
+_WITH_FUNCTIONS = FORCES | INTEGRATORS
 
 
 def checked_xml(path: Path, root: str = "System", trusted: bool = False) -> str:
@@ -77,12 +80,17 @@ def checked_xml(path: Path, root: str = "System", trusted: bool = False) -> str:
     parser.StartDoctypeDeclHandler = reader.doctype
     try:
         with open(path, "rb") as stream:
-            parser.ParseFile(stream)
+            while block := stream.read(_BLOCK):
+                parser.Parse(block, False)
+                if stream.tell() - parser.CurrentByteIndex > _LONGEST:
+                    raise InputError(f"{where} has an element of more than {_LONGEST >> 20} MB: OpenMM writes no such file")
+                reader.join()
+            parser.Parse(b"", True)
     except (expat.ExpatError, ValueError, LookupError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where} is no serialized OpenMM object ({error})") from error
-    return "".join(reader.parts)
+    return reader.text
 
 
 def plugin_missing(xml: Path, kind: str, imported: Sequence[str] = ()) -> str:
@@ -103,7 +111,18 @@ class _Reader:
         self._path, self._root, self._trusted = path, root, trusted
         self.where = f"{root.lower()}.xml: {path}"
         self._open: list[tuple[str, bool]] = []  # names of the elements that are open, and whether these can have functions
-        self.parts = ['<?xml version="1.0" ?>\n']
+        self._parts, self._joined = ['<?xml version="1.0" ?>\n'], []
+
+    def join(self) -> None:
+        """Once in a while: a text takes as much memory as it is long, its parts many times that."""
+        self._joined.append("".join(self._parts))
+        self._parts.clear()
+
+    @property
+    def text(self) -> str:
+        """All that was written again."""
+        self.join()
+        return "".join(self._joined)
 
     def doctype(self, *about: object) -> None:
         """What OpenMM never writes, and may be made to grow without end."""
@@ -121,14 +140,14 @@ class _Reader:
             self._check_root(name, kind)
         elif not self._trusted:
             self._check(name, kind)
-        self._open.append((name, kind in FORCES | INTEGRATORS))
+        self._open.append((name, kind in _WITH_FUNCTIONS))
         written = "".join(f' {key}="{escape(value, _ENTITIES)}"' for key, value in pairs)
-        self.parts.append(f"<{name}{written}>")
+        self._parts.append(f"<{name}{written}>")
 
     def end(self, name: str) -> None:
         """An element ends."""
         self._open.pop()
-        self.parts.append(f"</{name}>\n")
+        self._parts.append(f"</{name}>\n")
 
     def _check_root(self, name: str, kind: str | None) -> None:
         if kind is None:

@@ -14,14 +14,51 @@ from openmm import unit as u
 from .errors import InputError
 from .units import parse_quantity
 
-__all__ = ["Section", "nearest", "write_toml"]
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+__all__ = ["Section", "nearest", "read_toml", "write_toml"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_DEEPEST = 50  # lists and tables within each other
+_TOO_DEEP = "this is no configuration: its lists and tables lie too deep within each other"
+_LARGEST = 1 << 63  # whole numbers have 64 bits in TOML
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The most similar of the known words."""
     return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """What a TOML text says.
+
+    Raises
+    ------
+    ValueError
+        If it is no TOML, or has tables that lie too deep within each other, as dotted keys make them, or larger whole numbers.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"this is not valid TOML: {error}") from error
+    except RecursionError:
+        raise InputError(_TOO_DEEP) from None
+    entries: list[Any] = [values]
+    for _ in range(_DEEPEST):
+        if any(isinstance(each, int) and not -_LARGEST <= each < _LARGEST for each in entries):
+            raise InputError("this is not valid TOML: it has a whole number of more than 64 bits")
+        entries = [
+            entry
+            for each in entries
+            if isinstance(each, dict | list)
+            for entry in (each.values() if isinstance(each, dict) else each)
+        ]
+    if entries:
+        raise InputError(_TOO_DEEP)
+    return values
 
 
 class Section:

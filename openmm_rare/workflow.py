@@ -11,7 +11,7 @@ import numpy as np
 
 from .backends import choose_backend
 from .brute_force import BruteForceRate
-from .checksums import unchecked_note
+from .checksums import naming_contents, unchecked_note
 from .committor import CommittorModel
 from .config import RunConfig, SystemConfig, build_system, load_config
 from .errors import InputError
@@ -113,7 +113,8 @@ def run_rate(
             _record_plane(run, system, engine.model)
         _record_reference(run, system)
         run.finalize()
-        write_json(out / "result.json", estimate.to_dict() | {"run": run.attributes.get("run")}, checked=True)
+        about = {"run": run.attributes.get("run"), "records": run.kinds}
+        write_json(out / "result.json", estimate.to_dict() | about, checked=True)
         from .report import write_run_report  # matplotlib takes memory that the dynamics can do without
 
         write_run_report(out, run)
@@ -136,7 +137,11 @@ def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], N
     FileNotFoundError, ValueError
         If the folder holds no finished run or scan, or a file is damaged.
     """
-    folder = Path(folder)
+    with naming_contents(folder):
+        return _report(Path(folder), trust, note)
+
+
+def _report(folder: Path, trust: bool, note: Callable[[str], None] | None) -> Path:
     if (folder / "scan.json").is_file():
         from .scan import write_scan_report
 

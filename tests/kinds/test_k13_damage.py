@@ -1,5 +1,6 @@
 """K13: files that were cut, overwritten or edited are named in one line or change nothing; never are they believed."""
 
+import errno
 import hashlib
 import json
 import re
@@ -157,6 +158,20 @@ def test_a_checksum_leaves_json_as_it_is(tmp_path):
     assert parse_checked_json(tmp_path / "a.json", "") == values
     with_sum = json.loads((tmp_path / "a.json").read_text())
     assert with_sum.pop("checksum").startswith("sha256 ") and with_sum == values
+
+
+def test_a_disk_that_is_full_at_the_first_record_is_told(tmp_path, monkeypatch):
+    """Clearing up failed on the folder of records, and said that instead."""
+    written = storage.write_bytes
+
+    def full(path, *content):
+        if path.parent.name.endswith(".parts"):
+            raise OSError(errno.ENOSPC, "no space left on the disk")
+        written(path, *content)
+
+    monkeypatch.setattr(storage, "write_bytes", full)
+    refused(command("rate", "double_well_1d", "--brute-force", "--out", tmp_path / "run"), "no space left on the disk")
+    assert not (tmp_path / "run").exists()
 
 
 # --- configurations
