@@ -34,13 +34,13 @@ def faults_in(what: str) -> Iterator[None]:
         yield
     except (RareError, MemoryError):
         raise
-    except Exception as error:  # whatever somebody's code may raise
+    except (Exception, SystemExit) as error:  # whatever somebody's code may raise; the command is not its to end
         kind = MissingPackageError if isinstance(error, ModuleNotFoundError) else UserCodeError
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise kind(f"{what}: {said}{_place(error)}") from error
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where the user's code failed: its innermost line, not one of a package that it calls."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return ""  # it says so itself

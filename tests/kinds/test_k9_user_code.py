@@ -38,6 +38,7 @@ def test_other_codings_are_named(tmp_path, coding):
         ),
         ("def build(:", r"cannot be imported: SyntaxError: .*line 1"),
         ("raise OSError('no data')", r"cannot be imported: OSError: no data \(.*case_\w+.py, line 1\)"),
+        ("import sys\nsys.exit(0)", r"cannot be imported: SystemExit: 0 \(.*case_\w+.py, line 2\)"),
         ("def build():\n    return {}['a']", r"system.builder = '.*:build' fails: KeyError: 'a' \(.*case_\w+.py, line 2\)"),
         ("def build(length, *, depth=1):\n    pass", r"\[system.parameters\] lacks length, which case_\w+:build needs"),
         ("def build():\n    return 1, 2", r"must return .*, not 2 values"),
