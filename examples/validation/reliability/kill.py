@@ -167,9 +167,9 @@ class KillCase:
         usual_cpu = float((wanted.parent / "cpu.txt").read_text())
         place = work / f"kill-{self.group}-{self.seed}-{self.number}".replace(", ", "-")
         shutil.rmtree(place, ignore_errors=True)
-        kills, memory, cpu, kind, note = 0, 0.0, 0.0, "right", ""
+        kills, runs, memory, cpu, kind, note = 0, 0, 0.0, 0.0, "right", ""
         while kills < self.kills and kind == "right":
-            folder = _begin(place / f"after-{kills}", command, wanted.parent)
+            folder, runs = _begin(place / f"run-{runs}", command, wanted.parent), runs + 1  # one may end before it is killed
             status = -signal.SIGKILL
             while status == -signal.SIGKILL and kind == "right":
                 limit = random_times.uniform(min(IMPORTS_S, usual_cpu / 2), usual_cpu) if kills < self.kills else float("inf")
