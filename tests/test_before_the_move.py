@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from openmm_rare import CommittorModel
-from openmm_rare.cli import main
+from openmm_rare.cli.main import main
 
 ARCHIVE = Path(__file__).parent / "data" / "before_the_move.tar.xz"
 OWN = {"wall_seconds", "checksum", "versions"}  # of each process that writes a result
