@@ -28,8 +28,8 @@ test-ops: $(VENV)/installed  ## the tests of OpenPathSampling itself, with ours 
 test-torchforce: export CUDA_VISIBLE_DEVICES =
 test-torchforce: $(TORCHFORCE)/installed  ## the tests of bias forces with openmmtorch, on the CPU
 	$(TORCHFORCE)/bin/openmm-rare doctor
-	$(TORCHFORCE)/bin/python -c "from openmm_rare.bias_force import check_force as c; c('torch', 'Reference'); c('torch', 'CPU')"
-	$(TORCHFORCE)/bin/python -m pytest tests/test_torch_force.py tests/test_committor_force.py
+	$(TORCHFORCE)/bin/python -c "from openmm_rare.bias.force import check_force as c; c('torch', 'Reference'); c('torch', 'CPU')"
+	$(TORCHFORCE)/bin/python -m pytest tests/bias/test_torch_force.py tests/bias/test_committor_force.py
 
 test-cuda-build: $(VENV)/cuda  ## without a GPU: the kernels compile for CUDA, and the CUDA library of the plugin loads
 	$(BIN)/python examples/validation/cuda_build.py $<
@@ -62,8 +62,8 @@ sanitize: $(VENV)/installed  ## the tests of the native plugin, built with sanit
 	$(BIN)/cmake --install $(SANITIZED)
 	LD_PRELOAD="$$(echo $$(for name in asan ubsan stdc++; do g++ -print-file-name=lib$$name.so; done))" \
 		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OPENMM_RARE_LIBRARY=$(CURDIR)/$(SANITIZED)/installed/lib \
-		$(BIN)/python -m pytest --capture=sys -p no:faulthandler tests/test_native_*.py tests/test_committor_force.py \
-		tests/test_walker_bond_force.py tests/test_benchmark.py
+		$(BIN)/python -m pytest --capture=sys -p no:faulthandler tests/dynamics/test_native_*.py tests/bias/test_committor_force.py \
+		tests/dynamics/test_walker_bond_force.py tests/cli/test_benchmark.py
 
 lint: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet ruff

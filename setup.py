@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
@@ -71,7 +71,7 @@ class BuildPlugin(build_ext):
             raise RuntimeError(f"CMake could not {aim}")
 
     def _give_up(self, reason):
-        """Leave the reason where openmm_rare.native finds it: pip shows nothing of a build that succeeds."""
+        """Leave the reason where openmm_rare.dynamics.native finds it: pip shows nothing of a build that succeeds."""
         folder = self._package() / LIB
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -97,11 +97,15 @@ setup(
     url="https://pypi.org/project/openmm-rare/",
     python_requires=">=3.10",
     # the last is a namespace in which the command line of OpenPathSampling looks for plugins: no __init__.py
-    packages=["openmm_rare", "openmm_rare.mechanism", "openmm_rare.ops", "openmm_rare.systems", "paths_cli_plugins"],
+    packages=[
+        *find_packages(include=["openmm_rare*"], exclude=["openmm_rare.systems"]),
+        "openmm_rare.systems",
+        "paths_cli_plugins",
+    ],
     package_dir={
         "openmm_rare": "openmm_rare",
         "openmm_rare.systems": "systems",
-        "paths_cli_plugins": "openmm_rare/ops/paths_cli_plugins",
+        "paths_cli_plugins": "openmm_rare/tps/paths_cli_plugins",
     },
     package_data={"openmm_rare": ["py.typed"], "openmm_rare.systems": ["data/*.npz"]},
     install_requires=[
@@ -124,7 +128,7 @@ setup(
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
         "test": ["pytest"],
     },
-    entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli:main"]},
+    entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module
     cmdclass={"build_ext": BuildPlugin, "bdist_wheel": PluginWheel},
     zip_safe=False,

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from openmm_rare.errors import InputError
+from openmm_rare.problem import RareEventSystem, ReducedUnits
 
 from . import alanine_dipeptide, double_well_1d, jung_42d, lj7, rugged_14d, two_channel_2d
-from .base import RareEventSystem, ReducedUnits
 
 __all__ = ["BUILDERS", "RareEventSystem", "ReducedUnits", "build"]
 

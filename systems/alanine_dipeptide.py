@@ -13,10 +13,9 @@ import openmm
 from openmm import app, unit
 
 from openmm_rare.errors import InputError
-from openmm_rare.internal_coordinates import atom_label, internal_coordinates
-from openmm_rare.states import CollectiveVariables, Dihedral, Range, States
-
-from .base import RareEventSystem
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.states.states import CollectiveVariables, Dihedral, Range, States
+from openmm_rare.structure.internal_coordinates import atom_label, internal_coordinates
 
 N_SOLUTE: int = 22
 N_WATERS: int = 543

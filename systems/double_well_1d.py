@@ -5,10 +5,9 @@ import openmm
 from openmm import unit
 
 from openmm_rare.errors import InputError
-from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.units import KB, parse_quantity
-
-from .base import RareEventSystem
 
 MASS: float = 40.0
 """Da."""

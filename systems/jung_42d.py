@@ -11,10 +11,9 @@ import numpy as np
 import openmm
 
 from openmm_rare.errors import InputError
-from openmm_rare.states import CollectiveVariables, Coordinate, Disc, States
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Disc, States
 from openmm_rare.units import KB
-
-from .base import RareEventSystem
 
 N_OSCILLATORS: int = 40
 MOST_OSCILLATORS: int = 10_000
@@ -67,8 +66,8 @@ def committor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The committor of the dynamics used, sampled in the plane alone: the oscillators do not couple to it.
 
-    The same splitting (BAOAB) as :class:`openmm_rare.inertial.LangevinIntegrator`, written down once more in NumPy. Both
-    p(x, y) and 1 - p(-x, -y) are sampled, which the symmetry of the model makes equal.
+    The same splitting (BAOAB) as :class:`openmm_rare.dynamics.langevin.LangevinIntegrator`, written down once more in NumPy.
+    Both p(x, y) and 1 - p(-x, -y) are sampled, which the symmetry of the model makes equal.
 
     Parameters
     ----------

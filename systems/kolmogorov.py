@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.linalg import spsolve
 
-from openmm_rare.states import IN_A, IN_B, States
+from openmm_rare.states.states import IN_A, IN_B, States
 
 Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -12,7 +12,8 @@ import openmm
 from openmm import unit
 
 from openmm_rare.errors import InputError
-from openmm_rare.states import (
+from openmm_rare.problem import EV, RareEventSystem, ReducedUnits
+from openmm_rare.states.states import (
     Channels,
     CollectiveVariables,
     CoordinationMoment,
@@ -23,7 +24,6 @@ from openmm_rare.states import (
 )
 from openmm_rare.units import KB, parse_quantity
 
-from .base import EV, RareEventSystem, ReducedUnits
 from .lj7_landscape import kramers_exit_rates, kramers_rate
 
 __all__ = ["CENTERS", "arrival_channel", "build", "handedness", "hexagon", "kramers_exit_rates", "kramers_rate"]

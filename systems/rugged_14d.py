@@ -9,10 +9,10 @@ import math
 import numpy as np
 import openmm
 
-from openmm_rare.states import CollectiveVariables, LinearCombination
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.states.states import CollectiveVariables, LinearCombination
 
 from . import two_channel_2d
-from .base import RareEventSystem
 from .kolmogorov import GridSolution
 
 N_PARTICLES: int = 7

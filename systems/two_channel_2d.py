@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
-from openmm_rare.states import Channels, CollectiveVariables, Coordinate, Disc, LabelRule, Range, States
+from openmm_rare.problem import EV, RareEventSystem
+from openmm_rare.states.states import Channels, CollectiveVariables, Coordinate, Disc, LabelRule, Range, States
 from openmm_rare.units import KB
 
-from .base import EV, RareEventSystem
 from .kolmogorov import GridSolution, solve
 
 MASS: float = 40.0

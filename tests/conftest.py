@@ -9,8 +9,8 @@ import openmm
 import pytest
 
 import platforms
-from openmm_rare import native
-from openmm_rare.backends import BACKENDS
+from openmm_rare.dynamics import native
+from openmm_rare.walkers.backends import BACKENDS
 
 
 def _require(platform: str) -> str:

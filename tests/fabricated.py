@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from openmm_rare.checksums import toml_with_checksum
-from openmm_rare.files import write_json
-from openmm_rare.storage import RunFile
+from openmm_rare.io.checksums import toml_with_checksum
+from openmm_rare.io.files import write_json
+from openmm_rare.io.run_file import RunFile
 
 CONFIG = '[system]\nname = "lj7"\ntemperature = "600.0 K"\n\n[sampling]\nseed = 1\n'
 

@@ -5,8 +5,8 @@ import openmm
 import pytest
 from openmm import unit as u
 
-from openmm_rare.states import Distance, Range
-from openmm_rare.systems.base import RareEventSystem
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.states.states import Distance, Range
 
 
 def spring(group=0):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -120,6 +121,13 @@ def test_every_kind_of_damage_changes_a_file(tmp_path):
             assert bool(words) == (left != data), kind
             done += bool(words)
         assert done, kind
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_a_small_process(monkeypatch):
+    """A fork has all that this process has, which grows with the tests before."""
+    own = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e9
+    monkeypatch.setattr(fuzz, "MOST_MEMORY_GB", max(own, 0.2) + 0.8)
 
 
 def _leaves_the_marker(arguments):

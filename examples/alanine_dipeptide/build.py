@@ -13,9 +13,9 @@ import openmm
 from openmm import app, unit
 from tqdm import tqdm
 
-from openmm_rare.files import replacing
-from openmm_rare.inertial import LangevinIntegrator
-from openmm_rare.states import IN_A, IN_B
+from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.io.files import replacing
+from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.systems import alanine_dipeptide as alanine
 
 # atom, and the three that its bond (nm), angle and dihedral (degrees) refer to: an extended L-alanine, then minimized

@@ -14,10 +14,10 @@ import numpy as np
 from scipy.interpolate import SmoothBivariateSpline
 from scipy.special import expit, logit
 
-from openmm_rare.files import write_npz
+from openmm_rare.io.files import write_npz
+from openmm_rare.io.tasks import Progress
 from openmm_rare.mechanism.validation import Calibration, calibrate
 from openmm_rare.systems import jung_42d
-from openmm_rare.tasks import Progress
 
 __all__ = ["GRID_X", "GRID_Y", "STEPS_PER_FRAME", "Exact", "compare", "on_plane"]
 

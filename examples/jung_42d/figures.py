@@ -27,21 +27,21 @@ from exact import STEPS_PER_FRAME, Exact, compare, on_plane
 from panels import Panels, draw, draw_density, pooled_calibration, pooled_relevance, write_tables
 from scipy.special import expit
 
-from openmm_rare.committors import Committor
-from openmm_rare.config import SamplingConfig, load_config
-from openmm_rare.files import write_json
-from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
+from openmm_rare.committor.load import Committor
+from openmm_rare.config.run import SamplingConfig, load_config
+from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, with_path_settings
+from openmm_rare.io.files import write_json
+from openmm_rare.io.progress import TerminalProgress
+from openmm_rare.io.text import format_columns, format_table, format_value
+from openmm_rare.learning.shots import Shots
 from openmm_rare.mechanism.expression import Expression
 from openmm_rare.mechanism.formula import refine
 from openmm_rare.mechanism.table import ShotTable
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_ensemble import PathEnsemble
-from openmm_rare.path_folder import PathRecord, load_path_sampling, with_path_settings
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.progress import TerminalProgress
-from openmm_rare.result_text import format_columns, format_table, format_value
-from openmm_rare.shots import Shots
+from openmm_rare.paths.ensemble import PathEnsemble
+from openmm_rare.settings.paths import PathSettings
 from openmm_rare.statistics import mean_over_runs
+from openmm_rare.workflow.analysis import AnalysisOptions, analyze
+from openmm_rare.workflow.path_sampling import run_path_sampling
 
 HERE = Path(__file__).parent
 

@@ -13,13 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from scipy.special import expit, logit
 
-from openmm_rare import plots
-from openmm_rare.files import write_csv
-from openmm_rare.mechanism import figures
-from openmm_rare.mechanism.path_statistics import path_statistics
+from openmm_rare.io.files import write_csv
 from openmm_rare.mechanism.relevance import Relevance
 from openmm_rare.mechanism.validation import Calibration, calibrate
-from openmm_rare.path_ensemble import PathEnsemble
+from openmm_rare.paths.ensemble import PathEnsemble
+from openmm_rare.paths.statistics import path_statistics
+from openmm_rare.report import mechanism_plots, plots
 from openmm_rare.statistics import mean_over_runs
 from openmm_rare.systems import jung_42d
 
@@ -80,17 +79,17 @@ def draw(panels: Panels, out: Path) -> None:
     colors = dict(zip(panels.curves, COLORS, strict=False))
     generated = {label: (colors[label], curve["generated"]) for label, curve in panels.curves.items()}
     accepted = {f"_{label}": (colors[label], curve["accepted"]) for label, curve in panels.curves.items()}
-    figures.plot_yields(axes[0], accepted, limit=None, linestyle=":")
-    figures.plot_yields(axes[0], generated)
-    figures.plot_yields(axes[1], generated, window=min(WINDOW, next(iter(generated.values()))[1].shape[1] // 2))
+    mechanism_plots.plot_yields(axes[0], accepted, limit=None, linestyle=":")
+    mechanism_plots.plot_yields(axes[0], generated)
+    mechanism_plots.plot_yields(axes[1], generated, window=min(WINDOW, next(iter(generated.values()))[1].shape[1] // 2))
     axes[1].legend(frameon=False, loc="lower right")
-    figures.plot_relevance(axes[2], panels.relevance, most=12)
+    mechanism_plots.plot_relevance(axes[2], panels.relevance, most=12)
     for ax, label, shown in ((axes[3], "learned", panels.planes), (axes[4], "formula", [panels.formula])):
         background(ax)
         planes = {label: (plots.BLUE, [expit(each) for each in shown]), "exact": (plots.RED, [panels.exact.smooth])}
-        figures.plot_isolines(ax, GRID_X, GRID_Y, planes)
+        mechanism_plots.plot_isolines(ax, GRID_X, GRID_Y, planes)
     axes[4].text(0.0, -0.89, f"q = {panels.formula_text}", ha="center", fontsize=9, bbox={"fc": "white", "ec": "none"})
-    figures.plot_calibration(axes[5], panels.calibration).legend(frameon=False, loc="lower right")
+    mechanism_plots.plot_calibration(axes[5], panels.calibration).legend(frameon=False, loc="lower right")
     titles = (
         "generated (solid) and accepted (dotted)",
         "yield",
@@ -108,7 +107,7 @@ def draw(panels: Panels, out: Path) -> None:
 def draw_density(paths: PathEnsemble, q: list[np.ndarray], out: Path) -> None:
     """How transition paths are spread over the exact logit, which limits what a selector can reach."""
     figure, (ax,) = plots.new_figure(height=3.4)
-    figures.plot_q_density(ax, path_statistics(paths, q))
+    mechanism_plots.plot_q_density(ax, path_statistics(paths, q))
     ax.set_xlabel("exact logit q")
     plots.save_figure(figure, out / "density.png", dpi=200)
 

@@ -13,17 +13,17 @@ import numpy as np
 import openpathsampling as paths
 
 from openmm_rare import CommittorModel
+from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.aimless import AimlessShootingStrategy
-from openmm_rare.ops.chains import PathProblem, make_engine
 from openmm_rare.ops.hooks import TrainingHook
-from openmm_rare.ops.initial_path import initial_path
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from openmm_rare.ops.volumes import state_volumes
-from openmm_rare.path_settings import PathSettings
+from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import jung_42d
-from openmm_rare.tasks import Silent
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.first_paths.initial_path import initial_path
 
 TARGET = jung_42d.build()
 

@@ -19,11 +19,11 @@ import numpy as np
 from truth import EXACT_SYSTEMS, Truth, exact
 
 from openmm_rare import RateEstimate
-from openmm_rare.files import write_json
-from openmm_rare.progress import TerminalProgress
-from openmm_rare.result_text import format_columns, format_value
+from openmm_rare.io.files import write_json
+from openmm_rare.io.progress import TerminalProgress
+from openmm_rare.io.text import format_columns, format_value
 from openmm_rare.systems import build
-from openmm_rare.workflow import configuration, run_rate
+from openmm_rare.workflow.rate import configuration, run_rate
 
 HEADER = ["system", "quantity", "exact", "computed", "error", "z", "E[w]", "walker-steps"]
 

@@ -33,11 +33,11 @@ from tqdm import tqdm
 from truth import EXACT_SYSTEMS, Truth, exact
 
 from openmm_rare import BruteForceRate, CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings, Silent
-from openmm_rare.files import write_json
-from openmm_rare.progress import TerminalProgress
+from openmm_rare.io.files import write_json
+from openmm_rare.io.progress import TerminalProgress
 from openmm_rare.systems import BUILDERS, build, lj7
 from openmm_rare.units import KB, parse_quantity
-from openmm_rare.workflow import configuration, run_rate
+from openmm_rare.workflow.rate import configuration, run_rate
 
 CHEAP = Settings(
     hidden=(32, 32),

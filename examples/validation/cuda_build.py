@@ -63,7 +63,7 @@ PROGRAMS = {
 LOAD = """
 import ctypes, sys, openmm
 openmm.Platform.loadPluginLibrary(sys.argv[1])
-from openmm_rare import native
+from openmm_rare.dynamics import native
 plugin = native.plugin()
 print("platforms of the plugin:", ", ".join(plugin.platforms), *plugin.problems)
 sys.exit("CUDA" not in plugin.platforms or bool(plugin.problems))

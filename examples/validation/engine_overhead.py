@@ -19,14 +19,14 @@ from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
-from openmm_rare.files import write_json
-from openmm_rare.inertial import LangevinIntegrator
+from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.io.files import write_json
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.volumes import state_volumes, which_state
-from openmm_rare.slots import make_context
-from openmm_rare.states import Range, States
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.states.states import Range, States
 from openmm_rare.systems import build
-from openmm_rare.systems.base import RareEventSystem
+from openmm_rare.walkers.slots import make_context
 
 
 def out_of_reach(target: RareEventSystem) -> tuple[paths.Volume, paths.Volume]:

@@ -30,7 +30,7 @@ from scipy.sparse.linalg import spsolve
 
 from openmm_rare import ImportanceSamplingRate, Range, RareEventSystem, Settings, Silent
 from openmm_rare.errors import RunError
-from openmm_rare.states import Coordinate
+from openmm_rare.states.states import Coordinate
 from openmm_rare.units import KB
 
 __all__ = ["FIRST_TRIES", "HARD_SYSTEMS", "HardSystem", "exact_rate", "first_try"]

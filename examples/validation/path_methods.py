@@ -18,11 +18,11 @@ import numpy as np
 from scipy.special import expit
 
 from openmm_rare import Silent
-from openmm_rare.config import SamplingConfig
-from openmm_rare.mechanism.analysis import AnalysisOptions, analyze
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_folder import load_path_sampling, with_path_settings
-from openmm_rare.workflow import configuration
+from openmm_rare.config.run import SamplingConfig
+from openmm_rare.folders.path_folder import load_path_sampling, with_path_settings
+from openmm_rare.workflow.analysis import AnalysisOptions, analyze
+from openmm_rare.workflow.path_sampling import run_path_sampling
+from openmm_rare.workflow.rate import configuration
 
 __all__ = ["sample"]
 

@@ -41,7 +41,7 @@ def run(folder, **settings):
     config = Path(folder) / "config.toml"
     config.write_text(CONFIG.format(**settings))
     out, before = Path(folder) / "run", cpu_seconds()
-    command = [sys.executable, "-c", "from openmm_rare.cli import main; main()", "tps", str(config), "--out", str(out)]
+    command = [sys.executable, "-c", "from openmm_rare.cli.main import main; main()", "tps", str(config), "--out", str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return cpu_seconds() - before, json.loads((out / "result.json").read_text())
 

@@ -21,11 +21,11 @@ from openmm import unit
 from scipy.stats import chi2
 
 from openmm_rare import RateEstimate
-from openmm_rare.files import write_json
-from openmm_rare.progress import TerminalProgress
-from openmm_rare.result_text import format_columns, format_value
+from openmm_rare.io.files import write_json
+from openmm_rare.io.progress import TerminalProgress
+from openmm_rare.io.text import format_columns, format_value
 from openmm_rare.units import parse_quantity
-from openmm_rare.workflow import configuration, run_rate
+from openmm_rare.workflow.rate import configuration, run_rate
 
 HEADER = ["radius of A", "k (1/ps)", "error", "flux (1/ps)", "P(B before A)", "exits", "walker-steps", "without training"]
 

@@ -21,9 +21,9 @@ import numpy as np
 from two_channels_inertial import NSIGMA, TRUTH, shares_of_runs
 
 from openmm_rare import Silent
-from openmm_rare.config import load_config
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_folder import with_path_settings
+from openmm_rare.config.run import load_config
+from openmm_rare.folders.path_folder import with_path_settings
+from openmm_rare.workflow.path_sampling import run_path_sampling
 
 __all__ = ["first_path"]
 

@@ -21,9 +21,9 @@ import numpy as np
 import openmm
 
 from openmm_rare import Range, RareEventSystem
-from openmm_rare.path_ensemble import mean_over_paths
-from openmm_rare.path_folder import read_path_ensemble
-from openmm_rare.states import Coordinate
+from openmm_rare.folders.path_folder import read_path_ensemble
+from openmm_rare.paths.ensemble import mean_over_paths
+from openmm_rare.states.states import Coordinate
 from openmm_rare.units import KB
 
 __all__ = ["build", "force", "shares_of_runs", "simulate", "takes_upper_way"]
@@ -90,7 +90,7 @@ def simulate(n: int = 4000, n_frames: int = 7500, seed: int = 5) -> tuple[float,
     crossed, seen = np.zeros(n, dtype=bool), [[] for _ in range(n)]
     fx, fy = force(x, y)
     for frame in range(n_frames):
-        for _ in range(STEPS_PER_FRAME):  # as openmm_rare.inertial.LangevinIntegrator
+        for _ in range(STEPS_PER_FRAME):  # as openmm_rare.dynamics.langevin.LangevinIntegrator
             vx, vy = vx + half * fx / MASS, vy + half * fy / MASS
             x, y = x + half * vx, y + half * vy
             vx, vy = decay * vx + noise * rng.normal(size=n), decay * vy + noise * rng.normal(size=n)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from openmm import app, unit
 
-from ..committors import Committor
+from ..committor.load import Committor
 from ..errors import InputError
-from ..files import write_text
+from ..io.files import write_text
 
 if TYPE_CHECKING:
     from openmm.app import Topology

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..committor import CommittorModel
-from ..committors import Committor
-from ..ensemble import CommittorEnsemble
-from ..fitting import FitOptions, fit_model
-from ..shots import Shots
+from ..committor.ensemble import CommittorEnsemble
+from ..committor.load import Committor
+from ..committor.model import CommittorModel
+from ..learning.shot_fit import FitOptions, fit_model
+from ..learning.shots import Shots
 from .table import ShotTable, logit_function
 
 __all__ = ["CrossFit", "cross_fit"]
@@ -64,7 +64,7 @@ def cross_fit(
     template : CommittorModel or CommittorEnsemble
         Of an ensemble the first member is taken.
     shots, seed
-        See :func:`~openmm_rare.fitting.fit_model`.
+        See :func:`~openmm_rare.learning.shot_fit.fit_model`.
     parts : sequence of ndarray of int
         The rows of the shots, divided.
     candidates : sequence of FitOptions

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import write_csv, write_json
+from ..io.files import write_csv, write_json
+from ..paths.statistics import PathStatistics
 from .atoms import AtomContributions, write_pdb
 from .cross_fit import CrossFit
 from .formula import FormulaFront
 from .options import AnalysisOptions
-from .path_statistics import PathStatistics
 from .relevance import Relevance
 from .validation import Calibration
 
 if TYPE_CHECKING:
-    from ..systems.base import RareEventSystem
+    from ..problem import RareEventSystem
 
 __all__ = ["Mechanism", "write_findings"]
 
@@ -28,7 +28,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Mechanism:
-    """What :func:`~openmm_rare.mechanism.analysis.analyze` found.
+    """What :func:`~openmm_rare.workflow.analysis.analyze` found.
 
     Attributes
     ----------

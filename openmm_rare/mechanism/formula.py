@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import minimize
 
 from ..errors import InputError
-from ..losses import binomial_loss
+from ..learning.losses import binomial_loss
 from .expression import Expression
 from .structure_search import search_structures
 from .table import Logit, ShotTable, shot_losses

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..committor import in_batches
-from ..committors import Committor
+from ..committor.load import Committor
+from ..committor.model import in_batches
 from ..errors import InputError
-from ..shots import Shots
+from ..learning.shots import Shots
 
 __all__ = ["Logit", "ShotTable", "features_of", "logit_function", "paired_columns", "shot_losses"]
 

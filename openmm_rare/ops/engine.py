@@ -12,14 +12,14 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
-from ..inertial import LangevinIntegrator, has_half_steps, moving_axes
-from ..openmm_errors import naming_system, our_error
-from ..slots import platform_by_name
-from ..special_forces import barostats
+from ..dynamics.langevin import LangevinIntegrator, has_half_steps, moving_axes
+from ..dynamics.time_reversal import is_overdamped, known_temperature, temperature_of
+from ..structure.openmm_errors import naming_system, our_error
+from ..structure.special_forces import barostats
+from ..walkers.slots import platform_by_name
 from .engine_checks import require_ready, require_suitable
 from .frame_watch import FrameWatch
 from .frames import VELOCITY, Frames
-from .time_reversal import is_overdamped, known_temperature, temperature_of
 from .velocities import draw_velocities
 
 __all__ = ["RareEventEngine"]

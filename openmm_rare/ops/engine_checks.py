@@ -8,15 +8,15 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from ..dynamics.checks import step_obstacle
+from ..dynamics.langevin import KEPT_SPEED, LangevinIntegrator, moving_axes
+from ..dynamics.overdamped import DRIFT, OverdampedLangevinIntegrator
+from ..dynamics.stability import relaxed, steepest, step_limit
+from ..dynamics.time_reversal import friction_of, is_overdamped, is_thermostat, known_temperature, require_reversible, steps_of
 from ..errors import InputError
-from ..inertial import KEPT_SPEED, LangevinIntegrator, moving_axes
-from ..integrators import DRIFT, OverdampedLangevinIntegrator
-from ..obstacles import Obstacle, sentence_of
-from ..particles import sites_of
-from ..preflight import step_obstacle
-from ..special_forces import acting_on_box_or_heat, special_forces
-from ..stability import relaxed, steepest, step_limit
-from .time_reversal import friction_of, is_overdamped, is_thermostat, known_temperature, require_reversible, steps_of
+from ..structure.obstacles import Obstacle, sentence_of
+from ..structure.particles import sites_of
+from ..structure.special_forces import acting_on_box_or_heat, special_forces
 
 __all__ = ["require_ready", "require_suitable"]
 
@@ -66,7 +66,7 @@ def _ignored(system: openmm.System, integrator: openmm.CustomIntegrator, platfor
             found.append(Obstacle(f"{label} would have no effect: this {name} never updates the context's state", "remove it"))
     if sites_of(system) and platform in ("Reference", "CPU") and _moves_before_forces(steps):
         fact = f"the System has virtual sites, which OpenMM places after the last force of a step of this {name}"
-        found.append(Obstacle(fact, "use openmm_rare.inertial.LangevinIntegrator(..., virtual_sites=True)"))
+        found.append(Obstacle(fact, "use openmm_rare.dynamics.langevin.LangevinIntegrator(..., virtual_sites=True)"))
     groups = _groups(integrator, steps)
     for index, force in enumerate(system.getForces()):
         group = force.getForceGroup()

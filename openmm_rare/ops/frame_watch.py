@@ -11,13 +11,13 @@ import openmm
 from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 
-from ..constraints import KeptDistances
+from ..dynamics.explosions import ExplosionWatch
+from ..dynamics.time_reversal import friction_of, is_overdamped
 from ..errors import DynamicsError
-from ..explosions import ExplosionWatch
-from ..files import write_npz
+from ..io.files import write_npz
+from ..structure.constraints import KeptDistances
 from ..units import KB
 from .frames import Frames
-from .time_reversal import friction_of, is_overdamped
 
 __all__ = ["FrameWatch"]
 

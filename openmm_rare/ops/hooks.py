@@ -12,12 +12,12 @@ import numpy as np
 import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 
-from ..checksums import naming_damage
+from ..committor.base import SavedModel
 from ..errors import InputError
-from ..files import read_npz, write_npz
-from ..saved_model import SavedModel
-from ..shot_trainer import ShotTrainer
-from ..shots import Shots, require_same_model, yields
+from ..io.checksums import naming_damage
+from ..io.files import read_npz, write_npz
+from ..learning.shot_trainer import ShotTrainer
+from ..learning.shots import Shots, require_same_model, yields
 from .aimless import recall_pairs
 from .selector import CommittorSelector, positions_of
 from .shooting import ShootingMover
@@ -64,7 +64,7 @@ class TrainingHook(PathSimulatorHook):
     every : int
         Look after every so many trials whether a fit is due.
     passages : int
-        About how many frames that the shots of a trial pass count as shots as well (:mod:`openmm_rare.passages`).
+        About how many frames that the shots of a trial pass count as shots as well (:mod:`openmm_rare.learning.passages`).
 
     Raises
     ------

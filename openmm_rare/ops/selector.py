@@ -10,9 +10,9 @@ import numpy as np
 import openpathsampling as paths
 from openpathsampling.shooting import ShootingPointSelector
 
-from ..committors import Committor, committor_bin, load_committor
+from ..committor.base import SavedModel
+from ..committor.load import Committor, committor_bin, load_committor
 from ..errors import InputError
-from ..saved_model import SavedModel
 
 __all__ = ["CommittorSelector", "positions_of"]
 

@@ -14,9 +14,9 @@ from openpathsampling.pathmover import EngineMover
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
 from torch import Tensor
 
-from ..committor import in_batches
+from ..committor.model import in_batches
 from ..errors import InputError
-from ..passages import Passages
+from ..learning.passages import Passages
 from .engine import RareEventEngine
 from .frames import Frames
 from .volumes import which_state

@@ -10,10 +10,10 @@ import numpy as np
 import openpathsampling as paths
 
 from ..errors import InputError
-from ..region_text import values_text
-from ..regions import Region, region_from
-from ..states import States
-from ..variables import CollectiveVariables
+from ..states.region_text import values_text
+from ..states.regions import Region, region_from
+from ..states.states import States
+from ..states.variables import CollectiveVariables
 from .frames import Frames
 
 __all__ = ["StateVolume", "state_volumes", "which_state"]

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROGRAM = (sys.executable, "-c", "from openmm_rare.cli import main; main(prog_name='openmm-rare')")
+PROGRAM = (sys.executable, "-c", "from openmm_rare.cli.main import main; main(prog_name='openmm-rare')")
 LEFT_OUT = {"report.html", "figures"}  # made from the rest
 
 RATE = """

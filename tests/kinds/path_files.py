@@ -4,8 +4,8 @@ import mdtraj
 import numpy as np
 
 import chain4
-from openmm_rare.ops.chains import PathProblem
-from openmm_rare.path_settings import PathSettings
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.tps.chains.chain import PathProblem
 
 
 def turned(n=9, first=2.65, last=1.5):

@@ -22,13 +22,13 @@ from openmm_rare import (
     FunctionVariable,
     Range,
     RareEventSystem,
-    pair_features,
 )
-from openmm_rare import coordination as coordination_numbers
-from openmm_rare.cli import main
-from openmm_rare.config import build_system, load_config, parse_config
-from openmm_rare.descriptors import build_descriptor
-from openmm_rare.processes import Workers
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import build_system, load_config, parse_config
+from openmm_rare.descriptors import pairs as pair_features
+from openmm_rare.descriptors.build import build_descriptor
+from openmm_rare.parallel.processes import Workers
+from openmm_rare.states import coordination as coordination_numbers
 from openmm_rare.systems import BUILDERS, build
 
 EDGE = 4.0
@@ -272,9 +272,9 @@ import json, os, sys
 from pathlib import Path
 import numpy as np
 from openmm_rare import Silent
-from openmm_rare.cli_options import configured
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_folder import with_path_settings
+from openmm_rare.cli.options import configured
+from openmm_rare.workflow.path_sampling import run_path_sampling
+from openmm_rare.folders.path_folder import with_path_settings
 
 class Watch(Silent):
     most = 0
@@ -341,7 +341,7 @@ def test_commands_import_what_they_use():
         "scipy.optimize",
         "scipy.integrate",
     }
-    modules = "openmm_rare.cli_options, openmm_rare.workflow" + ", openmm_rare.ops.path_run" * bool(
+    modules = "openmm_rare.cli.options, openmm_rare.workflow.rate" + ", openmm_rare.workflow.path_sampling" * bool(
         find_spec("openpathsampling")
     )
     code = f"import sys, {modules}; print({heavy!r} & set(sys.modules))"

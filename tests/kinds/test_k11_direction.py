@@ -12,10 +12,10 @@ pytest.importorskip("openpathsampling")
 from path_files import in_trajectory, paths_of, saved, turned
 
 import chain4
-from openmm_rare.cli import main
-from openmm_rare.ops.find_path import find_path, found_rows
-from openmm_rare.ops.path_file import read_path
-from openmm_rare.states import IN_A, IN_B
+from openmm_rare.cli.main import main
+from openmm_rare.states.states import IN_A, IN_B
+from openmm_rare.tps.first_paths.find_path import find_path, found_rows
+from openmm_rare.tps.trajectories.file import read_path
 
 
 def assert_from_a_to_b(frames, system):

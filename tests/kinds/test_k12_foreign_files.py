@@ -8,17 +8,18 @@ import pytest
 from child_tasks import crash, fail, leave, never_end, take_memory, talk
 
 import chain4
-from openmm_rare import rehearsal, trajectory_files
-from openmm_rare.children import ChildFailure, ask
+from openmm_rare.dynamics.checks import require_runnable
 from openmm_rare.errors import InputError
-from openmm_rare.preflight import require_runnable
-from openmm_rare.system_files import read_system
-from openmm_rare.trajectory_files import read_archive
+from openmm_rare.parallel.children import ChildFailure, ask
+from openmm_rare.structure.files import read_system
+from openmm_rare.tps.trajectories import reading
+from openmm_rare.tps.trajectories.reading import read_archive
+from openmm_rare.trust import rehearsal
 
 pytest.importorskip("mdtraj")
 from path_files import in_trajectory, saved, turned  # noqa: E402
 
-from openmm_rare.ops.path_formats import read_content  # noqa: E402
+from openmm_rare.tps.trajectories.formats import read_content  # noqa: E402
 
 # --- the process beside
 
@@ -78,7 +79,7 @@ def test_files_that_are_none_are_one_line(ending, content, tmp_path):
 
 
 def test_an_archive_that_unpacks_to_all_memory_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(trajectory_files, "_MEMORY", 5e7)
+    monkeypatch.setattr(reading, "_MEMORY", 5e7)
     np.savez_compressed(tmp_path / "path.npz", positions=np.zeros((4_000_000, 3)))
     with pytest.raises(ChildFailure, match="it takes more than .* GB of memory"):
         read_archive(tmp_path / "path.npz")

@@ -6,15 +6,15 @@ import re
 import pytest
 
 import chain4
-from openmm_rare.config import build_system, load_config, parse_config
+from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.errors import InputError
-from openmm_rare.path_folder import PathRecord, initial_paths_of
-from openmm_rare.report import read_json
+from openmm_rare.folders.path_folder import PathRecord, initial_paths_of
+from openmm_rare.report.rate import read_json
 from openmm_rare.systems import build
-from openmm_rare.workflow import configuration
+from openmm_rare.workflow.rate import configuration
 
 pytest.importorskip("mdtraj")
-from openmm_rare.ops.path_formats import read_content  # noqa: E402
+from openmm_rare.tps.trajectories.formats import read_content  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,19 @@ from click.testing import CliRunner
 from executors import workers_here
 
 import fabricated
-from openmm_rare import files, storage
-from openmm_rare.checksums import SEAL_LENGTH, parse_checked_json, toml_with_checksum, unchecked_note
-from openmm_rare.cli import main
-from openmm_rare.config import load_config
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import load_config
+from openmm_rare.config.stored import restore_config, run_identity, stored_config
 from openmm_rare.errors import InputError
-from openmm_rare.files import read_npz, write_json, write_npz
-from openmm_rare.fresh_shots import ShotRecord
-from openmm_rare.ops import path_sampler
+from openmm_rare.folders.path_files import read_paths, storage_of_chain, write_paths
+from openmm_rare.folders.path_folder import PathRecord, load_path_sampling
+from openmm_rare.io import files, run_file
+from openmm_rare.io.checksums import SEAL_LENGTH, parse_checked_json, toml_with_checksum, unchecked_note
+from openmm_rare.io.files import read_npz, write_json, write_npz
+from openmm_rare.io.run_file import RunFile
 from openmm_rare.ops.storage_check import damage_of_storage
-from openmm_rare.path_files import read_paths, storage_of_chain, write_paths
-from openmm_rare.path_folder import PathRecord, load_path_sampling
-from openmm_rare.storage import RunFile
-from openmm_rare.stored_config import restore_config, run_identity, stored_config
+from openmm_rare.paths.direct_committor import ShotRecord
+from openmm_rare.tps import sampler
 
 RNG = np.random.default_rng(7)
 
@@ -125,14 +125,14 @@ def test_zeros_in_a_record_are_seen(tmp_path, monkeypatch):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"run.nc is truncated or damaged \(its checksum does not fit"):
         RunFile.open(path)
-    monkeypatch.setattr(storage, "require_intact", lambda path: True)
+    monkeypatch.setattr(run_file, "require_intact", lambda path: True)
     assert not RunFile.open(path).load("flux")[0]["frames"].any()
 
 
 def test_a_record_is_all_that_is_summed_up_for_it(rate, monkeypatch):
     """However large the run file is."""
-    sums, original = [], storage.seal
-    monkeypatch.setattr(storage, "seal", lambda *content: sums.append(sum(map(len, content))) or original(*content))
+    sums, original = [], run_file.seal
+    monkeypatch.setattr(run_file, "seal", lambda *content: sums.append(sum(map(len, content))) or original(*content))
     run = RunFile.open(rate / "run.nc")
     run.append("flux", {"frames": np.zeros(10)})
     assert len(sums) == 1 and sums[0] + SEAL_LENGTH == (run.parts / "flux.000000.nc").stat().st_size < 20_000
@@ -162,14 +162,14 @@ def test_a_checksum_leaves_json_as_it_is(tmp_path):
 
 def test_a_disk_that_is_full_at_the_first_record_is_told(tmp_path, monkeypatch):
     """Clearing up failed on the folder of records, and said that instead."""
-    written = storage.write_bytes
+    written = run_file.write_bytes
 
     def full(path, *content):
         if path.parent.name.endswith(".parts"):
             raise OSError(errno.ENOSPC, "no space left on the disk")
         written(path, *content)
 
-    monkeypatch.setattr(storage, "write_bytes", full)
+    monkeypatch.setattr(run_file, "write_bytes", full)
     refused(command("rate", "double_well_1d", "--brute-force", "--out", tmp_path / "run"), "no space left on the disk")
     assert not (tmp_path / "run").exists()
 
@@ -245,7 +245,7 @@ def sampled(tmp_path_factory):
     """A small path sampling run."""
     folder = tmp_path_factory.mktemp("paths") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", workers_here)
+        patch.setattr(sampler, "_workers", workers_here)
         done = command("tps", "double_well_1d", "--trials", "10", "--chains", "2", "--out", folder)
     assert done.exit_code == 0, done.output
     return folder
@@ -253,7 +253,7 @@ def sampled(tmp_path_factory):
 
 @pytest.fixture
 def tps(sampled, tmp_path, monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
     return shutil.copytree(sampled, tmp_path / "tps")
 
 
@@ -343,9 +343,9 @@ def test_old_folders_open_with_a_note(tps, rate):
 def old_run_file(path, monkeypatch):
     """A run file as an older version wrote it."""
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_FORMAT", storage._UNSEALED)
-        patch.setattr(storage, "seal", lambda content: b"")
-        patch.setattr(storage.RunFile, "__init__", lambda self, path: None)
+        patch.setattr(run_file, "_FORMAT", run_file._UNSEALED)
+        patch.setattr(run_file, "seal", lambda content: b"")
+        patch.setattr(run_file.RunFile, "__init__", lambda self, path: None)
         RunFile.create(path, {"config": fabricated.CONFIG})
     return path
 
@@ -415,9 +415,9 @@ def test_the_storage_of_another_chain_is_set_aside(tps):
 
 def test_what_a_kill_before_the_first_record_left_is_written_again(tmp_path, monkeypatch):
     folder, call = tmp_path / "t", ("tps", "double_well_1d", "--trials", "5", "--out", tmp_path / "t", "--resume")
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
     with monkeypatch.context() as patch:
-        patch.setattr(path_sampler.PathSampler, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(sampler.PathSampler, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         command(*call)
     assert PathRecord.load(folder).cycles == 0
     storage_of_chain(folder, 0).write_bytes(b"SQLite format 3, half written")
@@ -554,7 +554,7 @@ def of_another_seed(tmp_path_factory):
     """As `sampled`, but for the seed."""
     folder = tmp_path_factory.mktemp("other-paths") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", workers_here)
+        patch.setattr(sampler, "_workers", workers_here)
         done = command("tps", "double_well_1d", "--trials", "10", "--chains", "2", "--seed", "2", "--out", folder)
     assert done.exit_code == 0, done.output
     return folder

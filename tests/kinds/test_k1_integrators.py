@@ -14,18 +14,18 @@ from openpathsampling.engines.topology import Topology
 
 import chain4
 from openmm_rare import Coordinate, Range, RareEventSystem
-from openmm_rare.config import load_config
-from openmm_rare.fresh_shots import shoot
-from openmm_rare.inertial import LangevinIntegrator
-from openmm_rare.integrators import OverdampedLangevinIntegrator
-from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.connection import frames_at_rest
-from openmm_rare.ops.driven_path import dynamics_in_a
+from openmm_rare.config.run import load_config
+from openmm_rare.dynamics.checks import examine, require_runnable
+from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.preflight import examine, require_runnable
-from openmm_rare.shot_dynamics import ShotDynamics
+from openmm_rare.paths.direct_committor import shoot
+from openmm_rare.paths.shot_dynamics import ShotDynamics
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.first_paths.driven_path import dynamics_in_a
+from openmm_rare.tps.trajectories.connection import frames_at_rest
+from openmm_rare.workflow.path_sampling import run_path_sampling
 
 BOND, KEPT = 0.153, 1e-5
 EACH_PLATFORM = pytest.mark.parametrize("platform", ["Reference", "CPU"])

@@ -13,17 +13,17 @@ from openmm import app, unit
 from openpathsampling.engines.topology import Topology
 
 import chain4
-from openmm_rare.cli import main
-from openmm_rare.inertial import LangevinIntegrator
-from openmm_rare.integrators import OverdampedLangevinIntegrator
-from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.connection import frames_at_rest
-from openmm_rare.ops.driven_path import hot_path
+from openmm_rare.cli.main import main
+from openmm_rare.dynamics.checks import examine, require_runnable
+from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
+from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.preflight import examine, require_runnable
-from openmm_rare.special_forces import special_forces
-from openmm_rare.tasks import Silent
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.structure.special_forces import special_forces
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.first_paths.driven_path import hot_path
+from openmm_rare.tps.trajectories.connection import frames_at_rest
 
 BAROSTATS = [
     lambda t=300: openmm.MonteCarloBarostat(1.0, t),
@@ -297,7 +297,7 @@ def test_a_small_system_hears_its_cures():
 
 
 def test_the_command_line_of_openpathsampling_passes_the_gate(tmp_path):
-    from openmm_rare.ops.cli_objects import configured_engine, engine_of_files
+    from openmm_rare.tps.ops_cli import configured_engine, engine_of_files
 
     with pytest.raises(ValueError, match="changes the box"):
         code = CODE.format("openmm.MonteCarloBarostat(1.0, 300.0)").replace("system()", "system(box=3.0)")

@@ -9,17 +9,17 @@ pytest.importorskip("openpathsampling")
 from openpathsampling.engines.topology import Topology
 
 from openmm_rare import Coordinate, Range, RareEventSystem
-from openmm_rare.config import load_config
-from openmm_rare.inertial import LangevinIntegrator, moving_axes
-from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.connection import frames_at_rest
+from openmm_rare.config.run import load_config
+from openmm_rare.dynamics.checks import require_runnable
+from openmm_rare.dynamics.langevin import LangevinIntegrator, moving_axes
 from openmm_rare.ops.engine import RareEventEngine
-from openmm_rare.ops.path_file import read_path
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.preflight import require_runnable
-from openmm_rare.shot_dynamics import ShotDynamics
+from openmm_rare.paths.shot_dynamics import ShotDynamics
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.trajectories.connection import frames_at_rest
+from openmm_rare.tps.trajectories.file import read_path
 from openmm_rare.units import KB
+from openmm_rare.workflow.path_sampling import run_path_sampling
 from stats import assert_within, mean_and_stderr
 
 TEMPERATURE, FRICTION, TIMESTEP, MASS = 300.0, 3.0, 0.05, 20.0

@@ -10,10 +10,10 @@ from openmm import app, unit
 
 import chain4
 from openmm_rare import Angle, CoordinationMoment, Dihedral, Distance, Range, RareEventSystem
-from openmm_rare.config import build_system, load_config, parse_config
-from openmm_rare.nearest_image import box_vectors, same_box
-from openmm_rare.preflight import require_runnable
-from openmm_rare.states import IN_A, IN_B, CollectiveVariables
+from openmm_rare.config.run import build_system, load_config, parse_config
+from openmm_rare.dynamics.checks import require_runnable
+from openmm_rare.states.states import IN_A, IN_B, CollectiveVariables
+from openmm_rare.structure.nearest_image import box_vectors, same_box
 from openmm_rare.systems import build
 
 BOXES = {
@@ -76,7 +76,7 @@ def test_forces_and_stored_states_use_the_box_of_the_system(name):
     """What pulls a system into B, and what storages bring back, know of the box as the states do."""
     paths = pytest.importorskip("openpathsampling")
     from openmm_rare.ops.volumes import StateVolume, state_volumes
-    from openmm_rare.pull_force import Pull
+    from openmm_rare.tps.first_paths.pull_force import Pull
 
     touching = np.array([[0.0, 0.0, 0.0], BOXES[name][2] - BOXES[name][0] + [0.3, 0.0, 0.0]])
     for box, energy in ((None, 0.0), ("none", 1.0)):

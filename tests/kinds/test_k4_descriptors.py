@@ -10,11 +10,11 @@ from openmm import app
 
 import chain4
 from openmm_rare import CommittorModel, Distance, Range, RareEventSystem
-from openmm_rare.bias_force import auto_force, importance_of, make_bias_force
-from openmm_rare.config import parse_config
-from openmm_rare.descriptors import build_descriptor
-from openmm_rare.fast_features import feature_columns
-from openmm_rare.nearest_image import box_vectors
+from openmm_rare.bias.force import auto_force, importance_of, make_bias_force
+from openmm_rare.config.run import parse_config
+from openmm_rare.descriptors.build import build_descriptor
+from openmm_rare.descriptors.by_hand import feature_columns
+from openmm_rare.structure.nearest_image import box_vectors
 from openmm_rare.systems import alanine_dipeptide
 
 BOXES = {

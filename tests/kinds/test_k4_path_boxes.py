@@ -15,10 +15,10 @@ from path_files import in_trajectory, paths_of, saved, turned
 
 import chain4
 from openmm_rare.errors import InputError
-from openmm_rare.ops.chains import make_engine
-from openmm_rare.ops.find_path import find_path
-from openmm_rare.ops.path_boxes import boxes_of_file, in_box_of_system
-from openmm_rare.ops.path_file import read_path, write_path
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.first_paths.find_path import find_path
+from openmm_rare.tps.trajectories.boxes import boxes_of_file, in_box_of_system
+from openmm_rare.tps.trajectories.file import read_path, write_path
 
 SHAPES = {"dodecahedron": (60.0, 60.0, 90.0), "hexagonal dodecahedron": (60.0, 60.0, 60.0), "prism": (90.0, 90.0, 60.0)}
 SHAPES |= {"octahedron": (70.528779, 109.471221, 70.528779), "cube": (90.0, 90.0, 90.0)}

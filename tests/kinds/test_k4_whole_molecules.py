@@ -10,7 +10,7 @@ from test_k4_boxes import BOXES
 
 import chain4
 from openmm_rare import Coordinate, Dihedral, Distance, Range, RareEventSystem
-from openmm_rare.preflight import require_runnable
+from openmm_rare.dynamics.checks import require_runnable
 
 
 def energy(problem):

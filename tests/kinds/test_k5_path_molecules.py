@@ -13,13 +13,13 @@ from path_files import in_trajectory, paths_of, saved, turned
 
 import chain4
 from openmm_rare import Range
-from openmm_rare.bonds import bonds_of
 from openmm_rare.errors import InputError
-from openmm_rare.ops.path_bonds import require_bonds
-from openmm_rare.ops.path_file import read_path
-from openmm_rare.states import CollectiveVariables, Coordinate, States
+from openmm_rare.states.states import CollectiveVariables, Coordinate, States
+from openmm_rare.structure.bonds import bonds_of
+from openmm_rare.structure.whole_molecules import WholeMolecules
 from openmm_rare.systems import build
-from openmm_rare.whole_molecules import WholeMolecules
+from openmm_rare.tps.trajectories.bonds import require_bonds
+from openmm_rare.tps.trajectories.file import read_path
 
 EDGE = 2.0
 CORNER = np.array([1.75, 1.0, 1.0])  # the last bead hangs out of the box

@@ -15,22 +15,22 @@ from path_files import in_trajectory, paths_of, saved, turned
 
 import chain4
 from openmm_rare import Distance, Range, RareEventSystem
-from openmm_rare.bonds import bonds_of
-from openmm_rare.cli import main
+from openmm_rare.cli.main import main
+from openmm_rare.dynamics.checks import require_runnable
 from openmm_rare.errors import InputError
-from openmm_rare.ops.driven_path import dynamics_in_a
-from openmm_rare.ops.find_path import find_path
-from openmm_rare.ops.initial_path import initial_path
-from openmm_rare.ops.path_bonds import require_bonds
-from openmm_rare.ops.path_checks import require_energies, require_long_enough
-from openmm_rare.ops.path_file import read_path, require_writable, write_path
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_folder import with_path_settings
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.preflight import require_runnable
+from openmm_rare.folders.path_folder import with_path_settings
+from openmm_rare.io.tasks import Silent
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.structure.bonds import bonds_of
 from openmm_rare.systems import build
-from openmm_rare.tasks import Silent
-from openmm_rare.workflow import configuration
+from openmm_rare.tps.first_paths.driven_path import dynamics_in_a
+from openmm_rare.tps.first_paths.find_path import find_path
+from openmm_rare.tps.first_paths.initial_path import initial_path
+from openmm_rare.tps.trajectories.bonds import require_bonds
+from openmm_rare.tps.trajectories.checks import require_energies, require_long_enough
+from openmm_rare.tps.trajectories.file import read_path, require_writable, write_path
+from openmm_rare.workflow.path_sampling import run_path_sampling
+from openmm_rare.workflow.rate import configuration
 
 
 def broken(kind):
@@ -205,7 +205,7 @@ def test_the_path_survives_a_format_that_fails(tmp_path, monkeypatch):
             raise InputError("no digits")
         write_path(name, frames, problem)
 
-    monkeypatch.setattr("openmm_rare.ops.find_path.write_path", fails)
+    monkeypatch.setattr("openmm_rare.tps.first_paths.find_path.write_path", fails)
     start = saved(tmp_path, turned(), "start.npz")
     found = find_path(system, start, out=tmp_path / "p.xtc")
     assert found.file == tmp_path / "p.npz" and "no digits; the path is in " in found.notes[-1]
@@ -225,7 +225,7 @@ def test_states_that_a_path_jumps_between_get_advice_that_helps(monkeypatch):
         pair, [[0, 0, 0], [0.3, 0, 0]], Range({"r": (0.0, 0.36)}), Range({"r": (0.3601, 9.0)}), [Distance("r", (0, 1))],
         300, 5, 0.002, inertial=True,
     )  # fmt: skip
-    monkeypatch.setattr("openmm_rare.ops.driven_path._STIFFNESS", (4.0,))
+    monkeypatch.setattr("openmm_rare.tps.first_paths.driven_path._STIFFNESS", (4.0,))
     with pytest.raises(InputError, match="from A to B with no frame between them: leave a gap between the states"):
         initial_path(paths_of(mine, initial_path="biased"), 1, Silent())
 

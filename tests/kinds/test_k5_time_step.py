@@ -16,19 +16,19 @@ from openpathsampling.engines.topology import Topology
 
 import chain4
 from openmm_rare import Coordinate, Range, RareEventSystem
-from openmm_rare.cli import main
-from openmm_rare.fresh_shots import shoot
-from openmm_rare.inertial import LangevinIntegrator
-from openmm_rare.integrators import OverdampedLangevinIntegrator
-from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.connection import frames_at_rest
-from openmm_rare.ops.driven_path import hot_path
+from openmm_rare.cli.main import main
+from openmm_rare.dynamics.checks import require_runnable
+from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
+from openmm_rare.dynamics.stability import largest_curvature, step_limit
+from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.preflight import require_runnable
-from openmm_rare.shot_dynamics import ShotDynamics
-from openmm_rare.stability import largest_curvature, step_limit
-from openmm_rare.tasks import Silent
+from openmm_rare.paths.direct_committor import shoot
+from openmm_rare.paths.shot_dynamics import ShotDynamics
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.first_paths.driven_path import hot_path
+from openmm_rare.tps.trajectories.connection import frames_at_rest
 
 OFTEN = PathSettings(steps_per_frame=2)
 

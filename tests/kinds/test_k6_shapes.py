@@ -17,8 +17,8 @@ from openmm_rare import (
     RareEventSystem,
     errors,
 )
-from openmm_rare.config import build_system, load_config
-from openmm_rare.states import IN_A, CollectiveVariables, LabelRule, LinearCombination
+from openmm_rare.config.run import build_system, load_config
+from openmm_rare.states.states import IN_A, CollectiveVariables, LabelRule, LinearCombination
 
 pytest.importorskip("openpathsampling")
 mdtraj = pytest.importorskip("mdtraj")
@@ -250,7 +250,7 @@ def test_later_calls_are_checked_too():
 def test_commands_say_so_in_one_line(tmp_path, name):
     from click.testing import CliRunner
 
-    from openmm_rare.cli import main
+    from openmm_rare.cli.main import main
 
     code = chain4.BUILDER + (
         "\nimport numpy as np\n\ndef one(positions):\n    x = positions - positions[:, :1]\n    return np.abs(x).sum()\n"

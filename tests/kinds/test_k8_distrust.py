@@ -13,20 +13,20 @@ pytest.importorskip("openpathsampling")
 from executors import workers_here
 
 import chain4
-from openmm_rare.cli import main
-from openmm_rare.committor import CommittorModel
+from openmm_rare.cli.main import main
+from openmm_rare.committor.model import CommittorModel
+from openmm_rare.folders.path_folder import PathRecord, doubts_of_run, load_path_sampling
+from openmm_rare.folders.path_summary import path_rows, summarize_paths
+from openmm_rare.folders.path_warnings import ensemble_warnings, run_warnings
 from openmm_rare.mechanism.cross_fit import cross_fit
-from openmm_rare.ops import path_sampler
-from openmm_rare.path_ensemble import PathEnsemble
-from openmm_rare.path_folder import PathRecord, doubts_of_run, load_path_sampling
-from openmm_rare.path_result import path_rows, summarize_paths
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.path_warnings import ensemble_warnings, run_warnings
+from openmm_rare.paths.ensemble import PathEnsemble
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.tps import sampler
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
 
 
 def tps(folder, *arguments, **lines):
@@ -39,14 +39,14 @@ def tps(folder, *arguments, **lines):
 
 def never(monkeypatch):
     """Shots end nowhere, as those of a run with too small a max_frames do."""
-    original = path_sampler.run_chain
+    original = sampler.run_chain
 
     def given_up(task):
         state, trials = original(task)
         lost = [replace(trial, n_a=0, n_b=0, accepted=False, path=None) for trial in trials]
         return replace(state, relaxed=False), lost
 
-    monkeypatch.setattr(path_sampler, "run_chain", given_up)
+    monkeypatch.setattr(sampler, "run_chain", given_up)
 
 
 def test_trials_that_are_all_given_up_are_told_everywhere(tmp_path, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_good_run_is_called_reliable(tmp_path, monkeypatch):
     rows = dict(path_rows(result))
     assert rows["trials"] == "100 in 2 chains" and "not yet" not in rows["a true path after"]
     monkeypatch.setattr(
-        "openmm_rare.mechanism.analysis.cross_fit", lambda *given: cross_fit(*given[:4], given[4][:1], *given[5:])
+        "openmm_rare.workflow.analysis.cross_fit", lambda *given: cross_fit(*given[:4], given[4][:1], *given[5:])
     )
     options = ["--configurations", "2", "--fresh-shots", "4", "--formula-inputs", "0"]
     few = CliRunner().invoke(main, ["analyze", str(tmp_path / "run"), *options, "--strict", "--trust"])

@@ -22,15 +22,15 @@ from openmm_rare import (
     RareEventSystem,
     States,
 )
-from openmm_rare.cli import main
-from openmm_rare.config import build_system, load_config, parse_config
-from openmm_rare.disjoint import require_something_between
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.mechanism.options import AnalysisOptions
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.region_text import region_text, values_text
-from openmm_rare.states import Channels, CollectiveVariables
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.disjoint import require_something_between
+from openmm_rare.states.region_text import region_text, values_text
+from openmm_rare.states.states import Channels, CollectiveVariables
+from openmm_rare.states.variables import LinearCombination
 from openmm_rare.units import parse_quantity
-from openmm_rare.variables import LinearCombination
 
 PHI, PSI, R, X = Dihedral("phi", (0, 1, 2, 3)), Dihedral("psi", (1, 2, 3, 0)), Distance("r", (0, 3)), Coordinate("x", 0, 0)
 BEND = Angle("bend", (0, 1, 2))

@@ -10,10 +10,10 @@ from executors import workers_here
 from openmm import app, unit
 
 import chain4
-from openmm_rare.cli import main
-from openmm_rare.config import RunConfig, SystemConfig, build_system, load_config, parse_config
-from openmm_rare.files import write_text
-from openmm_rare.run_place import FROM_HERE
+from openmm_rare.cli.main import main
+from openmm_rare.config.place import FROM_HERE
+from openmm_rare.config.run import RunConfig, SystemConfig, build_system, load_config, parse_config
+from openmm_rare.io.files import write_text
 
 FILES = 'xml = "system.xml"\npdb = "start.pdb"'
 
@@ -113,11 +113,11 @@ def test_what_is_written_is_read_back_wherever_it_lies(tmp_path):
 def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeypatch):
     """Case 23, with the commands."""
     pytest.importorskip("openpathsampling")
-    from openmm_rare.ops import path_sampler
-    from openmm_rare.ops.path_run import run_path_sampling
-    from openmm_rare.path_folder import load_path_sampling
+    from openmm_rare.folders.path_folder import load_path_sampling
+    from openmm_rare.tps import sampler
+    from openmm_rare.workflow.path_sampling import run_path_sampling
 
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
     named = inputs(tmp_path / "old")
     named.write_text(named.read_text().replace('name = "chain"', 'name = "<b>x</b> & y"'))
     config = load_config(named)

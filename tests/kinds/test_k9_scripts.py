@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import chain4
-from openmm_rare import processes
 from openmm_rare.errors import InputError
-from openmm_rare.processes import Workers, require_importable
+from openmm_rare.parallel import processes
+from openmm_rare.parallel.processes import Workers, require_importable
 
 PATHS = """
 from pathlib import Path
 with open("runs.txt", "a") as log:
     log.write("run\\n")
-from openmm_rare.config import load_config
-from openmm_rare.ops.path_run import run_path_sampling
+from openmm_rare.config.run import load_config
+from openmm_rare.workflow.path_sampling import run_path_sampling
 result = run_path_sampling(load_config("config.toml"), "out")
 print(result["method"], "done")
 """
@@ -26,8 +26,8 @@ SHOTS = """
 import numpy as np
 with open("runs.txt", "a") as log:
     log.write("run\\n")
-from openmm_rare.config import build_system, load_config
-from openmm_rare.fresh_shots import ShotRun, _results
+from openmm_rare.config.run import build_system, load_config
+from openmm_rare.paths.direct_committor import ShotRun, _results
 system = build_system(load_config("config.toml"))
 turned = np.load("between.npy")
 run = ShotRun(system, "Reference", 10, 1_000_000, 1, False)
@@ -38,7 +38,7 @@ OWN_FUNCTION = """
 import numpy as np
 import chain4
 from openmm_rare import Dihedral, FunctionRegion, Range, RareEventSystem
-from openmm_rare.processes import require_importable
+from openmm_rare.parallel.processes import require_importable
 
 def near_trans(positions):
     return np.linalg.norm(positions[:, 3] - positions[:, 0], axis=1) > 0.36

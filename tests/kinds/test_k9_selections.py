@@ -10,8 +10,8 @@ from openmm import app
 
 import openmm_rare
 from openmm_rare import select_atoms
-from openmm_rare.config import build_system, parse_config
-from openmm_rare.descriptors import build_descriptor
+from openmm_rare.config.run import build_system, parse_config
+from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.systems import alanine_dipeptide
 
 pytest.importorskip("mdtraj")

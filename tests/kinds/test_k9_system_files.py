@@ -12,9 +12,9 @@ import pytest
 from openmm import app, unit
 
 import chain4
-from openmm_rare.config import build_system, load_config, parse_config
-from openmm_rare.native import plugin
-from openmm_rare.system_files import read_structure, require_same_atoms
+from openmm_rare.config.run import build_system, load_config, parse_config
+from openmm_rare.dynamics.native import plugin
+from openmm_rare.structure.files import read_structure, require_same_atoms
 
 
 def files(folder, ending="pdb", system=None, force="", structure=None):
@@ -85,15 +85,15 @@ def test_a_module_beside_the_configuration_is_imported_and_kept(tmp_path):
 @pytest.mark.skipif(not plugin().available, reason="there is no native plugin")
 def test_a_system_with_a_plugin_force_is_read_here_and_by_workers(tmp_path):
     """Processes that know nothing of the plugin: one reads the configuration, one what the first hands to its workers."""
-    from openmm_rare.walker_bonds import WalkerBondForce
+    from openmm_rare.dynamics.walker_bonds import WalkerBondForce
 
     made, harmonic = chain4.system(), openmm.CustomBondForce("100*(r-0.3)^2")
     harmonic.addBond(0, 3, [])
     made.addForce(WalkerBondForce(harmonic, 1))
     path = files(tmp_path, system=made)
-    (tmp_path / "loads_ours.py").write_text("from openmm_rare.native import plugin\nassert plugin().available\n")
+    (tmp_path / "loads_ours.py").write_text("from openmm_rare.dynamics.native import plugin\nassert plugin().available\n")
     read = (
-        "import pickle, sys; from openmm_rare.config import build_system, load_config\n"
+        "import pickle, sys; from openmm_rare.config.run import build_system, load_config\n"
         "made = build_system(load_config('config.toml'))\n"
         "pickle.dump(made, open('problem.pkl', 'wb')); print(made.fingerprint())"
     )

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 import chain4
 from openmm_rare import Coordinate, Dihedral, Range, RareEventSystem, States
-from openmm_rare.cli import main
-from openmm_rare.config import build_system, load_config
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import build_system, load_config
 
 PHI, X = Dihedral("phi", (0, 1, 2, 3)), Coordinate("x", 0, 0)
 

@@ -13,17 +13,17 @@ import pytest
 from click.testing import CliRunner
 
 import fabricated
-from openmm_rare.cli import main
-from openmm_rare.config import load_config
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import load_config
 from openmm_rare.errors import InputError
-from openmm_rare.files import npy_array, read_npz, write_json, write_npz
-from openmm_rare.path_record import PathRecord
-from openmm_rare.regular_file import regular_file
-from openmm_rare.result_text import format_columns, format_table
-from openmm_rare.storage import RunFile
-from openmm_rare.system_files import read_system
-from openmm_rare.system_xml import checked_xml
-from openmm_rare.toml_text import read_toml
+from openmm_rare.folders.path_record import PathRecord
+from openmm_rare.io.files import npy_array, read_npz, write_json, write_npz
+from openmm_rare.io.regular_file import regular_file
+from openmm_rare.io.run_file import RunFile
+from openmm_rare.io.text import format_columns, format_table
+from openmm_rare.io.toml import read_toml
+from openmm_rare.structure.files import read_system
+from openmm_rare.trust.system_xml import checked_xml
 
 
 def refused(done, *patterns):
@@ -134,11 +134,11 @@ def sampled(tmp_path_factory):
     """A small path sampling run."""
     from executors import workers_here
 
-    from openmm_rare.ops import path_sampler
+    from openmm_rare.tps import sampler
 
     folder = tmp_path_factory.mktemp("paths") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", workers_here)
+        patch.setattr(sampler, "_workers", workers_here)
         done = CliRunner().invoke(main, ["tps", "double_well_1d", "--trials", "5", "--out", str(folder)])
     assert done.exit_code == 0, done.output
     return folder
@@ -230,7 +230,7 @@ def test_no_tex_runs_whatever_a_matplotlibrc_says(tmp_path, monkeypatch):
     import matplotlib
     from matplotlib.texmanager import TexManager
 
-    from openmm_rare.figure_style import new_figure, save_figure
+    from openmm_rare.report.style import new_figure, save_figure
 
     asked = []
     monkeypatch.setattr(

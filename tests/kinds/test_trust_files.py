@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from evil import Program
 
-from openmm_rare.committor import CommittorModel
-from openmm_rare.committors import load_committor
-from openmm_rare.config import load_config
-from openmm_rare.ensemble import CommittorEnsemble
+from openmm_rare.committor.ensemble import CommittorEnsemble
+from openmm_rare.committor.load import load_committor
+from openmm_rare.committor.model import CommittorModel
+from openmm_rare.committor.multistate import MultiStateModel
+from openmm_rare.config.run import load_config
 from openmm_rare.errors import InputError
-from openmm_rare.fresh_shots import ShotRecord
-from openmm_rare.multistate import MultiStateModel
-from openmm_rare.path_files import read_paths
-from openmm_rare.path_folder import PathRecord
-from openmm_rare.report import read_json
-from openmm_rare.storage import RunFile
+from openmm_rare.folders.path_files import read_paths
+from openmm_rare.folders.path_folder import PathRecord
+from openmm_rare.io.run_file import RunFile
+from openmm_rare.paths.direct_committor import ShotRecord
+from openmm_rare.report.rate import read_json
 
 SPEC = {"kind": "coordinates", "columns": [0], "scale": 0.25}
 WEIGHT = "network.0.weight"
@@ -202,7 +202,7 @@ def test_workers_import_nothing_from_the_present_folder(tmp_path):
     script = tmp_path / "elsewhere" / "run.py"
     script.parent.mkdir()
     script.write_text(
-        "import os\nfrom openmm_rare.processes import Workers\n"
+        "import os\nfrom openmm_rare.parallel.processes import Workers\n"
         "with Workers(1, platform='Reference') as pool:\n    assert pool.submit(os.getpid).result() != os.getpid()\n"
     )
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
@@ -213,7 +213,7 @@ def test_workers_import_nothing_from_the_present_folder(tmp_path):
 def test_formats_that_hold_pickles_are_not_read(tmp_path):
     pytest.importorskip("openpathsampling")
     import chain4
-    from openmm_rare.ops.path_formats import read_content
+    from openmm_rare.tps.trajectories.formats import read_content
 
     for name in ("path.h5", "path.HDF5", "path.lh5"):
         (tmp_path / name).write_bytes(b"\x89HDF\r\n")

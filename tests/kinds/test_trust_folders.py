@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from executors import workers_here
 
 import chain4
-from openmm_rare.cli import main
-from openmm_rare.config import load_config
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import load_config
 from openmm_rare.errors import UntrustedCodeError
-from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble
+from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, read_path_ensemble
 
 pytest.importorskip("openpathsampling")
 
@@ -36,14 +36,14 @@ def command(*words):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run of ten trials whose System comes from a function."""
-    from openmm_rare.ops import path_sampler
-    from openmm_rare.ops.path_run import run_path_sampling
+    from openmm_rare.tps import sampler
+    from openmm_rare.workflow.path_sampling import run_path_sampling
 
     home = tmp_path_factory.mktemp("home")
     path = chain4.write(home, BUILDER)
     path.write_text(path.read_text().replace(":build", ":counted"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", workers_here)
+        patch.setattr(sampler, "_workers", workers_here)
         run_path_sampling(load_config(path), home / "out")
     return home
 
@@ -104,9 +104,9 @@ def test_a_folder_with_its_own_builder_runs_nothing_either(made, run):
 
 def test_a_run_is_continued_by_the_code_of_who_continues_it(made, run, tmp_path, monkeypatch):
     """The code that the folder names is not even looked at."""
-    from openmm_rare.ops import path_sampler
+    from openmm_rare.tps import sampler
 
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
     mine = tmp_path / "mine"
     mine.mkdir()
     path = chain4.write(mine)

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 import chain4
-from openmm_rare.cli_options import configured
-from openmm_rare.config import build_system, load_config
+from openmm_rare.cli.options import configured
+from openmm_rare.config.run import build_system, load_config
 from openmm_rare.errors import InputError, UntrustedCodeError
-from openmm_rare.named_functions import function_of_label
+from openmm_rare.trust.named_functions import function_of_label
 
 OTHER = "import pathlib\npathlib.Path({canary!r}).mkdir(exist_ok=True)\n"
 
@@ -69,7 +69,7 @@ def test_a_command_in_the_parameters_does_not_run(tmp_path, canary):
     assert canary.is_dir()
 
 
-INSTALLED = ["numpy:save", "openmm_rare.files:write_text", "somewhere:build", "somewhere.inner:build"]
+INSTALLED = ["numpy:save", "openmm_rare.io.files:write_text", "somewhere:build", "somewhere.inner:build"]
 
 
 @pytest.mark.parametrize("reference", INSTALLED)

@@ -9,12 +9,12 @@ from evil import python_force
 from test_k9_system_files import files
 
 import chain4
-from openmm_rare.cli import main
-from openmm_rare.config import build_system, load_config
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import build_system, load_config
+from openmm_rare.dynamics.native import plugin
 from openmm_rare.errors import InputError, UntrustedCodeError
-from openmm_rare.native import plugin
-from openmm_rare.system_files import read_system
-from openmm_rare.system_xml import FORCES, FUNCTIONS, INTEGRATORS, checked_xml
+from openmm_rare.structure.files import read_system
+from openmm_rare.trust.system_xml import FORCES, FUNCTIONS, INTEGRATORS, checked_xml
 
 CV = (
     '<Force type="CustomCVForce" version="0" forceGroup="0" name="c" energy="q"><GlobalParameters/>'

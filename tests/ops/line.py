@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openmm_rare.committor import CommittorModel
+from openmm_rare.committor.model import CommittorModel
 from world import BARRIER, EDGE, STRIDE, World, coordinate
 
 __all__ = ["BARRIER", "EDGE", "STRIDE", "coordinate"]

@@ -10,7 +10,7 @@ import openmm
 import openpathsampling.engines.openmm
 from openmm import unit
 
-from openmm_rare.inertial import LangevinIntegrator
+from openmm_rare.dynamics.langevin import LangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 
 

@@ -18,7 +18,7 @@ from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from openmm_rare.ops.simstore import open_simstore
 from openmm_rare.ops.volumes import StateVolume
-from openmm_rare.states import CollectiveVariables, Coordinate, Range
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Range
 from processes import in_fresh, open_storage
 from stats import assert_within, mean_and_stderr
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from openmm_rare.cli import main
-from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.initial_path import initial_path
-from openmm_rare.path_settings import PathSettings
+from openmm_rare.cli.main import main
+from openmm_rare.io.tasks import Silent
+from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import alanine_dipeptide, build
-from openmm_rare.tasks import Silent
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.first_paths.initial_path import initial_path
 
 
 def test_it_starts_from_the_path_that_comes_with_it():

@@ -10,12 +10,12 @@ from test_path_sampling import block_average
 from test_path_sampling import direct as simulated
 
 import line
-from openmm_rare.ops.chains import ChainState, ChainTask, PathProblem, run_chain
 from openmm_rare.ops.frames import Frames
 from openmm_rare.ops.shooting import ShootingMover
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
+from openmm_rare.tps.chains.chain import ChainState, ChainTask, PathProblem, run_chain
 from openmm_rare.units import KB
 from processes import in_fresh
 from stats import assert_within, mean_and_stderr
@@ -64,7 +64,7 @@ def test_a_task_gives_the_same_result_whatever_came_before_and_in_any_process(tm
     (tmp_path / "tasks.pickle").write_bytes(pickle.dumps(tasks))
     code = """
         import pickle
-        from openmm_rare.ops.chains import run_chain
+        from openmm_rare.tps.chains.chain import run_chain
         with open("tasks.pickle", "rb") as tasks, open("results.pickle", "wb") as results:
             pickle.dump([run_chain(task) for task in pickle.load(tasks)], results)
     """

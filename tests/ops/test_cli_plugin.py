@@ -11,8 +11,8 @@ import torch
 
 from line import make_model
 from openmm_rare import CommittorModel
-from openmm_rare.ops import cli_objects
 from openmm_rare.systems import jung_42d
+from openmm_rare.tps import ops_cli
 from processes import in_fresh, open_storage  # noqa: F401 (the latter for the processes)
 
 pytest.importorskip("paths_cli", reason="openpathsampling-cli is not installed: pip install openmm-rare[ops,ops-cli]")
@@ -124,10 +124,10 @@ def test_wrong_input_is_named(plugin, given, message, folder, monkeypatch):
 
 def test_objects_that_do_not_fit_are_refused(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    engine = cli_objects.configured_engine("config.toml")
+    engine = ops_cli.configured_engine("config.toml")
     make_model(1.0).save("line.npz")
-    selector = cli_objects.selector_with_model("line.npz")
+    selector = ops_cli.selector_with_model("line.npz")
     with pytest.raises(ValueError, match="one for 1 atoms, but the engine has 14: give the model"):
-        cli_objects.selector_scheme(None, selector, engine)
+        ops_cli.selector_scheme(None, selector, engine)
     with pytest.raises(ValueError, match="the engine is a NoneType, but these move schemes need one of the types openmm-rare"):
-        cli_objects.aimless_scheme(None, None)
+        ops_cli.aimless_scheme(None, None)

@@ -11,12 +11,12 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.committor import CommittorModel
-from openmm_rare.ops.chains import ChainState, ChainTask, PathProblem, run_chain
+from openmm_rare.committor.model import CommittorModel
 from openmm_rare.ops.frames import Frames
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
+from openmm_rare.tps.chains.chain import ChainState, ChainTask, PathProblem, run_chain
 from processes import in_fresh
 
 SIDE, BOX, SPACING = 6, 2.4, 0.4

@@ -8,13 +8,13 @@ import pytest
 from scipy.special import expit, logit
 
 import line
-from openmm_rare.committor import CommittorModel
-from openmm_rare.committors import committor_bin
-from openmm_rare.ops.chains import ChainState, ChainTask, PathProblem, run_chain
+from openmm_rare.committor.load import committor_bin
+from openmm_rare.committor.model import CommittorModel
 from openmm_rare.ops.frames import Frames
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
+from openmm_rare.tps.chains.chain import ChainState, ChainTask, PathProblem, run_chain
 from openmm_rare.units import KB
 from stats import assert_within
 

@@ -9,7 +9,7 @@ from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
 from line import make_engine, make_path
-from openmm_rare.inertial import LangevinIntegrator
+from openmm_rare.dynamics.langevin import LangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.seeding import seed_path_sampling
 from stats import assert_within, mean_and_stderr

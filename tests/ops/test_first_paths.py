@@ -11,25 +11,25 @@ from click.testing import CliRunner
 from executors import Here, workers_here
 
 from openmm_rare import Silent
-from openmm_rare.cli import main
-from openmm_rare.config import SamplingConfig, build_system, load_config, parse_config
-from openmm_rare.descriptors import build_descriptor
-from openmm_rare.ops import path_sampler
-from openmm_rare.ops.chain_task import PathProblem
-from openmm_rare.ops.first_paths import first_paths
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_files import read_first_paths
-from openmm_rare.path_folder import PathRecord, doubts_of_run, initial_paths_of, with_path_settings
-from openmm_rare.path_inputs import PathInputs
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.tasks import Noting
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import SamplingConfig, build_system, load_config, parse_config
+from openmm_rare.descriptors.build import build_descriptor
+from openmm_rare.folders.path_files import read_first_paths
+from openmm_rare.folders.path_folder import PathRecord, doubts_of_run, initial_paths_of, with_path_settings
+from openmm_rare.io.tasks import Noting
+from openmm_rare.paths.inputs import PathInputs
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.tps import sampler
+from openmm_rare.tps.chains.task import PathProblem
+from openmm_rare.tps.first_paths.first_paths import first_paths
+from openmm_rare.workflow.path_sampling import run_path_sampling
 
 CONFIG = Path(__file__).parents[2] / "examples" / "validation" / "two_channels_inertial.toml"
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def divided(tmp_path_factory):
     (place / "two_channels_of_chains.py").write_text(CONFIG.with_suffix(".py").read_text())
     options = ["--trials", "70", "--chains", "2", "--initial-path", str(place / "upper.npz"), "--initial-path"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", workers_here)
+        patch.setattr(sampler, "_workers", workers_here)
         out = ["--out", str(place / "out")]
         done = CliRunner().invoke(main, ["tps", str(named), *options, str(place / "lower.npz"), *out, "--strict"])
     return place / "out", done

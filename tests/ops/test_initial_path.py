@@ -9,33 +9,25 @@ import openmm
 import pytest
 from click.testing import CliRunner
 
-from openmm_rare.cli import main
-from openmm_rare.committor import CommittorModel
-from openmm_rare.fitting import fit_model
-from openmm_rare.ops import driven_path, path_sampler
-from openmm_rare.ops import initial_path as choice
-from openmm_rare.ops.chains import PathProblem
-from openmm_rare.ops.driven_path import biased_path, guided_path, pulled_path
-from openmm_rare.ops.find_path import find_path
-from openmm_rare.ops.initial_path import initial_path
-from openmm_rare.ops.path_file import read_path, write_path
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_folder import with_path_settings
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.shots import Shots
-from openmm_rare.states import (
-    IN_A,
-    IN_B,
-    CollectiveVariables,
-    Coordinate,
-    Dihedral,
-    FunctionVariable,
-    Range,
-    States,
-)
+from openmm_rare.cli.main import main
+from openmm_rare.committor.model import CommittorModel
+from openmm_rare.folders.path_folder import with_path_settings
+from openmm_rare.io.tasks import Silent
+from openmm_rare.learning.shot_fit import fit_model
+from openmm_rare.learning.shots import Shots
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import IN_A, IN_B, CollectiveVariables, Coordinate, Dihedral, FunctionVariable, Range, States
 from openmm_rare.systems import RareEventSystem, build
-from openmm_rare.tasks import Silent
-from openmm_rare.workflow import configuration
+from openmm_rare.tps import sampler
+from openmm_rare.tps.chains.chain import PathProblem
+from openmm_rare.tps.first_paths import driven_path
+from openmm_rare.tps.first_paths import initial_path as choice
+from openmm_rare.tps.first_paths.driven_path import biased_path, guided_path, pulled_path
+from openmm_rare.tps.first_paths.find_path import find_path
+from openmm_rare.tps.first_paths.initial_path import initial_path
+from openmm_rare.tps.trajectories.file import read_path, write_path
+from openmm_rare.workflow.path_sampling import run_path_sampling
+from openmm_rare.workflow.rate import configuration
 
 
 def problem(name="double_well_1d", **options):
@@ -197,7 +189,7 @@ def test_tps_hands_its_model_on(tmp_path, monkeypatch):
         given.append(model)
         raise ValueError("enough")
 
-    monkeypatch.setattr(path_sampler, "first_paths", first_path)
+    monkeypatch.setattr(sampler, "first_paths", first_path)
     config = with_path_settings(configuration("double_well_1d"), initial_path="biased")
     model = CommittorModel(build("double_well_1d").descriptor_spec(), 1, (64, 64), 300.0, build("double_well_1d").fingerprint())
     for start in (model, None):  # an untrained model guides nobody
@@ -225,7 +217,7 @@ def test_bad_wishes_are_refused_before_dynamics(tmp_path, monkeypatch, options, 
 
 
 def test_a_path_that_no_shot_follows_is_refused(monkeypatch):
-    monkeypatch.setattr("openmm_rare.ops.find_path._TRIALS", 3)
+    monkeypatch.setattr("openmm_rare.tps.first_paths.find_path._TRIALS", 3)
     system = build("double_well_1d")
     with pytest.raises(ValueError, match=r"only 0 of 3 shots from the path became transition paths"):
         find_path(replace(system, temperature=1.0), relax=1, settings=PathSettings(max_frames=3))

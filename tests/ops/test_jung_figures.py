@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from openmm_rare import plots
-from openmm_rare.mechanism.figures import plot_isolines, plot_yields
+from openmm_rare.io.tasks import Silent
+from openmm_rare.report import plots
+from openmm_rare.report.mechanism_plots import plot_isolines, plot_yields
 from openmm_rare.systems import jung_42d
-from openmm_rare.tasks import Silent
 from stats import assert_within
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "jung_42d"))

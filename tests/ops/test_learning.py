@@ -13,12 +13,12 @@ import openpathsampling as paths
 import pytest
 
 from line import make_engine, make_model, make_path, make_states
-from openmm_rare.multistate import MultiStateModel
+from openmm_rare.committor.multistate import MultiStateModel
+from openmm_rare.learning.shots import Shots, yields
 from openmm_rare.ops.hooks import TrainingHook, outcome
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
-from openmm_rare.shots import Shots, yields
 from processes import fresh, in_fresh, open_storage
 
 PROBES = np.linspace(-0.6, 0.6, 7)[:, None, None] * np.array([1.0, 0.0, 0.0])

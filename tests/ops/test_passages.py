@@ -8,13 +8,13 @@ import pytest
 
 import line
 import plane
-from openmm_rare.committor import CommittorModel
-from openmm_rare.fitting import FitOptions, fit_model
+from openmm_rare.committor.model import CommittorModel
+from openmm_rare.learning.passages import Passages, weights_without_drift
+from openmm_rare.learning.shot_fit import FitOptions, fit_model
+from openmm_rare.learning.shots import Shots
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
-from openmm_rare.passages import Passages, weights_without_drift
-from openmm_rare.shots import Shots
 from stats import assert_within, mean_and_stderr
 
 N_TRIALS, N_PASSAGES = 400, 6

@@ -8,26 +8,26 @@ from click.testing import CliRunner
 from executors import workers_here
 from matplotlib.patches import Circle, Rectangle
 
-from openmm_rare import plots
-from openmm_rare.cli import main
-from openmm_rare.committors import load_committor
-from openmm_rare.config import SamplingConfig
-from openmm_rare.ops import path_sampler
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_figures import plot_fraction, plot_line_density, plot_states
-from openmm_rare.path_folder import PathRecord, load_path_sampling, with_path_settings
-from openmm_rare.path_report import write_path_report
-from openmm_rare.path_result import summarize_paths
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.shots import Shots
-from openmm_rare.states import CollectiveVariables, Coordinate, Dihedral, Disc, Range, States
+from openmm_rare.cli.main import main
+from openmm_rare.committor.load import load_committor
+from openmm_rare.config.run import SamplingConfig
+from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, with_path_settings
+from openmm_rare.folders.path_summary import summarize_paths
+from openmm_rare.learning.shots import Shots
+from openmm_rare.report import plots
+from openmm_rare.report.path_plots import plot_fraction, plot_line_density, plot_states
+from openmm_rare.report.paths import write_path_report
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral, Disc, Range, States
 from openmm_rare.systems import build
-from openmm_rare.workflow import configuration, make_report
+from openmm_rare.tps import sampler
+from openmm_rare.workflow.path_sampling import run_path_sampling
+from openmm_rare.workflow.rate import configuration, make_report
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
 
 
 def configure(name, trials, **options):
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     """A run on a plane that starts from a pulled path."""
     made = tmp_path_factory.mktemp("runs") / "plane"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path_sampler, "_workers", workers_here)
+        patch.setattr(sampler, "_workers", workers_here)
         run_path_sampling(configure("two_channel_2d", 60, chains=2, initial_path="biased", steps_per_frame=50), made)
     return made
 
@@ -82,7 +82,7 @@ def test_a_run_that_goes_on_has_a_report_that_warns(tmp_path, monkeypatch):
     def stopped(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(path_sampler.PathSampler, "run", stopped)
+    monkeypatch.setattr(sampler.PathSampler, "run", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_path_sampling(configure("double_well_1d", 5), tmp_path / "run")
     page = make_report(tmp_path / "run").read_text()

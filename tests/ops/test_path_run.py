@@ -17,32 +17,32 @@ import pytest
 from click.testing import CliRunner
 from executors import workers_here
 
-from openmm_rare import path_report
-from openmm_rare.cli import main
-from openmm_rare.committor import CommittorModel
-from openmm_rare.config import SamplingConfig, build_system
-from openmm_rare.ops import path_sampler
-from openmm_rare.ops.chains import PathProblem, make_engine
-from openmm_rare.ops.connection import between_states
-from openmm_rare.ops.driven_path import hot_path
-from openmm_rare.ops.initial_path import initial_path
-from openmm_rare.ops.path_file import read_path
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.path_ensemble import PathEnsemble
-from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble, with_path_settings
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.progress import TerminalProgress
-from openmm_rare.shots import Shots
-from openmm_rare.states import IN_A, IN_B
+from openmm_rare.cli.main import main
+from openmm_rare.committor.model import CommittorModel
+from openmm_rare.config.run import SamplingConfig, build_system
+from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, read_path_ensemble, with_path_settings
+from openmm_rare.io.progress import TerminalProgress
+from openmm_rare.io.tasks import Silent
+from openmm_rare.learning.shots import Shots
+from openmm_rare.paths.ensemble import PathEnsemble
+from openmm_rare.report import paths
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.systems import RareEventSystem, build
-from openmm_rare.tasks import Silent
-from openmm_rare.workflow import configuration
+from openmm_rare.tps import sampler
+from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.first_paths.driven_path import hot_path
+from openmm_rare.tps.first_paths.initial_path import initial_path
+from openmm_rare.tps.trajectories.connection import between_states
+from openmm_rare.tps.trajectories.file import read_path
+from openmm_rare.workflow.path_sampling import run_path_sampling
+from openmm_rare.workflow.rate import configuration
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
-    monkeypatch.setattr(path_report, "write_path_report", lambda *about: None)  # test_path_report.py looks at it
+    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(paths, "write_path_report", lambda *about: None)  # test_path_report.py looks at it
 
 
 def configure(name="double_well_1d", seed=1, **options):
@@ -69,7 +69,7 @@ def assert_same_run(one, other):
 def test_a_run_that_stops_anywhere_and_goes_on_is_the_same_run(tmp_path, monkeypatch, selector):
     config = configure(trials=20, selector=selector, density_correction=selector == "lorentzian")
     run_path_sampling(config, tmp_path / "whole")
-    original, left = path_sampler.run_chain, [5]
+    original, left = sampler.run_chain, [5]
 
     def dying(task):
         left[0] -= 1
@@ -77,13 +77,13 @@ def test_a_run_that_stops_anywhere_and_goes_on_is_the_same_run(tmp_path, monkeyp
             raise KeyboardInterrupt
         return original(task)
 
-    monkeypatch.setattr(path_sampler, "run_chain", dying)
+    monkeypatch.setattr(sampler, "run_chain", dying)
     broken = tmp_path / "broken"
     for calls in (4, 3):
         left[0] = calls
         with pytest.raises(KeyboardInterrupt):
             run_path_sampling(config, broken, resume=True)
-    monkeypatch.setattr(path_sampler, "run_chain", original)
+    monkeypatch.setattr(sampler, "run_chain", original)
     (broken / "chain-0" / "paths-000003.npz").write_bytes(b"half a file of a round that never ended")
     (broken / ".shots.123.tmp.npz").write_bytes(b"half")
     result = run_path_sampling(config, broken, resume=True)
@@ -96,18 +96,18 @@ def test_a_run_that_stops_anywhere_and_goes_on_is_the_same_run(tmp_path, monkeyp
 
 
 def test_a_run_that_is_killed_before_its_first_path_begins_again(tmp_path, monkeypatch):
-    config, original = configure(trials=10), path_sampler.first_paths
+    config, original = configure(trials=10), sampler.first_paths
 
     def killed(*arguments):
         shutil.copytree(tmp_path / "run", tmp_path / "left")  # what `kill -9` would leave here
         (tmp_path / "left" / "chain-0").mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(path_sampler, "first_paths", killed)
+    monkeypatch.setattr(sampler, "first_paths", killed)
     with pytest.raises(KeyboardInterrupt):
         run_path_sampling(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()  # an error leaves nothing
-    monkeypatch.setattr(path_sampler, "first_paths", original)
+    monkeypatch.setattr(sampler, "first_paths", original)
     assert run_path_sampling(config, tmp_path / "left", resume=True)["trials"] == 20
 
 
@@ -138,7 +138,7 @@ def test_a_run_makes_as_many_trials_as_it_is_told(tmp_path, monkeypatch, selecto
             assert record.table("cycle")[record.table("chain") == chain].tolist() == list(range(1, trials + 1))
     ensemble = read_path_ensemble(tmp_path / "whole")
     assert ensemble.weights.sum() == record.table("relaxed").sum() + 2 or selector == "aimless"
-    original, left = path_sampler.run_chain, [0]
+    original, left = sampler.run_chain, [0]
 
     def dying(task):
         left[0] -= 1
@@ -146,7 +146,7 @@ def test_a_run_makes_as_many_trials_as_it_is_told(tmp_path, monkeypatch, selecto
             raise KeyboardInterrupt
         return original(task)
 
-    monkeypatch.setattr(path_sampler, "run_chain", dying)
+    monkeypatch.setattr(sampler, "run_chain", dying)
     for trials in (7, 9, 23):
         for calls in (2, 4, -1):  # the second chain has not reported; never
             left[0] = calls
@@ -347,7 +347,7 @@ def test_bad_settings_are_refused(options, message):
 
 def test_the_configuration_comes_back_as_it_was(tmp_path):
     config = configure(hidden=(8,), selector="gaussian")
-    from openmm_rare.config import parse_config
+    from openmm_rare.config.run import parse_config
 
     again = parse_config(config.to_toml(), tmp_path)
     assert again.path_sampling == config.path_sampling and again.sampling == config.sampling
@@ -379,7 +379,7 @@ def test_the_command_says_what_it_found(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_end(tmp_path):
     """The real command, with its processes and storages."""
-    command = [sys.executable, "-c", "from openmm_rare.cli import main; main()", "tps", "double_well_1d", "--seed", "3"]
+    command = [sys.executable, "-c", "from openmm_rare.cli.main import main; main()", "tps", "double_well_1d", "--seed", "3"]
     command += ["--chains", "2", "--trials", "30", "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     killed = tmp_path / "killed"
@@ -412,7 +412,7 @@ def test_progress_shows_the_yield(tmp_path, capsys):
 
 
 def test_a_system_of_ones_own_can_have_inertia(tmp_path):
-    from openmm_rare.config import load_config
+    from openmm_rare.config.run import load_config
 
     folder = Path(__file__).parents[2] / "examples" / "own_system"
     text = (folder / "config.toml").read_text().replace('timestep = "5 fs"', 'timestep = "2 fs"\ninertial = true')

@@ -18,23 +18,23 @@ from test_path_sampling import direct as simulated
 
 import line
 import plane
-from openmm_rare import path_report
-from openmm_rare.barrier_bias import log_bias, log_path_weight
-from openmm_rare.committor import CommittorModel
+from openmm_rare.committor.model import CommittorModel
 from openmm_rare.errors import InputError
-from openmm_rare.ops import path_sampler, point_sampler
-from openmm_rare.ops.chain_task import ChainTask, PathProblem
+from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, read_path_ensemble
+from openmm_rare.folders.path_warnings import ensemble_warnings
 from openmm_rare.ops.frames import Frames
-from openmm_rare.ops.path_run import run_path_sampling
-from openmm_rare.ops.point_task import WalkerState
-from openmm_rare.ops.points import run_walker
-from openmm_rare.path_ensemble import PathEnsemble, mean_over_paths
-from openmm_rare.path_folder import PathRecord, load_path_sampling, read_path_ensemble
-from openmm_rare.path_settings import PathSettings
-from openmm_rare.path_warnings import ensemble_warnings
-from openmm_rare.states import CollectiveVariables, Coordinate, Range, States
+from openmm_rare.paths.ensemble import PathEnsemble, mean_over_paths
+from openmm_rare.report import paths as path_report
+from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
+from openmm_rare.tps import point_sampler, sampler
+from openmm_rare.tps.chains.barrier_bias import log_bias, log_path_weight
+from openmm_rare.tps.chains.point_task import WalkerState
+from openmm_rare.tps.chains.points import run_walker
+from openmm_rare.tps.chains.task import ChainTask, PathProblem
 from openmm_rare.units import KB
+from openmm_rare.workflow.path_sampling import run_path_sampling
 from processes import in_fresh
 from stats import assert_within, mean_and_stderr
 
@@ -205,7 +205,7 @@ def test_openpathsampling_reads_the_paths_and_their_weights(tmp_path):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(path_sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "_workers", workers_here)
     monkeypatch.setattr(path_report, "write_path_report", lambda *given: None)
 
 
@@ -316,7 +316,7 @@ def test_errors_of_weighted_means_are_those_of_repeats():
 
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_end(tmp_path):
-    program = "from openmm_rare.cli import main; main()"
+    program = "from openmm_rare.cli.main import main; main()"
     options = ["--walkers", "2", "--trials", "12", "--seed", "4"]
     settings = ["method = 'points'", "scouting = 0", "start_up = 2", "wait = 20"]
     text = "\n".join(["[system]", "name = 'double_well_1d'", "[path_sampling]", *settings])

@@ -9,9 +9,9 @@ import pytest
 from line import make_engine, make_path
 from openmm_rare.ops.frames import Frames
 from openmm_rare.ops.volumes import StateVolume, state_volumes, which_state
-from openmm_rare.regions import Disc, FunctionRegion, Range, region_from
-from openmm_rare.states import States
-from openmm_rare.variables import (
+from openmm_rare.states.regions import Disc, FunctionRegion, Range, region_from
+from openmm_rare.states.states import States
+from openmm_rare.states.variables import (
     Angle,
     CollectiveVariables,
     Coordinate,

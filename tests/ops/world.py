@@ -10,8 +10,8 @@ from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
-from openmm_rare.inertial import LangevinIntegrator
-from openmm_rare.integrators import OverdampedLangevinIntegrator
+from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.units import KB
 

@@ -65,7 +65,7 @@ class Ended:
 
 def openmm_rare(arguments: list[str]) -> None:
     """The command itself."""
-    from openmm_rare.cli import main
+    from openmm_rare.cli.main import main
 
     main(arguments, prog_name="openmm-rare")
 
@@ -75,17 +75,17 @@ def import_everything() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from openmm_rare.processor_plugins import import_openmm_for
+    from openmm_rare.parallel.processor_plugins import import_openmm_for
 
     import_openmm_for("Reference")  # and no driver of a GPU, which would have threads
     import mdtraj  # noqa: F401
 
-    import openmm_rare.mechanism.analysis
-    import openmm_rare.ops.find_path
-    import openmm_rare.ops.path_run
-    import openmm_rare.path_report
-    import openmm_rare.report
-    import openmm_rare.scan  # noqa: F401
+    import openmm_rare.report.paths
+    import openmm_rare.report.rate
+    import openmm_rare.tps.first_paths.find_path
+    import openmm_rare.workflow.analysis
+    import openmm_rare.workflow.path_sampling
+    import openmm_rare.workflow.scan  # noqa: F401
 
 
 def forked(

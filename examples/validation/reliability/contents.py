@@ -15,6 +15,7 @@ import numpy as np
 __all__ = ["contents", "difference"]
 
 _TIME = ("wall_seconds", "checksum")  # the checksum of a result is one of its wall time, too
+_DATE = b"REMARK   1 CREATED WITH OPENMM"
 _PLACE = ("folder =", "folder_from_here =")
 _OWN = ("uuid", "details", "simulation_objects", "openmm_rare_checksums")
 """Tables of steps.db with identities that differ between processes, and their checksums."""
@@ -64,6 +65,8 @@ def _entries(path: Path, pages: bool) -> Iterator[tuple[str, str]]:
         yield from _tables(path)
     elif path.suffix == ".toml":
         yield "lines", _settings(path.read_text(encoding="utf-8"))
+    elif path.suffix == ".pdb":
+        yield "lines", _hash(b"\n".join(line for line in path.read_bytes().splitlines() if not line.startswith(_DATE)))
     elif pages or path.suffix not in (".html", ".png", ".nc"):
         yield "bytes", _hash(path.read_bytes())
 

@@ -132,7 +132,7 @@ def use_model(main: Main, place: Path, file: Path) -> None:
         log = (place / "log.txt").read_text(errors="replace")
         if error.code and OCCUPIED not in log:
             raise
-    from openmm_rare.committors import load_committor
+    from openmm_rare.committor.load import load_committor
     from openmm_rare.systems import build
 
     system = build("double_well_1d")
@@ -154,7 +154,7 @@ PLACES: tuple[str, ...] = (
 
 def _command_line(place: Path, inputs: Path, rng: random.Random, main: Main) -> Callable[[], None]:
     """Any options of any command that computes; the last --out is the occupied folder."""
-    from openmm_rare.cli import main as group
+    from openmm_rare.cli.main import main as group
 
     _copy_inputs(place, inputs, "system.xml", "start.pdb", "config.toml")
     (place / "bad.toml").write_text("[system\n")

@@ -124,9 +124,9 @@ def _write_structures(inputs: Path) -> None:
 
 
 def _write_models(inputs: Path) -> None:
-    from openmm_rare.committor import CommittorModel
-    from openmm_rare.config import build_system, load_config
-    from openmm_rare.ensemble import CommittorEnsemble
+    from openmm_rare.committor.ensemble import CommittorEnsemble
+    from openmm_rare.committor.model import CommittorModel
+    from openmm_rare.config.run import build_system, load_config
 
     system = build_system(load_config(inputs / f"{BUILTIN.index('double_well_1d') + 1}.toml"))
     members = []

@@ -23,7 +23,7 @@ from outcomes import Outcome
 
 __all__ = ["COMMANDS", "PROGRAM", "Command", "KillCase", "kill_cases", "prepare", "session"]
 
-PROGRAM: tuple[str, ...] = (sys.executable, "-c", "from openmm_rare.cli import main; main(prog_name='openmm-rare')")
+PROGRAM: tuple[str, ...] = (sys.executable, "-c", "from openmm_rare.cli.main import main; main(prog_name='openmm-rare')")
 """The command, of this interpreter."""
 
 RATE = """[system]

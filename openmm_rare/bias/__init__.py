@@ -1,0 +1,1 @@
+"""From an importance function to a force of OpenMM."""

@@ -1,0 +1,65 @@
+"""Errors of commands as one line that says what to do, where the user can mend them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ..errors import RareError
+from ..io.terminal_text import printable
+
+__all__ = ["UserError", "command", "plain_errors"]
+
+_STOPPED = 130
+
+
+class UserError(click.ClickException):
+    """Something that the user can mend: one line, exit status 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def plain_errors(show_traceback: bool, resumes: bool = True) -> Iterator[None]:
+    """Turn errors that this package raises on purpose, and those of files, into one line without traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = " Every finished round is kept: continue with --resume." if resumes else ""
+        click.echo(f"\nStopped.{kept}", err=True)
+        sys.exit(_STOPPED)
+    except Exception as error:
+        sentence = _sentence(error)
+        if show_traceback or sentence is None:
+            raise
+        raise UserError(printable(" ".join(sentence.splitlines()))) from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user; None for a fault of this program or of the user's code, which needs its traceback."""
+    if isinstance(error, RareError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{'' if error.filename is None else f': {error.filename}'}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f' ({error})' if str(error) else ''}: take fewer atoms, inputs, walkers or processes"
+    # by name: help is to come at once, without importing OpenMM
+    if any(kind.__name__ == "OpenMMException" for kind in type(error).__mro__):
+        return f"OpenMM says: {error} (openmm-rare --traceback ... shows where)"
+    return None
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the error handling of this program."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **options: Any) -> None:
+        with plain_errors(click.get_current_context().find_root().params.get("traceback", False), "resume" in options):
+            function(*args, **options)
+
+    return wrapped

@@ -1,0 +1,1 @@
+"""What a committor is: networks, models, and their files."""

@@ -1,0 +1,179 @@
+"""Saving of models as plain arrays and one JSON string, never pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..io.files import require_whole_npz, write_npz
+from .model_file import read_model_file, require_bounded, require_tensors
+
+__all__ = ["SavedModel", "naming_model"]
+
+Self = TypeVar("Self", bound="SavedModel")
+
+
+@contextmanager
+def naming_model(path: str | Path | BinaryIO, title: str) -> Iterator[None]:
+    """Say of whatever is wrong with a file which one it is.
+
+    Raises
+    ------
+    ValueError
+        For all errors but that of a missing file, and lack of memory.
+    """
+    try:
+        yield
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # somebody's file may hold anything
+        said = " ".join(str(error).split()) if not isinstance(error, KeyError) else f"it lacks {error}"
+        raise InputError(f"{path} is not a readable {title} ({said}); train a new one") from error
+
+
+def _apart(log_p: np.ndarray) -> np.ndarray:
+    """Probability that two shots end in different states, of ln p ``(n, n_states)``."""
+    p = np.exp(log_p)
+    return (p * (p @ (1.0 - np.eye(p.shape[1])))).sum(1)  # 1 - p as a sum: exact where p is almost 1
+
+
+class SavedModel(nn.Module):
+    """A torch module that can be rebuilt from its metadata and its tensors.
+
+    Attributes
+    ----------
+    title : str
+        What it is, in messages.
+    fingerprint : str
+        Fingerprint of the system and its states that it belongs to.
+    """
+
+    title = "committor model"
+    fingerprint: str
+
+    def metadata(self) -> dict:
+        """Everything but the tensors, JSON-able."""
+        raise TypeError(f"{type(self).__name__} does not define metadata()")
+
+    def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
+        """ln p of each state for an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, n_states)``."""
+        raise TypeError(f"{type(self).__name__} does not define log_probabilities()")
+
+    def transition_probability(self, positions: np.ndarray) -> np.ndarray:
+        r"""Probability that two shots end in different states, :math:`\sum_i p_i (1 - p_i)`.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n, n_atoms, 3), nm
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        return _apart(self.log_probabilities(positions))
+
+    def transition_distance(self, positions: np.ndarray) -> np.ndarray:
+        r"""Zero where all states are equally likely: what a selector of shooting points goes by.
+
+        The :math:`|q|` of two states for which two shots end in different ones as large a part of the best as here.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        log_p = self.log_probabilities(positions)
+        share = np.clip(_apart(log_p) / (1.0 - 1.0 / log_p.shape[1]), 1e-300, 1.0)
+        return 2.0 * np.arccosh(1.0 / np.sqrt(share))
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping) -> SavedModel:
+        """An untrained model of this kind; ValueError if the metadata are of something else."""
+        raise TypeError(f"{cls.__name__} does not define from_metadata()")
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Copies of parameters and buffers by name."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Load what :meth:`tensors` returned."""
+        self.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in tensors.items()})
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to an ``.npz`` file of plain arrays and one JSON string, atomically."""
+        write_npz(path, self._archive())
+
+    def to_bytes(self) -> bytes:
+        """What :meth:`save` writes; :meth:`load` reads it from an ``io.BytesIO``."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._archive())
+        return buffer.getvalue()
+
+    def _archive(self) -> dict[str, np.ndarray]:
+        return {"metadata": np.array(json.dumps(self.metadata())), **self.tensors()}
+
+    @classmethod
+    def load(cls: type[Self], path: str | Path | BinaryIO, fingerprint: str | None = None) -> Self:
+        """Read a model.
+
+        Parameters
+        ----------
+        path : path or binary stream
+            What :meth:`save` wrote.
+        fingerprint : str, optional
+            Fingerprint of the system that the model is wanted for.
+
+        Raises
+        ------
+        ValueError
+            If the file is no model, is damaged, or belongs to another system or other states.
+        """
+        with naming_model(path, cls.title):
+            if isinstance(path, str | Path):
+                require_whole_npz(path)
+            content = read_model_file(path)
+        return cls.from_file(path, *content, fingerprint)
+
+    @classmethod
+    def from_file(
+        cls: type[Self],
+        path: str | Path | BinaryIO,
+        metadata: Mapping[str, Any],
+        tensors: Mapping[str, np.ndarray],
+        fingerprint: str | None = None,
+    ) -> Self:
+        """The model that was read from a file.
+
+        Parameters
+        ----------
+        path : path or binary stream
+            For messages.
+        metadata : mapping
+        tensors : mapping of ndarray
+        fingerprint : str, optional
+            As for :meth:`load`.
+
+        Raises
+        ------
+        ValueError
+            If it is no such model, cannot be right, or belongs to another system or other states.
+        """
+        with naming_model(path, cls.title):
+            require_bounded(metadata, tensors)
+            model = cls.from_metadata(metadata)
+            require_tensors(tensors, model.tensors())
+            model.set_tensors(tensors)
+        if fingerprint is not None and fingerprint != model.fingerprint:
+            raise InputError(
+                f"{path} was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
+                f"this system has {fingerprint[:12]}); train a new model, or rebuild the system it belongs to"
+            )
+        return model

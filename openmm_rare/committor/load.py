@@ -1,0 +1,47 @@
+"""Committor models of any kind: how they are read, and bins of what they say."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from .base import SavedModel, naming_model
+from .ensemble import CommittorEnsemble
+from .model import CommittorModel
+from .model_file import read_model_file
+from .multistate import MultiStateModel
+
+__all__ = ["Committor", "committor_bin", "load_committor"]
+
+Committor = CommittorModel | CommittorEnsemble
+"""A committor between two states."""
+
+
+def load_committor(source: str | Path | bytes, fingerprint: str | None = None) -> SavedModel:
+    """A committor model, an ensemble of them, or one of many states, as it was saved.
+
+    Parameters
+    ----------
+    source : path or bytes
+        A file, or what ``to_bytes`` returned.
+    fingerprint : str, optional
+        Fingerprint of the system that the model is wanted for.
+
+    Raises
+    ------
+    ValueError
+        If it is no model, is damaged, or belongs to another system or other states.
+    """
+    name = "what was given" if isinstance(source, bytes) else source
+    with naming_model(name, CommittorModel.title):
+        metadata, tensors = read_model_file(io.BytesIO(source) if isinstance(source, bytes) else source)
+    kinds = [kind for kind in (CommittorEnsemble, MultiStateModel) if kind.title in str(metadata.get("format"))]
+    return (kinds or [CommittorModel])[0].from_file(name, metadata, tensors, fingerprint)
+
+
+def committor_bin(logit: np.ndarray, n_bins: int) -> np.ndarray:
+    """Which of so many equal bins of the committor, from 0 to 1, each logit belongs to."""
+    return np.minimum((expit(logit) * n_bins).astype(int), n_bins - 1)

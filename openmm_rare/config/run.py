@@ -1,0 +1,250 @@
+"""The configuration of one run: TOML in, frozen dataclasses out, and back, and the system that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from openmm import unit as u
+
+from ..descriptors.build import build_descriptor
+from ..errors import InputError, MissingPackageError
+from ..io.regular_file import regular_file
+from ..io.toml import Section, read_toml, write_toml
+from ..problem import RareEventSystem
+from ..settings.paths import PathSettings
+from ..settings.rates import Settings
+from ..trust.policy import Trust
+from .place import FROM_HERE, home_of, place_entries
+from .states import ChannelsConfig, RegionConfig, VariableConfig, build_states
+from .system import SystemConfig
+
+__all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
+
+_HEADER = "# Every setting of the run, spelled out. Bare numbers are in nm, radians, or plain.\n"
+_METHODS = ("importance", "brute_force")
+_LARGEST = 1 << 25  # bytes of a configuration
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What to compute, how precisely, and every setting of the engine (section ``[sampling]``)."""
+
+    target_error: float = 0.1
+    seed: int = 1
+    platform: str = "Reference"
+    method: str = "importance"
+    no_reweighting: bool = False
+    settings: Settings = field(default_factory=Settings)
+
+    @classmethod
+    def parse(cls, section: Section) -> SamplingConfig:
+        """From ``[sampling]``, which holds the engine's settings too."""
+        own = [f.name for f in fields(cls) if f.name != "settings"]
+        section.check((), (*own, *(f.name for f in fields(Settings))))
+        readers: dict[str, Callable[[str], Any]] = {
+            "str": lambda key: section.text(key, ""),
+            "int": lambda key: section.count(key, least=0),  # the settings know their own limits
+            "float": lambda key: section.number(key, None),
+            "tuple[int, ...]": section.counts,
+            "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),
+        }
+        settings = {f.name: readers[f.type](f.name) for f in fields(Settings) if f.name in section}
+        method = section.text("method", cls.method)
+        if method not in _METHODS:
+            raise InputError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")
+        return cls(
+            check_target_error(section.number("target_error", None, cls.target_error), "sampling.target_error"),
+            section.count("seed", cls.seed, least=0),
+            section.text("platform", cls.platform),
+            method,
+            section.flag("no_reweighting", cls.no_reweighting),
+            Settings(**settings),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For TOML."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
+        values |= {f.name: getattr(self.settings, f.name) for f in fields(Settings)}
+        values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
+        return values
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole configuration.
+
+    Attributes
+    ----------
+    folder : str
+        Absolute; relative file names start here, and modules are looked up here first.
+    file : str or None
+        The file that it was read from, for messages.
+    trust : Trust or None
+        Which code may run, never part of the file; None: modules in `folder`.
+    system : SystemConfig
+    variables : tuple of VariableConfig
+    states : dict or None
+        RegionConfig of "a" and "b"; None when the system brings its own.
+    channels : ChannelsConfig or None
+    sampling : SamplingConfig
+    path_sampling : PathSettings or None
+        Of a run that samples paths, which takes seed and platform from `sampling`.
+    """
+
+    folder: str
+    system: SystemConfig
+    variables: tuple[VariableConfig, ...] = ()
+    states: Mapping[str, RegionConfig] | None = None
+    channels: ChannelsConfig | None = None
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    path_sampling: PathSettings | None = None
+    file: str | None = field(default=None, compare=False, repr=False)
+    trust: Trust | None = field(default=None, compare=False, repr=False)
+
+    def to_toml(self, place: str | Path | None = None) -> str:
+        """TOML with every setting spelled out; :func:`parse_config` turns it back into an equal object.
+
+        For a file in the folder `place` it also says where the files lie from there, so that all may be moved together.
+        """
+        data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
+        data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
+        data["states"] = {name: region.to_dict() for name, region in (self.states or {}).items()}
+        data["channels"] = {} if self.channels is None else self.channels.to_dict()
+        if self.path_sampling is None:
+            return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
+        data["sampling"] = {"seed": self.sampling.seed, "platform": self.sampling.platform}
+        return _HEADER + write_toml(data | {"path_sampling": self.path_sampling.to_dict()})
+
+    def with_options(self, temperature_k: float | None = None, **sampling: Any) -> RunConfig:
+        """A copy with another temperature or other sampling options; None keeps what there is."""
+        given = {key: value for key, value in sampling.items() if value is not None}
+        if "target_error" in given:
+            check_target_error(given["target_error"], "target_error")
+        if "backend" in given:
+            given["settings"] = replace(self.sampling.settings, backend=given.pop("backend"))
+        system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
+        return replace(self, system=system, sampling=replace(self.sampling, **given))
+
+    def expanded(self, system: RareEventSystem) -> RunConfig:
+        """A copy that spells out the system that was built from it: dynamics, boxes, what its builder chose."""
+        chosen = system.parameters if self.system.is_builtin else {}
+        sees = self.path_sampling is not None or self.sampling.method != "brute_force"  # which has no network
+        source = replace(
+            self.system,
+            parameters={**chosen, **self.system.parameters},
+            name=self.system.name or system.name,
+            temperature_k=system.temperature,
+            friction_per_ps=system.friction,
+            timestep_ps=system.timestep,
+            num_dimensions=system.num_dimensions,
+            check_interval=system.check_interval,
+            inertial=system.inertial or None,
+            descriptor=(system.default_in_descriptor if sees else None) or self.system.descriptor,
+        )
+        periodic = system.system.usesPeriodicBoundaryConditions()
+        return replace(self, system=source, variables=tuple(each.expanded(periodic) for each in self.variables))
+
+
+def check_target_error(value: float, name: str) -> float:
+    """The value, if it can be a relative error.
+
+    Raises
+    ------
+    ValueError
+        If it is not between 0 and 1.
+    """
+    if not 0.0 < value < 1.0:
+        raise InputError(f"{name} = {value!r} must be a relative standard error between 0 and 1, e.g. 0.1 for 10 %")
+    return value
+
+
+def load_config(path: str | Path, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration file; nothing that it names is imported yet.
+
+    Parameters
+    ----------
+    path : path
+    trust : bool
+        Whether all code that it names, and all that its System holds, may run. Otherwise only functions of modules that lie in
+        the folder of the configuration may.
+    packages : sequence of str
+        Installed packages whose functions may run, too.
+
+    Raises
+    ------
+    ValueError
+        If it is no TOML or something in it is not understood; the message names key, section and what is allowed.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    if regular_file(path).stat().st_size > _LARGEST:
+        raise InputError(f"{path} has more than {_LARGEST >> 20} MB: this is no configuration")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return replace(parse_config(text, path.parent, trust, packages), file=str(path))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this is not text in UTF-8 ({error}): save it as UTF-8") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parse_config(text: str, folder: str | Path, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
+    """A configuration from TOML text; relative names in it start at `folder`, where its own modules lie.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_config`.
+    """
+    top = Section(read_toml(text))
+    top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name not in ("file", "trust"))])
+    home = home_of(top, folder)
+    system = SystemConfig.parse(top.section("system"), home)
+    named = top.section("variables")
+    variables = tuple(VariableConfig.parse(named.section(name), name) for name in named.raw)
+    units = {variable.name: variable.unit for variable in variables}
+    states, section = None, top.section("states")
+    if section.raw:
+        section.check(("a", "b"))
+        states = {name: RegionConfig.parse(section.section(name), units) for name in ("a", "b")}
+    channels = ChannelsConfig.parse(top.section("channels"), units) if top.section("channels").raw else None
+    if system.is_builtin and (states or variables or channels):
+        raise InputError(
+            f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "
+            "sections, or describe a system of your own with builder, or xml and pdb"
+        )
+    if system.xml is not None and states is None:
+        raise InputError("a system from xml needs its states: add [variables.NAME], [states.a] and [states.b]")
+    sampling = SamplingConfig.parse(top.section("sampling"))
+    section = top.section("path_sampling")
+    path_sampling = PathSettings.parse(section) if section.raw else None
+    trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)
+    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, trust=trusted)
+
+
+def build_system(config: RunConfig) -> RareEventSystem:
+    """The system, states and dynamics that a configuration describes.
+
+    Raises
+    ------
+    ValueError
+        If a built-in system, module or function is unknown, a file cannot be read, the states or the descriptor are not
+        possible, the structure does not lie in A, or code would run that is not trusted.
+    """
+    states, trust = None, config.trust or Trust(config.folder)
+    try:
+        if config.states is not None:
+            states = partial(build_states, config.variables, config.states, config.channels, config.folder, trust)
+        system = config.system.build(config.folder, states, trust)
+        if system.descriptor is not None:
+            build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
+        return system
+    except (InputError, MissingPackageError) as error:
+        if config.file is None or config.file in str(error):
+            raise
+        raise type(error)(f"{config.file}: {error}") from error

@@ -1,0 +1,207 @@
+"""The one gate of every command: what can be seen to go wrong before any dynamics runs, and what should be known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import openmm
+
+from ..errors import InputError
+from ..structure.constraints import constraints_of
+from ..structure.obstacles import Findings, Obstacle, sentence_of
+from ..structure.openmm_errors import RefusedSystem, naming_system
+from ..structure.particles import masses_of, sites_of
+from ..structure.special_forces import kind_of, special_forces
+from .long_molecules import notes_on_long_molecules
+from .replication import obstacles_to_copies
+from .stability import largest_curvature, relaxed, steepest, step_limit
+from .start_structure import strain_of_structure, unit_of_structure
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["Purpose", "examine", "require_runnable", "step_obstacle"]
+
+Purpose = Literal["rate", "paths"]
+
+_GOALS = {"rate": "a rate constant of", "paths": "sampling paths of"}
+_INSTEAD = (
+    "Rate constants need overdamped dynamics of a small System, of tens of atoms, without box, cutoff and virtual sites. "
+    "Sample the paths of this one instead{how}: openmm-rare path finds the first, openmm-rare tps the others"
+)
+_MANY = 100
+"""Atoms from which a box or virtual sites cannot be left out without making another system."""
+
+_TOO_WIDE = 0.15
+"""By how much fluctuations along the steepest direction may be too wide without a word, of their width."""
+
+_ATOMISTIC = 1e-3
+"""ps; a limit of overdamped dynamics below it makes any process of a molecule too long."""
+
+
+def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> list[str]:
+    """Refuse a problem whose dynamics cannot give a right answer, for all reasons at once.
+
+    Parameters
+    ----------
+    problem : RareEventSystem
+    purpose : "rate" or "paths"
+
+    Returns
+    -------
+    list of str
+        Sentences about what is no fault, and should be known.
+
+    Raises
+    ------
+    ValueError
+        If something stands in the way; the message says what to do.
+    """
+    found = examine(problem, purpose)
+    if found.obstacles:
+        how = "" if problem.inertial else ", with inertial = true"
+        raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}", _INSTEAD.format(how=how)))
+    return found.notes
+
+
+def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
+    """What stands in the way of a rate constant, or of sampling paths, and what should be known."""
+    with naming_system(problem.name, "Reference"):
+        return _examine(problem, purpose)
+
+
+def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
+    obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
+    if purpose == "rate":
+        obstacles += _for_copies(problem)
+    else:
+        obstacles += special_forces(problem.system)
+    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
+    try:
+        found = _step(problem, purpose)
+    except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
+        if not obstacles:
+            raise
+        return Findings(obstacles, notes)
+    return Findings(obstacles + found.obstacles, notes + found.notes)
+
+
+def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:
+    n_constraints = problem.system.getNumConstraints()
+    if not n_constraints or problem.num_dimensions == 3:
+        return []
+    fact = (
+        f"the System has {n_constraints} constraints, which OpenMM can apply to particles that move in 3 dimensions only, and "
+        f"num_dimensions = {problem.num_dimensions}"
+    )
+    return [Obstacle(fact, "set it to 3, or build the System without constraints")]
+
+
+def _constraints_without_mass(problem: RareEventSystem) -> list[Obstacle]:
+    """Constraints of particles that stay where they are, which OpenMM cannot keep."""
+    pairs, _ = constraints_of(problem.system)
+    found = pairs[(masses_of(problem.system)[pairs] == 0.0).any(axis=1)]
+    if not len(found):
+        return []
+    one, other = found[0]
+    fact = f"the System has {len(found)} constraints of particles without mass, such as that between atoms {one} and {other}"
+    return [Obstacle(fact, "remove these constraints, or give the particles their mass")]
+
+
+def _for_copies(problem: RareEventSystem) -> list[Obstacle]:
+    """What keeps many copies of the system from moving in one Context, overdamped."""
+    n_atoms = len(problem.positions)
+    found = obstacles_to_copies(problem.system, small=n_atoms <= _MANY)
+    if any(not each.curable for each in found):
+        found.insert(0, Obstacle(f"{problem.name} has {n_atoms} atoms", curable=False))
+    if problem.inertial:
+        fact = f"{problem.name} moves with inertia, but rate constants are computed for overdamped dynamics only"
+        found.append(Obstacle(fact, "sample its paths with openmm-rare tps, or set inertial=False"))
+    return found
+
+
+def _step(problem: RareEventSystem, purpose: Purpose) -> Findings:
+    """Whether the time step is beyond or near the limit at the initial structure, from which dynamics for a rate begins.
+
+    A first path may come from anywhere: for paths it does not matter that the structure is strained, or worse.
+    """
+    friction = None if problem.inertial else problem.friction
+    if purpose == "rate":
+        if problem.inertial:
+            return Findings([], [])  # nothing is known of the other dynamics
+        try:
+            limit = step_limit(largest_curvature(problem), friction)
+        except RefusedSystem:
+            raise
+        except InputError as error:
+            return Findings([Obstacle(str(error))], [])
+        strained = ", or minimize the energy of the initial structure if it is strained"
+    else:
+        limit, strained = _limit_of_paths(problem, friction), ""
+    if problem.timestep <= limit:
+        return Findings([], _wide_fluctuations(problem.timestep / limit) if friction is not None else [])
+    return Findings([step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)], [])
+
+
+def _wide_fluctuations(share: float) -> list[str]:
+    """What a time step does that is this share of the limit: overdamped dynamics is stable there, and wrong."""
+    wider = 1.0 / np.sqrt(max(1.0 - share, 1e-6)) - 1.0
+    if wider < _TOO_WIDE:
+        return []
+    return [
+        f"The time step is {100 * share:.0f} % of the stability limit at the initial structure: fluctuations along the "
+        f"steepest direction are {100 * wider:.0f} % too wide. Use a tenth of the limit for 5 %."
+    ]
+
+
+def _limit_of_paths(problem: RareEventSystem, friction: float | None) -> float:
+    """At the initial structure, or where its energy is lower; infinite where the forces are not finite."""
+    try:
+        limit = step_limit(largest_curvature(problem), friction)
+        if problem.timestep > limit:
+            axes, at_rest = np.arange(3) < problem.num_dimensions, relaxed(problem.system, problem.positions)
+            limit = step_limit(steepest(problem.system, at_rest, axes, problem.name), friction)
+        return limit
+    except RefusedSystem:
+        raise
+    except InputError:
+        return float("inf")
+
+
+def step_obstacle(
+    system: openmm.System, name: str, timestep: float, limit: float, friction: float | None, strained: str = ""
+) -> Obstacle:
+    """What to say about a time step (ps) beyond its limit (ps), of overdamped dynamics with that friction (1/ps), or not."""
+    fact = f"a time step of {timestep:g} ps is too large for {name}: from {limit:.2g} ps on, "
+    if friction is None:
+        fact += "the fastest vibration at the initial structure grows with every step"
+        return Obstacle(fact, f"use {limit / 3:.1g} ps or less{strained}")
+    fact += "the steepest direction at the initial structure overshoots further with every step"
+    cure = f"use {limit / 10:.1g} ps or less, where fluctuations along it are at most 5 % too wide{strained}"
+    if limit < _ATOMISTIC and _is_molecule(system):
+        cure = (
+            f"at a friction of {friction:g}/ps overdamped dynamics is impractical for this molecule: give it momenta, "
+            "inertial = true, and sample its paths with openmm-rare tps, or raise the limit, which grows with the friction and "
+            f"with the mass of hydrogen (hydrogenMass=3*amu, constraints=HBonds); as it is, {cure}"
+        )
+    return Obstacle(fact, cure)
+
+
+def _is_molecule(system: openmm.System) -> bool:
+    return bool(system.getNumConstraints()) or any(kind_of(force) == "HarmonicBondForce" for force in system.getForces())
+
+
+def _notes(problem: RareEventSystem) -> list[str]:
+    system, notes = problem.system, []
+    if any(kind_of(force) == "CMMotionRemover" for force in system.getForces()):
+        notes.append(
+            "CMMotionRemover keeps the center of mass at rest: 3 degrees of freedom less."
+            if problem.inertial
+            else "CMMotionRemover does nothing: it acts on velocities, which overdamped dynamics does not have."
+        )
+    still = sorted(set(np.flatnonzero(masses_of(system) == 0.0).tolist()) - set(sites_of(system)))
+    if still:
+        more = f" and {len(still) - 10} more" if len(still) > 10 else ""
+        notes.append(f"Particles {still[:10]}{more} have no mass and stay where they are.")
+    return notes

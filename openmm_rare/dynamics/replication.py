@@ -1,0 +1,253 @@
+"""Many non-interacting copies of one small System in one System: the cheapest way to run many walkers.
+
+Walkers may overlap in space, so every interaction is a list of particle tuples; forces that act on all pairs within reach
+become such lists too.
+"""
+
+import copy
+from itertools import combinations
+from numbers import Integral
+from typing import Any
+
+import openmm
+from openmm import unit
+
+from ..errors import InputError
+from ..structure.obstacles import Obstacle, sentence_of
+from ..structure.particles import masses_of, sites_of
+from ..structure.special_forces import kind_of
+from .walker_bonds import WalkerBondForce, can_be_native
+
+_COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
+
+# What to repeat in each force: getNum<Term>s, get<Term>Parameters and add<Term> exist, and the indices stand in that slice
+# of the arguments, one by one or as a sequence. They count particles, in a second entry the terms of the first.
+_TERMS: dict[type, tuple[tuple[str, slice], ...]] = {
+    openmm.HarmonicBondForce: (("Bond", slice(0, 2)),),
+    openmm.HarmonicAngleForce: (("Angle", slice(0, 3)),),
+    openmm.PeriodicTorsionForce: (("Torsion", slice(0, 4)),),
+    openmm.RBTorsionForce: (("Torsion", slice(0, 4)),),
+    openmm.CMAPTorsionForce: (("Torsion", slice(1, 9)),),
+    openmm.CustomBondForce: (("Bond", slice(0, 2)),),
+    openmm.CustomAngleForce: (("Angle", slice(0, 3)),),
+    openmm.CustomTorsionForce: (("Torsion", slice(0, 4)),),
+    openmm.CustomExternalForce: (("Particle", slice(0, 1)),),
+    openmm.CustomCompoundBondForce: (("Bond", slice(0, 1)),),
+    openmm.CustomCentroidBondForce: (("Group", slice(0, 1)), ("Bond", slice(0, 1))),
+}
+
+_BAROSTAT = ("a barostat needs periodic boundaries, and copies are made of non-periodic Systems only", "remove it")
+_REFUSED: dict[type, tuple[str, str]] = {
+    openmm.MonteCarloBarostat: _BAROSTAT,
+    openmm.MonteCarloAnisotropicBarostat: _BAROSTAT,
+    openmm.MonteCarloMembraneBarostat: _BAROSTAT,
+    openmm.MonteCarloFlexibleBarostat: _BAROSTAT,
+    openmm.AndersenThermostat: ("the integrator is the thermostat", "remove this force"),
+    openmm.CMMotionRemover: ("it would couple the copies", "build the System without it (removeCMMotion=False)"),
+    openmm.PythonForce: (
+        "nobody can tell how a Python function acts on one copy",
+        "express it by a Custom force, or add a function for all copies after replicating",
+    ),
+}
+
+
+def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> openmm.System:
+    """Make `n` non-interacting copies of a small, non-periodic System.
+
+    Particle i of copy k has index ``k * system.getNumParticles() + i``. Constraints, names, force groups, global parameters
+    and parameter derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` without cutoff become a
+    ``CustomBondForce`` over all pairs of one copy.
+
+    Parameters
+    ----------
+    system : openmm.System
+        One copy; it is not changed.
+    n : int
+        Number of copies, at least 1.
+    native_bonds : bool
+        Take :class:`~openmm_rare.dynamics.walker_bonds.WalkerBondForce` instead of ``CustomBondForce``, unless it has
+        derivatives with respect to parameters: the same energy, on platforms where
+        :func:`~openmm_rare.dynamics.walker_bonds.suits_native_bonds` is true.
+
+    Returns
+    -------
+    openmm.System
+
+    Raises
+    ------
+    ValueError
+        If `n` is not a positive integer, the System has virtual sites, or a force cannot be repeated: one with periodic
+        boundaries or a cutoff, a barostat, a thermostat, a remover of center-of-mass motion, or an unknown one.
+    """
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"n = {n!r}; the number of copies must be an integer, at least 1")
+    n_particles = system.getNumParticles()
+    found = obstacles_to_copies(system)
+    if found:
+        raise InputError(sentence_of(found, "copies of the System", ""))
+    result = openmm.System()
+    result.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
+    for mass in masses_of(system).tolist() * int(n):
+        result.addParticle(mass)
+    _repeat_constraints(system, result, int(n))
+    for force in system.getForces():
+        bonded = _CONVERSIONS.get(type(force), copy.copy)(force)
+        if native_bonds and can_be_native(bonded):
+            bonded = WalkerBondForce(bonded, n)
+        else:
+            _repeat(bonded, int(n), n_particles)
+        result.addForce(bonded)
+    return result
+
+
+def _repeat_constraints(system: openmm.System, copies: openmm.System, n: int) -> None:
+    """Give each of n copies the constraints of the System."""
+    constraints = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    for copy_index in range(n):
+        first = copy_index * system.getNumParticles()
+        for one, other, distance in constraints:
+            copies.addConstraint(first + one, first + other, distance)
+
+
+def obstacles_to_copies(system: openmm.System, small: bool = True) -> list[Obstacle]:
+    """Everything that keeps copies of a System from sharing a Context.
+
+    Parameters
+    ----------
+    system : openmm.System
+    small : bool
+        Whether the same System could be built without its box and virtual sites.
+    """
+    found = []
+    for index, force in enumerate(system.getForces()):
+        reason = _refusal(force)
+        if reason:
+            fact = f"force {index} ({kind_of(force)} {force.getName()!r}) cannot be repeated: {reason[0]}"
+            found.append(Obstacle(fact, reason[1], small or not reason[0].startswith((_PERIODIC, _CUTOFF))))
+    sites = sites_of(system)
+    if sites:
+        named = f"particles {sites[:10]}{'' if len(sites) <= 10 else f' and {len(sites) - 10} more'}"
+        found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them", small))
+    return found
+
+
+_PERIODIC, _CUTOFF = "it uses periodic boundary conditions", "it has a cutoff"
+
+
+def _refusal(force: openmm.Force) -> tuple[str, str] | None:
+    """Why this force cannot be repeated, and what to do; or None."""
+    kind = type(force)
+    if kind in _REFUSED:
+        return _REFUSED[kind]
+    if kind not in _TERMS and kind not in _CONVERSIONS:
+        known = ", ".join(sorted(known.__name__ for known in (*_TERMS, *_CONVERSIONS)))
+        return "this type is not supported", f"remove it, or express it by one of {known}"
+    if force.usesPeriodicBoundaryConditions():
+        return _PERIODIC, _without_box(force)
+    if kind in _CONVERSIONS and force.getNonbondedMethod() != kind.NoCutoff:
+        return _CUTOFF, "build it with nonbondedMethod=NoCutoff"
+    if kind is openmm.NonbondedForce:
+        if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
+            return "it has parameter offsets", "put their values into the parameters and remove the offsets"
+        if not force.getIncludeDirectSpace():
+            return "its direct-space part is switched off", "call setIncludeDirectSpace(True)"
+    if kind is openmm.CustomNonbondedForce and (force.getNumTabulatedFunctions() or force.getNumComputedValues()):
+        return "it uses tabulated functions or computed values", "write them into the energy expression"
+    return None
+
+
+def _without_box(force: openmm.Force) -> str:
+    """How to build a force without periodic boundaries."""
+    if type(force) in _CONVERSIONS:
+        return "build it without (nonbondedMethod=NoCutoff)"
+    if isinstance(force, openmm.CustomExternalForce):
+        return "write its energy without periodicdistance"
+    return "call its setUsesPeriodicBoundaryConditions(False)"
+
+
+def _repeat(force: openmm.Force, n: int, n_particles: int) -> None:
+    """Add to a force the terms of the copies 1 to n - 1."""
+    stride = n_particles
+    for term, where in _TERMS[type(force)]:
+        count, get = getattr(force, f"getNum{term}s")(), getattr(force, f"get{term}Parameters")
+        add = getattr(force, f"add{term}")
+        terms = [[_plain(argument) for argument in get(i)] for i in range(count)]
+        for offset in range(stride, n * stride, stride):
+            for arguments in terms:
+                shifted = arguments.copy()
+                shifted[where] = [_shifted(indices, offset) for indices in arguments[where]]
+                add(*shifted)
+        stride = count
+
+
+def _shifted(indices: int | tuple[int, ...], offset: int) -> int | tuple[int, ...]:
+    return indices + offset if isinstance(indices, int) else tuple(index + offset for index in indices)
+
+
+def _plain(value: Any) -> Any:
+    """A quantity as a number in md units; anything else as it is."""
+    return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
+
+
+def _pair_force(source: openmm.Force, energy: str, parameters: list[str]) -> openmm.CustomBondForce:
+    """An empty bond force with the name, group and global parameters of the force that it replaces."""
+    result = openmm.CustomBondForce(energy)
+    result.setName(source.getName())
+    result.setForceGroup(source.getForceGroup())
+    for name in parameters:
+        result.addPerBondParameter(name)
+    for i in range(source.getNumGlobalParameters()):
+        result.addGlobalParameter(source.getGlobalParameterName(i), source.getGlobalParameterDefaultValue(i))
+    return result
+
+
+def _bonds_of_nonbonded(force: openmm.NonbondedForce) -> openmm.CustomBondForce:
+    """Coulomb and Lennard-Jones energy as bonds: all pairs that are no exception, and the exceptions that do interact."""
+    result = _pair_force(
+        force,
+        f"{_COULOMB}*charge_product/r+4*epsilon*((sigma/r)^12-(sigma/r)^6)",
+        ["charge_product", "sigma", "epsilon"],
+    )
+    particles = [[_plain(p) for p in force.getParticleParameters(i)] for i in range(force.getNumParticles())]
+    exceptions = [[_plain(p) for p in force.getExceptionParameters(i)] for i in range(force.getNumExceptions())]
+    pairs = {(min(i, j), max(i, j)): tuple(parameters) for i, j, *parameters in exceptions}
+    for i, j in combinations(range(len(particles)), 2):
+        (q_i, sigma_i, epsilon_i), (q_j, sigma_j, epsilon_j) = particles[i], particles[j]
+        pairs.setdefault((i, j), (q_i * q_j, 0.5 * (sigma_i + sigma_j), (epsilon_i * epsilon_j) ** 0.5))
+    for (i, j), parameters in pairs.items():
+        if parameters[0] or parameters[2]:
+            result.addBond(i, j, parameters)
+    return result
+
+
+def _bonds_of_custom_nonbonded(force: openmm.CustomNonbondedForce) -> openmm.CustomBondForce:
+    """The same energy expression over bonds; the particle parameters name1, name2 become parameters of the bond."""
+    names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
+    renamed = [name + side for side in "12" for name in names]
+    result = _pair_force(force, force.getEnergyFunction(), renamed)
+    for i in range(force.getNumEnergyParameterDerivatives()):
+        result.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i))
+    particles = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
+    excluded = {frozenset(force.getExclusionParticles(i)) for i in range(force.getNumExclusions())}
+    for i, j in _interacting_pairs(force):
+        if frozenset((i, j)) not in excluded:
+            result.addBond(i, j, particles[i] + particles[j])
+    return result
+
+
+def _interacting_pairs(force: openmm.CustomNonbondedForce) -> list[tuple[int, int]]:
+    """All pairs, or those of the interaction groups: once for every group, as in OpenMM."""
+    if not force.getNumInteractionGroups():
+        return list(combinations(range(force.getNumParticles()), 2))
+    pairs = []
+    for group in range(force.getNumInteractionGroups()):
+        first, second = (set(particles) for particles in force.getInteractionGroupParameters(group))
+        unique = {tuple(sorted((i, j))) for i in first for j in second if i != j}
+        pairs += sorted(unique)
+    return pairs
+
+
+_CONVERSIONS = {
+    openmm.NonbondedForce: _bonds_of_nonbonded,
+    openmm.CustomNonbondedForce: _bonds_of_custom_nonbonded,
+}

@@ -1,0 +1,263 @@
+"""Unbiased dynamics that last visited A: flux out of A, the pool of exits, and plain counting of transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..parallel.teams import TEAM, together
+from ..states.states import IN_A, IN_B, NEITHER
+from ..walkers.absorbing import WatchedSlots, run_without_python
+from ..walkers.backends import choose_backend
+from ..walkers.slots import SlotContext, require_finite
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["FluxChunk", "FluxState", "run_flux"]
+
+
+@dataclass(frozen=True)
+class FluxState:
+    """Where the flux walkers stand between two chunks.
+
+    Attributes
+    ----------
+    positions : ndarray, shape (n, n_atoms, 3), nm
+    in_a : ndarray of bool, shape (n,)
+        Whether the last tested frame was in A.
+    last_a : ndarray of bool, shape (n,)
+        Whether A is the state visited last.
+    group : ndarray of int64, shape (n,)
+        Which kind of start each walker descends from.
+    weight : ndarray, shape (n,)
+        How much each walker counts; 1 unless the parts of A are weighted.
+    cluster : ndarray of int64, shape (n,)
+        Walkers of one number have one ancestor: the independent units of error bars.
+    """
+
+    positions: np.ndarray
+    in_a: np.ndarray
+    last_a: np.ndarray
+    group: np.ndarray
+    weight: np.ndarray
+    cluster: np.ndarray
+
+    @classmethod
+    def start(cls, target: RareEventSystem, n_walkers: int) -> FluxState:
+        """Walkers at the initial structures, which lie in A, one after another."""
+        return cls.at(target.starts[np.arange(n_walkers) % len(target.starts)])
+
+    @classmethod
+    def at(cls, positions: np.ndarray, group: np.ndarray | None = None) -> FluxState:
+        """Independent walkers at positions in A, shape (n, n_atoms, 3), nm."""
+        n, everyone = len(positions), np.ones(len(positions), dtype=bool)
+        group = np.zeros(n, dtype=np.int64) if group is None else group
+        return cls(positions, everyone, everyone.copy(), group, np.ones(n), np.arange(n))
+
+    @classmethod
+    def from_record(cls, record: Mapping) -> FluxState:
+        """The state at the end of a chunk, from :meth:`FluxChunk.record`, which had no groups in earlier versions."""
+        n = len(record["in_a"])
+        given = {"group": np.zeros(n, dtype=np.int64), "weight": np.ones(n), "cluster": np.arange(n), **record}
+        return cls(*(np.asarray(given[field.name]) for field in fields(cls)))
+
+    def join(self, others: FluxState) -> FluxState:
+        """These walkers followed by others."""
+        pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
+        return FluxState(*(np.concatenate(pair) for pair in pairs))
+
+    @property
+    def n_clusters(self) -> int:
+        """Independent ancestors, at most."""
+        return int(self.cluster.max()) + 1
+
+    def recycled(self, rng: np.random.Generator) -> FluxState:
+        """Once most walkers have gone to B: those become copies of random walkers that last visited A."""
+        lost, kept = np.flatnonzero(~self.last_a), np.flatnonzero(self.last_a)
+        if len(lost) <= len(self.last_a) // 2 or len(kept) == 0:
+            return self
+        source = np.arange(len(self.last_a))
+        source[lost] = rng.choice(kept, len(lost))
+        copies = FluxState(*(getattr(self, field.name)[source] for field in fields(self)))
+        return replace(copies, cluster=self.cluster)
+
+
+@dataclass(frozen=True)
+class FluxChunk:
+    """What one stretch of unbiased dynamics counted.
+
+    Attributes
+    ----------
+    state : FluxState
+        At its end.
+    exits : ndarray, shape (n_exits, n_atoms, 3), nm
+        First tested frames outside A after a frame in A.
+    exit_walker : ndarray of int64, shape (n_exits,)
+    frames_last_a : ndarray of int64, shape (n,)
+        Steps that each walker spent with A as the state visited last.
+    transitions : ndarray of int64, shape (n,)
+        Arrivals in B, coming from A.
+    transition_label : ndarray of int64
+        Channel label of each transition.
+    walker_steps : int
+    """
+
+    state: FluxState
+    exits: np.ndarray
+    exit_walker: np.ndarray
+    frames_last_a: np.ndarray
+    transitions: np.ndarray
+    transition_label: np.ndarray
+    walker_steps: int
+
+    def record(self) -> dict:
+        """Times, counts and the state to go on from, for the recorder; exits and labels are left to those who need them."""
+        return {
+            "frames_last_a": self.frames_last_a,
+            "transitions": self.transitions,
+            "walker_steps": self.walker_steps,
+            **vars(self.state),
+        }
+
+
+class _Counter:
+    """The observer of a flux run; also called once on the final frame."""
+
+    def __init__(self, target: RareEventSystem, state: FluxState) -> None:
+        self.target, self.state, self.in_a, self.last_a = target, state, state.in_a.copy(), state.last_a.copy()
+        self.labels = np.zeros(len(self.in_a), dtype=np.int64)
+        self.frames_last_a = np.zeros(len(self.in_a), dtype=np.int64)
+        self.transitions = np.zeros(len(self.in_a), dtype=np.int64)
+        self.exits: list[np.ndarray] = []
+        self.exit_walker: list[np.ndarray] = []
+        self.transition_label: list[np.ndarray] = []
+        self._frame = 0
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        if self._frame > 0 and self._frame % self.target.check_interval == 0:
+            self.count(positions)
+        self._frame += 1
+        return np.zeros(0, dtype=np.int64)
+
+    def count(self, positions: np.ndarray) -> None:
+        require_finite(positions, self.target)
+        self.frames_last_a += self.last_a * self.target.check_interval
+        status, labels = self.target.states.observe(positions, self.labels)
+        now_a, now_b = status == IN_A, status == IN_B
+        left = self.in_a & ~now_a
+        if left.any():
+            self.exits.append(positions[left])
+            self.exit_walker.append(np.flatnonzero(left))
+        arrived = now_b & self.last_a
+        if arrived.any():
+            self.transitions += arrived
+            self.transition_label.append(labels[arrived])
+        self.labels = np.where(now_a | now_b, 0, labels)
+        self.in_a = now_a
+        self.last_a = (self.last_a | now_a) & ~now_b
+
+    def chunk(self, end: np.ndarray, n_steps: int) -> FluxChunk:
+        """What was counted until the positions at the end."""
+        return FluxChunk(
+            replace(self.state, positions=end, in_a=self.in_a, last_a=self.last_a),
+            np.concatenate([np.zeros((0, *end.shape[1:])), *self.exits]),
+            np.concatenate([np.zeros(0, dtype=np.int64), *self.exit_walker]),
+            self.frames_last_a,
+            self.transitions,
+            np.concatenate([np.zeros(0, dtype=np.int64), *self.transition_label]),
+            n_steps * len(end),
+        )
+
+
+def run_flux(
+    target: RareEventSystem,
+    state: FluxState,
+    n_steps: int,
+    platform: str,
+    seed: int,
+    rng: np.random.Generator | None,
+    backend: str = "python",
+) -> FluxChunk:
+    """Run unbiased dynamics from ``state`` and count.
+
+    Walkers that reach B go on, uncounted, until they are back in A.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+    state : FluxState
+    n_steps : int
+        Steps of every walker.
+    platform : str
+    seed : int
+        For the noise.
+    rng : numpy.random.Generator or None
+        For recycling walkers, see :meth:`FluxState.recycled`; None: they are not.
+    backend : str
+        One of :data:`openmm_rare.walkers.backends.BACKENDS`.
+
+    Raises
+    ------
+    FloatingPointError
+        If positions become NaN.
+    """
+    n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
+    state = state if rng is None else state.recycled(rng)
+    backend = choose_backend(backend, platform)
+    if run_without_python(target, platform, None, backend):
+        return _watch(target, state, n_steps, platform, seed)
+    counter = _Counter(target, state)
+    slots = SlotContext(target, len(state.positions), platform, seed, observer=counter, backend=backend)
+    slots.set_positions(state.positions)
+    slots.step(n_steps)
+    end = slots.positions().copy()
+    counter.count(end)
+    return counter.chunk(end, n_steps)
+
+
+def _watch(target: RareEventSystem, state: FluxState, n_steps: int, platform: str, seed: int) -> FluxChunk:
+    """As :func:`run_flux`, by teams of walkers with nothing of Python in a step."""
+    n_walkers = len(state.positions)
+    shares = np.array_split(np.arange(n_walkers), -(-n_walkers // TEAM))
+    seeds = np.random.SeedSequence(seed).generate_state(len(shares)) >> 1
+    regions = target.states.classify(state.positions)
+
+    def run(rows: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+        slots = WatchedSlots(target, state.positions[rows], regions[rows], platform, int(seed))
+        changes, positions = slots.step(n_steps)
+        changes[:, 0] = rows[changes[:, 0]]
+        return slots.positions(), changes, positions
+
+    end, changes, positions = (np.concatenate(column) for column in zip(*together(run, shares, seeds), strict=True))
+    walker, step, before, after, label = changes.astype(np.int64).T
+    exits = before == IN_A
+    turn, last_a = _turns(walker, after, state.last_a)
+    frames_last_a = state.last_a * n_steps
+    np.add.at(frames_last_a, walker[turn], np.where(after[turn] == IN_A, 1, -1) * (n_steps - step[turn]))
+    arrival = turn[after[turn] == IN_B]
+    return FluxChunk(
+        replace(state, positions=end, in_a=target.states.classify(end) == IN_A, last_a=last_a),
+        positions[exits],
+        walker[exits],
+        frames_last_a,
+        np.bincount(walker[arrival], minlength=n_walkers),
+        target.states.arrival_labels(positions[arrival], label[arrival]),
+        n_steps * n_walkers,
+    )
+
+
+def _turns(walker: np.ndarray, after: np.ndarray, last_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which changes are arrivals in another state than the one visited last, and whether A is the last one in the end."""
+    rows = np.flatnonzero(after != NEITHER)
+    rows = rows[np.argsort(walker[rows], kind="stable")]
+    came_from = np.where(last_a, IN_A, IN_B)[walker[rows]]
+    same = walker[rows[1:]] == walker[rows[:-1]]
+    came_from[1:][same] = after[rows[:-1]][same]
+    turns = rows[after[rows] != came_from]
+    last_a = last_a.copy()
+    last_a[walker[turns]] = after[turns] == IN_A  # of several turns of a walker, the last one stays
+    return turns, last_a

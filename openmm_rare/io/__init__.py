@@ -1,0 +1,1 @@
+"""Files, tasks and progress."""

@@ -1,0 +1,1 @@
+"""Cores, threads and processes."""

@@ -1,0 +1,1 @@
+"""Transition paths as data, without OpenPathSampling."""

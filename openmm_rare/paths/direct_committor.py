@@ -1,0 +1,292 @@
+"""Fresh shots: unbiased dynamics with new velocities from given configurations until A or B, counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import as_completed
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..dynamics.checks import require_runnable
+from ..errors import InputError, RunError
+from ..io.regular_file import regular_file
+from ..io.tasks import Progress, Silent
+from ..parallel.cores import available_cores
+from ..parallel.processes import Workers, require_importable, require_own_process
+from ..states.states import IN_A, IN_B, NEITHER
+from .shot_dynamics import ShotDynamics
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["ShotRecord", "shoot"]
+
+_FORMAT, _UNCHECKED = "openmm_rare fresh shots 2", "openmm_rare fresh shots 1"
+_PARTICLES = 5000  # of all copies of a small system in one Context
+_BLOCK = 500  # shots of a small system that are recorded together
+_SMALL = 200  # atoms
+
+
+def shoot(
+    system: RareEventSystem,
+    positions: np.ndarray,
+    n_shots: int,
+    seed: int,
+    platform: str = "Reference",
+    *,
+    steps_per_test: int | None = None,
+    max_steps: int = 10_000_000,
+    workers: int = 1,
+    record: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample the committor of configurations by direct simulation.
+
+    Small non-periodic systems run as many copies in one Context; others one shot after another, in `workers` processes.
+
+    Parameters
+    ----------
+    system : RareEventSystem
+        With its states and dynamics: Langevin dynamics with Maxwell-Boltzmann velocities, or overdamped.
+    positions : ndarray, shape (n, n_atoms, 3), nm
+        Between the states.
+    n_shots : int
+        From each configuration.
+    seed : int
+    platform : str
+    steps_per_test : int, optional
+        Steps between two tests of the states; by default the system's. Path sampling tests at frames only: to check its
+        committor, give the steps between frames.
+    max_steps : int
+        Most steps of one shot.
+    workers : int
+        Processes, for systems that run one shot at a time.
+    record : path, optional
+        File to which results are appended as they come; the same call goes on from it, also after ``kill -9``.
+    progress : Progress, optional
+
+    Returns
+    -------
+    n_a, n_b : ndarray of int, shape (n,)
+        Shots that reached A and B.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, a configuration lies in a state, the record is of other shots, or whatever
+        :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
+    RuntimeError
+        If a shot reaches neither state within `max_steps`.
+    FloatingPointError
+        If positions become NaN, constraints break or molecules fly apart.
+    """
+    require_own_process()
+    positions = np.asarray(positions, dtype=np.float64)
+    interval = system.check_interval if steps_per_test is None else steps_per_test
+    _check(system, positions, n_shots, interval, max_steps)
+    require_runnable(system, "paths")
+    copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
+    run = ShotRun(system, platform, interval, max_steps, int(seed), copied)
+    return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
+
+
+def _shot(
+    run: ShotRun, positions: np.ndarray, n_shots: int, workers: int, record: str | Path | None, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`shoot`, with what has been checked."""
+    start, size = np.tile(np.arange(len(positions)), n_shots), _BLOCK if run.copied else 1
+    blocks = [start[first : first + size] for first in range(0, len(start), size)]
+    progress.stage("fresh shots", float(len(start)))
+    with closing(ShotRecord(record, _plan(run, positions, n_shots))) as log:
+        _complete(log, run, positions, blocks, workers, progress)
+        status = np.concatenate([log.results[number] for number in range(len(blocks))])
+    return tuple(np.bincount(start[status == state], minlength=len(positions)) for state in (IN_A, IN_B))
+
+
+def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interval: int, max_steps: int) -> None:
+    """Refuse what cannot be run."""
+    expected = system.positions.shape
+    if positions.ndim != 3 or positions.shape[1:] != expected or not len(positions):
+        raise InputError(f"positions must have shape (n, {expected[0]}, 3) with n > 0, not {positions.shape}")
+    if not np.isfinite(positions).all():
+        frame = int(np.argmax(~np.isfinite(positions).all((1, 2))))
+        raise InputError(f"configuration {frame} has positions that are not finite")
+    for name, value in (("n_shots", n_shots), ("steps_per_test", interval), ("max_steps", max_steps)):
+        if value < 1:
+            raise InputError(f"{name} = {value} must be at least 1")
+    inside = np.flatnonzero(system.states.classify(positions) != NEITHER)
+    if len(inside):
+        raise InputError(f"configurations {inside[:10].tolist()} lie in A or B, where the committor is known: leave them out")
+
+
+def _plan(run: ShotRun, positions: np.ndarray, n_shots: int) -> dict[str, Any]:
+    """What tells these shots from all others."""
+    return {
+        "fingerprint": run.system.fingerprint(),
+        "temperature_k": run.system.temperature,
+        "positions": hashlib.sha256(positions.tobytes()).hexdigest(),
+        "n_shots": int(n_shots),
+        "steps_per_test": int(run.interval),
+        "seed": run.seed,
+    }
+
+
+def _complete(
+    log: ShotRecord, run: ShotRun, positions: np.ndarray, blocks: list[np.ndarray], workers: int, progress: Progress
+) -> None:
+    """Run the blocks of rows of the positions that are not on record yet."""
+    for number in log.results:
+        progress.update(len(blocks[number]))
+    todo = {number: positions[block] for number, block in enumerate(blocks) if number not in log.results}
+    for number, status in _results(run, todo, workers):
+        log.add(number, status)
+        progress.update(len(status))
+
+
+class ShotRun:
+    """How blocks of shots are run: plain data, and one Context that is made when it is first needed.
+
+    The noise of a block depends on the seed and its number alone, so that an interrupted block is repeated and not redrawn:
+    redrawing would favor the outcomes of short shots.
+    """
+
+    def __init__(self, system: RareEventSystem, platform: str, interval: int, max_steps: int, seed: int, copied: bool) -> None:
+        self.system, self.platform, self.seed = system, platform, seed
+        self.interval, self.max_steps, self.copied = interval, max_steps, copied
+
+    def __call__(self, number: int, positions: np.ndarray) -> np.ndarray:
+        """Where the shots from positions ``(n, n_atoms, 3)`` of block `number` end: A or B, int8 of shape ``(n,)``."""
+        n_slots = min(max(_PARTICLES // positions.shape[1], 1), len(positions)) if self.copied else 1
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
+        dynamics = ShotDynamics(self.system, n_slots, self.platform, rng)
+        status, slot, steps = np.zeros(len(positions), dtype=np.int8), np.arange(n_slots), np.zeros(n_slots, dtype=np.int64)
+        dynamics.restart(slot, positions[:n_slots])
+        waiting = n_slots
+        while True:
+            dynamics.step(self.interval)
+            steps += self.interval
+            now = self.system.states.classify(dynamics.positions())
+            over = np.flatnonzero((slot >= 0) & (now != NEITHER))
+            status[slot[over]] = now[over]
+            slot[over] = -1
+            if (slot < 0).all() and waiting == len(positions):
+                return status
+            if steps[slot >= 0].max(initial=0) >= self.max_steps:
+                raise RunError(
+                    f"a shot reached neither A nor B of {self.system.name} in {self.max_steps} steps: raise max_steps, or look "
+                    "for a third state that holds it"
+                )
+            free = np.flatnonzero(slot < 0)
+            new = min(len(free), len(positions) - waiting)
+            if new and (len(free) > 0.1 * n_slots or len(free) == n_slots):
+                slot[free[:new]] = np.arange(waiting, waiting + new)
+                steps[free[:new]] = 0
+                dynamics.restart(free[:new], positions[waiting : waiting + new])
+                waiting += new
+
+
+def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and outcome of every block, as they come."""
+    workers = min(workers, len(todo), available_cores())
+    if workers <= 1:
+        for number, block in todo.items():
+            yield number, run(number, block)
+        return
+    require_importable(run)
+    with Workers(workers, _start_worker, run, platform=run.platform) as pool:
+        futures = {pool.submit(_run_block, number, block): number for number, block in todo.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+_worker_run: ShotRun | None = None
+
+
+def _start_worker(run: ShotRun) -> None:
+    global _worker_run
+    _worker_run = run
+
+
+def _run_block(number: int, positions: np.ndarray) -> np.ndarray:
+    assert _worker_run is not None
+    return _worker_run(number, positions)
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry).encode()).hexdigest()
+
+
+class ShotRecord:
+    """Outcomes of blocks of shots in a text file, one line each with its checksum, flushed to disk; without a path only kept.
+
+    Parameters
+    ----------
+    path : path, optional
+    plan : mapping
+        What the shots are; the first line of the file.
+
+    Attributes
+    ----------
+    results : dict
+        Block number to ndarray of int8.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another plan, or no such file.
+    """
+
+    def __init__(self, path: str | Path | None, plan: Mapping) -> None:
+        self.results: dict[int, np.ndarray] = {}
+        self._stream = None
+        if path is None:
+            return
+        path = Path(path)
+        header = json.dumps({"format": _FORMAT, **plan})
+        whole = self._read(path, header) if path.exists() else 0
+        self._stream = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
+        self._stream.truncate(whole)  # what a killed process wrote in part
+        self._stream.seek(whole)
+        if not whole:
+            self._write(header)
+
+    def _read(self, path: Path, header: str) -> int:
+        """Take up the lines of a file; returns the length of those that are whole."""
+        lines = regular_file(path).read_bytes().split(b"\n")[:-1]
+        if not lines:
+            return 0
+        checked = lines[0].decode("utf-8", "replace") == header
+        if not checked and lines[0].decode("utf-8", "replace") != header.replace(_FORMAT, _UNCHECKED):
+            raise InputError(f"{path} holds other shots, or none: remove it, or give another name for the record")
+        for line in lines[1:]:
+            try:
+                entry = json.loads(line)
+                if entry.pop("sha256", None) != _digest(entry) and checked:
+                    raise ValueError(f"the checksum of block {entry.get('block')} does not fit")
+                self.results[int(entry["block"])] = np.array([int(digit) for digit in entry["ends"]], dtype=np.int8)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path} is damaged ({error}): remove it to run its shots again") from error
+        return sum(len(line) + 1 for line in lines)
+
+    def add(self, number: int, status: np.ndarray) -> None:
+        """One more block."""
+        self.results[number] = status
+        entry = {"block": int(number), "ends": "".join(map(str, status.tolist()))}
+        self._write(json.dumps(entry | {"sha256": _digest(entry)}))
+
+    def _write(self, line: str) -> None:
+        if self._stream is not None:
+            self._stream.write(line.encode() + b"\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()

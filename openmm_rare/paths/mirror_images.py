@@ -1,0 +1,89 @@
+"""Whether a system and its states are the same in a mirror: then paths that are mirror images are no different ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openmm
+
+from ..states.regions import Disc, Range
+from ..states.variables import Angle, Dihedral, Distance
+from ..structure.bonds import bonded_pairs
+from ..structure.particles import masses_of
+from ..walkers.slots import platform_by_name
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+    from ..states.regions import Region
+
+__all__ = ["equivalent_atoms", "is_its_mirror_image", "mirrored"]
+
+_MOST_ATOMS = 200  # whose energy is evaluated
+_STIR = 0.002  # nm, off a structure that may be flat
+_SAME = 1e-6  # of the energy
+
+
+def mirrored(positions: np.ndarray) -> np.ndarray:
+    """Positions (..., 3) in a mirror."""
+    return positions * np.array([-1.0, 1.0, 1.0])
+
+
+def equivalent_atoms(system: RareEventSystem) -> list[list[int]]:
+    """Groups of atoms of one mass that are bound to the same single atom."""
+    masses, groups = masses_of(system.system), {}
+    for atom, bound in _partners(system).items():
+        if len(bound) == 1:
+            groups.setdefault((bound[0], float(masses[atom])), []).append(atom)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def is_its_mirror_image(system: RareEventSystem) -> bool:
+    """Whether mirror images of all that happens in a small molecule in vacuum are as likely, and lead to the same states.
+
+    The states must be made of distances, angles and dihedrals, and no atom may have four different partners: mirror images of
+    such molecules are others. Where this cannot be seen, they count as different.
+    """
+    if system.num_dimensions != 3 or len(system.positions) > _MOST_ATOMS or system.system.usesPeriodicBoundaryConditions():
+        return False
+    variables = system.states.variables
+    turning = {variable.name for variable in variables.variables if isinstance(variable, Dihedral)}
+    known = all(isinstance(variable, Distance | Angle | Dihedral) for variable in variables.variables)
+    if not known or not all(_is_even(region, turning) for region in (system.states.a, system.states.b)):
+        return False
+    if system.states.channels is not None:
+        return False
+    equivalent = {atom for group in equivalent_atoms(system) for atom in group}
+    if any(len(bound) > 3 and len(equivalent.intersection(bound)) < 2 for bound in _partners(system).values()):
+        return False
+    return _has_energy_of_mirror_image(system)
+
+
+def _partners(system: RareEventSystem) -> dict[int, list[int]]:
+    partners: dict[int, list[int]] = {}
+    for pair in bonded_pairs(system.system, system.topology).tolist():
+        for one, other in (pair, pair[::-1]):
+            partners.setdefault(one, []).append(other)
+    return partners
+
+
+def _is_even(region: Region, turning: set[str]) -> bool:
+    """Whether a region contains the same dihedrals with the other sign."""
+    if isinstance(region, Range):
+        sums = [sum(bounds) for name, bounds in region.bounds.items() if name in turning]
+    elif isinstance(region, Disc):
+        sums = [2.0 * center for name, center in region.center.items() if name in turning]
+    else:
+        return False
+    return all(abs(np.sin(0.5 * each)) < 1e-6 for each in sums)
+
+
+def _has_energy_of_mirror_image(system: RareEventSystem) -> bool:
+    context = openmm.Context(system.system, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
+    stirred = system.positions + _STIR * np.random.default_rng(1).normal(size=system.positions.shape)
+    energies = []
+    for positions in (stirred, mirrored(stirred)):
+        context.setPositions(positions)
+        context.computeVirtualSites()
+        energies.append(context.getState(energy=True).getPotentialEnergy()._value)
+    return abs(energies[0] - energies[1]) < _SAME * (1.0 + abs(energies[0]))

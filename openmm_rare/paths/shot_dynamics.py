@@ -1,0 +1,130 @@
+"""One Context for shots: copies of a small system, or a large one, each restarted with velocities of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from ..dynamics.explosions import ExplosionWatch
+from ..dynamics.replication import replicate
+from ..dynamics.unbiased import unbiased_integrator
+from ..errors import DynamicsError
+from ..io.files import write_npz
+from ..structure.constraints import KeptDistances
+from ..structure.openmm_errors import our_error
+from ..structure.particles import masses_of
+from ..walkers.slots import make_context, platform_by_name
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["ShotDynamics"]
+
+_VELOCITY_TOLERANCE = 1e-6
+_ADVICE = ": use a smaller time step"
+
+
+class ShotDynamics:
+    """Unbiased dynamics of ``n_slots`` independent copies.
+
+    Parameters
+    ----------
+    system : RareEventSystem
+    n_slots : int
+        With 1, the System is taken as it is, which may be periodic.
+    platform : str
+    rng : numpy.random.Generator
+        Seeds the noise, and draws velocities.
+    """
+
+    def __init__(self, system: RareEventSystem, n_slots: int, platform: str, rng: np.random.Generator) -> None:
+        self._target, self._rng = system, rng
+        many = system.system if n_slots == 1 else replicate(system.system, n_slots)
+        self.integrator = unbiased_integrator(system)
+        self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
+        self.context = make_context(many, self.integrator, platform, True, system.name)
+        masses = masses_of(system.system)
+        with np.errstate(divide="ignore"):
+            spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
+        self._spread = spread[:, None] * (np.arange(3) < system.num_dimensions)
+        self._shape = (n_slots, len(system.positions), 3)
+        self._slots = np.repeat(system.positions[None], n_slots, axis=0)
+        self._starts, self._steps = self._slots.copy(), 0
+        self._kept = KeptDistances(system.system, system.name, system.timestep)
+        way = None if system.inertial else 2.0 * system.kt * system.timestep / system.friction
+        self._explosions = ExplosionWatch(system.system, system.kt, platform_by_name(platform), way)
+
+    @staticmethod
+    def can_copy(system: RareEventSystem) -> bool:
+        """Whether many copies of the system fit into one Context."""
+        try:
+            replicate(system.system, 2)
+        except ValueError:
+            return False
+        return True
+
+    def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
+        """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints."""
+        self._slots[slots] = self._starts[slots] = positions
+        self.context.setPositions(self._slots.reshape(-1, 3))
+        if not self._target.inertial:
+            return
+        velocities = self.context.getState(velocities=True).getVelocities(asNumpy=True)._value.reshape(self._shape)
+        velocities[slots] = self._spread * self._rng.normal(size=positions.shape)
+        self.context.setVelocities(velocities.reshape(-1, 3) * unit.nanometer / unit.picosecond)
+        self.context.applyVelocityConstraints(_VELOCITY_TOLERANCE)
+
+    def step(self, n_steps: int) -> None:
+        """Advance all slots.
+
+        Raises
+        ------
+        FloatingPointError
+            If positions become NaN.
+        """
+        self._steps += n_steps
+        try:
+            self.integrator.step(n_steps)
+        except openmm.OpenMMException as error:
+            if "nan" in str(error).lower():
+                self._stop(f"positions became NaN in {self._target.name}", np.arange(len(self._slots)))
+            raise our_error(error, self._target.name, self.context.getPlatform().getName(), running=True) from error
+
+    def positions(self) -> np.ndarray:
+        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm.
+
+        Raises
+        ------
+        FloatingPointError
+            If they are not finite, break constraints or fly apart; the positions before are in the file that the message names.
+        """
+        inertial = self._target.inertial
+        state = self.context.getState(positions=True, velocities=inertial)
+        positions = state.getPositions(asNumpy=True)._value.reshape(self._shape)
+        velocities = state.getVelocities(asNumpy=True)._value.reshape(self._shape) if inertial else None
+        bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+        if len(bad):
+            self._stop(f"positions became NaN in {self._target.name}", bad[:1])
+        broken = self._kept.first_broken(positions)
+        if broken is not None:
+            self._stop(broken[1].removesuffix(_ADVICE), [broken[0]])
+        watch = self._explosions
+        for slot in np.flatnonzero(watch.suspects(positions, velocities, self._slots, self._steps)).tolist():
+            start = watch.energy(self._starts[slot], None)
+            sentence = watch.gained(positions[slot], None if velocities is None else velocities[slot], start)
+            if sentence is not None:
+                self._stop(sentence, [slot])
+        self._slots, self._steps = positions, 0
+        return positions
+
+    def _stop(self, sentence: str, slots: Sequence[int] | np.ndarray) -> None:
+        """End the run, with the last good positions of these slots, and where their shots began, in a file."""
+        path = Path(f"broken-shot-{os.getpid()}.npz").resolve()
+        write_npz(path, {"positions": self._slots[slots], "starts": self._starts[slots]})
+        raise DynamicsError(f"{sentence}, {self._steps} steps after the positions in {path}{_ADVICE}")

@@ -1,0 +1,1 @@
+"""Rate constants: flux times the probability to reach B."""

@@ -1,0 +1,122 @@
+"""The result of a rate calculation, and the sentences that say when not to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from ..errors import InputError
+
+__all__ = ["RateEstimate"]
+
+
+@dataclass(frozen=True)
+class RateEstimate:
+    """A rate constant with its error bar, its parts and its cost; ``result.json`` mirrors it.
+
+    Attributes
+    ----------
+    system, method, platform : str
+        ``method`` is "importance" or "brute_force".
+    temperature_k : float
+    rate_per_ps, rate_stderr : float
+        k_AB and its standard error, 1/ps.
+    rate_ci95 : tuple of float
+        95 % interval, 1/ps.
+    flux_per_ps, flux_stderr : float
+        Exits from A per ps spent with A as the state visited last.
+    p_ab, p_ab_stderr : float
+        Probability that a path reaches B before it returns to A, from the distribution of exits.
+    ess : float
+        Effective sample size of the roots' contributions (transitions, for brute force).
+    pareto_k : float
+        Shape of the upper tail of the contributions; above 0.7 the error bar is not to be believed.
+    n_roots, n_exits : int
+    strength : float
+        Bias strength chosen by the pilot.
+    window_power : float
+        Power of I in the weight windows chosen by the pilot.
+    walker_steps : int
+        Force evaluations in all; the next four are its parts.
+    wall_seconds : float
+        Of all sessions of the run, each up to the last task that it recorded.
+    channels : dict
+        Name to {"fraction", "fraction_stderr"} of the rate.
+    mean_weight, mean_weight_stderr : float
+        Estimate of E[w] = 1 from all walkers.
+    pool_relative_error, roots_relative_error : float
+        The two parts of the relative standard error.
+    reliable : bool
+        False when a warning says that the numbers should not be believed.
+    warnings : tuple of str
+    rate_reduced, rate_reduced_stderr : float or None
+        In the system's reduced units, where it has some.
+    no_reweighting : dict or None
+        What the learned importance function alone would say, on request.
+    pending_fraction : float
+        By how much, relative to it, the rate would grow if every walker left between the states came to B.
+    notes : tuple of str
+        What should be known about the dynamics, and is no fault.
+    backend : str
+        What moved the walkers.
+    mixing : dict or None
+        How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
+    """
+
+    system: str
+    method: str
+    temperature_k: float
+    rate_per_ps: float
+    rate_stderr: float
+    rate_ci95: tuple[float, float]
+    flux_per_ps: float
+    flux_stderr: float
+    p_ab: float
+    p_ab_stderr: float
+    ess: float
+    pareto_k: float
+    n_roots: int
+    n_exits: int
+    strength: float
+    window_power: float
+    walker_steps: int
+    training_walker_steps: int
+    flux_walker_steps: int
+    pilot_walker_steps: int
+    production_walker_steps: int
+    wall_seconds: float
+    channels: Mapping[str, Mapping[str, float]]
+    mean_weight: float
+    mean_weight_stderr: float
+    pool_relative_error: float
+    roots_relative_error: float
+    reliable: bool
+    warnings: tuple[str, ...]
+    seed: int
+    platform: str
+    versions: Mapping[str, str]
+    rate_reduced: float | None = None
+    rate_reduced_stderr: float | None = None
+    no_reweighting: Mapping | None = None
+    pending_fraction: float = 0.0
+    backend: str = "python"
+    notes: tuple[str, ...] = ()
+    mixing: Mapping | None = None
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error over value."""
+        return self.rate_stderr / self.rate_per_ps if self.rate_per_ps > 0.0 else float("inf")
+
+    def to_dict(self) -> dict:
+        """JSON-able dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> RateEstimate:
+        """What :meth:`to_dict` wrote; unknown keys are errors."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"not a rate estimate of this version: unknown keys {sorted(unknown)}")
+        tuples = {name: tuple(values.get(name, ())) for name in ("rate_ci95", "warnings", "notes")}
+        return cls(**{**values, **tuples})

@@ -1,0 +1,154 @@
+"""Production: rounds of roots, and what all of them have given so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from ..flux.pool import Pool
+from ..flux.root_density import RootDensity
+from ..statistics import ClusteredRate, ratio_of_sums
+from ..walkers.propagator import Walkers
+from .roots import RootSampler, Steering
+from .weighted_paths import PathBatch, Patience
+
+__all__ = ["NEGLIGIBLE", "Production", "production_round"]
+
+NEGLIGIBLE: float = 0.1
+"""Of the target error: what the walkers still between the states may add to the rate without being waited for."""
+
+_PATHS_SHOWN = 40
+
+
+class Production:
+    """The production rounds so far, root by root.
+
+    Attributes
+    ----------
+    root : ndarray of int, shape (n_roots,)
+        Exit of the pool that each root is.
+    start_weight : ndarray, shape (n_roots,)
+        1/G: the weight that a root started with.
+    contribution, returned : ndarray, shape (n_roots,)
+        Summed weights of the descendants that have reached B, and returned to A, so far.
+    channel_contribution : ndarray, shape (n_roots, n_channels)
+    arrivals : ndarray of int, shape (n_channels,)
+        Unweighted numbers of arrivals in B.
+    pending : Walkers or None
+        Those still between the states.
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        self.root = np.zeros(0, dtype=np.int64)
+        self.start_weight, self.contribution, self.returned = np.zeros(0), np.zeros(0), np.zeros(0)
+        self.channel_contribution = np.zeros((0, n_channels))
+        self.arrivals = np.zeros(n_channels, dtype=np.int64)
+        self.pending: Walkers | None = None
+
+    @property
+    def n_roots(self) -> int:
+        """Roots started so far."""
+        return len(self.root)
+
+    def add(self, record: Mapping) -> None:
+        """Add one round."""
+        new = len(record["root"])
+        self.root = np.concatenate([self.root, np.asarray(record["root"])])
+        self.start_weight = np.concatenate([self.start_weight, np.asarray(record["start_weight"])])
+        touched = np.asarray(record["touched"])
+        for name in ("contribution", "returned", "channel_contribution"):
+            old = getattr(self, name)
+            grown = np.concatenate([old, np.zeros((new, *old.shape[1:]))])
+            grown[touched] += np.asarray(record[name])
+            setattr(self, name, grown)
+        self.arrivals = self.arrivals + np.asarray(record["arrivals"])
+        self.pending = Walkers(*(np.asarray(record[f"pending_{field.name}"]) for field in fields(Walkers)))
+
+    def mean_weight(self) -> tuple[float, float]:
+        """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
+        weight = self.contribution + self.returned
+        if self.pending is not None:
+            weight += np.bincount(self.pending.roots, np.exp(self.pending.log_weights), minlength=self.n_roots)
+        return ratio_of_sums(weight, self.start_weight)
+
+    def pending_fraction(self) -> float:
+        """By how much, relative to it, the rate would grow if every walker still between the states came to B."""
+        pending = 0.0 if self.pending is None else self.pending.total_weight()
+        return pending / max(self.contribution.sum(), 1e-300) if pending > 0.0 else 0.0
+
+    def clustered(self, pool: Pool, density: RootDensity) -> ClusteredRate:
+        """Rate estimator, clustered by flux walker."""
+        columns = np.column_stack([self.contribution, self.channel_contribution])
+        return ClusteredRate(pool.surrogate(density), pool.exit_counts(), pool.time_ps, pool.walker[self.root], columns)
+
+
+def production_round(
+    sampler: RootSampler,
+    production: Production,
+    steering: Steering,
+    level: float,
+    n_new: int,
+    patience: Patience,
+    seed: np.random.SeedSequence,
+) -> dict:
+    """Start ``n_new`` roots and follow them, with those that were left over.
+
+    Parameters
+    ----------
+    sampler : RootSampler
+    production : Production
+        The rounds before, with their pending walkers.
+    steering : Steering
+    level : float
+        ln C of the weight windows, the same in all rounds.
+    n_new : int
+    patience : Patience
+    seed : numpy.random.SeedSequence
+
+    Returns
+    -------
+    dict
+        The record of the round; contributions only of the roots that it touched.
+    """
+    root, log_weight, batch = sampler.follow(
+        n_new,
+        steering,
+        level,
+        seed,
+        pending=production.pending,
+        first_root=production.n_roots,
+        patience=patience,
+        record_paths=production.n_roots == 0,
+    )
+    touched = np.flatnonzero(batch.contribution + batch.returned)
+    return {
+        "root": root,
+        "start_weight": np.exp(log_weight),
+        "touched": touched,
+        "contribution": batch.contribution[touched],
+        "channel_contribution": batch.channel_contribution[touched],
+        "returned": batch.returned[touched],
+        "arrivals": batch.arrivals,
+        "log_weights": batch.log_weights.astype(np.float32),
+        "walker_steps": batch.walker_steps,
+        **{f"pending_{name}": value for name, value in vars(batch.pending).items()},
+        **_sample_paths(batch, sampler.system.states.variables.names),
+    }
+
+
+def _sample_paths(batch: PathBatch, variables: Sequence[str]) -> dict:
+    """Some of the recorded paths to B, flattened for storage; empty when none were recorded."""
+    if batch.history is None or not batch.history.ends:
+        return {}
+    ends = batch.history.ends
+    chosen = [ends[i] for i in np.unique(np.linspace(0, len(ends) - 1, _PATHS_SHOWN).astype(int))]
+    paths = [batch.history.path(end) for end in chosen]
+    joined = np.concatenate(paths)
+    return {
+        "path_values": joined[:, :-1],
+        "path_ln_importance": joined[:, -1],
+        "path_id": np.repeat(np.arange(len(paths)), [len(path) for path in paths]),
+        "path_variables": ",".join(variables),
+    }

@@ -1,0 +1,115 @@
+"""Training segments: short biased trajectories whose every frame says something about the committor at its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import RunError
+from ..learning.segment_trainer import SegmentData
+from ..walkers.dynamics import mobility
+from ..walkers.propagator import Propagator, Walkers
+from ..walkers.slots import SlotContext
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["SegmentBatch", "noise_of_one_step", "sample_segments"]
+
+
+@dataclass(frozen=True)
+class SegmentBatch:
+    """Segments and their cost.
+
+    Attributes
+    ----------
+    segments : SegmentData
+    status : ndarray of int8, shape (n_walkers,)
+        Where each walker ended: 0 between the states, 1 in A, 2 in B.
+    steps : ndarray of int64, shape (n_walkers,)
+        Until there.
+    walker_steps : int
+        Steps of the walkers, and one force evaluation for each segment.
+    """
+
+    segments: SegmentData
+    status: np.ndarray
+    steps: np.ndarray
+    walker_steps: int
+
+
+def noise_of_one_step(target: RareEventSystem) -> np.ndarray:
+    """Standard deviation of the noise of one step, shape (n_atoms, 3), nm; 0 where nothing moves."""
+    return np.sqrt(2.0 * target.kt * mobility(target))
+
+
+def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarray:
+    """Displacements of one step by the physical forces, shape (n, n_atoms, 3), nm: one force evaluation each."""
+    slots = SlotContext(propagator.target, min(propagator.n_slots, len(positions)), propagator.platform, seed)
+    parts = []
+    for first in range(0, len(positions), slots.n_slots):
+        block = positions[first : first + slots.n_slots]
+        slots.set_positions(block)
+        parts.append(slots.forces()[: len(block)])
+    return np.concatenate(parts) * mobility(propagator.target)
+
+
+def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, length: int, seed: int) -> SegmentBatch:
+    """Run a walker from every start until it arrives in A or B, or for ``length`` steps.
+
+    Its frame at every ``stride`` steps begins a segment, and all segments of a walker end where it ends. Nothing branches:
+    the weights of segments stay near 1 by themselves, and a segment may be as long as the committor needs to be consistent
+    over a good part of the way between the states.
+
+    Parameters
+    ----------
+    propagator : Propagator
+        Dynamics, with or without bias.
+    starts : ndarray, shape (n, n_atoms, 3), nm
+        Those inside A or B are left out.
+    stride, length : int
+        In steps; the stride is made a multiple of the interval at which states are tested, the length one of the stride.
+    seed : int
+        For the Context that evaluates forces: it draws no noise, but every new Context reseeds a platform's generator.
+
+    Returns
+    -------
+    SegmentBatch
+
+    Raises
+    ------
+    RuntimeError
+        If all starts lie in A or B.
+    """
+    interval = propagator.target.check_interval
+    stride = max(1, round(stride / interval)) * interval
+    starts = starts[propagator.target.states.classify(starts) == 0]
+    if len(starts) == 0:
+        raise RunError(
+            f"every walker that was to train {propagator.target.name} starts in A or B: the states leave nothing between them"
+        )
+    waiting = Walkers.start(starts, np.arange(len(starts)))
+    active, walker_steps = waiting.take(np.zeros(0, dtype=np.int64)), 0
+    end, log_weight = starts.astype(np.float32), np.zeros(len(starts))
+    status, steps = np.zeros(len(starts), dtype=np.int8), np.zeros(len(starts), dtype=np.int64)
+    frames: list[tuple[np.ndarray, ...]] = []
+    while len(waiting) or len(active):
+        # a few free slots cost less than many small batches of newcomers
+        room = propagator.n_slots - len(active) if len(active) <= 0.8 * propagator.n_slots else 0
+        active = active.join(waiting.take(np.arange(min(room, len(waiting)))))
+        waiting = waiting.take(np.arange(min(room, len(waiting)), len(waiting)))
+        frames.append((active.roots, active.positions.astype(np.float32), active.log_weights))
+        block = propagator.advance(active, stride)
+        walker_steps += block.walker_steps
+        over = (block.status > 0) | (block.walkers.clocks >= length)
+        done = block.walkers.roots[over]
+        end[done], log_weight[done] = block.walkers.positions[over], block.walkers.log_weights[over]
+        status[done], steps[done] = block.status[over], block.walkers.clocks[over]
+        active = block.walkers.take(np.flatnonzero(~over))
+    walker, start, before = (np.concatenate(column) for column in zip(*frames, strict=True))
+    gained = (log_weight[walker] - before).astype(np.float32)
+    drift = _drift(propagator, start, seed).astype(np.float32)
+    segments = SegmentData(start, end[walker], gained, status[walker], drift)
+    return SegmentBatch(segments, status, steps, walker_steps + len(segments))

@@ -1,0 +1,258 @@
+"""Weighted paths: biased, branching walkers from roots outside A until every descendant is in A or B."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..bias.python_force import ImportanceFunction
+from ..states.states import IN_A, IN_B, NEITHER, States
+from ..walkers.propagator import Block, Propagator, Walkers
+from .branching import WeightWindow
+
+__all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for walkers between the states, once no root waits for a slot; by default for the last one.
+
+    Attributes
+    ----------
+    walkers : int
+        Return when fewer than this many are left.
+    weight : float
+        Return when their weights add up to no more than this.
+    steps : int, optional
+        Return after so many steps.
+    """
+
+    walkers: int = 1
+    weight: float = 0.0
+    steps: int | None = None
+
+    def is_over(self, walkers: Walkers, steps: int) -> bool:
+        """Whether to leave these walkers where they are after so many steps."""
+        few = len(walkers) < max(self.walkers, 1) or walkers.total_weight() <= self.weight
+        return few or (self.steps is not None and steps >= self.steps)
+
+
+@dataclass
+class PathHistory:
+    """Ancestry of walkers, block by block, from which whole paths to B are read back.
+
+    Attributes
+    ----------
+    values : list of ndarray, shape (n, k)
+        Variables of every walker at the end of each block.
+    parents : list of ndarray, shape (n,)
+        Row of each walker in the block before; -1 for a new root.
+    ends : list of (block, row)
+        Arrivals in B.
+    """
+
+    values: list[np.ndarray] = field(default_factory=list)
+    parents: list[np.ndarray] = field(default_factory=list)
+    ends: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, values: np.ndarray, parents: np.ndarray, arrived: np.ndarray) -> None:
+        """Append one block: values after it, the row in the block before, and which rows arrived in B."""
+        self.ends += [(len(self.values), int(row)) for row in np.flatnonzero(arrived)]
+        self.values.append(values.astype(np.float32))
+        self.parents.append(parents)
+
+    def path(self, end: tuple[int, int]) -> np.ndarray:
+        """Variables along one path, shape (n_blocks, k), from its root to B."""
+        block, row = end
+        points = []
+        while row >= 0:
+            points.append(self.values[block][row])
+            block, row = block - 1, self.parents[block][row]
+        return np.array(points[::-1])
+
+
+@dataclass(frozen=True)
+class PathBatch:
+    """Outcome of a batch of roots.
+
+    Attributes
+    ----------
+    contribution : ndarray, shape (n_roots,)
+        Summed weight of the descendants that reached B: an unbiased estimate of the root's committor.
+    returned : ndarray, shape (n_roots,)
+        Summed weight of those that returned to A; ``contribution + returned`` has expectation 1.
+    channel_contribution : ndarray, shape (n_roots, n_channels)
+    arrivals : ndarray, shape (n_channels,)
+        Unweighted number of arrivals in B by channel.
+    log_weights : ndarray
+        ln w of every arrival in B.
+    walker_steps : int
+    pending : Walkers
+        Walkers still between the states (none with the default patience); pass them to the next call as ``pending``.
+    history : PathHistory or None
+    """
+
+    contribution: np.ndarray
+    returned: np.ndarray
+    channel_contribution: np.ndarray
+    arrivals: np.ndarray
+    log_weights: np.ndarray
+    walker_steps: int
+    pending: Walkers
+    history: PathHistory | None
+
+
+class _Tally:
+    """Sums weights per root."""
+
+    def __init__(self, n_roots: int, n_channels: int) -> None:
+        self.contribution, self.returned = np.zeros(n_roots), np.zeros(n_roots)
+        self.channels = np.zeros((n_roots, n_channels))
+        self.arrivals = np.zeros(n_channels, dtype=np.int64)
+        self.log_weights: list[np.ndarray] = []
+        self.walker_steps = 0
+
+    def add(self, block: Block) -> None:
+        """Count the steps and the arrivals of a block."""
+        self.walker_steps += block.walker_steps
+        self.arrive(block.walkers, block.status)
+
+    def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
+        at_a, at_b = status == IN_A, status == IN_B
+        weights = np.exp(walkers.log_weights)
+        np.add.at(self.returned, walkers.roots[at_a], weights[at_a])
+        np.add.at(self.contribution, walkers.roots[at_b], weights[at_b])
+        if at_b.any():
+            np.add.at(self.channels, (walkers.roots[at_b], walkers.labels[at_b]), weights[at_b])
+            np.add.at(self.arrivals, walkers.labels[at_b], 1)
+            self.log_weights.append(walkers.log_weights[at_b])
+
+    def batch(self, pending: Walkers, history: PathHistory | None) -> PathBatch:
+        joined = np.concatenate(self.log_weights) if self.log_weights else np.zeros(0)
+        return PathBatch(
+            self.contribution,
+            self.returned,
+            self.channels,
+            self.arrivals,
+            joined,
+            self.walker_steps,
+            pending,
+            history,
+        )
+
+
+class _Population:
+    """Walkers under way, their ancestry, and those that wait for a slot.
+
+    Attributes
+    ----------
+    active, waiting : Walkers
+    parents : ndarray of int, shape (n_active,)
+        Row of each active walker in the block before; -1 for a new root.
+    """
+
+    def __init__(self, waiting: Walkers, pending: Walkers | None) -> None:
+        self.waiting = waiting
+        self.active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
+        self.parents = np.full(len(self.active), -1, dtype=np.int64)
+
+    def admit(self, n_slots: int) -> None:
+        """Start waiting walkers in the free slots once a fifth of the slots is free."""
+        room = max(0, n_slots - len(self.active)) if len(self.active) <= 0.8 * n_slots else 0
+        newcomers = min(room, len(self.waiting))
+        self.active = self.active.join(self.waiting.take(np.arange(newcomers)))
+        self.parents = np.concatenate([self.parents, np.full(newcomers, -1, dtype=np.int64)])
+        self.waiting = self.waiting.take(np.arange(newcomers, len(self.waiting)))
+
+    def replace(self, walkers: Walkers, parents: np.ndarray, log_weights: np.ndarray) -> None:
+        """Go on with copies of the rows ``parents`` of ``walkers``, with new ln w."""
+        self.parents, self.active = parents, walkers.take(parents)
+        self.active.log_weights[:] = log_weights
+
+
+def run_roots(
+    propagator: Propagator,
+    importance: ImportanceFunction,
+    roots: np.ndarray,
+    log_level: float,
+    rng: np.random.Generator,
+    *,
+    log_weights: np.ndarray | None = None,
+    pending: Walkers | None = None,
+    first_root: int = 0,
+    patience: Patience | None = None,
+    window: WeightWindow | None = None,
+    stride: int = 20,
+    max_population: int = 4000,
+    max_steps: int | None = None,
+    record_paths: bool = False,
+) -> PathBatch:
+    """Follow every root's descendants until they are in A or B.
+
+    Parameters
+    ----------
+    propagator : Propagator
+        Dynamics, with or without bias.
+    importance : ImportanceFunction
+        Steers the branching.
+    roots : ndarray, shape (n_roots, n_atoms, 3), nm
+        Frames outside A.
+    log_level : float
+        ln C of the weight windows.
+    rng : numpy.random.Generator
+        For branching.
+    log_weights : ndarray, optional
+        Starting ln w of the roots.
+    pending : Walkers, optional
+        Walkers left over by earlier calls.
+    first_root : int
+        Number of the first new root: how many earlier calls have started. Results are counted from root 0.
+    patience : Patience, optional
+        When to leave walkers between the states: the slow ones of one call then share their Contexts with the fresh ones of
+        the next.
+    window : WeightWindow, optional
+    stride : int
+        Steps between branchings.
+    max_population : int
+        C is raised when more walkers than this would be needed.
+    max_steps : int, optional
+        Drop walkers at this age: for the pilot only, it biases the estimate.
+    record_paths : bool
+        Keep the ancestry, for pictures of paths.
+
+    Returns
+    -------
+    PathBatch
+    """
+    target, window, patience, waited = propagator.target, window or WeightWindow(), patience or Patience(), 0
+    stride = max(1, round(stride / target.check_interval)) * target.check_interval
+    history = PathHistory() if record_paths else None
+    started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
+    tally, population = _started(started, target.states, first_root + len(roots), pending)
+    while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
+        population.admit(propagator.n_slots)
+        waited += stride if len(population.waiting) == 0 else 0
+        block = propagator.advance(population.active, stride)
+        tally.add(block)
+        log_i = importance.log_importance(block.walkers.positions)
+        if history is not None:
+            values = np.column_stack([target.states.variables(block.walkers.positions), log_i])
+            history.add(values, population.parents, block.status == IN_B)
+        going = _going(block, max_steps)
+        branched = window.branch(block.walkers.log_weights[going], log_i[going], log_level, max_population, rng)
+        population.replace(block.walkers, going[branched[0]], branched[1])
+    return tally.batch(population.active, history)
+
+
+def _started(walkers: Walkers, states: States, n_roots: int, pending: Walkers | None) -> tuple[_Tally, _Population]:
+    """Roots that lie in B have arrived already; the others wait, beside what earlier calls left pending."""
+    status, tally = states.classify(walkers.positions), _Tally(n_roots, len(states.channel_names))
+    tally.arrive(walkers, status)
+    return tally, _Population(walkers.take(status == NEITHER), pending)
+
+
+def _going(block: Block, max_steps: int | None) -> np.ndarray:
+    """Rows of the walkers that go on: between the states, and younger than `max_steps`."""
+    going = np.flatnonzero(block.status == NEITHER)
+    return going if max_steps is None else going[block.walkers.clocks[going] < max_steps]

@@ -1,0 +1,230 @@
+"""From the records of a run to its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..io.run_file import RunFile
+from . import plots
+
+__all__ = ["FigureFile", "axis_label", "convergence", "make_figures", "root_contributions"]
+
+_POINTS = 40
+_TRAINING_CURVES = {"heldout_loss": "held-out loss", "sd_log_importance": "sd(ln I)", "residual": "residual"}
+_GREEK = {"mu": "μ", "phi": "φ", "psi": "ψ", "theta": "θ", "omega": "ω"}
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A figure on disk.
+
+    Attributes
+    ----------
+    path : Path
+    title : str
+    caption : str
+        What it shows and how to read it, in plain words.
+    """
+
+    path: Path
+    title: str
+    caption: str
+
+
+def make_figures(run: RunFile, result: Mapping[str, Any], folder: str | Path) -> list[FigureFile]:
+    """Draw every figure for which the run has data.
+
+    Parameters
+    ----------
+    run : RunFile
+    result : mapping
+        What ``result.json`` holds.
+    folder : path
+        Where the PNG files go; made if missing.
+
+    Returns
+    -------
+    list of FigureFile
+        In the order in which a reader wants them.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    made = []
+    for name, draw, title, caption in _FIGURES:
+        figure = draw(run, result)
+        if figure is not None:
+            plots.save_figure(figure, folder / f"{name}.png")
+            made.append(FigureFile(folder / f"{name}.png", title, caption))
+    return made
+
+
+def root_contributions(run: RunFile) -> np.ndarray:
+    """Contribution of every root of the production, shape (n_roots,), in the order in which they were started.
+
+    Descendants of a root may arrive in later rounds: each record lists the roots that it touched.
+    """
+    records = run.load("production", ("root", "touched", "contribution"))
+    total = np.zeros(sum(len(record["root"]) for record in records))
+    for record in records:
+        total[record["touched"]] += record["contribution"]
+    return total
+
+
+def convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The estimate from the first roots, for growing numbers of them.
+
+    The flux and the pool are those of the end of the run, so that the rate is proportional to the mean contribution.
+
+    Returns
+    -------
+    walker_steps, rate, stderr : ndarray, shape (n_points,)
+        Steps with everything before production counted; rates in 1/ps.
+    """
+    contributions = root_contributions(run)
+    n = len(contributions)
+    count = np.unique(np.linspace(max(n // _POINTS, 1), n, _POINTS).astype(int))
+    total, squares = (np.cumsum(contributions**power)[count - 1] for power in (1, 2))
+    count, total, squares = (column[total > 0.0] for column in (count, total, squares))
+    mean = total / count
+    variance = np.maximum(squares / count - mean**2, 0.0) / np.maximum(count - 1, 1)
+    rate = result["rate_per_ps"] * mean / mean[-1]
+    relative = np.hypot(np.sqrt(variance) / mean, result["pool_relative_error"])
+    before = result["walker_steps"] - result["production_walker_steps"]
+    return before + result["production_walker_steps"] * count / n, rate, rate * relative
+
+
+def _brute_force_convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As :func:`convergence`; the first stretch only equilibrates and is not part of the estimate."""
+    records = run.load("brute_force", ("transitions", "frames_last_a", "walker_steps"))
+    steps = np.cumsum([record["walker_steps"] for record in records])[1:]
+    events = np.cumsum([record["transitions"].sum() for record in records[1:]])
+    frames = np.cumsum([record["frames_last_a"].sum() for record in records[1:]])
+    seen = events > 0
+    per_frame = events[seen] / frames[seen]
+    rate = result["rate_per_ps"] * per_frame / per_frame[-1]
+    return steps[seen], rate, rate / np.sqrt(events[seen])
+
+
+def _draw_convergence(run: RunFile, result: Mapping[str, Any]) -> Any:
+    if run.kinds.get("production"):
+        curve = convergence(run, result)
+    elif run.kinds.get("brute_force", 0) > 1:
+        curve = _brute_force_convergence(run, result)
+    else:
+        return None
+    known = [(record["label"], record["rate_per_ps"]) for record in run.load("reference")]
+    figure, (ax,) = plots.new_figure()
+    plots.plot_convergence(ax, *curve, reference=known[0] if known else None)
+    return figure
+
+
+def _draw_planes(run: RunFile, result: Mapping[str, Any]) -> Any:
+    records = run.load("plane")
+    if not records:
+        return None
+    last = records[-1]
+    planes = {title: last[title] for title in ("learned", "exact")}
+    figure, axes = plots.new_figure(1, 2, width=8.0, height=3.6)
+    marks = {"A": tuple(last["center_a"]), "B": tuple(last["center_b"])}
+    plots.plot_importance_planes(axes, last["x"], last["y"], planes, marks=marks)
+    return figure
+
+
+def _draw_paths(run: RunFile, result: Mapping[str, Any]) -> Any:
+    records = run.load("production", ("path_values", "path_ln_importance", "path_id", "path_variables"))
+    records = [record for record in records if "path_values" in record and record["path_values"].shape[1] >= 2]
+    if not records:
+        return None
+    names = records[0]["path_variables"].split(",")
+    units = dict(entry.split("=") for entry in str(run.attributes.get("variable_units", "")).split(",") if "=" in entry)
+    offsets = np.cumsum([0, *(record["path_id"].max() + 1 for record in records)])
+    figure, (ax,) = plots.new_figure(height=4.4)
+    plots.plot_paths(
+        ax,
+        np.concatenate([record["path_values"][:, :2] for record in records]),
+        np.concatenate([record["path_ln_importance"] for record in records]),
+        np.concatenate([record["path_id"] + offset for record, offset in zip(records, offsets, strict=False)]),
+        tuple(axis_label(name, units.get(name, "")) for name in names[:2]),
+    )
+    return figure
+
+
+def axis_label(name: str, unit: str) -> str:
+    """Name of a variable with its unit, Greek where it is Greek."""
+    for latin, greek in _GREEK.items():
+        if name.startswith(latin):
+            name = greek + name[len(latin) :]
+    return f"{name} ({unit})" if unit else name
+
+
+def _draw_weights(run: RunFile, result: Mapping[str, Any]) -> Any:
+    records = run.load("production", ("log_weights",))
+    weights = [record["log_weights"] for record in records if len(record.get("log_weights", ()))]
+    if not weights:
+        return None
+    figure, axes = plots.new_figure(1, 2, width=8.0, height=3.4)
+    plots.plot_weights(axes[0], np.concatenate(weights))
+    plots.plot_contributions(axes[1], root_contributions(run))
+    return figure
+
+
+def _draw_training(run: RunFile, result: Mapping[str, Any]) -> Any:
+    records = run.load("training", ("temperature_k", *_TRAINING_CURVES))
+    if not records:
+        return None
+    values = {key: np.array([record[key] for record in records]) for key in records[0]}
+    curves = {label: values[key] for key, label in _TRAINING_CURVES.items() if key in values}
+    figure, axes = plots.new_figure(len(curves), 1, height=2.2 * len(curves))
+    plots.plot_training(axes, values["temperature_k"], curves)
+    return figure
+
+
+_FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str], ...] = (
+    (
+        "convergence",
+        _draw_convergence,
+        "Convergence of the estimate",
+        "The rate constant from the roots followed so far, with its 95 % interval, against the work done. "
+        "A curve that settles inside its band, and a band that narrows, are what one wants to see; late jumps mean "
+        "that rare, heavy paths were still being found.",
+    ),
+    (
+        "planes",
+        _draw_planes,
+        "The learned importance function beside the exact one",
+        "ln I over the part of the plane that paths visit, on one color scale. Where the two pictures agree, walkers "
+        "are steered as well as possible. Differences cost efficiency, never correctness: the path weights make up "
+        "for them.",
+    ),
+    (
+        "paths",
+        _draw_paths,
+        "Transition paths",
+        "Some of the sampled paths from A to B over two collective variables, colored by the learned ln I: dark far "
+        "from B, bright near it.",
+    ),
+    (
+        "weights",
+        _draw_weights,
+        "Weights and contributions",
+        "Left: the weights of the paths that reached B. Right: how many roots lie in each range of contributions, and "
+        "how much of the answer they carry. When a few roots on the far right carry most of it, the error bar is too "
+        "small; the Pareto k of the table measures exactly that.",
+    ),
+    (
+        "training",
+        _draw_training,
+        "Training",
+        "Held-out loss, spread of ln I and residual over the training rounds, by temperature stage. The loss compares "
+        "each model with the one before it, and has the squared residual times its weight added: a round with nothing "
+        "left to learn ends at 1 plus that. The spread should grow as the temperature falls and level off within each "
+        "stage; a spread near zero means that nothing was learned. The residual is that of the backward equation over "
+        "residual_steps steps, its root mean square before the last sweep of the round; the smaller, the more even are "
+        "the weights of biased paths.",
+    ),
+)

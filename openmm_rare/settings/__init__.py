@@ -1,0 +1,1 @@
+"""Everything that a user may change, with its default."""

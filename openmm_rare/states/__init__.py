@@ -1,0 +1,1 @@
+"""States A and B: variables, regions and channels."""

@@ -1,0 +1,1 @@
+"""What a System consists of: particles, bonds, constraints, molecules and its box."""

@@ -1,0 +1,1 @@
+"""Path sampling as an application of OpenPathSampling."""

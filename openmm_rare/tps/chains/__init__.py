@@ -1,0 +1,1 @@
+"""Stretches of chains in path space: plain functions of plain data."""

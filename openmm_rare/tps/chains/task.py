@@ -1,0 +1,180 @@
+"""What a stretch of a series of trials starts from and gives: plain data, which goes from one process to another.
+
+Nothing here imports OpenPathSampling, of 150 MB: a process that hands out work and waits for it does without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...learning.passages import Passages
+from ...ops.frames import Frames
+from ...settings.paths import PathSettings
+
+if TYPE_CHECKING:
+    from ...problem import RareEventSystem
+    from .point_task import WalkerState
+
+__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "run_chain"]
+
+
+@dataclass(frozen=True, eq=False)
+class PathProblem:
+    """What stays the same for all chains and rounds.
+
+    Attributes
+    ----------
+    system : RareEventSystem
+    settings : PathSettings
+    platform : str
+    """
+
+    system: RareEventSystem
+    settings: PathSettings
+    platform: str
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for problems with the same course."""
+        content = (self.system.fingerprint(), self.system.temperature, self.settings.course(), self.platform)
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ChainState:
+    """Where a chain stands between two rounds.
+
+    Attributes
+    ----------
+    path : Frames
+        The current path, in the precision of the dynamics.
+    names : tuple of int
+        Identities, for OpenPathSampling, of the path and then of its frames; empty for a path that it has not seen yet.
+    relaxed : bool
+        Whether the current path was made by the dynamics, and by no hand.
+    pair : int
+        First frame of the pair of aimless shooting; -1 for others, and for a path that has none yet.
+    """
+
+    path: Frames
+    names: tuple[int, ...] = ()
+    relaxed: bool = False
+    pair: int = -1
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """For a file."""
+        names = np.array([str(name) for name in self.names], dtype=np.str_)
+        return {**self.path.arrays(), "names": names, "relaxed": np.array(self.relaxed), "pair": np.array(self.pair)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ChainState:
+        """Inverse of :meth:`arrays`."""
+        names = tuple(int(name) for name in arrays["names"])
+        return cls(Frames.from_arrays(arrays), names, bool(arrays["relaxed"]), int(arrays["pair"]))
+
+
+@dataclass(frozen=True, eq=False)
+class ChainTask:
+    """A stretch of a chain, or of a walker.
+
+    Attributes
+    ----------
+    problem : PathProblem
+    chain, round : int
+        Both numbered from 0; with the seed they fix all random numbers.
+    seed : int
+        Of the whole run.
+    state : ChainState or WalkerState
+        Before the stretch.
+    model : bytes
+        What ``to_bytes`` of the model returned, frozen for the stretch.
+    density : tuple of float or None
+        For the selector.
+    storage : str or None
+        File of the chain's OpenPathSampling storage; None for no storage.
+    owner : str
+        What the storage belongs to: the run and the chain.
+    done, until : int
+        Trials of the round before the stretch, and at its end; 0: all of them. A stretch that begins within a round has random
+        numbers of its own.
+    """
+
+    problem: PathProblem
+    chain: int
+    round: int
+    seed: int
+    state: ChainState | WalkerState
+    model: bytes
+    density: tuple[float, ...] | None = None
+    storage: str | None = None
+    owner: str = ""
+    done: int = 0
+    until: int = 0
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """What its random numbers follow from, beside the seed."""
+        return (self.chain, self.round, self.done) if self.done else (self.chain, self.round)
+
+    @property
+    def cycles(self) -> range:
+        """Numbers of its trials in the chain, from 1."""
+        whole = self.problem.settings.trials_per_round
+        before = self.round * whole
+        return range(before + self.done + 1, before + (self.until or whole) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One Monte Carlo step, or the two shots from where a walker was.
+
+    Attributes
+    ----------
+    cycle : int
+        Its number in the chain, from 1.
+    point : ndarray, shape (n_atoms, 3), nm
+        Shooting point.
+    n_a, n_b : int
+        Shots that reached A and B; both 0 if one reached neither.
+    expected : float
+        Probability of a transition path, by the model.
+    accepted : bool
+    relaxed : bool
+        Whether the path that was shot from was made by the dynamics; of a walker, whether its start-up was over.
+    n_frames : int
+        Frames of both shots, and of the way of a walker before them.
+    path : ndarray of float32, shape (n_frames, n_atoms, 3), or None
+        Positions of an accepted path, nm.
+    passages : Passages or None
+        Frames that the shots passed.
+    weight : float
+        Of the path, as it was made; 0 without one from a walker.
+    moved : float
+        Part of the moves of a walker that its bias let pass; NaN without any.
+    """
+
+    cycle: int
+    point: np.ndarray
+    n_a: int
+    n_b: int
+    expected: float
+    accepted: bool
+    relaxed: bool
+    n_frames: int
+    path: np.ndarray | None = field(default=None, repr=False)
+    passages: Passages | None = field(default=None, repr=False)
+    weight: float = 1.0
+    moved: float = float("nan")
+
+
+def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
+    """What :func:`openmm_rare.tps.chains.chain.run_chain` returns: imported where it runs."""
+    from . import chain as chains
+
+    return chains.run_chain(task)

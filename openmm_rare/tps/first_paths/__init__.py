@@ -1,0 +1,1 @@
+"""First paths from A to B."""

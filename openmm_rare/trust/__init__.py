@@ -1,0 +1,1 @@
+"""Whose code may run, and how code and data of others are taken in."""

@@ -1,0 +1,116 @@
+"""Unbiased walkers whose temperature changes while they move, and the potential energy of each."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openmm
+
+from ..dynamics.overdamped import check_system
+from ..dynamics.replication import replicate
+from ..dynamics.walker_bonds import suits_native_bonds
+from ..parallel.teams import TEAM, check_stop, together
+from ..structure.constraints import KeptDistances
+from ..units import KB
+from .backends import choose_backend
+from .dynamics import native_parts
+from .slots import SlotContext, make_context, require_finite
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["ThermalWalkers"]
+
+_UNINTERRUPTED = 1000  # steps
+
+
+class ThermalWalkers:
+    """Moves many walkers through the whole space, states included, at one temperature after the other.
+
+    On the processor the native integrator moves teams of walkers, each in a Context of its own that is made for every move: its
+    temperature is fixed, and a Context costs as much as some tens of steps. Elsewhere, where Contexts are dear,
+    :class:`~openmm_rare.dynamics.overdamped.OverdampedLangevinIntegrator` changes its temperature.
+
+    Parameters
+    ----------
+    target : RareEventSystem
+        Its temperature is not used.
+    n_slots : int
+        Walkers of the largest Context.
+    platform : str
+    seed : numpy.random.SeedSequence
+        For the noise of all moves.
+    backend : str
+        One of :data:`openmm_rare.walkers.backends.BACKENDS`, or "auto".
+    """
+
+    def __init__(
+        self, target: RareEventSystem, n_slots: int, platform: str, seed: np.random.SeedSequence, backend: str = "auto"
+    ) -> None:
+        check_system(target.system, num_dimensions=target.num_dimensions)
+        self._target, self._n_slots, self._platform, self._seed = target, n_slots, platform, seed
+        in_teams = choose_backend(backend, platform) == "native" and platform in ("Reference", "CPU")
+        self._move = self._move_teams if in_teams else self._move_slots
+        self._kept = KeptDistances(target.system, target.name, target.timestep)
+        # one copy in double precision: its energy takes microseconds, and needs no kernel for many copies
+        self._one = make_context(target.system, openmm.VerletIntegrator(1.0), "Reference", what=target.name)
+        self._slots: list[SlotContext] = []
+        self._copies = cache(lambda n: replicate(target.system, n, suits_native_bonds(platform, n)))
+
+    def energies(self, positions: np.ndarray) -> np.ndarray:
+        """Potential energies, shape ``(n,)`` in kJ/mol, of positions ``(n, n_atoms, 3)`` in nm."""
+        energies = np.empty(len(positions))
+        for row, frame in enumerate(positions):
+            self._one.setPositions(frame)
+            energies[row] = self._one.getState(energy=True).getPotentialEnergy()._value
+        return energies
+
+    def move(self, positions: np.ndarray, temperature: float, n_steps: int) -> np.ndarray:
+        """Positions ``(n, n_atoms, 3)`` in nm after ``n_steps`` steps at a temperature in K.
+
+        Raises
+        ------
+        FloatingPointError
+            If positions become NaN, or break constraints.
+        """
+        end = self._move(positions, temperature, n_steps)
+        require_finite(end, self._target)
+        self._kept.require(end)
+        return end
+
+    def _number(self) -> int:
+        """A seed for one Context, 31 bits."""
+        (seed,) = self._seed.spawn(1)
+        return int(seed.generate_state(1)[0] >> 1)
+
+    def _move_teams(self, positions: np.ndarray, temperature: float, n_steps: int) -> np.ndarray:
+        at = self._target.with_temperature(temperature)
+        shares = np.array_split(positions, -(-len(positions) // TEAM))
+        systems = [self._copies(len(share)) for share in shares]
+        numbers = [self._number() for _ in shares]
+
+        def run(share: np.ndarray, system: openmm.System, number: int) -> tuple[np.ndarray]:
+            integrator, _ = native_parts(at, len(share), number, None)
+            context = make_context(system, integrator, self._platform, True, at.name)
+            context.setPositions(share.reshape(-1, 3))
+            for done in range(0, n_steps, _UNINTERRUPTED):
+                check_stop()
+                integrator.step(min(_UNINTERRUPTED, n_steps - done))
+            return (context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(share.shape),)
+
+        return np.concatenate([end for (end,) in together(run, shares, systems, numbers)])
+
+    def _move_slots(self, positions: np.ndarray, temperature: float, n_steps: int) -> np.ndarray:
+        shares = np.array_split(positions, -(-len(positions) // self._n_slots))
+        if [len(share) for share in shares] != [slots.n_slots for slots in self._slots]:
+            make = (self._target, self._platform)
+            self._slots = [SlotContext(make[0], len(share), make[1], self._number(), backend="python") for share in shares]
+        ends = []
+        for slots, share in zip(self._slots, shares, strict=True):
+            slots.integrator.setGlobalVariableByName("kT", KB * temperature)
+            slots.set_positions(share)
+            slots.step(n_steps)
+            ends.append(slots.positions().copy())
+        return np.concatenate(ends)

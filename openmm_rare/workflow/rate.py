@@ -1,0 +1,219 @@
+"""What the commands do: from a configuration to a run folder with its result, figures and report."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..committor.model import CommittorModel
+from ..config.run import RunConfig, SystemConfig, build_system, load_config
+from ..config.stored import stored_config
+from ..dynamics.checks import require_runnable
+from ..errors import InputError
+from ..folders.path_files import is_of_paths
+from ..folders.run_folder import open_run
+from ..io.checksums import naming_contents, unchecked_note
+from ..io.files import resolved, write_json
+from ..io.progress import shows_progress
+from ..io.run_file import RunFile
+from ..io.tasks import Progress
+from ..io.toml import nearest
+from ..problem import RareEventSystem
+from ..rates.brute_force import BruteForceRate
+from ..rates.estimate import RateEstimate
+from ..rates.importance import ImportanceSamplingRate
+from ..states.states import IN_A, IN_B, NEITHER
+from ..systems import BUILDERS
+from ..systems.known_rates import known_rate
+from ..walkers.backends import choose_backend
+from ..walkers.slots import platform_by_name
+
+__all__ = ["configuration", "list_systems", "make_report", "run_rate"]
+
+
+def configuration(source: str, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
+    """The configuration that a word on the command line means: the name of a system, or a TOML file.
+
+    What of its code may run is as for :func:`openmm_rare.config.run.load_config`.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if source in BUILDERS:
+        return RunConfig(str(Path.cwd()), SystemConfig(name=source))
+    path = Path(source)
+    if path.is_file():
+        return load_config(path, trust, packages)
+    if path.suffix == ".toml":
+        raise InputError(f"{source} does not exist (looked for {resolved(path)})")
+    raise InputError(
+        f"{source!r} is neither a system nor a file; did you mean {nearest(source, BUILDERS)!r}? Systems: {', '.join(BUILDERS)}"
+    )
+
+
+@shows_progress
+def run_rate(
+    config: RunConfig,
+    out: str | Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    model: CommittorModel | None = None,
+) -> RateEstimate:
+    """Compute a rate constant and write the run folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : path
+        Folder for config.toml, run.nc, model.npz, result.json, figures and report.html.
+    resume : bool
+        Continue the run in `out`.
+    progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
+    model : CommittorModel, optional
+        Trained on the same system and states, to start from.
+
+    Returns
+    -------
+    RateEstimate
+
+    Raises
+    ------
+    ValueError
+        If anything about the input is wrong; nothing is written then.
+    """
+    out = Path(out)
+    system = build_system(config)
+    platform_by_name(config.sampling.platform)
+    require_runnable(system, "rate")
+    backend = config.sampling.settings.backend
+    stored = stored_config(out) if backend == "auto" and resume else None
+    if stored is not None:
+        backend = stored.sampling.settings.backend  # the one that the run has
+    backend = choose_backend(backend, config.sampling.platform)
+    config = config.expanded(system).with_options(backend=backend)
+    progress.stage(f"{backend} backend on {config.sampling.platform}")
+    with open_run(out, config, system, resume, model) as (run, start):
+        unchecked = unchecked_note(out, remade=True) if resume else None
+        if resume:
+            progress.stage(_where_it_stands(out, run))
+        engine = _engine(config, system, run, progress, start)
+        if unchecked:
+            engine.notes = (*engine.notes, unchecked)
+        estimate = engine.run()
+        progress.stage("figures and report")
+        if isinstance(engine, ImportanceSamplingRate):
+            engine.model.save(out / "model.npz")
+            _record_plane(run, system, engine.model)
+        _record_reference(run, system)
+        run.finalize()
+        about = {"run": run.attributes.get("run"), "records": run.kinds}
+        write_json(out / "result.json", estimate.to_dict() | about, checked=True)
+        from ..report.rate import write_run_report  # matplotlib takes memory that the dynamics can do without
+
+        write_run_report(out, run)
+    return estimate
+
+
+def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], None] | None = None) -> Path:
+    """Write the figures and the report of a finished run or scan again.
+
+    Parameters
+    ----------
+    folder : path
+    trust : bool
+        Whether code that the folder names may run; without it everything is told that numbers say.
+    note : callable, optional
+        Is told what is missing without that code.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder holds no finished run or scan, or a file is damaged.
+    """
+    with naming_contents(folder):
+        return _report(Path(folder), trust, note)
+
+
+def _report(folder: Path, trust: bool, note: Callable[[str], None] | None) -> Path:
+    if (folder / "scan.json").is_file():
+        from .scan import write_scan_report
+
+        for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
+            stored_config(place)  # must be what the runs recorded
+        return write_scan_report(folder)
+    if is_of_paths(folder):
+        from ..report.paths import write_path_report
+
+        return write_path_report(folder, trust=trust, note=note)
+    from ..report.rate import write_run_report
+
+    return write_run_report(folder)
+
+
+def list_systems() -> list[dict[str, str]]:
+    """Name, description and parameters of every built-in system."""
+    rows = []
+    for name, builder in BUILDERS.items():
+        notes = inspect.getdoc(inspect.getmodule(builder)) or ""
+        parameters = [
+            key if value.default is None else f"{key}={value.default:{'g' if isinstance(value.default, float) else ''}}"
+            for key, value in inspect.signature(builder).parameters.items()
+        ]
+        rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})
+    return rows
+
+
+def _where_it_stands(out: Path, run: RunFile) -> str:
+    """Where a run that is to be continued goes on."""
+    parts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in run.kinds.items())
+    return f"continuing {out} after {parts}" if parts else f"nothing in {out} to continue: starting"
+
+
+def _engine(
+    config: RunConfig, system: RareEventSystem, run: RunFile, progress: Progress, model: CommittorModel | None
+) -> ImportanceSamplingRate | BruteForceRate:
+    sampling = config.sampling
+    options: dict[str, Any] = {
+        "target_error": sampling.target_error,
+        "seed": sampling.seed,
+        "platform": sampling.platform,
+        "settings": sampling.settings,
+        "recorder": run,
+        "progress": progress,
+    }
+    if sampling.method == "brute_force":
+        return BruteForceRate(system, **options)
+    return ImportanceSamplingRate(system, model=model, no_reweighting=sampling.no_reweighting, **options)
+
+
+def _record_reference(run: RunFile, system: RareEventSystem) -> None:
+    known = known_rate(system)
+    if known is not None and not run.kinds.get("reference"):
+        label, rate = known
+        run.append("reference", {"label": label, "rate_per_ps": float(rate(system.temperature))})
+
+
+def _record_plane(run: RunFile, system: RareEventSystem, model: CommittorModel) -> None:
+    """ln I on a grid, learned beside exact, for the one-particle system whose exact solution is known."""
+    if system.name != "two_channel_2d" or known_rate(system) is None or run.kinds.get("plane"):
+        return
+    from ..systems.two_channel_2d import exact
+
+    solution = exact(system.temperature)
+    grid = np.stack(np.meshgrid(solution.x, solution.y, indexing="ij"), axis=-1)
+    positions = np.concatenate([grid, np.zeros((*grid.shape[:2], 1))], axis=-1).reshape(-1, 1, 3)
+    status = system.states.classify(positions).reshape(grid.shape[:2])
+    learned = model.log_importance(positions).reshape(grid.shape[:2])
+    transition = (solution.committor > 0.3) & (solution.committor < 0.7)
+    # what lies in A or B, or is visited far less than the transition region, has nothing to show
+    shown = (status == NEITHER) & (solution.density > 0.01 * solution.density[transition].max())
+    truth = np.log(solution.committor, out=np.full(grid.shape[:2], np.nan), where=shown)
+    record = {"x": solution.x, "y": solution.y, "learned": np.where(shown, learned, np.nan), "exact": truth}
+    run.append("plane", record | {"center_a": grid[status == IN_A].mean(0), "center_b": grid[status == IN_B].mean(0)})

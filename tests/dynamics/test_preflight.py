@@ -1,0 +1,135 @@
+"""What cannot work is refused before dynamics runs."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import openmm
+import pytest
+from click.testing import CliRunner
+
+from openmm_rare import BruteForceRate, ImportanceSamplingRate
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import build_system, load_config
+from openmm_rare.dynamics.checks import examine, require_runnable
+from openmm_rare.dynamics.stability import largest_curvature, step_limit
+from openmm_rare.problem import RareEventSystem
+from openmm_rare.rates.estimate import RateEstimate
+from openmm_rare.states.states import Coordinate, Range
+from openmm_rare.systems import BUILDERS, build
+from openmm_rare.walkers.slots import SlotContext
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+STIFF, SOFT, MASS, FRICTION = 8000.0, 300.0, 20.0, 10.0
+
+
+def problem(bonded, positions, timestep, exponent=2, **options):
+    """Particles of which the first is held at the origin, softly."""
+    hold = openmm.CustomExternalForce(f"{0.5 * SOFT} * (x^2 + y^2 + z^2)^({exponent}/2)")
+    hold.addParticle(0, [])
+    bonded.addForce(hold)
+    states = Range({"x": (-9.0, 0.3)}), Range({"x": (0.5, 9.0)})
+    where = [Coordinate("x", bonded.getNumParticles() - 1, 0)]
+    return RareEventSystem.from_openmm(bonded, positions, *states, where, 300.0, FRICTION, timestep, **options)
+
+
+def oscillator(timestep):
+    """One particle."""
+    system = openmm.System()
+    system.addParticle(MASS)
+    return problem(system, [[0.0, 0.0, 0.0]], timestep)
+
+
+def molecule(angle=0.0, constrained=False, **options):
+    """Two particles on a stiff spring, at an angle with the x axis."""
+    system = openmm.System()
+    for _ in range(2):
+        system.addParticle(MASS)
+    bond = openmm.HarmonicBondForce()
+    bond.addBond(0, 1, 0.1, STIFF)
+    system.addForce(bond)
+    if constrained:
+        system.addConstraint(0, 1, 0.1)
+    return problem(system, [[0.0, 0.0, 0.0], [0.1 * np.cos(angle), 0.1 * np.sin(angle), 0.0]], 1e-3, **options)
+
+
+def curvature():
+    """Largest eigenvalue of the mass-weighted Hessian of a molecule along x, built by hand."""
+    hessian = np.array([[STIFF + SOFT, -STIFF], [-STIFF, STIFF]]) / MASS
+    return np.linalg.eigvalsh(hessian).max()
+
+
+def test_the_largest_curvature_is_that_of_the_hessian_built_by_hand():
+    assert largest_curvature(molecule()) == pytest.approx(curvature(), rel=1e-6)
+    assert largest_curvature(molecule(angle=1.0)) == pytest.approx(curvature(), rel=1e-6)
+
+
+def test_only_directions_that_move_count():
+    assert largest_curvature(molecule(angle=np.pi / 2, num_dimensions=1)) == pytest.approx(SOFT / MASS, rel=1e-6)
+    constrained = largest_curvature(molecule(constrained=True))
+    assert constrained == pytest.approx(SOFT / MASS, rel=1e-6)  # across the bond, where it moves alone
+    assert largest_curvature(molecule(angle=np.pi / 2, num_dimensions=1, exponent=4)) == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("share", "grows"), [(0.9, False), (1.1, True)])
+def test_the_limit_is_where_the_dynamics_begins_to_grow(share, grows):
+    target = oscillator(share * 2.0 * FRICTION / (SOFT / MASS))
+    if grows:
+        with pytest.raises(ValueError, match=f"a time step of {target.timestep:g} ps is too large for user"):
+            require_runnable(target)
+    else:
+        require_runnable(target)
+    slots = SlotContext(target, 20, "Reference", 5)
+    slots.step(100)
+    assert (np.abs(slots.positions()[:, 0, 0]).max() > 1e3) == grows
+
+
+def test_forces_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="forces on the initial structure of user are not finite"):
+        require_runnable(molecule(exponent=-1))
+
+
+@pytest.mark.parametrize("engine", [ImportanceSamplingRate, BruteForceRate])
+def test_every_engine_refuses_it_at_once(engine):
+    with pytest.raises(ValueError, match="is too large for lj7: from .* ps on"):
+        engine(build("lj7", temperature=600.0, timestep_reduced=1.0))
+
+
+def test_the_command_refuses_it_and_writes_nothing(tmp_path):
+    config = tmp_path / "lj7.toml"
+    config.write_text('[system]\nname = "lj7"\ntemperature = "600 K"\ntimestep = "1 ns"\n')
+    result = CliRunner().invoke(main, ["rate", str(config), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 2 and "too large for lj7" in result.output and len(result.output.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_rates_of_dynamics_with_inertia_are_refused():
+    with pytest.raises(ValueError, match="jung_42d moves with inertia"):
+        ImportanceSamplingRate(build("jung_42d"))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_built_in_system_passes_for_its_purpose(name):
+    problem = build(name)
+    assert require_runnable(problem, "paths") == []
+    if not problem.inertial:
+        assert require_runnable(problem, "rate") == []
+
+
+@pytest.mark.parametrize("config", sorted(EXAMPLES.glob("*/config.toml")), ids=lambda path: path.parent.name)
+def test_every_example_passes_for_its_purpose(config):
+    problem = build_system(load_config(config))
+    assert not examine(problem, "paths" if problem.inertial else "rate").obstacles
+
+
+def test_the_limit_of_many_atoms_is_that_of_their_fastest_vibration():
+    """By a platform in single precision, where the exact one would need several seconds."""
+    problem = build("alanine_dipeptide")
+    assert problem.timestep < step_limit(largest_curvature(problem), None) == pytest.approx(0.006, rel=0.05)
+
+
+def test_a_result_without_notes_is_read_as_one_with_none():
+    names = {field.name for field in dataclasses.fields(RateEstimate)} - {"notes"}
+    old = dict.fromkeys(names, 1.0) | {"rate_ci95": [1.0, 2.0], "warnings": ["a"]}
+    assert RateEstimate.from_dict(old).notes == () and RateEstimate.from_dict(old).warnings == ("a",)
+    assert RateEstimate.from_dict(old | {"notes": ["b"]}).notes == ("b",)
