@@ -137,7 +137,7 @@ def _leaves_the_marker(arguments):
 
 
 def _takes_memory(arguments):
-    whole = bytearray(1_200_000_000)
+    whole = bytearray(int(1.2e9 * fuzz.MOST_MEMORY_GB))
     print(f"Error: {len(whole)} bytes")
     raise SystemExit(2)
 
