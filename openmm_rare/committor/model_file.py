@@ -19,6 +19,7 @@ from ..io.regular_file import regular_file
 __all__ = ["read_model_file", "require_bounded", "require_tensors"]
 
 _MOST_ATOMS = 10**7
+_LARGEST = 1e15  # of single precision, whose products with each other are to stay finite
 _MOST_NUMBERS = 5e7  # that a descriptor keeps: 200 MB
 
 
@@ -113,6 +114,7 @@ def require_tensors(tensors: Mapping[str, np.ndarray], expected: Mapping[str, np
         same = found.shape == own.shape and found.dtype == own.dtype
         _require(same, f"{name} is {found.dtype}{list(found.shape)}, not {own.dtype}{list(own.shape)}")
         _require(own.dtype.kind != "f" or np.isfinite(found).all(), f"{name} has values that are not finite")
+        _require(own.dtype.kind != "f" or (np.abs(found) < _LARGEST).all(), f"{name} has values that overflow")
         _require(name.rpartition(".")[2] != "feature_scale" or (found > 0.0).all(), f"{name} must be positive")
 
 

@@ -113,6 +113,7 @@ MODELS = {
     "no scale": lambda path: written(path, {"descriptor": SPEC | {"scale": NAN}}),
     "function": lambda path: written(path, {"descriptor": {"kind": "function", "function": "os:system"}}),
     "weight not finite": lambda path: written(path, tensors={WEIGHT: np.full((16, 1), NAN, dtype=np.float32)}),
+    "feature mean that overflows": lambda path: written(path, tensors={"feature_mean": 3e38 * ONES}),
     "feature scale of zero": lambda path: written(path, tensors={"feature_scale": 0 * ONES}),
     "feature scale below": lambda path: written(path, tensors={"feature_scale": -ONES}),
     "integers": lambda path: written(path, tensors={WEIGHT: np.ones((16, 1), dtype=np.int8)}),
