@@ -240,13 +240,16 @@ class _LinearFeatures:
         self.matrix = (matrix / part.scale).astype(np.float32)
 
     def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
+        """Write the features of positions, shape (n, n_atoms, 3), into an array of shape (n_features, n)."""
         chosen = positions.reshape(len(positions), -1)[:, self.columns]
         np.matmul(self.matrix, chosen.T.astype(np.float32, order="C"), out=features)
 
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        """Write the gradient by positions into `result`, from that by features, shape (n_features, n)."""
         result.reshape(len(result), -1)[:, self.columns] = gradient.T @ self.matrix
 
     def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        """Write the change of the features along displacements, to first order, into `change`."""
         self.forward(displacements, change)
 
 
@@ -257,15 +260,18 @@ class _TorchFeatures:
         self.part = part
 
     def forward(self, positions: np.ndarray, features: np.ndarray, last: bool = False) -> None:
+        """Write the features of positions, shape (n, n_atoms, 3), into an array of shape (n_features, n)."""
         self.x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
         self.value = self.part(self.x)
         features[:] = self.value.detach().numpy().T
 
     def backward(self, gradient: np.ndarray, result: np.ndarray) -> None:
+        """Write the gradient by positions into `result`, from that by features, shape (n_features, n)."""
         slope = torch.from_numpy(np.ascontiguousarray(gradient.T))
         result[:] = torch.autograd.grad(self.value, self.x, slope, retain_graph=True)[0].numpy()
 
     def along(self, displacements: np.ndarray, change: np.ndarray) -> None:
+        """Write the change of the features along displacements, to first order, into `change`."""
         # the gradient is linear in the slope of the features: the derivative of its product with the displacements
         slope = torch.zeros_like(self.value, requires_grad=True)
         (gradient,) = torch.autograd.grad(self.value, self.x, slope, create_graph=True)

@@ -144,6 +144,7 @@ class _Counter:
         return np.zeros(0, dtype=np.int64)
 
     def count(self, positions: np.ndarray) -> None:
+        """Count one tested frame, shape (n, n_atoms, 3), nm."""
         require_finite(positions, self.target)
         self.frames_last_a += self.last_a * self.target.check_interval
         status, labels = self.target.states.observe(positions, self.labels)

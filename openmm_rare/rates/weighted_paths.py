@@ -119,6 +119,7 @@ class _Tally:
         self.arrive(block.walkers, block.status)
 
     def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
+        """Count walkers that are in A or B by now."""
         at_a, at_b = status == IN_A, status == IN_B
         weights = np.exp(walkers.log_weights)
         np.add.at(self.returned, walkers.roots[at_a], weights[at_a])
@@ -129,6 +130,7 @@ class _Tally:
             self.log_weights.append(walkers.log_weights[at_b])
 
     def batch(self, pending: Walkers, history: PathHistory | None) -> PathBatch:
+        """What was counted, with the walkers that go on."""
         joined = np.concatenate(self.log_weights) if self.log_weights else np.zeros(0)
         return PathBatch(
             self.contribution,

@@ -138,12 +138,14 @@ class _Between:
 
     @classmethod
     def states(cls, system: RareEventSystem, paths: PathEnsemble, logits: list[np.ndarray]) -> _Between:
+        """All frames of the paths between the states."""
         frames, q = np.concatenate(paths.paths), np.concatenate(logits)
         free = system.states.classify(frames) == NEITHER
         weights = np.repeat(paths.weights, [len(path) for path in paths.paths])
         return cls(frames[free], q[free], weights[free])
 
     def take(self, indices: np.ndarray) -> _Between:
+        """Some of the frames."""
         return _Between(self.frames[indices], self.q[indices], self.weights[indices])
 
 

@@ -206,6 +206,7 @@ class _Stages:
         self.update, self.note = progress.update, progress.note
 
     def stage(self, name: str, total: float | None = None) -> None:
+        """A new stage, named with its temperature."""
         self._progress.stage(self._prefix + name, total)
 
 

@@ -43,10 +43,12 @@ class _Side:
 
     @property
     def middle(self) -> float:
+        """Of the interval."""
         return 0.5 * (self.low + self.high)
 
     @property
     def half(self) -> float:
+        """Half the width of the interval."""
         return 0.5 * (self.high - self.low)
 
     def excess(self, value: np.ndarray) -> np.ndarray:
