@@ -12,6 +12,7 @@ _HOME = {
     "select_atoms": "structure.atom_selection",
     "CommittorModel": "committor.model",
     "RateEstimate": "rates.estimate",
+    "BAOABLangevinIntegrator": "dynamics.langevin",
     "BiasedOverdampedLangevinIntegrator": "dynamics.overdamped",
     "OverdampedLangevinIntegrator": "dynamics.overdamped",
     "ImportanceSamplingRate": "rates.importance",

@@ -66,7 +66,7 @@ def committor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The committor of the dynamics used, sampled in the plane alone: the oscillators do not couple to it.
 
-    The same splitting (BAOAB) as :class:`openmm_rare.dynamics.langevin.LangevinIntegrator`, written down once more in NumPy.
+    The same splitting (BAOAB) as :class:`openmm_rare.BAOABLangevinIntegrator`, written down once more in NumPy.
     Both p(x, y) and 1 - p(-x, -y) are sampled, which the symmetry of the model makes equal.
 
     Parameters

@@ -13,7 +13,7 @@ import openmm
 from openmm import app, unit
 from tqdm import tqdm
 
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.io.files import replacing
 from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.systems import alanine_dipeptide as alanine
@@ -68,7 +68,7 @@ def simulation(box: float, positions: np.ndarray, temperature: float, seed: int,
     system = alanine.make_system(molecules, box)
     if pressure is not None:
         system.addForce(openmm.MonteCarloBarostat(pressure * unit.bar, temperature * unit.kelvin, 25))
-    integrator = LangevinIntegrator(temperature, alanine.FRICTION, alanine.TIMESTEP)
+    integrator = BAOABLangevinIntegrator(temperature, alanine.FRICTION, alanine.TIMESTEP)
     integrator.setRandomNumberSeed(seed)
     made = app.Simulation(molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
     made.context.setPositions(positions)

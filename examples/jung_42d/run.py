@@ -19,6 +19,7 @@ from openmm_rare.ops.hooks import TrainingHook
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
+from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.ops.volumes import state_volumes
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import jung_42d
@@ -47,7 +48,7 @@ def new_simulation(selector_name, seed, out):
         else ShootingStrategy(selector, velocities, engine)
     )
     scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all([a, b]), strategy)
-    trajectory = first.trajectory(engine)
+    trajectory = trajectory_of(first, engine)
     storage = paths.Storage(str(out), "w", template=trajectory[0])
     storage.save([selector, a, b])
     start = scheme.initial_conditions_from_trajectories(trajectory)

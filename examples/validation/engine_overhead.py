@@ -19,7 +19,7 @@ from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.io.files import write_json
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.volumes import state_volumes, which_state
@@ -37,7 +37,7 @@ def out_of_reach(target: RareEventSystem) -> tuple[paths.Volume, paths.Volume]:
 
 def make_engine(target: RareEventSystem, steps_per_frame: int) -> tuple[RareEventEngine, Snapshot]:
     """The engine on the CPU with one thread, and a frame with velocities to start from."""
-    integrator = LangevinIntegrator(target.temperature, target.friction, target.timestep)
+    integrator = BAOABLangevinIntegrator(target.temperature, target.friction, target.timestep)
     integrator.setRandomNumberSeed(1)
     options = {"n_steps_per_frame": steps_per_frame, "n_frames_max": 100000}
     topology = Topology(len(target.positions))

@@ -90,7 +90,7 @@ def simulate(n: int = 4000, n_frames: int = 7500, seed: int = 5) -> tuple[float,
     crossed, seen = np.zeros(n, dtype=bool), [[] for _ in range(n)]
     fx, fy = force(x, y)
     for frame in range(n_frames):
-        for _ in range(STEPS_PER_FRAME):  # as openmm_rare.dynamics.langevin.LangevinIntegrator
+        for _ in range(STEPS_PER_FRAME):  # as openmm_rare.BAOABLangevinIntegrator
             vx, vy = vx + half * fx / MASS, vy + half * fy / MASS
             x, y = x + half * vx, y + half * vy
             vx, vy = decay * vx + noise * rng.normal(size=n), decay * vy + noise * rng.normal(size=n)

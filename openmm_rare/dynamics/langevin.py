@@ -15,7 +15,7 @@ from openmm import unit
 from ..errors import InputError
 from ..units import KB, in_md_units
 
-__all__ = ["KEPT_SPEED", "LangevinIntegrator", "has_half_steps", "moving_axes"]
+__all__ = ["KEPT_SPEED", "BAOABLangevinIntegrator", "has_half_steps", "moving_axes"]
 
 _HALF = "openmm_rare_half"
 
@@ -23,7 +23,7 @@ KEPT_SPEED = "kept*(x-start)/(0.5*dt)"
 """What tells this integrator from others, also where XML has kept nothing but its expressions."""
 
 
-class LangevinIntegrator(openmm.CustomIntegrator):
+class BAOABLangevinIntegrator(openmm.CustomIntegrator):
     r"""Langevin dynamics by the splitting BAOAB (Leimkuhler & Matthews 2012), of velocity-Verlet type.
 
     A half kick, a half drift, friction and noise for a whole step, a half drift, a half kick. The System's constraints hold
@@ -109,7 +109,7 @@ class LangevinIntegrator(openmm.CustomIntegrator):
 
 
 def has_half_steps(integrator: openmm.Integrator) -> bool:
-    """Whether two of OpenMM's steps make one: a :class:`LangevinIntegrator` for virtual sites, also one restored from XML."""
+    """Whether two steps of OpenMM make one: :class:`BAOABLangevinIntegrator` for virtual sites, also one restored from XML."""
     if not isinstance(integrator, openmm.CustomIntegrator):
         return False
     return _HALF in (integrator.getGlobalVariableName(i) for i in range(integrator.getNumGlobalVariables()))

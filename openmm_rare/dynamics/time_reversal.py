@@ -120,7 +120,7 @@ def require_reversible(integrator: openmm.Integrator) -> None:
     if isinstance(integrator, _LEAPFROG):
         raise InputError(
             f"{name} keeps velocities half a step behind the positions (leapfrog): a path continued backward from negated "
-            "velocities gains energy at every turn. Use openmm_rare.dynamics.langevin.LangevinIntegrator, another integrator "
+            "velocities gains energy at every turn. Use openmm_rare.BAOABLangevinIntegrator, another integrator "
             "of velocity-Verlet type, or overdamped dynamics"
         )
     for kind, reason in _OTHER_PHYSICS.items():

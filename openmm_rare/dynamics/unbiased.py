@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..structure.particles import sites_of
-from .langevin import LangevinIntegrator
+from .langevin import BAOABLangevinIntegrator
 from .overdamped import OverdampedLangevinIntegrator
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ CONSTRAINT_TOLERANCE = 1e-6
 """Relative; OpenMM's own 1e-5 is what a bond is then off by."""
 
 
-def unbiased_integrator(problem: RareEventSystem) -> LangevinIntegrator | OverdampedLangevinIntegrator:
+def unbiased_integrator(problem: RareEventSystem) -> BAOABLangevinIntegrator | OverdampedLangevinIntegrator:
     """The integrator of a problem's own dynamics, with momenta or overdamped, which keeps its constraints."""
     system = problem.system
     dynamics = (problem.temperature, problem.friction, problem.timestep, problem.num_dimensions)
     if problem.inertial:
-        integrator = LangevinIntegrator(*dynamics, virtual_sites=bool(sites_of(system)))
+        integrator = BAOABLangevinIntegrator(*dynamics, virtual_sites=bool(sites_of(system)))
     else:
         integrator = OverdampedLangevinIntegrator(*dynamics, constrained=system.getNumConstraints() > 0)
     integrator.setConstraintTolerance(CONSTRAINT_TOLERANCE)

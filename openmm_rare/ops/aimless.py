@@ -7,10 +7,11 @@ from typing import Any
 import openpathsampling as paths
 from openpathsampling.pathmover import SampleMaxLengthError
 
+from ..dynamics.frames import Frames
 from ..errors import InputError
 from .engine import RareEventEngine
-from .frames import Frames
 from .shooting import FreshShotsStrategy, ShootingMover
+from .snapshots import frames_of, trajectory_of
 from .volumes import which_state
 
 __all__ = ["AimlessShootingMover", "AimlessShootingStrategy", "FixedLengthAimlessMover", "recall_pairs"]
@@ -178,9 +179,9 @@ class FixedLengthAimlessMover(AimlessShootingMover):
         start = self.modifier(trajectory[shooting_index])
         index = self._first + self._zero_or_offset()
         forward, backward = self._frames(start, self.length - 1 - index), self._frames(start.reversed, index)
-        path = backward.reversed.trajectory(self.engine) + paths.Trajectory([start]) + forward.trajectory(self.engine)
+        path = trajectory_of(backward.reversed, self.engine) + paths.Trajectory([start]) + trajectory_of(forward, self.engine)
         arrived = []
-        if which_state(self.states, Frames.of([start], not self.engine.overdamped), self.engine)[0] < 0:
+        if which_state(self.states, frames_of([start], not self.engine.overdamped), self.engine)[0] < 0:
             times = ((-1, self._arrival(backward)), (1, self._arrival(forward)))
             arrived = [index + sign * time for sign, time in times if time]
         self._kept = {index, *arrived}

@@ -12,14 +12,15 @@ import openpathsampling as paths
 from openmm import unit
 from openpathsampling.engines.openmm import Engine, Snapshot
 
-from ..dynamics.langevin import LangevinIntegrator, has_half_steps, moving_axes
+from ..dynamics.frames import Frames
+from ..dynamics.langevin import BAOABLangevinIntegrator, has_half_steps, moving_axes
 from ..dynamics.time_reversal import is_overdamped, known_temperature, temperature_of
 from ..structure.openmm_errors import naming_system, our_error
 from ..structure.special_forces import barostats
 from ..walkers.slots import platform_by_name
 from .engine_checks import require_ready, require_suitable
 from .frame_watch import FrameWatch
-from .frames import VELOCITY, Frames
+from .snapshots import VELOCITY
 from .velocities import draw_velocities
 
 __all__ = ["RareEventEngine"]
@@ -82,7 +83,7 @@ class RareEventEngine(Engine):
         self._still, self._overdamped = None, is_overdamped(integrator)
         self._box_changes, self._axes = bool(barostats(system)), moving_axes(integrator)
         # one restored from XML has lost the method that counts for it
-        self._halves = 2 if has_half_steps(integrator) and not isinstance(integrator, LangevinIntegrator) else 1
+        self._halves = 2 if has_half_steps(integrator) and not isinstance(integrator, BAOABLangevinIntegrator) else 1
         self._watch, self._start, self._made, self._drawn_at = None, None, None, None
 
     def to_dict(self) -> dict[str, Any]:

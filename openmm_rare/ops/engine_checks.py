@@ -9,7 +9,7 @@ import openmm
 from openmm import unit
 
 from ..dynamics.checks import step_obstacle
-from ..dynamics.langevin import KEPT_SPEED, LangevinIntegrator, moving_axes
+from ..dynamics.langevin import KEPT_SPEED, BAOABLangevinIntegrator, moving_axes
 from ..dynamics.overdamped import DRIFT, OverdampedLangevinIntegrator
 from ..dynamics.stability import relaxed, steepest, step_limit
 from ..dynamics.time_reversal import friction_of, is_overdamped, is_thermostat, known_temperature, require_reversible, steps_of
@@ -66,7 +66,7 @@ def _ignored(system: openmm.System, integrator: openmm.CustomIntegrator, platfor
             found.append(Obstacle(f"{label} would have no effect: this {name} never updates the context's state", "remove it"))
     if sites_of(system) and platform in ("Reference", "CPU") and _moves_before_forces(steps):
         fact = f"the System has virtual sites, which OpenMM places after the last force of a step of this {name}"
-        found.append(Obstacle(fact, "use openmm_rare.dynamics.langevin.LangevinIntegrator(..., virtual_sites=True)"))
+        found.append(Obstacle(fact, "use openmm_rare.BAOABLangevinIntegrator(..., virtual_sites=True)"))
     groups = _groups(integrator, steps)
     for index, force in enumerate(system.getForces()):
         group = force.getForceGroup()
@@ -86,7 +86,7 @@ def _moves_before_forces(steps: list[tuple[int, str, str]]) -> bool:
     moved = False
     for kind, variable, expression in steps:
         if kind == openmm.CustomIntegrator.BlockEnd:
-            moved = False  # the blocks of LangevinIntegrator are steps of their own
+            moved = False  # the blocks of BAOABLangevinIntegrator are steps of their own
         if moved and _forces_in(expression):
             return True
         moved |= variable == "x"
@@ -135,7 +135,7 @@ def _free_constraints(system: openmm.System, integrator: openmm.Integrator) -> l
 
 def _has_known_limit(integrator: openmm.Integrator) -> bool:
     """Whether it is Brownian dynamics, or an integrator of this package, restored from XML or not."""
-    if isinstance(integrator, (openmm.BrownianIntegrator, LangevinIntegrator, OverdampedLangevinIntegrator)):
+    if isinstance(integrator, (openmm.BrownianIntegrator, BAOABLangevinIntegrator, OverdampedLangevinIntegrator)):
         return True
     if type(integrator) is not openmm.CustomIntegrator:
         return False

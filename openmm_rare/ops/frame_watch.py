@@ -12,12 +12,13 @@ from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 
 from ..dynamics.explosions import ExplosionWatch
+from ..dynamics.frames import Frames
 from ..dynamics.time_reversal import friction_of, is_overdamped
 from ..errors import DynamicsError
 from ..io.files import write_npz
 from ..structure.constraints import KeptDistances
 from ..units import KB
-from .frames import Frames
+from .snapshots import frames_of
 
 __all__ = ["FrameWatch"]
 
@@ -90,7 +91,7 @@ class FrameWatch:
     @staticmethod
     def _refuse(sentence: str, last: Frames | Snapshot, fault: str = "broken") -> NoReturn:
         path = Path(f"{fault}-after-{uuid4().hex}.npz").resolve()
-        last = last if isinstance(last, Frames) else Frames.of([last])
+        last = last if isinstance(last, Frames) else frames_of([last])
         velocities = np.zeros_like(last.positions) if last.velocities is None else last.velocities
         write_npz(path, {"positions": last.positions[0], "velocities": velocities[0]})
         # OpenPathSampling would take an error for a rejected trial, and go on, that has these words beside "nan"
@@ -114,7 +115,7 @@ class FrameWatch:
         suspects = np.flatnonzero(watch.suspects(frames.positions, frames.velocities, earlier, self._steps))
         if not len(suspects):
             return None
-        first = Frames.of([start], not self._overdamped)
+        first = frames_of([start], not self._overdamped)
         energy = watch.energy(first.positions[0], None if self._overdamped else first.velocities[0], first.boxes[0])
         # what explodes has the most energy at the end
         if self._gained(frames, suspects[-1], energy) is None:

@@ -19,8 +19,9 @@ from ..io.files import read_npz, write_npz
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import Shots, require_same_model, yields
 from .aimless import recall_pairs
-from .selector import CommittorSelector, positions_of
+from .selector import CommittorSelector
 from .shooting import ShootingMover
+from .snapshots import positions_of
 
 __all__ = ["TrainingHook", "outcome"]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import openpathsampling as paths
 
+from ..dynamics.frames import Frames
 from .engine import RareEventEngine
-from .frames import Frames
 from .simstore import open_simstore
+from .snapshots import trajectory_of
 
 __all__ = ["WeightedPathStorage", "weighted_paths"]
 
@@ -38,7 +39,7 @@ class WeightedPathStorage:
             self._storage.save_steps(steps, set())
 
     def _step(self, cycle: int, path: Frames, weight: float) -> paths.pathsimulators.MCStep:
-        sample = paths.Sample(0, path.trajectory(self._engine), self._ensemble)
+        sample = paths.Sample(0, trajectory_of(path, self._engine), self._ensemble)
         change = paths.AcceptedSampleMoveChange([sample], details=paths.Details(weight=weight))
         return paths.pathsimulators.MCStep(None, cycle, active=paths.SampleSet([sample]), change=change)
 

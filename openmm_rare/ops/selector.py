@@ -13,19 +13,15 @@ from openpathsampling.shooting import ShootingPointSelector
 from ..committor.base import SavedModel
 from ..committor.load import Committor, committor_bin, load_committor
 from ..errors import InputError
+from .snapshots import positions_of
 
-__all__ = ["CommittorSelector", "positions_of"]
+__all__ = ["CommittorSelector"]
 
 _FORMS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "lorentzian": lambda q, width: width**2 / (q**2 + width**2),
     "gaussian": lambda q, width: np.exp(-((q / width) ** 2)),
     "uniform": lambda q, width: np.ones_like(q),
 }
-
-
-def positions_of(trajectory: paths.Trajectory) -> np.ndarray:
-    """Positions of all frames of a trajectory, shape ``(n_frames, n_atoms, 3)``, nm."""
-    return np.stack([np.asarray(snapshot.statics.coordinates._value) for snapshot in trajectory])
 
 
 class CommittorSelector(ShootingPointSelector):

@@ -15,10 +15,11 @@ from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsem
 from torch import Tensor
 
 from ..committor.model import in_batches
+from ..dynamics.frames import Frames
 from ..errors import InputError
 from ..learning.passages import Passages
 from .engine import RareEventEngine
-from .frames import Frames
+from .snapshots import trajectory_of
 from .volumes import which_state
 
 __all__ = ["FreshShotsStrategy", "ShootingMover", "ShootingStrategy", "shoot_to_state", "shooting_scheme"]
@@ -114,7 +115,7 @@ class ShootingMover(EngineMover):
         if first == last:
             before, after = before[:1], after[-1:]
         self._kept = {len(before)}
-        return before.trajectory(self.engine) + paths.Trajectory([start]) + after.trajectory(self.engine), details
+        return trajectory_of(before, self.engine) + paths.Trajectory([start]) + trajectory_of(after, self.engine), details
 
     def metropolis(self, trials: list[paths.Sample]) -> tuple[bool, dict[str, Any]]:
         """Accept or reject, as OpenPathSampling does, and leave only a few frames of a rejected path."""
@@ -146,7 +147,7 @@ def shoot_to_state(engine: RareEventEngine, states: list[paths.Volume], start: A
     every = min(max(_STEPS_PER_TEST // (engine.system.getNumParticles() * engine.n_steps_per_frame), 1), _MOST_AT_ONCE)
     frames, state = engine.shoot(start, lambda block: which_state(states, block, engine), every)
     if state < 0:
-        trajectory = paths.Trajectory([start]) + frames[-1:].trajectory(engine)
+        trajectory = paths.Trajectory([start]) + trajectory_of(frames[-1:], engine)
         raise paths.engines.EngineMaxLengthError(f"no state within {engine.n_frames_max} frames", trajectory)
     return frames, state
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import openpathsampling as paths
 
+from ..dynamics.frames import Frames
 from ..errors import InputError
 from ..states.region_text import values_text
 from ..states.regions import Region, region_from
 from ..states.states import States
 from ..states.variables import CollectiveVariables
-from .frames import Frames
+from .snapshots import trajectory_of
 
 __all__ = ["StateVolume", "state_volumes", "which_state"]
 
@@ -121,7 +122,7 @@ def which_state(volumes: Sequence[paths.Volume], frames: Frames, engine: Any) ->
 
 def _inside(volumes: Sequence[paths.Volume], frames: Frames, engine: Any) -> list[np.ndarray]:
     if not all(isinstance(volume, StateVolume) for volume in volumes):
-        snapshots = list(frames.trajectory(engine))
+        snapshots = list(trajectory_of(frames, engine))
         return [np.array([bool(volume(snapshot)) for snapshot in snapshots], dtype=bool) for volume in volumes]
     first = volumes[0]
     values = first.values(frames.positions)  # once for all of them

@@ -21,6 +21,7 @@ from ..ops.engine import RareEventEngine
 from ..ops.hooks import TrainingHook
 from ..ops.selector import CommittorSelector
 from ..ops.shooting import ShootingMover, ShootingStrategy, shooting_scheme
+from ..ops.snapshots import trajectory_of
 from ..ops.volumes import StateVolume, state_volumes
 from ..structure.files import read_system
 from ..trust.system_xml import checked_xml
@@ -162,7 +163,7 @@ def configured_path(config: str, engine: RareEventEngine) -> paths.Trajectory:
     if mine != theirs:
         raise InputError(f"{config} describes {mine} atoms, but the engine has {theirs}: give the configuration of the engine")
     require_runnable(problem.system, "paths")
-    return initial_path(problem, settings.sampling.seed, Silent()).trajectory(engine)
+    return trajectory_of(initial_path(problem, settings.sampling.seed, Silent()), engine)
 
 
 def training_hook(scheme: paths.MoveScheme, checkpoint: Path) -> TrainingHook:

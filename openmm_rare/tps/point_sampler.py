@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.frames import Frames
+from ..dynamics.frames import Frames
 from .chains.barrier_bias import log_bias
 from .chains.point_task import WalkerState, run_walker
 from .chains.task import ChainTask

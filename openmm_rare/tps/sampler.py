@@ -16,6 +16,7 @@ from ..committor.ensemble import CommittorEnsemble
 from ..committor.load import Committor, committor_bin
 from ..committor.model import CommittorModel
 from ..config.stored import run_identity
+from ..dynamics.frames import Frames
 from ..folders.path_files import chain_folder, read_first_paths, read_paths, storage_of_chain, write_first_paths, write_paths
 from ..folders.path_folder import PathRecord, ensemble_of, path_settings
 from ..folders.path_summary import summarize_paths
@@ -25,7 +26,6 @@ from ..io.files import write_json
 from ..learning.shot_fit import FitOptions
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import require_same_model, yields
-from ..ops.frames import Frames
 from ..ops.storage_check import damage_of_storage, set_aside
 from ..parallel.processes import Workers
 from ..paths.ensemble import PathEnsemble

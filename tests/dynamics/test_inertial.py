@@ -4,7 +4,7 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.systems import build
 from openmm_rare.units import KB
 from stats import assert_within, mean_and_stderr
@@ -48,7 +48,7 @@ def phase(context):
 @pytest.mark.parametrize("constrained", [False, True])
 def test_without_friction_it_retraces_its_path(platform, make_context, constrained):
     system, positions = molecules(5, constrained)
-    integrator = LangevinIntegrator(TEMPERATURE, 0.0, 0.002)
+    integrator = BAOABLangevinIntegrator(TEMPERATURE, 0.0, 0.002)
     integrator.setConstraintTolerance(1e-9)
     context = start(system, positions, integrator, platform, make_context)
     first, velocities = phase(context)
@@ -108,7 +108,7 @@ def spelled_out(friction, timestep, projected=True):
 def test_fewer_passes_over_the_coordinates_change_nothing(constrained):
     system, positions = molecules(5, constrained)
     ends = []
-    for integrator in (LangevinIntegrator(1e-20, 3.0, 0.004), spelled_out(3.0, 0.004), spelled_out(3.0, 0.004, False)):
+    for integrator in (BAOABLangevinIntegrator(1e-20, 3.0, 0.004), spelled_out(3.0, 0.004), spelled_out(3.0, 0.004, False)):
         integrator.setConstraintTolerance(1e-12)
         context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
         context.setPositions(positions)
@@ -124,7 +124,7 @@ def test_fewer_passes_over_the_coordinates_change_nothing(constrained):
 def test_temperature_and_constraints(constrained):
     n = 400
     system, positions = molecules(n, constrained)
-    integrator = LangevinIntegrator(TEMPERATURE, 20.0, 0.004)
+    integrator = BAOABLangevinIntegrator(TEMPERATURE, 20.0, 0.004)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
     integrator.setRandomNumberSeed(5)
     context.setPositions(positions)
@@ -160,7 +160,7 @@ def test_temperature_and_constraints(constrained):
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        LangevinIntegrator(*arguments)
+        BAOABLangevinIntegrator(*arguments)
 
 
 def test_jung_42d_is_the_potential_of_the_paper():

@@ -6,6 +6,8 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare.ops.snapshots import trajectory_of
+
 pytest.importorskip("openpathsampling")
 
 from openmm import unit
@@ -16,7 +18,7 @@ import chain4
 from openmm_rare import Coordinate, Range, RareEventSystem
 from openmm_rare.config.run import load_config
 from openmm_rare.dynamics.checks import examine, require_runnable
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.paths.direct_committor import shoot
@@ -44,7 +46,7 @@ def rigid(inertial, **options):
 
 def frames_of(problem, platform="Reference", n_frames=40):
     engine = make_engine(PathProblem(problem, PathSettings(), platform))
-    start = frames_at_rest(problem, problem.positions[None]).trajectory(engine)[0]
+    start = trajectory_of(frames_at_rest(problem, problem.positions[None]), engine)[0]
     engine.current_snapshot = start
     return engine.block(n_frames, start, [])
 
@@ -135,7 +137,7 @@ def test_a_script_whose_integrator_ignores_constraints_is_refused():
 
 def test_constraints_that_break_on_the_way_name_their_atoms(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    integrator = LangevinIntegrator(300, 5.0, 0.3)
+    integrator = BAOABLangevinIntegrator(300, 5.0, 0.3)
     engine, frame = engine_of(chain4.system(constrain=True), integrator, chain4.positions())
     engine.is_checked = True  # the time step is the fault
     with pytest.raises(FloatingPointError, match=r"between atoms \d and \d of the System is off|NaN|fly apart"):
@@ -151,7 +153,7 @@ def test_forces_in_a_group_that_is_not_integrated_are_refused():
     on_purpose = OverdampedLangevinIntegrator(300, 50, 1e-4)
     on_purpose.setIntegrationForceGroups({0})
     engine_of(system, on_purpose, chain4.positions())
-    engine_of(system, LangevinIntegrator(300, 5, 1e-3), chain4.positions())  # feels all groups
+    engine_of(system, BAOABLangevinIntegrator(300, 5, 1e-3), chain4.positions())  # feels all groups
 
 
 SITE = np.array([[0.1, 0.0, 0.0], [0.3, 0.05, 0.0], [0.24, 0.035, 0.0]])
@@ -183,7 +185,7 @@ def test_forces_on_virtual_sites_belong_to_their_place(platform):
     """OpenMM places them at the end of a step, after the last force of velocity Verlet: energy would come out of nothing."""
     drift = {}
     for sites in (True, False):
-        integrator = LangevinIntegrator(300, 0.0, 0.002, virtual_sites=sites)
+        integrator = BAOABLangevinIntegrator(300, 0.0, 0.002, virtual_sites=sites)
         context = openmm.Context(with_site(), integrator, openmm.Platform.getPlatformByName(platform))
         context.setPositions(SITE)
         velocities = np.random.default_rng(1).normal(size=(3, 3)) * [[5.0], [5.0], [0.0]]
@@ -221,14 +223,14 @@ def test_overdamped_dynamics_places_virtual_sites_too():
 
 def test_scripts_with_virtual_sites_need_the_integrator_for_them():
     with pytest.raises(ValueError, match="virtual sites, which OpenMM places after the last force.*virtual_sites=True"):
-        engine_of(with_site(), LangevinIntegrator(300, 1.0, 0.002), SITE)
-    engine_of(with_site(), LangevinIntegrator(300, 1.0, 0.002, virtual_sites=True), SITE)
+        engine_of(with_site(), BAOABLangevinIntegrator(300, 1.0, 0.002), SITE)
+    engine_of(with_site(), BAOABLangevinIntegrator(300, 1.0, 0.002, virtual_sites=True), SITE)
     engine_of(with_site(), OverdampedLangevinIntegrator(300, 20.0, 0.001), SITE)
 
 
 def test_a_stored_engine_makes_whole_steps():
-    """What XML keeps of an integrator is no LangevinIntegrator any more, which counts two steps of OpenMM as one."""
-    engine, frame = engine_of(with_site(), LangevinIntegrator(1e-20, 1.0, 0.002, virtual_sites=True), SITE, n_steps=5)
+    """What XML keeps of an integrator is no BAOABLangevinIntegrator any more, which counts two steps of OpenMM as one."""
+    engine, frame = engine_of(with_site(), BAOABLangevinIntegrator(1e-20, 1.0, 0.002, virtual_sites=True), SITE, n_steps=5)
     stored = RareEventEngine.from_dict(engine.to_dict())
     assert type(stored.integrator) is openmm.CustomIntegrator
     ends = [generate(each, frame_of(each, SITE), 4)[-1].coordinates._value for each in (engine, stored)]

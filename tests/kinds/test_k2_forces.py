@@ -6,6 +6,8 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare.ops.snapshots import trajectory_of
+
 pytest.importorskip("openpathsampling")
 
 from click.testing import CliRunner
@@ -15,7 +17,7 @@ from openpathsampling.engines.topology import Topology
 import chain4
 from openmm_rare.cli.main import main
 from openmm_rare.dynamics.checks import examine, require_runnable
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
@@ -195,9 +197,9 @@ def script(force, integrator, box=3.0):
 @EACH_BAROSTAT
 def test_scripts_may_have_a_barostat_of_the_same_temperature(barostat):
     """Their own variables see the box of every frame."""
-    script(barostat(300), LangevinIntegrator(300, 5, 0.001))
+    script(barostat(300), BAOABLangevinIntegrator(300, 5, 0.001))
     with pytest.raises(ValueError, match=r"acts at 310 K, the integrator at 300 K; call its setDefaultTemperature\(300\)"):
-        script(barostat(310), LangevinIntegrator(300, 5, 0.001))
+        script(barostat(310), BAOABLangevinIntegrator(300, 5, 0.001))
     with pytest.raises(ValueError, match="would have no effect: this OverdampedLangevinIntegrator never updates"):
         script(barostat(300), OverdampedLangevinIntegrator(300, 5, 1e-5))
     script(barostat(300), openmm.BrownianIntegrator(300, 5, 1e-5))
@@ -206,7 +208,7 @@ def test_scripts_may_have_a_barostat_of_the_same_temperature(barostat):
 @pytest.mark.parametrize("force", [andersen, drude])
 def test_scripts_are_refused_the_rest(force):
     with pytest.raises(ValueError, match="second thermostat|Drude"):
-        script(force(), LangevinIntegrator(600, 5, 0.001), box=None)
+        script(force(), BAOABLangevinIntegrator(600, 5, 0.001), box=None)
 
 
 @pytest.mark.parametrize(
@@ -305,16 +307,16 @@ def test_the_command_line_of_openpathsampling_passes_the_gate(tmp_path):
     with pytest.raises(ValueError, match="second thermostat"):
         system = chain4.system()
         system.addForce(andersen())
-        engine_of_files(Topology(4), system, LangevinIntegrator(300, 5, 0.001), 10, 100, "Reference")
+        engine_of_files(Topology(4), system, BAOABLangevinIntegrator(300, 5, 0.001), 10, 100, "Reference")
 
 
 def test_what_a_storage_holds_can_be_read_but_not_run():
     system = chain4.system()
     system.addForce(andersen())
-    old = RareEventEngine(Topology(4), system, LangevinIntegrator(300, 5, 0.001), platform="Reference", check=False)
+    old = RareEventEngine(Topology(4), system, BAOABLangevinIntegrator(300, 5, 0.001), platform="Reference", check=False)
     stored = RareEventEngine.from_dict(old.to_dict())
     problem = chain4.problem()
-    start = frames_at_rest(problem, problem.positions[None]).trajectory(stored)[0]
+    start = trajectory_of(frames_at_rest(problem, problem.positions[None]), stored)[0]
     with pytest.raises(ValueError, match="second thermostat"):
         stored.generate(start, running=[lambda path, trusted=None: len(path) < 3])
     with pytest.raises(ValueError, match="second thermostat"):
@@ -333,6 +335,6 @@ def verlet(timestep=0.001):
 
 def test_the_only_thermostat_is_welcome_in_scripts():
     script(andersen(), verlet(), box=None)
-    script(andersen(), LangevinIntegrator(600, 0, 0.001), box=None)
+    script(andersen(), BAOABLangevinIntegrator(600, 0, 0.001), box=None)
     with pytest.raises(ValueError, match="acts at 600 K, the integrator at 300 K"):
-        script(andersen(), LangevinIntegrator(300, 0, 0.001), box=None)
+        script(andersen(), BAOABLangevinIntegrator(300, 0, 0.001), box=None)

@@ -4,6 +4,8 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare.ops.snapshots import trajectory_of
+
 pytest.importorskip("openpathsampling")
 
 from openpathsampling.engines.topology import Topology
@@ -11,7 +13,7 @@ from openpathsampling.engines.topology import Topology
 from openmm_rare import Coordinate, Range, RareEventSystem
 from openmm_rare.config.run import load_config
 from openmm_rare.dynamics.checks import require_runnable
-from openmm_rare.dynamics.langevin import LangevinIntegrator, moving_axes
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator, moving_axes
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
@@ -48,7 +50,7 @@ def oscillators(n, num_dimensions):
 def engine_of(problem, steps_per_frame=10):
     engine = make_engine(PathProblem(problem, PathSettings(steps_per_frame=steps_per_frame), "Reference"))
     engine.integrator.setRandomNumberSeed(3)
-    return engine, frames_at_rest(problem, problem.positions[None]).trajectory(engine)[0]
+    return engine, trajectory_of(frames_at_rest(problem, problem.positions[None]), engine)[0]
 
 
 @pytest.mark.parametrize("num_dimensions", [1, 2, 3])
@@ -76,7 +78,7 @@ def with_truth(samples, truth):
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_it_retraces_its_path_in_a_plane(platform):
     problem = oscillators(5, 2)
-    integrator = LangevinIntegrator(TEMPERATURE, 0.0, 0.01, 2)
+    integrator = BAOABLangevinIntegrator(TEMPERATURE, 0.0, 0.01, 2)
     context = openmm.Context(problem.system, integrator, openmm.Platform.getPlatformByName(platform))
     context.setPositions(problem.positions)
     context.setVelocitiesToTemperature(TEMPERATURE, 11)  # along z too, which is gone after a step
@@ -137,10 +139,14 @@ def test_paths_of_lj7_with_momenta_stay_in_the_plane(tmp_path):
 
 def test_the_number_of_dimensions_is_checked():
     with pytest.raises(ValueError, match="num_dimensions = 4; allowed: 1, 2 or 3"):
-        LangevinIntegrator(300, 1, 0.001, 4)
-    axes = moving_axes(openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(LangevinIntegrator(300, 1, 0.001, 1))))
+        BAOABLangevinIntegrator(300, 1, 0.001, 4)
+    axes = moving_axes(
+        openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(BAOABLangevinIntegrator(300, 1, 0.001, 1)))
+    )
     assert axes.tolist() == [True, False, False]
-    assert RareEventEngine(Topology(2), oscillators(2, 2).system, LangevinIntegrator(300, 1, 0.001, 2), platform="Reference")
+    assert RareEventEngine(
+        Topology(2), oscillators(2, 2).system, BAOABLangevinIntegrator(300, 1, 0.001, 2), platform="Reference"
+    )
 
 
 def crossing(problem, n_frames=9):

@@ -9,6 +9,8 @@ import pytest
 from openmm import unit
 from openmm.app.internal.unitcell import computePeriodicBoxVectors, reducePeriodicBoxVectors
 
+from openmm_rare.ops.snapshots import trajectory_of
+
 pytest.importorskip("openpathsampling")
 
 from path_files import in_trajectory, paths_of, saved, turned
@@ -44,7 +46,7 @@ def runs(frames, problem):
     """OpenMM takes every frame."""
     engine = make_engine(problem)
     for k in range(len(frames)):
-        engine.current_snapshot = frames[k : k + 1].trajectory(engine)[0]
+        engine.current_snapshot = trajectory_of(frames[k : k + 1], engine)[0]
     engine.block(1, None, [])
 
 

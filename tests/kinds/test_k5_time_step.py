@@ -7,6 +7,8 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare.ops.snapshots import trajectory_of
+
 pytest.importorskip("openpathsampling")
 
 from click.testing import CliRunner
@@ -18,7 +20,7 @@ import chain4
 from openmm_rare import Coordinate, Range, RareEventSystem
 from openmm_rare.cli.main import main
 from openmm_rare.dynamics.checks import require_runnable
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.dynamics.stability import largest_curvature, step_limit
 from openmm_rare.io.tasks import Silent
@@ -36,7 +38,7 @@ OFTEN = PathSettings(steps_per_frame=2)
 def engine_of(problem, settings=OFTEN):
     engine = make_engine(PathProblem(problem, settings, "Reference"))
     engine.integrator.setRandomNumberSeed(5)
-    start = frames_at_rest(problem, problem.positions[None]).trajectory(engine)[0]
+    start = trajectory_of(frames_at_rest(problem, problem.positions[None]), engine)[0]
     return engine, engine.randomize_velocities(start)
 
 
@@ -96,11 +98,11 @@ def test_fresh_shots_and_scripts_refuse_it_too():
     between[3] += [0.0, 0.0, 0.14]
     with pytest.raises(ValueError, match="time step of 0.02 ps is too large"):
         shoot(problem, between[None], 2, 1)
-    for integrator in (LangevinIntegrator(300, 5, 0.02), OverdampedLangevinIntegrator(300, 5, 1e-3)):
+    for integrator in (BAOABLangevinIntegrator(300, 5, 0.02), OverdampedLangevinIntegrator(300, 5, 1e-3)):
         engine = RareEventEngine(Topology(4), chain4.system(), integrator, platform="Reference")
         with pytest.raises(ValueError, match="is too large for the System: from"):
             engine.generate(frame_of(engine), running=[lambda path, trusted=None: len(path) < 5])
-    engine = RareEventEngine(Topology(4), chain4.system(), LangevinIntegrator(300, 5, 0.001), platform="Reference")
+    engine = RareEventEngine(Topology(4), chain4.system(), BAOABLangevinIntegrator(300, 5, 0.001), platform="Reference")
     assert len(engine.generate(frame_of(engine), running=[lambda path, trusted=None: len(path) < 5])) == 5
 
 
@@ -204,7 +206,7 @@ def test_driven_dynamics_that_explodes_says_so(tmp_path, monkeypatch):
 
 def frames_of(problem, start=None, n_frames=1500):
     engine, usual = engine_of(problem, PathSettings(steps_per_frame=5))
-    start = usual if start is None else frames_at_rest(problem, start[None]).trajectory(engine)[0]
+    start = usual if start is None else trajectory_of(frames_at_rest(problem, start[None]), engine)[0]
     engine.current_snapshot = start
     return engine.block(n_frames, start, [])
 

@@ -11,12 +11,12 @@ import pytest
 import line
 from line import coordinate, make_engine, make_model, make_path, make_states
 from openmm_rare.ops.aimless import AimlessShootingStrategy, FixedLengthAimlessMover, recall_pairs
-from openmm_rare.ops.frames import Frames
 from openmm_rare.ops.hooks import TrainingHook, outcome
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
 from openmm_rare.ops.simstore import open_simstore
+from openmm_rare.ops.snapshots import frames_of
 from openmm_rare.ops.volumes import StateVolume
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range
 from processes import in_fresh, open_storage
@@ -136,7 +136,7 @@ def test_the_probability_of_a_trial_is_that_of_its_reverse(length):
     engine, first = mover.engine, mover.pairs(path)[0]
     assert 1 <= first and first + OFFSET <= length - 2 and abs((length - 1 - OFFSET) - 2 * first) <= 1
     counts = {}
-    mover._frames = lambda start, n: Frames.of([*make_path(engine, [0.1] * (n - 1)), *make_path(engine, [0.9])], False)
+    mover._frames = lambda start, n: frames_of([*make_path(engine, [0.1] * (n - 1)), *make_path(engine, [0.9])], False)
     for _ in range(400):
         (trial,), details = mover(paths.Sample(0, path, mover.ensemble))
         c, index = path.index(details["shooting_snapshot"]), details["shooting_index"]
@@ -175,7 +175,7 @@ def test_the_outcome_of_a_shot_is_the_first_state_that_it_reaches(before, at, af
     scheme, _ = make_scheme(length=9)
     (mover,) = scheme.movers["shooting"]
     mover._zero_or_offset = lambda: OFFSET // 2  # the middle of nine frames
-    shots = [Frames.of(make_path(mover.engine, values), False) for values in (after, before[::-1])]
+    shots = [frames_of(make_path(mover.engine, values), False) for values in (after, before[::-1])]
     mover._frames = lambda start, n: shots.pop(0)
     start = start_of(scheme, make_path(mover.engine, [-0.9, -0.9, -0.9, -0.9, at, 0.9, 0.9, 0.9, 0.9]))
     change = scheme.root_mover.move(start)

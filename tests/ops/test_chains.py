@@ -10,7 +10,7 @@ from test_path_sampling import block_average
 from test_path_sampling import direct as simulated
 
 import line
-from openmm_rare.ops.frames import Frames
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.ops.shooting import ShootingMover
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States

@@ -12,7 +12,7 @@ import openmm
 import pytest
 
 from openmm_rare.committor.model import CommittorModel
-from openmm_rare.ops.frames import Frames
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 import line
 from openmm_rare.committor.load import committor_bin
 from openmm_rare.committor.model import CommittorModel
-from openmm_rare.ops.frames import Frames
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem

@@ -9,7 +9,7 @@ from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
 from line import make_engine, make_path
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.seeding import seed_path_sampling
 from stats import assert_within, mean_and_stderr
@@ -26,7 +26,7 @@ def dimers(integrator=None, platform="Reference", **options):
             system.addParticle(MASS)
             positions.append((x, 0.0, 0.5 * i))
         system.addConstraint(2 * i, 2 * i + 1, LENGTH)
-    integrator = integrator or LangevinIntegrator(TEMPERATURE, 1.0, 0.002)
+    integrator = integrator or BAOABLangevinIntegrator(TEMPERATURE, 1.0, 0.002)
     engine = RareEventEngine(Topology(2 * N), system, integrator, options=options, platform=platform)
     frame = Snapshot.construct(
         np.array(positions) * unit.nanometer,
@@ -49,12 +49,12 @@ def dimers(integrator=None, platform="Reference", **options):
     ids=lambda integrator: type(integrator).__name__,
 )
 def test_leapfrog_integrators_are_refused_with_the_reason(integrator):
-    with pytest.raises(ValueError, match="half a step behind the positions.*LangevinIntegrator"):
+    with pytest.raises(ValueError, match="half a step behind the positions.*BAOABLangevinIntegrator"):
         dimers(integrator)
 
 
 def test_integrators_that_can_be_turned_round_are_not():
-    for integrator in (LangevinIntegrator(300, 1, 0.001), openmm.BrownianIntegrator(300, 1, 0.001)):
+    for integrator in (BAOABLangevinIntegrator(300, 1, 0.001), openmm.BrownianIntegrator(300, 1, 0.001)):
         assert dimers(integrator)[0].integrator is integrator
 
 
@@ -150,7 +150,7 @@ def test_a_path_that_becomes_nan_stops_the_run_and_leaves_its_last_frame(tmp_pat
     force = openmm.CustomExternalForce("-30*x+0.001*sqrt(0.5-x)")
     force.addParticle(0, [])
     system.addForce(force)
-    engine = RareEventEngine(Topology(1), system, LangevinIntegrator(300, 1, 0.01), platform="Reference")
+    engine = RareEventEngine(Topology(1), system, BAOABLangevinIntegrator(300, 1, 0.01), platform="Reference")
     frame = Snapshot.construct(
         np.zeros((1, 3)) * unit.nanometer,
         np.eye(3) * unit.nanometer,

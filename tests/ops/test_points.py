@@ -19,10 +19,10 @@ from test_path_sampling import direct as simulated
 import line
 import plane
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.errors import InputError
 from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, read_path_ensemble
 from openmm_rare.folders.path_warnings import ensemble_warnings
-from openmm_rare.ops.frames import Frames
 from openmm_rare.paths.ensemble import PathEnsemble, mean_over_paths
 from openmm_rare.report import paths as path_report
 from openmm_rare.settings.paths import PathSettings

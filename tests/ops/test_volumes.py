@@ -7,7 +7,7 @@ import openpathsampling as paths
 import pytest
 
 from line import make_engine, make_path
-from openmm_rare.ops.frames import Frames
+from openmm_rare.ops.snapshots import frames_of
 from openmm_rare.ops.volumes import StateVolume, state_volumes, which_state
 from openmm_rare.states.regions import Disc, FunctionRegion, Range, region_from
 from openmm_rare.states.states import States
@@ -106,7 +106,7 @@ def test_a_frame_and_many_frames_get_the_same_answer():
     states = States(variables, Range({"x": (float("-inf"), -0.7)}), Range({"x": (0.7, float("inf"))}))
     a, b = state_volumes(states)
     path = make_path(engine, np.linspace(-1.0, 1.0, 20))
-    frames = Frames.of(path, with_velocities=False)
+    frames = frames_of(path, with_velocities=False)
     status = which_state([a, b], frames, engine)
     assert [a(frame) for frame in path] == (status == 0).tolist() and [b(frame) for frame in path] == (status == 1).tolist()
     assert (a.name, b.name) == ("A", "B") and (status == -1).sum() == 14
@@ -120,7 +120,7 @@ def test_volumes_that_overlap_are_refused():
     variables = CollectiveVariables([Coordinate("x", 0, 0)])
     a = StateVolume(variables, Range({"x": (-1.0, 0.1)})).named("A")
     b = StateVolume(variables, Range({"x": (-0.1, 1.0)})).named("B")
-    frames = Frames.of(make_path(engine, [-0.5, 0.0, 0.5]), with_velocities=False)
+    frames = frames_of(make_path(engine, [-0.5, 0.0, 0.5]), with_velocities=False)
     with pytest.raises(ValueError, match="states overlap: a frame lies in both A and B, at positions"):
         which_state([a, b], frames, engine)
     assert which_state([a, b], frames[[0, 2]], engine).tolist() == [0, 1]

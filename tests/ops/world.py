@@ -10,7 +10,7 @@ from openmm import unit
 from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.units import KB
@@ -61,7 +61,7 @@ class World:
         system.addForce(force)
         arguments = (1.0 / KB, self.friction, self.timestep)
         integrator = (
-            LangevinIntegrator(*arguments) if self.inertial else OverdampedLangevinIntegrator(*arguments, num_dimensions=1)
+            BAOABLangevinIntegrator(*arguments) if self.inertial else OverdampedLangevinIntegrator(*arguments, num_dimensions=1)
         )
         integrator.setRandomNumberSeed(seed)
         options = {"n_steps_per_frame": STRIDE, "n_frames_max": 5000} | options

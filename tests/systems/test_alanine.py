@@ -11,7 +11,7 @@ from openmm import unit
 
 from openmm_rare import ImportanceSamplingRate
 from openmm_rare.cli.main import main
-from openmm_rare.dynamics.langevin import LangevinIntegrator
+from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.states.states import IN_A, IN_B, NEITHER
 from openmm_rare.structure.constraints import KeptDistances
 from openmm_rare.systems import alanine_dipeptide, build
@@ -143,7 +143,7 @@ def test_the_dynamics_retraces_its_path_without_friction(target):
     """Turned round in the middle, velocity Verlet with constraints and PME comes back; a leapfrog does not."""
     distances = {}
     for name, integrator in (
-        ("own", LangevinIntegrator(300.0, 0.0, 0.002)),
+        ("own", BAOABLangevinIntegrator(300.0, 0.0, 0.002)),
         ("leapfrog", openmm.VerletIntegrator(0.002)),
     ):
         integrator.setConstraintTolerance(1e-8)
@@ -162,7 +162,7 @@ def test_the_dynamics_retraces_its_path_without_friction(target):
 @pytest.mark.slow
 def test_temperature_and_constraints_of_the_dynamics(target):
     """Every 0.5 ps for 30 ps: 2 KE = (3 N - constraints) kT, and bonds kept by positions and velocities alike."""
-    integrator = LangevinIntegrator(300.0, 1.0, 0.002)
+    integrator = BAOABLangevinIntegrator(300.0, 1.0, 0.002)
     integrator.setRandomNumberSeed(1)
     context = context_of(target, integrator)
     context.setVelocitiesToTemperature(300.0, 2)

@@ -10,10 +10,11 @@ import openpathsampling as paths
 import torch
 
 from ...committor.load import Committor
+from ...dynamics.frames import Frames
 from ...dynamics.langevin import moving_axes
 from ...dynamics.time_reversal import temperature_of
 from ...ops.engine import RareEventEngine
-from ...ops.frames import Frames
+from ...ops.snapshots import trajectory_of
 from ...ops.volumes import which_state
 from ...structure.particles import masses_of
 from ...units import KB
@@ -78,7 +79,7 @@ class BiasedWalk:
     def go(self, frame: Frames, n_moves: int) -> tuple[Frames, int]:
         """The frame after so many moves, and how many of them were kept."""
         engine, place, kept = self._engine, self._place(frame), 0
-        engine.current_snapshot = start = frame.trajectory(engine)[0]
+        engine.current_snapshot = start = trajectory_of(frame, engine)[0]
         for _ in range(n_moves):
             before = place.frame.velocities
             kicked = self._kicked(before, place.kick)
@@ -91,7 +92,7 @@ class BiasedWalk:
                 place, kept = _Place(Frames(made.positions, after, made.boxes), new.log_b, new.kick), kept + 1
             else:
                 place = _Place(_turned(place.frame), place.log_b, place.kick)
-                engine.current_snapshot = place.frame.trajectory(engine)[0]
+                engine.current_snapshot = trajectory_of(place.frame, engine)[0]
         return place.frame, kept
 
     def _place(self, frame: Frames) -> _Place:

@@ -19,12 +19,12 @@ from ...committor.load import load_committor
 from ...dynamics.unbiased import unbiased_integrator
 from ...ops.aimless import AimlessShootingMover, AimlessShootingStrategy
 from ...ops.engine import RareEventEngine
-from ...ops.frames import Frames
 from ...ops.hooks import outcome
 from ...ops.seeding import seed_path_sampling
 from ...ops.selector import CommittorSelector
 from ...ops.shooting import ShootingStrategy, shooting_scheme
 from ...ops.simstore import PathStorage, open_simstore
+from ...ops.snapshots import frames_of, trajectory_of
 from ...ops.storage_code import require_no_code
 from ...ops.volumes import state_volumes
 from .task import ChainState, ChainTask, PathProblem, Trial
@@ -145,10 +145,10 @@ class _Sampler:
         self.selector.set_density(task.density)
         self.engine.integrator.setRandomNumberSeed(noise)
         self.engine.simulation.context.reinitialize()
-        self.engine.current_snapshot = task.state.path[:1].trajectory(self.engine)[0]
+        self.engine.current_snapshot = trajectory_of(task.state.path[:1], self.engine)[0]
 
     def _start(self, state: ChainState) -> paths.SampleSet:
-        trajectory = state.path.trajectory(self.engine)
+        trajectory = trajectory_of(state.path, self.engine)
         if state.names:
             trajectory.__uuid__, *frames = state.names
             for snapshot, name in zip(trajectory, frames, strict=True):
@@ -162,11 +162,11 @@ class _Sampler:
 
     def _trial(self, step: paths.pathsimulators.MCStep, relaxed: bool, n_passages: int) -> Trial:
         details, accepted = step.change.canonical.details, bool(step.change.accepted)
-        point = Frames.of([details.shooting_snapshot], with_velocities=False).positions[0]
+        point = frames_of([details.shooting_snapshot], with_velocities=False).positions[0]
         unfinished = getattr(details, "stopping_reason", None) is not None
         n_a, n_b = (0, 0) if unfinished else outcome(step, self.volumes)[1].tolist()
         expected = float(self.selector.model.transition_probability(point[None])[0])
-        path = Frames.of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
+        path = frames_of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
         n_frames = 0 if unfinished else details.n_frames
         passages = self.mover.passages(step.change.canonical, self.volumes, self.selector.model.descriptor, n_passages)
         return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path, passages)
@@ -174,4 +174,4 @@ class _Sampler:
     def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:
         names = (trajectory.__uuid__, *(snapshot.__uuid__ for snapshot in trajectory))
         pair = self.mover.first_of(trajectory) if isinstance(self.mover, AimlessShootingMover) else -1
-        return ChainState(Frames.of(trajectory, not self.engine.overdamped), names, relaxed, pair)
+        return ChainState(frames_of(trajectory, not self.engine.overdamped), names, relaxed, pair)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...ops.frames import Frames
+from ...dynamics.frames import Frames
 from .task import ChainTask, Trial
 
 if TYPE_CHECKING:

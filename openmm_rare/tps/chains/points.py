@@ -17,12 +17,13 @@ import openpathsampling as paths
 
 from ...committor.load import Committor, load_committor
 from ...committor.model import in_batches
+from ...dynamics.frames import Frames
 from ...learning.passages import Passages
 from ...ops.engine import RareEventEngine
-from ...ops.frames import Frames
 from ...ops.point_storage import WeightedPathStorage
 from ...ops.seeding import seed_path_sampling
 from ...ops.shooting import shoot_to_state
+from ...ops.snapshots import frames_of, trajectory_of
 from ...ops.storage_code import require_no_code
 from ...ops.volumes import state_volumes
 from .barrier_bias import log_path_weight
@@ -78,7 +79,7 @@ class _Tools:
         """A Context that nothing of before has left a trace in."""
         self.engine.integrator.setRandomNumberSeed(noise)
         self.engine.simulation.context.reinitialize()
-        self.engine.current_snapshot = frames[:1].trajectory(self.engine)[0]
+        self.engine.current_snapshot = trajectory_of(frames[:1], self.engine)[0]
 
     def storage(self, path: Path, owner: str) -> WeightedPathStorage:
         """The open storage of a walker."""
@@ -151,8 +152,8 @@ class _Walker:
 
     def _drawn(self, frame: Frames) -> Frames:
         """The same configuration with new velocities, where there are any."""
-        snapshot = self.engine.randomize_velocities(frame.trajectory(self.engine)[0])
-        return Frames.of([snapshot], not self.engine.overdamped)
+        snapshot = self.engine.randomize_velocities(trajectory_of(frame, self.engine)[0])
+        return frames_of([snapshot], not self.engine.overdamped)
 
     def _walk(self) -> tuple[float, int, Frames]:
         """Move on: the part of the moves that were kept, the frames made, and where the walker is now."""
@@ -167,7 +168,7 @@ class _Walker:
 
     def _shoot(self, frame: Frames) -> _Shots:
         start = self._drawn(frame)
-        snapshot = start.trajectory(self.engine)[0]
+        snapshot = trajectory_of(start, self.engine)[0]
         forward, last = shoot_to_state(self.engine, self.volumes, snapshot)
         backward, first = shoot_to_state(self.engine, self.volumes, snapshot.reversed)
         return _Shots(start, forward, backward, last, first)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...dynamics.frames import Frames
 from ...learning.passages import Passages
-from ...ops.frames import Frames
 from ...settings.paths import PathSettings
 
 if TYPE_CHECKING:

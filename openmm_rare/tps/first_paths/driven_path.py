@@ -16,8 +16,9 @@ import openmm
 
 from ...bias.force import importance_of, make_bias_force, why_not
 from ...committor.load import Committor
+from ...dynamics.frames import Frames
 from ...errors import InputError
-from ...ops.frames import Frames
+from ...ops.snapshots import trajectory_of
 from ...states.states import IN_A, IN_B
 from ..chains.task import PathProblem
 from ..trajectories.checks import with_rigid_bonds
@@ -91,7 +92,7 @@ def _run(problem: PathProblem, attempt: _Attempt, seed: int, stop: Callable[[Fra
     engine.watch.explosions.work = attempt.work
     # constraints off by a part of their length would be a kick at the first step
     rigid = with_rigid_bonds(problem.system.system, problem.system.positions[None], "the initial structure", _LOG.info)
-    start = frames_at_rest(problem.system, rigid).trajectory(engine)[0]
+    start = trajectory_of(frames_at_rest(problem.system, rigid), engine)[0]
     engine.current_snapshot = start
     engine.simulation.context.setVelocitiesToTemperature(attempt.system.temperature, seed)
     parts: list[Frames] = []

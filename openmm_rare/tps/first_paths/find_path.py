@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ...committor.load import Committor
 from ...dynamics.checks import require_runnable
+from ...dynamics.frames import Frames
 from ...errors import InputError
 from ...io.progress import shows_progress
 from ...io.tasks import Noting, Progress
-from ...ops.frames import Frames
 from ...parallel.cores import available_cores
 from ...settings.paths import PathSettings
 from ...states.region_text import values_text

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...ops.frames import Frames
+from ...dynamics.frames import Frames
 from ...settings.paths import INITIAL_PATHS
 from ..chains.task import PathProblem
 from .driven_path import HEATING, hot_crossings

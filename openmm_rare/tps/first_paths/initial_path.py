@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...committor.load import Committor
+from ...dynamics.frames import Frames
 from ...errors import InputError, UserCodeError
-from ...ops.frames import Frames
 from ...states.region_text import region_text
 from ...states.regions import Disc, Range
 from ...states.variables import Coordinate

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ...committor.load import Committor
 from ...committor.model import CommittorModel
-from ...ops.frames import Frames
+from ...dynamics.frames import Frames
 from ...states.states import IN_B
 from ..chains.task import ChainState, ChainTask, PathProblem, run_chain
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...dynamics.frames import Frames
 from ...errors import InputError
-from ...ops.frames import Frames
 from ...states.region_text import values_text
 from ...states.states import IN_A, IN_B, NEITHER
 from ...structure.box import default_box

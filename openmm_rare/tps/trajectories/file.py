@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...dynamics.frames import Frames
 from ...errors import InputError
 from ...io.files import replacing, resolved
-from ...ops.frames import Frames
 from ...states.states import IN_B
 from ...structure.bonds import Bonds, bonds_of
 from ...structure.box import periodic_box

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...dynamics.frames import Frames
 from ...errors import InputError
 from ...io.checksums import require_intact
 from ...io.files import sealed_npz
-from ...ops.frames import Frames
 from ...parallel.children import ChildFailure
 from ...settings.paths import INITIAL_PATHS
 from .boxes import boxes_of_file
