@@ -17,10 +17,12 @@ from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
 from ..settings.paths import PathSettings
 from ..settings.rates import Settings
+from ..states.variable_base import variable_kinds
 from ..trust.policy import Trust
 from .place import FROM_HERE, home_of, place_entries
-from .states import ChannelsConfig, RegionConfig, VariableConfig, build_states
+from .states import build_states, read_channels, read_region
 from .system import SystemConfig
+from .variable_fields import UNITS, read_variable, with_boxes
 
 __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
 
@@ -86,10 +88,10 @@ class RunConfig:
     trust : Trust or None
         Which code may run, never part of the file; None: modules in `folder`.
     system : SystemConfig
-    variables : tuple of VariableConfig
-    states : dict or None
-        RegionConfig of "a" and "b"; None when the system brings its own.
-    channels : ChannelsConfig or None
+    variables, states, channels : dict
+        The sections of these names with numbers for quantities, as :class:`~openmm_rare.states.states.States` describe
+        themselves, but for functions and selections of atoms, which are names; states and channels are None when the system
+        brings its own.
     sampling : SamplingConfig
     path_sampling : PathSettings or None
         Of a run that samples paths, which takes seed and platform from `sampling`.
@@ -97,9 +99,9 @@ class RunConfig:
 
     folder: str
     system: SystemConfig
-    variables: tuple[VariableConfig, ...] = ()
-    states: Mapping[str, RegionConfig] | None = None
-    channels: ChannelsConfig | None = None
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    states: Mapping[str, Mapping[str, Any]] | None = None
+    channels: Mapping[str, Any] | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
     file: str | None = field(default=None, compare=False, repr=False)
@@ -111,9 +113,7 @@ class RunConfig:
         For a file in the folder `place` it also says where the files lie from there, so that all may be moved together.
         """
         data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
-        data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
-        data["states"] = {name: region.to_dict() for name, region in (self.states or {}).items()}
-        data["channels"] = {} if self.channels is None else self.channels.to_dict()
+        data |= {"variables": self.variables, "states": self.states or {}, "channels": self.channels or {}}
         if self.path_sampling is None:
             return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
         data["sampling"] = {"seed": self.sampling.seed, "platform": self.sampling.platform}
@@ -146,7 +146,7 @@ class RunConfig:
             descriptor=(system.default_in_descriptor if sees else None) or self.system.descriptor,
         )
         periodic = system.system.usesPeriodicBoundaryConditions()
-        return replace(self, system=source, variables=tuple(each.expanded(periodic) for each in self.variables))
+        return replace(self, system=source, variables=with_boxes(self.variables) if periodic else self.variables)
 
 
 def check_target_error(value: float, name: str) -> float:
@@ -206,13 +206,13 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     home = home_of(top, folder)
     system = SystemConfig.parse(top.section("system"), home)
     named = top.section("variables")
-    variables = tuple(VariableConfig.parse(named.section(name), name) for name in named.raw)
-    units = {variable.name: variable.unit for variable in variables}
+    variables = {name: read_variable(named.section(name)) for name in named.raw}
+    units = {name: UNITS[variable_kinds()[each["type"]].unit] for name, each in variables.items()}
     states, section = None, top.section("states")
     if section.raw:
         section.check(("a", "b"))
-        states = {name: RegionConfig.parse(section.section(name), units) for name in ("a", "b")}
-    channels = ChannelsConfig.parse(top.section("channels"), units) if top.section("channels").raw else None
+        states = {name: read_region(section.section(name), units) for name in ("a", "b")}
+    channels = read_channels(top.section("channels"), units) if top.section("channels").raw else None
     if system.is_builtin and (states or variables or channels):
         raise InputError(
             f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "
