@@ -17,12 +17,12 @@ from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
 from ..settings.paths import PathSettings
 from ..settings.rates import Settings
-from ..states.variable_base import variable_kinds
 from ..trust.policy import Trust
+from ..trust.user_modules import import_modules
 from .place import FROM_HERE, home_of, place_entries
-from .states import build_states, read_channels, read_region
+from .states import build_states, read_states
 from .system import SystemConfig
-from .variable_fields import UNITS, read_variable, with_boxes
+from .variable_fields import with_boxes
 
 __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
 
@@ -205,14 +205,7 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name not in ("file", "trust"))])
     home = home_of(top, folder)
     system = SystemConfig.parse(top.section("system"), home)
-    named = top.section("variables")
-    variables = {name: read_variable(named.section(name)) for name in named.raw}
-    units = {name: UNITS[variable_kinds()[each["type"]].unit] for name, each in variables.items()}
-    states, section = None, top.section("states")
-    if section.raw:
-        section.check(("a", "b"))
-        states = {name: read_region(section.section(name), units) for name in ("a", "b")}
-    channels = read_channels(top.section("channels"), units) if top.section("channels").raw else None
+    variables, states, channels = read_states(top, later=bool(system.imports))
     if system.is_builtin and (states or variables or channels):
         raise InputError(
             f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "
@@ -239,7 +232,9 @@ def build_system(config: RunConfig) -> RareEventSystem:
     states, trust = None, config.trust or Trust(config.folder)
     try:
         if config.states is not None:
-            states = partial(build_states, config.variables, config.states, config.channels, config.folder, trust)
+            import_modules(config.system.imports, config.folder, trust)  # which may have kinds of variables
+            tables = {"variables": config.variables, "states": config.states, "channels": config.channels or {}}
+            states = partial(build_states, *read_states(Section(tables)), config.folder, trust)
         system = config.system.build(config.folder, states, trust)
         if system.descriptor is not None:
             build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it

@@ -12,17 +12,40 @@ from ..errors import InputError
 from ..io.toml import Section
 from ..states.regions import REGION_TYPES, Region, region_from
 from ..states.states import Channels, CollectiveVariables, States
+from ..states.variable_base import VARIABLE_KINDS
 from ..trust.policy import Trust
 from ..trust.user_modules import import_function
-from .variable_fields import build_variable
+from .variable_fields import UNITS, build_variable, read_variable
 
 if TYPE_CHECKING:
     from openmm import app
 
-__all__ = ["build_states", "read_channels", "read_region"]
+__all__ = ["build_states", "read_states"]
 
 
-def read_region(section: Section, units: Mapping[str, u.Unit | None]) -> dict[str, Any]:
+def read_states(top: Section, later: bool = False) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
+    """From ``[variables]``, ``[states]`` and ``[channels]``, None where there are none; what was read is read as it is.
+
+    With `later`, sections with variables of unknown types are left as they are: modules may be imported that define them.
+
+    Raises
+    ------
+    ValueError
+        If something is missing or unknown, or a value is not possible.
+    """
+    named, states, channels = (top.section(name) for name in ("variables", "states", "channels"))
+    if later and not all(each.get("type") in VARIABLE_KINDS for each in named.raw.values() if isinstance(each, dict)):
+        return dict(named.raw), dict(states.raw) or None, dict(channels.raw) or None
+    variables = {name: read_variable(named.section(name)) for name in named.raw}
+    units = {name: UNITS[VARIABLE_KINDS[each["type"]].unit] for name, each in variables.items()}
+    regions = None
+    if states.raw:
+        states.check(("a", "b"))
+        regions = {name: _read_region(states.section(name), units) for name in ("a", "b")}
+    return variables, regions, _read_channels(channels, units) if channels.raw else None
+
+
+def _read_region(section: Section, units: Mapping[str, u.Unit | None]) -> dict[str, Any]:
     """From ``[states.a]``, say; `units` are those of the variables.
 
     Raises
@@ -42,7 +65,7 @@ def read_region(section: Section, units: Mapping[str, u.Unit | None]) -> dict[st
     table = section.section(kind)
     if kind == "range":
         table.check((), units, "variable")
-        bounds = {name: table.numbers(name, units[name], positive=False) for name in table.raw}
+        bounds = {name: list(table.numbers(name, units[name], positive=False)) for name in table.raw}
         for name, pair in bounds.items():
             if len(pair) != 2:
                 raise InputError(f"{table.where(name)} = {table.raw[name]!r} must be [lowest, highest]")
@@ -55,7 +78,7 @@ def read_region(section: Section, units: Mapping[str, u.Unit | None]) -> dict[st
     return {kind: {"center": middle, "radius": table.number("radius", unit)}}
 
 
-def read_channels(section: Section, units: Mapping[str, u.Unit | None]) -> dict[str, Any]:
+def _read_channels(section: Section, units: Mapping[str, u.Unit | None]) -> dict[str, Any]:
     """From ``[channels]``: names, and what there is of a function that refines labels in B, and of rules.
 
     Raises
@@ -66,14 +89,14 @@ def read_channels(section: Section, units: Mapping[str, u.Unit | None]) -> dict[
     section.check(("names",), ("rules", "arrival"))
     rules = [_read_rule(table, units) for table in section.tables("rules")]
     arrival = {"arrival": section.text("arrival")} if "arrival" in section else {}
-    return {"names": section.texts("names"), **arrival, "rules": rules}
+    return {"names": list(section.texts("names")), **arrival, "rules": rules}
 
 
 def _read_rule(section: Section, units: Mapping[str, u.Unit | None]) -> dict[str, Any]:
     section.check(("to",), ("after", *REGION_TYPES))
     region = {key: value for key, value in section.raw.items() if key in REGION_TYPES}
     after = {"after": section.text("after")} if "after" in section else {}
-    return {"to": section.text("to"), **after, **read_region(Section(region, section.name), units)}
+    return {"to": section.text("to"), **after, **_read_region(Section(region, section.name), units)}
 
 
 def build_states(

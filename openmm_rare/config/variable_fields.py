@@ -12,7 +12,7 @@ from openmm import unit as u
 from ..errors import InputError
 from ..io.toml import Section, nearest
 from ..states.box_variables import BOX_CHOICES, BOXES, BoxVariable
-from ..states.variable_base import Atom, CollectiveVariable, Length, Radians, variable_kinds
+from ..states.variable_base import VARIABLE_KINDS, Atom, CollectiveVariable, Length, Radians
 from ..structure.atom_selection import atoms_of
 from ..trust.named_functions import Function
 from ..trust.policy import Trust
@@ -56,7 +56,7 @@ def read_variable(section: Section) -> dict[str, Any]:
     ValueError
         For a type that does not exist, a key that it does not have, or a value that it cannot have.
     """
-    type_name, kinds = section.text("type", ""), variable_kinds()
+    type_name, kinds = section.text("type", ""), VARIABLE_KINDS
     if type_name not in kinds:
         hint = ""
         if type_name:
@@ -70,7 +70,7 @@ def read_variable(section: Section) -> dict[str, Any]:
 
 def with_boxes(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The same variables in a periodic System, with what says which box they use spelled out."""
-    of_boxes = {name for name, kind in variable_kinds().items() if issubclass(kind, BoxVariable)}
+    of_boxes = {name for name, kind in VARIABLE_KINDS.items() if issubclass(kind, BoxVariable)}
     added = {
         name: {"box": "system"} if each["type"] in of_boxes and "box" not in each else {} for name, each in variables.items()
     }
@@ -88,7 +88,7 @@ def build_variable(
         If a function cannot be imported, or a selection has no or too many atoms.
     """
     parameters = dict(description)
-    for key, kind in _types(variable_kinds()[description["type"]]).items():
+    for key, kind in _types(VARIABLE_KINDS[description["type"]]).items():
         if key not in parameters:
             continue
         where = f"variables.{name}.{key}"
@@ -125,7 +125,7 @@ def _value(section: Section, key: str, kind: Any) -> Any:
     if kind in (float, Length, Radians):
         return section.number(key, _unit_of(kind), positive=False)
     if get_origin(kind) is tuple and get_args(kind)[0] in (float, Length, Radians):
-        return section.numbers(key, _unit_of(get_args(kind)[0]), positive=False)
+        return list(section.numbers(key, _unit_of(get_args(kind)[0]), positive=False))
     if kind is np.ndarray:
         return _rows(section, key)
     if kind is int:
@@ -141,7 +141,7 @@ def _unit_of(kind: Any) -> u.Unit | None:
     return {float: None, Length: u.nanometer, Radians: u.radian}[kind]
 
 
-def _box(section: Section) -> str | list[list[float]] | tuple[float, ...]:
+def _box(section: Section) -> str | list[list[float]] | list[float]:
     """A box in words, or its edges or vectors in nm."""
     if isinstance(section.raw["box"], str):
         if section.raw["box"] not in BOXES:
@@ -149,19 +149,19 @@ def _box(section: Section) -> str | list[list[float]] | tuple[float, ...]:
         return section.raw["box"]
     if isinstance(section.raw["box"], list) and section.raw["box"] and isinstance(section.raw["box"][0], list):
         return _rows(section, "box")
-    return section.numbers("box", u.nanometer)
+    return list(section.numbers("box", u.nanometer))
 
 
-def _atoms(section: Section, key: str) -> str | tuple[int | str, ...]:
+def _atoms(section: Section, key: str) -> str | list[int | str]:
     """A selection, or a list of numbers and selections."""
     given = section.raw[key]
     if isinstance(given, str):
         return given
     if not isinstance(given, list):
-        return section.counts(key, least=0)  # raises
+        return list(section.counts(key, least=0))  # raises
     names = {number: each for number, each in enumerate(given) if isinstance(each, str)}
     numbers = Section({key: [0 if number in names else each for number, each in enumerate(given)]}, section.name)
-    return tuple(names.get(number, atom) for number, atom in enumerate(numbers.counts(key, least=0)))
+    return [names.get(number, atom) for number, atom in enumerate(numbers.counts(key, least=0))]
 
 
 def _rows(section: Section, key: str) -> list[list[float]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
-from .variable_base import variable_kinds
+from .variable_base import VARIABLE_KINDS
 
 __all__ = ["first_form", "region_from_first_form", "variables_from_first_form"]
 
@@ -30,7 +30,7 @@ def variables_from_first_form(description: Mapping[str, Any] | Sequence[Mapping[
     """
     if isinstance(description, Mapping):
         return description
-    types, found = {kind.__name__: type_name for type_name, kind in variable_kinds().items()}, {}
+    types, found = {kind.__name__: type_name for type_name, kind in VARIABLE_KINDS.items()}, {}
     for each in description:
         if each["kind"] not in types:
             raise InputError(f"collective variables of the kind {each['kind']!r} cannot be read back; use {', '.join(types)}")
@@ -56,7 +56,7 @@ def region_from_first_form(description: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def first_form(description: Mapping[str, Any]) -> dict[str, Any]:
     """What the first versions wrote for states that describe themselves so: fingerprints are what they were."""
-    kinds, channels = variable_kinds(), description.get("channels")
+    kinds, channels = VARIABLE_KINDS, description.get("channels")
     variables = [
         {"kind": kinds[each["type"]].__name__, "name": name, **_without(each, "type")}
         for name, each in description["variables"].items()

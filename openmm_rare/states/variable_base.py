@@ -1,6 +1,5 @@
 """What every collective variable has: a name, values of positions, a description, and a place in the table of kinds."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, get_origin, get_type_hints
@@ -9,8 +8,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..trust.named_functions import Function, function_label, function_of_label
+from .kinds import Kinds
 
-__all__ = ["Atom", "CollectiveVariable", "Length", "Radians", "require_atoms", "variable_kinds"]
+__all__ = ["VARIABLE_KINDS", "Atom", "CollectiveVariable", "Length", "Radians", "require_atoms"]
 
 Atom = Annotated[int, "atom"]
 """Type of a field that holds the number of an atom: TOML takes selections for it."""
@@ -19,12 +19,8 @@ Length = Annotated[float, "nm"]
 Radians = Annotated[float, "rad"]
 """Type of a field that holds an angle in radians: TOML takes quantities for it."""
 
-_kinds: dict[str, type["CollectiveVariable"]] = {}
-
-
-def variable_kinds() -> dict[str, type["CollectiveVariable"]]:
-    """Every kind of variable that there is, by its ``type_name``: those of modules that are imported."""
-    return dict(_kinds)
+VARIABLE_KINDS = Kinds("type_name")
+"""Every kind of variable that there is, by its ``type_name``: those of modules that are imported."""
 
 
 def require_atoms(atoms: Sequence[int], count: int, name: str) -> None:
@@ -75,17 +71,7 @@ class CollectiveVariable:
         super().__init_subclass__(**options)
         if cls.unit not in ("nm", "rad", "", None):
             raise TypeError(f"unit = {cls.unit!r} of {cls.__name__} must be 'nm', 'rad', '' for plain numbers, or None")
-        final = [base.__name__ for base in cls.__mro__[1:] if base in _kinds.values()]
-        if final:
-            raise TypeError(f"{cls.__name__} derives from {final[0]}, which is final: derive from CollectiveVariable")
-        if abstract:
-            return
-        if "type_name" not in vars(cls):
-            cls.type_name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        known = _kinds.setdefault(cls.type_name, cls)
-        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"the type_name {cls.type_name!r} of {cls.__name__} is that of {known.__module__}.{known.__name__}")
-        _kinds[cls.type_name] = cls  # a module that is loaded again
+        VARIABLE_KINDS.add(cls, abstract)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """Values, shape (n,), of positions of shape (n, n_atoms, 3) in nm."""
@@ -129,11 +115,11 @@ class CollectiveVariable:
         ValueError
             For a type that does not exist, parameters that it does not have, or a function that cannot be imported.
         """
-        kind = _kinds.get(description["type"])
+        kind = VARIABLE_KINDS.get(description["type"])
         if kind is None:
             raise InputError(
-                f"collective variables of the type {description['type']!r} cannot be read back; use {', '.join(_kinds)}, or "
-                "import the module that defines it"
+                f"collective variables of the type {description['type']!r} cannot be read back; use "
+                f"{', '.join(VARIABLE_KINDS)}, or import the module that defines it"
             )
         hints = get_type_hints(kind)
         parameters = {key: value for key, value in description.items() if key != "type"}
