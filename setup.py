@@ -126,7 +126,7 @@ setup(
         "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
         # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
-        "test": ["pytest"],
+        "test": ["pytest", "import-linter>=2.17; python_version >= '3.11'"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module

@@ -23,7 +23,7 @@ from ..rates.estimate import RateEstimate
 from ..report import plots
 from ..report.rate import figure_block, grid_block, notice, page, pretty, read_json
 from ..report.rate_figures import FigureFile
-from ..systems.known_rates import known_rate
+from ..systems.known_rates import reference_of
 from .rate import run_rate
 
 __all__ = ["channel_table", "run_scan", "scan_table", "write_scan_report"]
@@ -217,13 +217,12 @@ def _write(out: Path, system: RareEventSystem, estimates: list[RateEstimate], ot
         "brute_force": [estimate.to_dict() for estimate in others],
         "runs": {folder.name: read_json(folder / "result.json").get("run") for folder in _folders(out)},
     }
-    known = known_rate(system)
+    known = reference_of(system)
     if known is not None:
-        label, rate = known
         computed = _temperatures([*data["estimates"], *data["brute_force"]])
         low, high = 0.97 * min(computed), 1.03 * max(computed)
         wanted = sorted({*computed, *(1.0 / np.linspace(1.0 / high, 1.0 / low, 30)).tolist()})
-        data["known"] = {"label": label, "temperature_k": wanted, "rate_per_ps": [float(rate(t)) for t in wanted]}
+        data["known"] = {"label": known.label, "temperature_k": wanted, "rate_per_ps": [float(known.rate(t)) for t in wanted]}
     write_json(out / "scan.json", data, checked=True)
     write_scan_report(out)
 
