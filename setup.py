@@ -117,6 +117,8 @@ setup(
         "matplotlib",
         "click",
         "tqdm",
+        "jinja2",
+        "tomli-w",
         "tomli; python_version < '3.11'",
     ],
     extras_require={
