@@ -107,7 +107,7 @@ setup(
         "openmm_rare.systems": "systems",
         "paths_cli_plugins": "openmm_rare/tps/paths_cli_plugins",
     },
-    package_data={"openmm_rare": ["py.typed"], "openmm_rare.systems": ["data/*.npz"]},
+    package_data={"openmm_rare": ["py.typed"], "openmm_rare.report": ["templates/*"], "openmm_rare.systems": ["data/*.npz"]},
     install_requires=[
         "openmm>=8.6,<8.7",
         "torch>=2.9",

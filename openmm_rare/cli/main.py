@@ -50,7 +50,7 @@ def rate(source: str, temperature: str | None, out: Path | None, resume: bool, s
     from ..io.progress import TerminalProgress
     from ..io.run_file import RunFile
     from ..io.text import format_table, summary_groups
-    from ..report.rate import read_result
+    from ..report.results import read_result
     from ..workflow.rate import run_rate
 
     temperatures = temperatures_of([temperature] if temperature else [])
@@ -81,8 +81,9 @@ def scan(
     """Rate constants over temperatures, from hot to cold, each starting from the model of the one before."""
     from ..io.progress import TerminalProgress
     from ..io.text import format_columns
-    from ..report.rate import read_json
-    from ..workflow.scan import channel_table, run_scan, scan_table
+    from ..report.results import read_json
+    from ..report.scan import channel_table, scan_table
+    from ..workflow.scan import run_scan
 
     temperatures, counted = temperatures_of(temperature), temperatures_of(brute_force)
     config, out = configured(source, out, resume, "scan", options)

@@ -30,7 +30,7 @@ from ..paths.direct_committor import shoot
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import PathStatistics, path_statistics
 from ..paths.ways import Ways
-from ..report.mechanism import write_report
+from ..report.mechanism import write_mechanism_report
 from ..states.states import NEITHER
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def analyze(
     found, analyzed, structures = _mechanism(system, model, shots, paths, out, options, progress, doubts)
     progress.stage("report")
     write_findings(out, system, found, structures, options)
-    write_report(out, system, analyzed, found, paths, structures)
+    write_mechanism_report(out, system, found, paths, structures)
     return found
 
 

@@ -110,9 +110,9 @@ def run_rate(
         run.finalize()
         about = {"run": run.attributes.get("run"), "records": run.kinds}
         write_json(out / "result.json", estimate.to_dict() | about, checked=True)
-        from ..report.rate import write_run_report  # matplotlib takes memory that the dynamics can do without
+        from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
 
-        write_run_report(out, run)
+        write_rate_report(out, run)
     return estimate
 
 

@@ -9,8 +9,8 @@ from ..config.stored import stored_config
 from ..folders.path_files import is_of_paths
 from ..io.checksums import naming_contents
 from ..report.paths import write_path_report
-from ..report.rate import write_run_report
-from .scan import write_scan_report
+from ..report.rate import write_rate_report
+from ..report.scan import write_scan_report
 
 __all__ = ["make_report"]
 
@@ -39,4 +39,4 @@ def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], N
             return write_scan_report(folder)
         if is_of_paths(folder):
             return write_path_report(folder, trust=trust, note=note)
-        return write_run_report(folder)
+        return write_rate_report(folder)
