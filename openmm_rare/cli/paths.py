@@ -81,7 +81,6 @@ def tps(
 ) -> None:
     """Sample transition paths of SYSTEM or CONFIG.toml, shooting from where a learned committor says 1/2."""
     from ..committor.load import load_committor
-    from ..config.run import build_system
     from ..folders.path_folder import with_path_settings
     from ..folders.path_summary import path_rows
     from ..io.progress import TerminalProgress
@@ -91,7 +90,7 @@ def tps(
     trusted = {"packages": packages, "trust": trust}
     config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform, **trusted})
     config = with_path_settings(config, **options | {"initial_path": options["initial_path"] or None})
-    start = None if model is None else load_committor(model, build_system(config).fingerprint())
+    start = None if model is None else load_committor(model)
     with TerminalProgress() as progress:
         result = run_path_sampling(config, out, resume, progress, start)
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")

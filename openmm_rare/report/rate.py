@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config.stored import require_result_of_run, stored_config
-from ..errors import InputError
 from ..io.run_file import RunFile
 from ..io.text import format_value, summary_groups
 from .page import write_page
 from .rate_figures import make_figures
-from .results import ADVICE, notes_of, read_result
+from .results import notes_of, result_of_run
 
 __all__ = ["write_rate_report"]
 
@@ -38,16 +36,7 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
         If a file is damaged.
     """
     folder = Path(folder)
-    result = read_result(folder)
-    run = run or RunFile.open(folder / "run.nc")
-    config = stored_config(folder, run.attributes.get("config"))  # must be what the run recorded
-    if config is not None:
-        require_result_of_run(folder / "result.json", result, config, run.attributes.get("run"), ADVICE)
-    if result.get("records", run.kinds) != run.kinds:  # earlier versions did not say it
-        raise InputError(
-            f"{folder / 'result.json'} and {run.path} are of different times: one of them was put back, or the run went on and "
-            "is not finished; continue it with --resume"
-        )
+    run, result = result_of_run(folder, run)
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
         groups = summary_groups(result, run.load("reference"))
