@@ -1,11 +1,13 @@
 """The house: which module may import what (the contracts in pyproject.toml), how long modules are, and its public face."""
 
 import ast
+import importlib
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ ALL = [*MODULES, *sorted(SYSTEMS.glob("*.py"))]
 MOST_LINES, MEDIAN_LINES = 300, 150  # of a module
 MOST_IN_A_FUNCTION = 60
 MOST_FILES = 20
+FACES = ["", *sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if "= face(" in path.read_text())]
 LINT = "import sys; from importlinter.cli import lint_imports_command as lint; lint(['--no-logo', '--no-cache'])"
 
 
@@ -110,19 +113,37 @@ def test_states_need_arrays_only():
 
 
 def test_import_is_light():
+    packages = [f"openmm_rare.{face}".rstrip(".") for face in FACES if face != "ops" or find_spec("openpathsampling")]
     code = (
-        "import sys, openmm_rare; heavy = {'torch', 'openmm', 'openpathsampling', 'matplotlib'} & set(sys.modules);"
+        f"import sys, {', '.join(packages)};"
+        "heavy = {'torch', 'openmm', 'openpathsampling', 'matplotlib'} & set(sys.modules);"
         "assert not heavy, heavy; assert openmm_rare.ImportanceSamplingRate.__name__ == 'ImportanceSamplingRate'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_public_names_exist_and_are_documented():
-    for name in openmm_rare.__all__:
-        thing = getattr(openmm_rare, name)
-        assert name == "__version__" or thing.__doc__
+@pytest.mark.parametrize("package", FACES)
+def test_public_names_exist_and_are_documented(package):
+    if package == "ops":
+        pytest.importorskip("openpathsampling")
+    face = importlib.import_module(f"openmm_rare.{package}".rstrip("."))
+    for name in face.__all__:
+        thing = getattr(face, name)
+        assert name == "__version__" or (thing.__doc__ and name in dir(face))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        openmm_rare.nothing  # noqa: B018
+        face.nothing  # noqa: B018
+
+
+def test_the_way_in_is_short():
+    """What a user would guess is there, and faces say no more than names."""
+    guessed = (
+        "RareEventSystem States Range Distance ImportanceSamplingRate RateSettings PathSettings find_path analyze load_run"
+    )
+    assert set(guessed.split()) <= set(openmm_rare.__all__) and len(openmm_rare.__all__) <= 50 and len(FACES) > 8
+    for face in PACKAGE.rglob("__init__.py"):
+        text = face.read_text(encoding="utf8")
+        long = 60 if face.parent == PACKAGE else 40
+        assert face.parent.name == "systems" or len(text.splitlines()) <= long, face
 
 
 def test_path_sampling_without_openpathsampling_says_what_to_install():
