@@ -32,14 +32,22 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 from truth import EXACT_SYSTEMS, Truth, exact
 
-from openmm_rare import BruteForceRate, CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings, Silent
+from openmm_rare import (
+    BruteForceRate,
+    CommittorModel,
+    ImportanceSamplingRate,
+    RareEventSystem,
+    RateEstimate,
+    RateSettings,
+    Silent,
+)
 from openmm_rare.io.files import write_json
 from openmm_rare.io.progress import TerminalProgress
 from openmm_rare.systems import BUILDERS, build, lj7
 from openmm_rare.units import KB, parse_quantity
 from openmm_rare.workflow.rate import configuration, run_rate
 
-CHEAP = Settings(
+CHEAP = RateSettings(
     hidden=(32, 32),
     n_slots=300,
     flux_walkers=300,

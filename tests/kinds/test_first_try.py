@@ -12,7 +12,7 @@ import openmm
 import pytest
 
 import openmm_rare
-from openmm_rare import BruteForceRate, ImportanceSamplingRate, Range, RareEventSystem, Settings, Silent, TerminalProgress
+from openmm_rare import BruteForceRate, ImportanceSamplingRate, Range, RareEventSystem, RateSettings, Silent, TerminalProgress
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.errors import RunError
 from openmm_rare.io.progress import shows_progress
@@ -25,7 +25,7 @@ from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral,
 from openmm_rare.systems import BUILDERS, build
 from stats import assert_within
 
-CHEAP = Settings(
+CHEAP = RateSettings(
     hidden=(24, 24),
     n_slots=300,
     flux_walkers=200,
@@ -93,7 +93,7 @@ class Told(Silent):
 
 
 def prepared(system, settings=CHEAP, seed=1):
-    """Settings that suit the system, what was told on the way, and the tasks' records."""
+    """RateSettings that suit the system, what was told on the way, and the tasks' records."""
     told, memory = Told(), Memory()
     told.stage("first")
     task, settings = TaskLog(memory, seed), replace(settings, backend="auto")
@@ -140,10 +140,10 @@ def test_built_in_systems_keep_their_lengths(name):
 
 
 def test_a_scale_stretches_what_is_counted_in_steps():
-    settings = Settings().slowed(4.0)
+    settings = RateSettings().slowed(4.0)
     assert (settings.segment_length, settings.training_path_length, settings.residual_steps) == (800, 12000, 80.0)
     assert (settings.stride, settings.bias_interval, settings.production_roots) == (40, 8, 2000)
-    assert Settings().slowed(0.001).bias_interval == 1
+    assert RateSettings().slowed(0.001).bias_interval == 1
 
 
 def test_a_long_lived_state_is_named_before_training():
@@ -159,7 +159,7 @@ def test_a_state_that_is_left_soon_is_followed():
 
 
 def trained(arrivals, **options):
-    """Settings after training in which so many walkers of each round are said to have reached B."""
+    """RateSettings after training in which so many walkers of each round are said to have reached B."""
     system, told, task, counts = build("double_well_1d"), Told(), TaskLog(Memory(), 1), iter(arrivals)
     settings = replace(CHEAP, backend="auto", annealing=(900.0,), first_stage_rounds=2, stage_rounds=2, last_stage_rounds=2)
     settings = replace(settings, updates=5, training_walkers=50, training_exits=100, last_updates=0, **options)
