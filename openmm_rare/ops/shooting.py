@@ -14,7 +14,7 @@ from openpathsampling.pathmover import EngineMover
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
 from torch import Tensor
 
-from ..committor.model import in_batches
+from ..committor.base import in_batches
 from ..dynamics.frames import Frames
 from ..errors import InputError
 from ..learning.passages import Passages
