@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames
 from ..errors import DynamicsError, InputError
 from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A, NEITHER
-from ..walkers.propagator import Propagator, Walkers
+from ..walkers.population import Walkers
+from ..walkers.propagator import Propagator
 from ..walkers.thermal import ThermalWalkers
 from .flux import FluxChunk, FluxState, run_flux
 
@@ -40,7 +42,7 @@ class Dispersal:
 
     Attributes
     ----------
-    starts : ndarray, shape (n, n_atoms, 3), nm
+    starts : Frames
         In A.
     group : ndarray of int64, shape (n,)
         Which of the names each start belongs to.
@@ -48,7 +50,7 @@ class Dispersal:
         Of the groups: each given structure, walkers that were hot, and those that had been in B before.
     temperatures : ndarray, shape (n_temperatures,)
         K, rising, that walkers were heated to.
-    exits : ndarray, shape (n_exits, n_atoms, 3), nm
+    exits : Frames
         Where hot walkers left A.
     exit_temperature : ndarray, shape (n_exits,)
         K.
@@ -56,11 +58,11 @@ class Dispersal:
         Potential energy, kJ/mol.
     """
 
-    starts: np.ndarray
+    starts: Frames
     group: np.ndarray
     names: tuple[str, ...]
     temperatures: np.ndarray
-    exits: np.ndarray
+    exits: Frames
     exit_temperature: np.ndarray
     exit_energy: np.ndarray
 
@@ -88,7 +90,7 @@ def dispersed(target: RareEventSystem, settings: Settings, platform: str, task: 
     """
     progress.stage("starts all over A")
     record = task("dispersal", lambda seed: _disperse(target, settings, platform, seed))
-    given, cooled, crossed = target.starts, np.asarray(record["cooled"]), np.asarray(record["crossed"])
+    given, cooled, crossed = Frames(target.starts), Frames.from_arrays(record, "cooled"), np.asarray(record["crossed"])
     n = len(given)
     names = ["the given structure"] if n == 1 else [f"given structure {i + 1}" for i in range(n)]
     temperatures = np.asarray(record["temperatures"])
@@ -96,11 +98,11 @@ def dispersed(target: RareEventSystem, settings: Settings, platform: str, task: 
         hottest=f"{temperatures.max(initial=target.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum())
     )
     return Dispersal(
-        np.concatenate([given, cooled]),
+        Frames.join([given, cooled]),
         np.concatenate([np.arange(n), np.where(crossed, n + 1, n)]).astype(np.int64),
         (*names, "walkers that were hot", "walkers that were hot and in B"),
         temperatures,
-        np.asarray(record["exits"]),
+        Frames.from_arrays(record, "exits"),
         *(np.asarray(record[name]) for name in ("exit_temperature", "exit_energy")),
     )
 
@@ -118,19 +120,19 @@ def _disperse(target: RareEventSystem, settings: Settings, platform: str, seed: 
         state, steps = chunk.state, steps + chunk.walker_steps
         visited = visited | (chunk.transitions > 0)
         temperatures.append(temperature)
-        frames.append(state.positions)
+        frames.append(state.frames)
         crossed.append(visited)
         exits.append(chunk.exits[rng.permutation(len(chunk.exits))[:_EXITS]])
         beyond += int(visited.mean() >= _CROSSING)
-        if beyond > _BEYOND or (target.states.classify(state.positions) != NEITHER).mean() < _LOST:
+        if beyond > _BEYOND or (target.states.classify(state.frames.positions) != NEITHER).mean() < _LOST:
             break
     cooled, was_in_b, spent = _cool(target, frames[-_KEPT:], crossed[-_KEPT:], settings, platform, seed)
-    mixed, left = rng.permutation(len(cooled)), np.concatenate([np.zeros((0, *target.positions.shape)), *exits])
+    mixed, left = rng.permutation(len(cooled)), Frames.join([cooled[:0], *exits])
     return {
         "temperatures": np.array(temperatures),
-        "cooled": cooled[mixed],
+        **cooled[mixed].arrays("cooled"),
         "crossed": was_in_b[mixed],
-        "exits": left,
+        **left.arrays("exits"),
         "exit_energy": ThermalWalkers(target, 1, platform, seed, settings.backend).energies(left),
         "exit_temperature": np.repeat(temperatures, [len(each) for each in exits]).astype(float),
         "walker_steps": steps + spent,
@@ -148,20 +150,20 @@ def _hot(
         )
     except (DynamicsError, InputError):
         return None
-    return chunk if np.isfinite(chunk.state.positions).all() else None
+    return chunk if chunk.state.frames.n_finite() == len(chunk.state) else None
 
 
 def _cool(
     target: RareEventSystem,
-    frames: list[np.ndarray],
+    frames: list[Frames],
     crossed: list[np.ndarray],
     settings: Settings,
     platform: str,
     seed: np.random.SeedSequence,
-) -> tuple[np.ndarray, np.ndarray, int]:
+) -> tuple[Frames, np.ndarray, int]:
     """Those of the frames that come back to A at the wanted temperature, whether they had been in B, and the cost."""
-    places, was_in_b = np.concatenate([target.starts[:0], *frames]), np.concatenate([np.zeros(0, bool), *crossed])
-    status = target.states.classify(places)
+    places, was_in_b = Frames.join(frames or [Frames(target.starts[:0])]), np.concatenate([np.zeros(0, bool), *crossed])
+    status = target.states.classify(places.positions)
     walkers = Walkers.start(places[status == NEITHER], np.flatnonzero(status == NEITHER))
     plain = Propagator(target, None, settings.n_slots, platform, seed, settings.backend)
     stride, steps = max(1, round(settings.flux_steps / target.check_interval)) * target.check_interval, 0
@@ -170,7 +172,7 @@ def _cool(
             break
         block = plain.advance(walkers, stride)
         steps += block.walker_steps
-        places[block.walkers.roots], status[block.walkers.roots] = block.walkers.positions, block.status
+        places[block.walkers.roots], status[block.walkers.roots] = block.walkers.frames, block.status
         walkers = block.walkers.take(np.flatnonzero(block.status == NEITHER))
     back = status == IN_A
     return places[back], was_in_b[back], steps

@@ -59,7 +59,7 @@ def stretch(
         state, walker = chunk.state, chunk.exit_walker
         parts.append(
             {
-                "exits": chunk.exits.astype(np.float32),
+                **chunk.exits.astype(np.float32).arrays("exits"),
                 "exit_walker": walker,
                 "exit_cluster": state.cluster[walker],
                 "exit_weight": state.weight[walker],
@@ -71,7 +71,7 @@ def stretch(
                 "transitions": chunk.transitions[None],
             }
         )
-        values = [target.states.variables(state.positions), _inputs(model, state.positions)]
+        values = [target.states.variables(state.frames.positions), _inputs(model, state.frames.positions)]
         snapshots.append(np.where(state.last_a[:, None], np.concatenate(values, axis=1), np.nan))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
@@ -79,7 +79,7 @@ def stretch(
         "transitions": joined["transitions"].sum(0),
         "snapshots": np.array(snapshots, dtype=np.float32),
         "walker_steps": _PIECES * chunk.walker_steps,
-        **vars(state),
+        **state.record(),
     }
 
 
@@ -152,7 +152,7 @@ class FluxRun:
         n_steps, before = self.settings.flux_steps, None
         for number in range(self.settings.equilibration_tries):
             record = self._stretch("equilibration", n_steps)
-            exits = np.bincount(np.asarray(record["exit_walker"]), minlength=len(self.state.last_a)).astype(float)
+            exits = np.bincount(np.asarray(record["exit_walker"]), minlength=len(self.state)).astype(float)
             now = ratio_of_sums(exits, np.asarray(record["frames"]).sum(0) * self.system.timestep)
             self.agreement = self._compare(record)
             name, r_hat = self.agreement.worst
@@ -163,8 +163,7 @@ class FluxRun:
             if number + 1 >= _PATIENCE and not self.agreement.agree and self._weigh():
                 break
             before, n_steps = now, 2 * n_steps
-        n_atoms = self.state.positions.shape[1]
-        self.pool = Pool.empty(n_atoms, self.state.n_clusters)
+        self.pool = Pool.empty(self.state.frames, self.state.n_clusters)
 
     def extend(self, wanted: float) -> None:
         """Run in A until the pool's part of the relative error is at most ``wanted``, or cannot be made smaller."""
@@ -227,7 +226,7 @@ class FluxRun:
     def _fluxes(self, record: Mapping) -> dict[str, np.ndarray]:
         """Flux, and flux weighted with I, of every walker in both halves, shape (2, n_walkers), 1/ps."""
         walker, late = np.asarray(record["exit_walker"]), np.asarray(record["exit_piece"]) >= _PIECES // 2
-        n = len(self.state.last_a)
+        n = len(self.state)
         importance = np.exp(self.model.log_importance(np.asarray(record["exits"])))
         times = np.array([half.sum(0) for half in np.array_split(np.asarray(record["frames"]), 2)]) * self.system.timestep
         times = np.where(times > 0.0, times, np.nan)
@@ -262,7 +261,7 @@ class FluxRun:
 
 def _state_of(start: WeightedStart, target: RareEventSystem) -> FluxState:
     """Flux walkers at annealed positions."""
-    state = FluxState.at(start.positions)
+    state = FluxState.at(start.frames)
     cluster = np.unique(start.family, return_inverse=True)[1].astype(np.int64)
-    in_a = target.states.classify(start.positions) == IN_A
+    in_a = target.states.classify(start.frames.positions) == IN_A
     return replace(state, in_a=in_a, weight=start.weights, cluster=cluster)

@@ -31,7 +31,7 @@ def require_path(path: np.ndarray, fewest: int = 3) -> np.ndarray:
 def require_shapes(
     shots: Mapping[str, np.ndarray], trials: Mapping[str, np.ndarray], states: Sequence[Mapping[str, np.ndarray]]
 ) -> None:
-    """Refuse arrays of ``shots.npz`` that do not fit each other.
+    """Refuse arrays of a record that do not fit each other.
 
     Parameters
     ----------
@@ -52,12 +52,10 @@ def require_shapes(
     _require(n_chains > 0 and ((chains >= 0) & (chains < n_chains)).all(), "trials belong to chains that are not there")
     _require(len(chains) == 0 or len(set(np.bincount(chains, minlength=n_chains).tolist())) == 1, "chains have lost trials")
     n_atoms = {_n_atoms(state) for state in states}
-    reached, positions, n = shots["reached"], shots["positions"], len(shots["cycle"])
-    _require(n == int((trials["n_a"] + trials["n_b"] > 0).sum()), "the number of shots is not that of the trials")
-    _require(n == len(reached) == len(positions) == len(shots["expected"]), "columns of the shots have different lengths")
+    positions, n = shots["positions"], len(shots["cycle"])
+    _require(n == len(positions), "the number of shooting points is not that of the trials with an outcome")
     if n:
         _require(positions.ndim == 3 and positions.shape[2] == 3, f"shooting points have the shape {positions.shape}")
-        _require(reached.ndim == 2 and reached.shape[1] > 1 and (reached >= 0).all(), "states that were reached make no table")
         n_atoms.add(positions.shape[1])
     _require(len(n_atoms) == 1, f"numbers of atoms differ: {sorted(n_atoms)}")
     _require(np.isfinite(positions).all(), "shooting points are not finite")

@@ -30,6 +30,7 @@ __all__ = [
     "parse_checked_json",
     "require_intact",
     "seal",
+    "seal_of",
     "toml_is_as_written",
     "toml_with_checksum",
     "unchecked_note",
@@ -53,6 +54,14 @@ def seal(*content: bytes | memoryview) -> bytes:
     for part in content:
         digest.update(part)
     return _MARK + digest.hexdigest().encode()
+
+
+def seal_of(path: str | Path) -> str | None:
+    """The SHA-256 at the end of a file, which may or may not fit its content; None if it ends without a checksum."""
+    with open(regular_file(path), "rb") as stream:
+        stream.seek(max(0, stream.seek(0, 2) - SEAL_LENGTH))
+        end = stream.read()
+    return end[len(_MARK) :].decode("ascii", "replace") if end.startswith(_MARK) else None
 
 
 def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
@@ -193,7 +202,7 @@ def unchecked_note(folder: str | Path, remade: bool = False) -> str | None:
     names = ["run.nc", "shots.npz", "start_model.npz", "first-paths.npz", *([] if remade else ["model.npz"])]
     paths = [folder / name for name in names]
     paths += [*folder.glob("chain-*/paths-*.npz"), *folder.glob("run.nc.parts/[!.]*.nc")]
-    bare = [path.relative_to(folder).as_posix() for path in paths if path.is_file() and not _has_seal(path)]
+    bare = [path.relative_to(folder).as_posix() for path in paths if path.is_file() and seal_of(path) is None]
     results = [] if remade else [folder / "result.json", folder / "scan.json"]
     bare += [path.name for path in results if path.is_file() and not _has_key(path)]
     if (folder / "config.toml").is_file() and toml_is_as_written(folder / "config.toml") is None:
@@ -206,12 +215,6 @@ def unchecked_note(folder: str | Path, remade: bool = False) -> str | None:
 
 def _toml_digest(text: str) -> str:
     return hashlib.sha256(_PLACES.sub("", text).encode()).hexdigest()
-
-
-def _has_seal(path: Path) -> bool:
-    with open(path, "rb") as stream:
-        stream.seek(max(0, stream.seek(0, 2) - SEAL_LENGTH))
-        return stream.read().startswith(_MARK)
 
 
 def _has_key(path: Path) -> bool:

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from .regular_file import regular_file
 __all__ = [
     "lock_folder",
     "npy_array",
+    "npz_arrays",
     "read_npz",
     "remove_stale",
     "replacing",
     "require_whole_npz",
     "resolved",
     "sealed_npz",
+    "sync_folder",
     "write_bytes",
     "write_csv",
     "write_json",
@@ -58,7 +60,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
@@ -149,14 +151,26 @@ def read_npz(path: str | Path, advice: str) -> dict[str, np.ndarray]:
     """
     with naming_damage(path, advice):
         require_whole_npz(regular_file(path))
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if len({member.filename for member in members}) < len(members):
-                raise ValueError("an array is there twice")
-            packed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
-            if packed:
-                raise ValueError(f"{packed[0]} is compressed")
-            return {name.removesuffix(".npy"): npy_array(archive.read(name), name) for name in archive.namelist()}
+        with open(path, "rb") as stream:
+            return npz_arrays(stream)
+
+
+def npz_arrays(stream: BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of an archive that :func:`numpy.savez` has written, and nothing else.
+
+    Raises
+    ------
+    ValueError
+        If it is no such archive; for :func:`openmm_rare.io.checksums.naming_damage`, as whatever else a damaged one raises.
+    """
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("an array is there twice")
+        packed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise ValueError(f"{packed[0]} is compressed")
+        return {name.removesuffix(".npy"): npy_array(archive.read(name), name) for name in archive.namelist()}
 
 
 def npy_array(content: bytes, name: str) -> np.ndarray:
@@ -228,8 +242,8 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flush a rename to disk."""
+def sync_folder(folder: Path) -> None:
+    """Flush to disk which names a folder has."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -15,7 +15,7 @@ from openpathsampling.beta.hooks import PathSimulatorHook
 from ..committor.base import SavedModel
 from ..errors import InputError
 from ..io.checksums import naming_damage
-from ..io.files import read_npz, write_npz
+from ..io.growing_file import GrowingFile
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import Shots, require_same_model, yields
 from .aimless import recall_pairs
@@ -26,6 +26,7 @@ from .snapshots import positions_of
 __all__ = ["TrainingHook", "outcome"]
 
 _LOG = logging.getLogger(__name__)
+_ADVICE = "remove it: the shots are taken from the storage then, and the model is trained again"
 
 
 def outcome(step: Any, states: Sequence[paths.Volume]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -50,8 +51,8 @@ class TrainingHook(PathSimulatorHook):
     """Trains the committor of a selector on the shots of a path simulation, between its steps.
 
     After each step the shooting point and where its shots ended, accepted or not, join the data. The model is fitted anew
-    when its trainer says that it is due. Model and data are written to one file after each step, atomically; a simulation
-    that is continued with the same file goes on from there, and a new one begins with what it says.
+    when its trainer says that it is due. What is new is written after each step, atomically; a simulation that is continued
+    with the same file goes on from there, and a new one begins with what it says.
 
     Parameters
     ----------
@@ -59,7 +60,8 @@ class TrainingHook(PathSimulatorHook):
     states : sequence of openpathsampling.Volume
         A and B; or those of a model of more states, in its order.
     checkpoint : path
-        File for model and data.
+        File for model and data; what has been added lately lies in ``<checkpoint>.parts`` beside it
+        (:mod:`openmm_rare.io.growing_file`).
     trainer : ShotTrainer, optional
         By default one that begins with the first shots; for a model that knows something, ``ShotTrainer(model, given=True)``.
     every : int
@@ -73,7 +75,7 @@ class TrainingHook(PathSimulatorHook):
         If the model knows other states.
     """
 
-    implemented_for = ["before_simulation", "after_step"]
+    implemented_for = ["before_simulation", "after_step", "after_simulation"]
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class TrainingHook(PathSimulatorHook):
         self.trainer = trainer or ShotTrainer(selector.model)
         self.every, self.passages = int(every), int(passages)
         self.shots = Shots()
+        self._file, self._stored = GrowingFile(self.checkpoint, _ADVICE), 0
 
     def before_simulation(self, sim: Any, **kwargs: Any) -> None:
         """Take up the checkpoint, what the storage knows beyond it, and the pairs of aimless shooting."""
@@ -110,10 +113,16 @@ class TrainingHook(PathSimulatorHook):
             return
         if len(self.shots) % self.every == 0 and self.trainer.due(self.shots):
             self._fit()
-        shots = {f"shots/{name}": value for name, value in self.shots.arrays().items()}
-        trainer = {f"trainer/{name}": value for name, value in self.trainer.state().items()}
-        metadata = {"metadata": np.array(json.dumps(self.selector.model.metadata()))}
-        write_npz(self.checkpoint, metadata | shots | trainer)
+        if self._stored:
+            self._file.append(self._rows(self._stored), self._rest())
+            self._stored = len(self.shots)
+        else:
+            self._write()
+
+    def after_simulation(self, sim: Any, hook_state: Any = None) -> None:
+        """Join what has been added to the checkpoint with it, once there is more of it than there was before."""
+        if self._stored and self._file.size_of_parts > self.checkpoint.stat().st_size:
+            self._write()
 
     def committor(self) -> SavedModel:
         """A committor fitted to all shots, with more effort than between the steps; that of the selector stays as it is.
@@ -144,10 +153,24 @@ class TrainingHook(PathSimulatorHook):
         seen, expected = yields(self.shots, self.trainer.window)
         _LOG.info("fitted to %d shots; of the latest %g made transition paths, %g expected", len(self.shots), seen, expected)
 
+    def _rows(self, first: int) -> dict[str, np.ndarray]:
+        """The shots from this one on."""
+        return {f"shots/{name}": each for name, each in self.shots.take(range(first, len(self.shots))).arrays().items()}
+
+    def _rest(self) -> dict[str, np.ndarray]:
+        return {f"trainer/{name}": value for name, value in self.trainer.state().items()}
+
+    def _write(self) -> None:
+        """The whole checkpoint."""
+        metadata = {"metadata": np.array(json.dumps(self.selector.model.metadata()))}
+        self._file.write(metadata | self._rows(0) | self._rest())
+        self._stored = len(self.shots)
+
     def _take_up(self) -> None:
-        advice = "remove it: the shots are taken from the storage then, and the model is trained again"
-        arrays = read_npz(self.checkpoint, advice)
-        with naming_damage(self.checkpoint, advice):
+        grown = self._file.load()
+        with naming_damage(self.checkpoint, _ADVICE):
+            arrays = grown.joined()
             require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
             self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")})
             self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
+        self._stored = len(self.shots) if self._file.is_sealed else 0  # that of a version before checksums is written anew

@@ -141,7 +141,7 @@ class BruteForceRate:
             steps = 4 * self.settings.flux_steps
             chunk = run_flux(self.system, state, steps, self.platform, int(rng.integers(2**31)), rng, self.settings.backend)
             return {
-                "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state.last_a)),
+                "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state)),
                 "transition_label": chunk.transition_label,
                 **chunk.record(),
             }

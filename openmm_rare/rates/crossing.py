@@ -19,7 +19,8 @@ from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData
 from ..settings.rates import Settings
 from ..states.states import IN_B, NEITHER, States
-from ..walkers.propagator import Propagator, Walkers
+from ..walkers.population import Walkers
+from ..walkers.propagator import Propagator
 from .heating import Start
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _follow(
     rng = np.random.default_rng(seed)
     frames = hot.start[hot.status == IN_B]
     starts = frames[rng.integers(0, len(frames), _WALKERS)].astype(float)
-    starts = starts[target.states.classify(starts) == NEITHER]
+    starts = starts[target.states.classify(starts.positions) == NEITHER]
     plain = Propagator(target, None, _WALKERS, platform, seed, settings.backend)
     walkers, interval = Walkers.start(starts, np.arange(len(starts))), target.check_interval
     steps, status = np.zeros((2, len(starts)), dtype=np.int64)
@@ -177,13 +178,13 @@ def _follow(
         n_steps = max(1, -(-(to - done) // interval)) * interval
         moved = plain.advance(walkers, n_steps)
         going = moved.status == NEITHER
-        late, spent, done, block = walkers.positions[going], spent + moved.walker_steps, done + n_steps, 2 * block
+        late, spent, done, block = walkers.frames[going], spent + moved.walker_steps, done + n_steps, 2 * block
         steps[moved.walkers.roots], status[moved.walkers.roots] = moved.walkers.clocks, moved.status
         walkers = moved.walkers.take(np.flatnonzero(going))
     return {
-        "start": starts,
-        "late": late,
-        "end": walkers.positions,
+        **starts.arrays("start"),
+        **late.arrays("late"),
+        **walkers.frames.arrays("end"),
         "steps": steps,
         "status": status,
         "walker_steps": spent,

@@ -181,7 +181,7 @@ class ImportanceSamplingRate:
         def disperse(target: RareEventSystem, settings: Settings) -> RareEventSystem:
             task = partial(self._run_task, "flux")
             found.append(dispersed(target, settings, self.platform, task, self.progress))
-            return replace(target, more_starts=found[0].starts[1:])
+            return replace(target, more_starts=found[0].starts.positions[1:])
 
         task, options = partial(self._run_task, "training"), (self._fresh, self.progress, disperse)
         self.settings = anneal(self.system, self.model, self.settings, self.platform, task, *options)

@@ -100,7 +100,7 @@ class RootSampler:
         batch = run_roots(
             propagator,
             self.importance,
-            self.pool.exits[root].astype(np.float64),
+            self.pool.exits[root],
             level,
             rng,
             log_weights=log_weight,

@@ -156,7 +156,7 @@ def importance_estimate(
 def _heaviest(states: States, production: Production) -> str:
     """Where the heaviest walker between the states is, in words."""
     pending = production.pending
-    heaviest = pending.positions[int(pending.log_weights.argmax())][None]
+    heaviest = pending.frames[int(pending.log_weights.argmax())].positions
     return values_in_words(states.variables.names, states.variables(heaviest)[0])
 
 

@@ -32,7 +32,7 @@ from ..paths.ensemble import PathEnsemble
 from ..paths.inputs import PathInputs
 from ..paths.ways import Ways
 from ..rates.summary import versions
-from .chains.task import ChainState, ChainTask, PathProblem, Trial, run_chain
+from .chains.task import ChainState, ChainTask, PathProblem, run_chain
 from .first_paths.first_paths import first_paths
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ class PathSampler:
         self.states = [self._first_state(path) for path in first.starts]
         write_first_paths(self.folder, [path.positions for path in first.found], self.record.digests)
         self._empty_folders()
-        self._save()
+        self._renew()
+        self.record.save(self.folder)
+        self.model.save(self.folder / "model.npz")
 
     def _empty_folders(self) -> None:
         """No trial has been recorded: what chains wrote meanwhile is written again."""
@@ -145,10 +147,9 @@ class PathSampler:
         if not record.cycles:
             self._empty_folders()
         notes = self._sound_storages() if record.cycles and self.settings.storage else []
-        if notes or record.config != _to_record(config):
-            record.notes += [note for note in notes if note not in record.notes]
-            record.config = _to_record(config)
-            record.save(self.folder)
+        record.notes += [note for note in notes if note not in record.notes]
+        record.config = _to_record(config)
+        record.save(self.folder)  # in the form of this version, whichever wrote it
         for note in notes:
             self.progress.note(note)
 
@@ -199,13 +200,16 @@ class PathSampler:
         results = [future.result() for future in futures]
         for chain, (state, trials) in enumerate(results):
             self.states[chain] = state
-            self._add(chain, trials)
+            for trial in trials:
+                self.record.add(chain, trial)
             accepted = {trial.cycle: trial.path for trial in trials if trial.path is not None}
             write_paths(self.folder, chain, number, accepted, self.record.digests, cycles if done else 0)
         if self.trainer.due(self.record.shots):
             self.trainer.fit(self.record.shots)
         self._between_rounds()
-        self._save()
+        self._renew()
+        self.record.grow(self.folder)
+        self.model.save(self.folder / "model.npz")
 
     def _owner(self, chain: int) -> str:
         """What the storage of a chain belongs to."""
@@ -216,14 +220,6 @@ class PathSampler:
 
     def _between_rounds(self) -> None:
         """What else changes before the states are saved."""
-
-    def _add(self, chain: int, trials: list[Trial]) -> None:
-        for trial in trials:
-            row = {name: getattr(trial, name) for name in self.record.trials if name != "chain"} | {"chain": chain}
-            for name, value in row.items():
-                self.record.trials[name].append(value)
-            if trial.n_a + trial.n_b:
-                self.record.shots.add(trial.cycle, trial.point, (trial.n_a, trial.n_b), trial.expected, trial.passages)
 
     def _density(self) -> tuple[float, ...] | None:
         """How often the latest paths pass each tenth of the committor, by the model of now."""
@@ -238,12 +234,11 @@ class PathSampler:
             counts += np.bincount(committor_bin(self.model.logits(path[1:-1]), _BINS), minlength=_BINS)
         return tuple(counts.tolist()) if latest else None
 
-    def _save(self) -> None:
+    def _renew(self) -> None:
+        """Tell the record where everything stands."""
         self.record.trainer = self.trainer.state()
         self.record.states = [self._arrays_of(state) for state in self.states]
         self.record.add_model(self.model)
-        self.record.save(self.folder)
-        self.model.save(self.folder / "model.npz")
 
     def _news(self) -> dict[str, object]:
         seen, expected = yields(self.record.shots, self.settings.window)
@@ -258,8 +253,8 @@ class PathSampler:
     def finish(self) -> dict[str, Any]:
         """Write result.json."""
         model = self._final()
-        if self.record.add_model(model):
-            self.record.save(self.folder)
+        self.record.add_model(model)
+        self.record.save(self.folder)  # all in one file
         model.save(self.folder / "model.npz")
         ensemble: PathEnsemble | None = None
         ways: Ways | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ..bias.bias import Bias
 from ..bias.force import check_force, is_compiled
+from ..dynamics.frames import Frames, Rows
 from ..dynamics.native_integrator import IDLE, has_native_states
 from ..dynamics.overdamped import check_system
 from ..dynamics.replication import replicate
@@ -17,6 +19,7 @@ from ..states.states import IN_A, IN_B
 from ..structure.constraints import KeptDistances
 from .backends import choose_backend
 from .dynamics import native_parts
+from .population import Moved
 from .slots import SlotContext, make_context, require_finite
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 _UNINTERRUPTED = 1000  # steps
 
-__all__ = ["AbsorbingSlots", "WatchedSlots", "absorbing_slots", "run_without_python"]
+__all__ = ["AbsorbingSlots", "Changes", "WatchedSlots", "absorbing_slots", "run_without_python"]
 
 
 class _ArrivalTest:
@@ -80,25 +83,8 @@ class _ArrivalTest:
 class AbsorbingSlots(Protocol):
     """Slots whose walkers stop where they arrive in A or B."""
 
-    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
-        """Move walkers until they arrive, at most ``n_steps``.
-
-        Parameters
-        ----------
-        positions : ndarray, shape (n, n_atoms, 3), nm
-        labels : ndarray of int64, shape (n,)
-            Channel labels.
-        n_steps : int
-
-        Returns
-        -------
-        end : ndarray, shape (n, n_atoms, 3), nm
-            Where they arrived, or are after the last step.
-        log_weight : ndarray, shape (n,)
-        status : ndarray of int8, shape (n,)
-            0 between the states, 1 in A, 2 in B.
-        labels, steps : ndarray of int64, shape (n,)
-        """
+    def advance(self, frames: Frames, labels: np.ndarray, n_steps: int) -> Moved:
+        """Move walkers, given where they are and their channel labels, until they arrive, at most ``n_steps``."""
 
 
 class _ObservedSlots:
@@ -111,16 +97,16 @@ class _ObservedSlots:
         self._test = _ArrivalTest(target, n_slots)
         self._slots = SlotContext(target, n_slots, platform, seed, bias, self._test, backend)
 
-    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+    def advance(self, frames: Frames, labels: np.ndarray, n_steps: int) -> Moved:
         """As :meth:`AbsorbingSlots.advance`."""
-        n, test = len(positions), self._test
+        n, test = len(frames), self._test
         test.restart(labels, n_steps)
-        self._slots.set_positions(positions)
+        self._slots.set_positions(frames.positions)
         self._slots.step(n_steps)
         end = self._slots.positions()
         test.test(end)
         end = np.where(test.status[:n, None, None] > 0, test.arrivals[:n], end[:n])
-        return end, self._slots.log_weights()[:n], test.status[:n], test.labels[:n], test.steps[:n]
+        return Moved(Frames(end), self._slots.log_weights()[:n], test.status[:n], test.labels[:n], test.steps[:n])
 
 
 class _NativeContext:
@@ -154,11 +140,11 @@ class _NativeSlots(_NativeContext):
         super().__init__(target, n_slots, platform, seed, bias)
         self._slots = np.repeat(target.positions[None], n_slots, axis=0)
 
-    def advance(self, positions: np.ndarray, labels: np.ndarray, n_steps: int) -> tuple[np.ndarray, ...]:
+    def advance(self, frames: Frames, labels: np.ndarray, n_steps: int) -> Moved:
         """As :meth:`AbsorbingSlots.advance`."""
-        n, integrator, states = len(positions), self._integrator, self._target.states
+        n, integrator, states = len(frames), self._integrator, self._target.states
         idle = np.arange(len(self._slots)) >= n
-        self._slots[:n] = positions
+        self._slots[:n] = frames.positions
         self._context.setPositions(self._slots.reshape(-1, 3))
         integrator.set_states(np.where(idle, IDLE, 0))
         integrator.set_log_weights(np.zeros(len(idle)))
@@ -169,7 +155,32 @@ class _NativeSlots(_NativeContext):
         labels[status == IN_A] = 0
         arrived = np.flatnonzero(status == IN_B)
         labels[arrived] = states.arrival_labels(end[arrived], labels[arrived])
-        return end, integrator.log_weights()[:n], status, labels, integrator.steps()[:n].astype(np.int64)
+        return Moved(Frames(end), integrator.log_weights()[:n], status, labels, integrator.steps()[:n].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Changes(Rows):
+    """Where watched walkers went from one region to another, one row each, in order of time.
+
+    Attributes
+    ----------
+    walker : ndarray of int64, shape (n,)
+    step : ndarray of int64, shape (n,)
+        Since the watch began.
+    before, after : ndarray of int64, shape (n,)
+        Regions: 1 in A, 2 in B, 0 elsewhere.
+    label : ndarray of int64, shape (n,)
+        Channel label on arrival.
+    frames : Frames
+        Of the walker at the change.
+    """
+
+    walker: np.ndarray
+    step: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    label: np.ndarray
+    frames: Frames
 
 
 class WatchedSlots(_NativeContext):
@@ -190,17 +201,16 @@ class WatchedSlots(_NativeContext):
         self._context.setPositions(positions.reshape(-1, 3))
         self._integrator.watch(regions)
 
-    def step(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Advance all walkers; returns what changed, as
-        :meth:`openmm_rare.dynamics.native_integrator.NativeOverdampedLangevinIntegrator.take_changes`."""
+    def step(self, n_steps: int) -> Changes:
+        """Advance all walkers; returns where they went."""
         block = max(1, _UNINTERRUPTED // self._target.check_interval) * self._target.check_interval
         parts = []
         for done in range(0, n_steps, block):
             check_stop()
             self._integrator.step(min(block, n_steps - done))
-            parts.append(self._integrator.take_changes(self._shape[1]))
-        changes, positions = zip(*parts, strict=True)
-        return np.concatenate(changes), np.concatenate(positions)
+            changes, positions = self._integrator.take_changes(self._shape[1])
+            parts.append(Changes(*changes.astype(np.int64).T, Frames(positions)))
+        return parts[0].join(*parts[1:])
 
 
 def run_without_python(target: RareEventSystem, platform: str, bias: Bias | None, backend: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
+from ..dynamics.frames import Frames
 from ..dynamics.overdamped import check_system
 from ..dynamics.replication import replicate
 from ..dynamics.walker_bonds import suits_native_bonds
@@ -59,26 +60,26 @@ class ThermalWalkers:
         self._slots: list[SlotContext] = []
         self._copies = cache(lambda n: replicate(target.system, n, suits_native_bonds(platform, n)))
 
-    def energies(self, positions: np.ndarray) -> np.ndarray:
-        """Potential energies, shape ``(n,)`` in kJ/mol, of positions ``(n, n_atoms, 3)`` in nm."""
-        energies = np.empty(len(positions))
-        for row, frame in enumerate(positions):
+    def energies(self, frames: Frames) -> np.ndarray:
+        """Potential energies, shape ``(n,)`` in kJ/mol."""
+        energies = np.empty(len(frames))
+        for row, frame in enumerate(frames.positions):
             self._one.setPositions(frame)
             energies[row] = self._one.getState(energy=True).getPotentialEnergy()._value
         return energies
 
-    def move(self, positions: np.ndarray, temperature: float, n_steps: int) -> np.ndarray:
-        """Positions ``(n, n_atoms, 3)`` in nm after ``n_steps`` steps at a temperature in K.
+    def move(self, frames: Frames, temperature: float, n_steps: int) -> Frames:
+        """Where walkers are after ``n_steps`` steps at a temperature in K.
 
         Raises
         ------
         FloatingPointError
             If positions become NaN, or break constraints.
         """
-        end = self._move(positions, temperature, n_steps)
+        end = self._move(frames.positions, temperature, n_steps)
         require_finite(end, self._target)
         self._kept.require(end)
-        return end
+        return Frames(end)
 
     def _number(self) -> int:
         """A seed for one Context, 31 bits."""
@@ -91,16 +92,16 @@ class ThermalWalkers:
         systems = [self._copies(len(share)) for share in shares]
         numbers = [self._number() for _ in shares]
 
-        def run(share: np.ndarray, system: openmm.System, number: int) -> tuple[np.ndarray]:
+        def run(share: np.ndarray, system: openmm.System, number: int) -> np.ndarray:
             integrator, _ = native_parts(at, len(share), number, None)
             context = make_context(system, integrator, self._platform, True, at.name)
             context.setPositions(share.reshape(-1, 3))
             for done in range(0, n_steps, _UNINTERRUPTED):
                 check_stop()
                 integrator.step(min(_UNINTERRUPTED, n_steps - done))
-            return (context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(share.shape),)
+            return context.getState(positions=True).getPositions(asNumpy=True)._value.reshape(share.shape)
 
-        return np.concatenate([end for (end,) in together(run, shares, systems, numbers)])
+        return np.concatenate(together(run, shares, systems, numbers))
 
     def _move_slots(self, positions: np.ndarray, temperature: float, n_steps: int) -> np.ndarray:
         shares = np.array_split(positions, -(-len(positions) // self._n_slots))

@@ -167,7 +167,7 @@ def test_toml_round_trip_gives_the_same_object_wherever_it_is_read(folder, tmp_p
 def test_channels_without_rules_or_arrival(folder, tmp_path):
     start, end = OWN.index("arrival ="), OWN.index("[sampling]")
     config = parse_config(OWN[:start] + OWN[end:], folder)
-    assert build_system(config).states.channels.describe() == {"names": ["here", "there"], "rules": [], "arrival": None}
+    assert build_system(config).states.channels.describe() == {"names": ["here", "there"], "rules": []}
     assert parse_config(config.to_toml(), tmp_path / "elsewhere") == config
 
 

@@ -38,4 +38,4 @@ def test_a_few_trials(tmp_path):
     assert result["trials"] >= 4
     with np.load(tmp_path / "run" / "shots.npz") as archive:
         assert np.isfinite(archive["shots/positions"]).all() and archive["shots/positions"].shape[1:] == (1651, 3)
-        assert (archive["shots/reached"].sum(1) == 2).all()
+        assert set((archive["trials/n_a"] + archive["trials/n_b"]).tolist()) <= {0, 2}

@@ -14,6 +14,8 @@ import pytest
 
 from line import make_engine, make_model, make_path, make_states
 from openmm_rare.committor.multistate import MultiStateModel
+from openmm_rare.io.files import sealed_npz
+from openmm_rare.io.growing_file import GrowingFile
 from openmm_rare.learning.shots import Shots, yields
 from openmm_rare.ops.hooks import TrainingHook, outcome
 from openmm_rare.ops.seeding import seed_path_sampling
@@ -255,10 +257,38 @@ def test_killed_in_the_middle_the_shots_serve_a_new_storage(tmp_path):
     kill_in_the_middle(tmp_path, "nc")
     (tmp_path / "run.nc").unlink()
     go_on = """
-        with np.load("committor.npz") as archive:
-            before = len(archive["shots/cycle"])
+        before = len(GrowingFile("committor.npz", "").load().joined()["shots/cycle"])
         simulation, hook = make_simulation(".", "nc")
         simulation.run(3)
         assert before >= 1 and len(hook.shots) == before + 3
     """
     in_fresh(go_on, tmp_path)
+
+
+def bytes_written():
+    """By this process, to files."""
+    (line,) = [line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("wchar:")]
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux says how much a process writes")
+def test_a_step_writes_as_much_however_many_there_were(tmp_path, monkeypatch):
+    """The whole checkpoint, written after each step, took more with each."""
+    sizes, original = [], TrainingHook.after_step
+
+    def watched(*arguments, **options):
+        before = bytes_written()
+        original(*arguments, **options)
+        sizes.append(bytes_written() - before)
+
+    monkeypatch.setattr(TrainingHook, "after_step", watched)
+    simulation, hook = make_simulation(tmp_path)
+    simulation.run(60)
+    early, late = np.mean(sizes[5:25]), np.mean(sizes[40:60])
+    assert 0.8 < late / early < 1.2 and len(hook.shots) == 60
+    file = GrowingFile(tmp_path / "committor.npz", "")
+    assert len(file.load().joined()["shots/cycle"]) == 60 and not file.parts.exists()  # joined in the end
+    simulation.run(5)
+    assert len(np.load(file.path)["shots/cycle"]) == 60 and len(file.load().joined()["shots/cycle"]) == 65  # too few for that
+    first, all_of_them = (sealed_npz(hook.shots.take(range(n)).arrays())[0].nbytes for n in (10, 60))
+    assert all_of_them > 1.5 * first  # negative control

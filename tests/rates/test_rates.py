@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.flux.root_density import RootDensity
 from openmm_rare.io.tasks import Memory
 from openmm_rare.rates.annealing import temperature_ladder
@@ -217,7 +218,7 @@ def exit_committor(importance, strength, seed, n_roots=1500, power=1.0):
     propagator = Propagator(system, Bias(importance, strength), 400, "Reference", np.random.SeedSequence(seed))
     level = power * float(importance.log_importance(roots[:1])[0])
     rng, window = np.random.default_rng(seed), WeightWindow(power=power)
-    return run_roots(propagator, importance, roots, level, rng, window=window, stride=10)
+    return run_roots(propagator, importance, Frames(roots), level, rng, window=window, stride=10)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +246,9 @@ def test_pending_walkers_are_carried_over_without_loss():
     roots[:, 0, 0] = -0.1
     propagator = Propagator(system, None, 500, "Reference", np.random.SeedSequence(1))
     rng = np.random.default_rng(1)
-    first = run_roots(propagator, Flat(), roots[:500], -3.0, rng, patience=Patience(walkers=300))
+    first = run_roots(propagator, Flat(), Frames(roots[:500]), -3.0, rng, patience=Patience(walkers=300))
     assert 0 < len(first.pending) < 300
-    second = run_roots(propagator, Flat(), roots[500:], -3.0, rng, pending=first.pending, first_root=500)
+    second = run_roots(propagator, Flat(), Frames(roots[500:]), -3.0, rng, pending=first.pending, first_root=500)
     assert len(second.pending) == 0
     contribution = np.concatenate([first.contribution, np.zeros(500)]) + second.contribution
     returned = np.concatenate([first.returned, np.zeros(500)]) + second.returned
@@ -276,7 +277,7 @@ def test_patience_leaves_no_more_than_it_says():
 
     def follow(patience):
         propagator = Propagator(system, None, 500, "Reference", np.random.SeedSequence(1))
-        return run_roots(propagator, Flat(), roots, -3.0, np.random.default_rng(1), patience=patience)
+        return run_roots(propagator, Flat(), Frames(roots), -3.0, np.random.default_rng(1), patience=patience)
 
     light, short, whole = (follow(patience) for patience in (Patience(weight=5.5), Patience(steps=40), Patience()))
     assert 0 < len(light.pending) <= 5 < 5.5 < len(short.pending)  # neither bias nor branching: every weight is 1

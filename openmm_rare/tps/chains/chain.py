@@ -27,9 +27,10 @@ from ...ops.simstore import PathStorage, open_simstore
 from ...ops.snapshots import frames_of, trajectory_of
 from ...ops.storage_code import require_no_code
 from ...ops.volumes import state_volumes
-from .task import ChainState, ChainTask, PathProblem, Trial
+from ...paths.trial import Trial
+from .task import ChainState, ChainTask, PathProblem
 
-__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "fixed_identities", "known_code", "make_engine", "run_chain"]
+__all__ = ["ChainState", "ChainTask", "PathProblem", "fixed_identities", "known_code", "make_engine", "run_chain"]
 
 
 def known_code(volumes: Sequence[paths.Volume], engine: RareEventEngine) -> list[str]:

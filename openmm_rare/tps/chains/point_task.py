@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...dynamics.frames import Frames
-from .task import ChainTask, Trial
+from ...paths.trial import Trial
+from .task import ChainTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,11 +26,12 @@ from ...ops.shooting import shoot_to_state
 from ...ops.snapshots import frames_of, trajectory_of
 from ...ops.storage_code import require_no_code
 from ...ops.volumes import state_volumes
+from ...paths.trial import Trial
 from .barrier_bias import log_path_weight
 from .biased_walk import BiasedWalk
 from .chain import fixed_identities, known_code, make_engine
 from .point_task import WalkerState
-from .task import ChainTask, PathProblem, Trial
+from .task import ChainTask, PathProblem
 
 __all__ = ["run_walker"]
 

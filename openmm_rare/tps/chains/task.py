@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...dynamics.frames import Frames
-from ...learning.passages import Passages
+from ...paths.trial import Trial
 from ...settings.paths import PathSettings
 
 if TYPE_CHECKING:
     from ...problem import RareEventSystem
     from .point_task import WalkerState
 
-__all__ = ["ChainState", "ChainTask", "PathProblem", "Trial", "run_chain"]
+__all__ = ["ChainState", "ChainTask", "PathProblem", "run_chain"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,49 +128,6 @@ class ChainTask:
         whole = self.problem.settings.trials_per_round
         before = self.round * whole
         return range(before + self.done + 1, before + (self.until or whole) + 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One Monte Carlo step, or the two shots from where a walker was.
-
-    Attributes
-    ----------
-    cycle : int
-        Its number in the chain, from 1.
-    point : ndarray, shape (n_atoms, 3), nm
-        Shooting point.
-    n_a, n_b : int
-        Shots that reached A and B; both 0 if one reached neither.
-    expected : float
-        Probability of a transition path, by the model.
-    accepted : bool
-    relaxed : bool
-        Whether the path that was shot from was made by the dynamics; of a walker, whether its start-up was over.
-    n_frames : int
-        Frames of both shots, and of the way of a walker before them.
-    path : ndarray of float32, shape (n_frames, n_atoms, 3), or None
-        Positions of an accepted path, nm.
-    passages : Passages or None
-        Frames that the shots passed.
-    weight : float
-        Of the path, as it was made; 0 without one from a walker.
-    moved : float
-        Part of the moves of a walker that its bias let pass; NaN without any.
-    """
-
-    cycle: int
-    point: np.ndarray
-    n_a: int
-    n_b: int
-    expected: float
-    accepted: bool
-    relaxed: bool
-    n_frames: int
-    path: np.ndarray | None = field(default=None, repr=False)
-    passages: Passages | None = field(default=None, repr=False)
-    weight: float = 1.0
-    moved: float = float("nan")
 
 
 def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
