@@ -29,8 +29,7 @@ from ..rates.importance import ImportanceSamplingRate
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
 from ..systems.known_rates import known_rate
-from ..walkers.backends import choose_backend
-from ..walkers.slots import platform_by_name
+from ..walkers.machine import Machine
 
 __all__ = ["configuration", "list_systems", "make_report", "run_rate"]
 
@@ -90,20 +89,19 @@ def run_rate(
     """
     out = Path(out)
     system = build_system(config)
-    platform_by_name(config.sampling.platform)
     require_runnable(system, "rate")
     backend = config.sampling.settings.backend
     stored = stored_config(out) if backend == "auto" and resume else None
     if stored is not None:
         backend = stored.sampling.settings.backend  # the one that the run has
-    backend = choose_backend(backend, config.sampling.platform)
-    config = config.expanded(system).with_options(backend=backend)
-    progress.stage(f"{backend} backend on {config.sampling.platform}")
+    machine = Machine(config.sampling.platform, backend)
+    config = config.expanded(system).with_options(backend=machine.backend)
+    progress.stage(f"{machine.backend} backend on {machine.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
-        engine = _engine(config, system, run, progress, start)
+        engine = _engine(config, system, machine, run, progress, start)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         estimate = engine.run()
@@ -177,13 +175,18 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
 
 
 def _engine(
-    config: RunConfig, system: RareEventSystem, run: RunFile, progress: Progress, model: CommittorModel | None
+    config: RunConfig,
+    system: RareEventSystem,
+    machine: Machine,
+    run: RunFile,
+    progress: Progress,
+    model: CommittorModel | None,
 ) -> ImportanceSamplingRate | BruteForceRate:
     sampling = config.sampling
     options: dict[str, Any] = {
         "target_error": sampling.target_error,
         "seed": sampling.seed,
-        "platform": sampling.platform,
+        "machine": machine,
         "settings": sampling.settings,
         "recorder": run,
         "progress": progress,
