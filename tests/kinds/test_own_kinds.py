@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import chain4
-from openmm_rare import CommittorModel, Distance, ImportanceSamplingRate, Range, RareEventSystem, Settings, States
+from openmm_rare import CommittorModel, Distance, ImportanceSamplingRate, Range, RareEventSystem, States
 from openmm_rare.bias.committor_force import CommittorForce, has_native_features
 from openmm_rare.bias.importance import FastImportance
 from openmm_rare.config.run import build_system, parse_config
@@ -19,6 +19,7 @@ from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinIntegrator, has_native_states
 from openmm_rare.ops.volumes import StateVolume
 from openmm_rare.paths.mirror_images import is_its_mirror_image
+from openmm_rare.settings.rates import Settings
 from openmm_rare.states.variable_base import Atom, CollectiveVariable, Length, require_atoms
 from openmm_rare.systems import double_well_1d
 from openmm_rare.tps.first_paths.pull_force import Pull, why_no_pull
