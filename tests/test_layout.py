@@ -81,6 +81,19 @@ def test_a_wrong_import_breaks_a_contract(house, module, line, broken):
     assert status == (broken is not None) and (broken or "") in said, said
 
 
+def test_the_picture_of_the_house_is_that_of_the_code(tmp_path):
+    if sys.version_info[:2] == (3, 10):
+        pytest.skip("grimp needs Python 3.11")
+    subprocess.run([sys.executable, ROOT / "docs" / "architecture.py", tmp_path / "now.svg"], check=True)
+    now, there = (
+        set(re.findall(r'id="(\w+)-&gt;(\w+)"', path.read_text(encoding="utf8")))
+        for path in (tmp_path / "now.svg", ROOT / "docs" / "architecture.svg")
+    )
+    assert len(now) > 30 and now == there, "python docs/architecture.py draws it again"
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
+    assert all(f"`{name}`" in page for arrow in now for name in arrow)
+
+
 def test_folders_have_few_files():
     for folder in {path.parent for path in ALL} - {PACKAGE}:
         assert len([*folder.glob("*.py")]) <= MOST_FILES, folder

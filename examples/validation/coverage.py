@@ -85,11 +85,17 @@ def sampler(job: Job) -> ImportanceSamplingRate | BruteForceRate:
     system = build(job.name, temperature=job.temperature_k)
     if job.brute_force:
         return BruteForceRate(
-            system, job.target_error, job.seed, settings=replace(CHEAP, backend=job.backend), progress=Silent()
+            system,
+            replace(CHEAP, backend=job.backend),
+            seed=job.seed,
+            progress=Silent(),
+            target_error=job.target_error,
         )
     model = None if job.model is None else CommittorModel.load(job.model, system.fingerprint())
     settings = replace(CHEAP if model is None else TRAINED, backend=job.backend)
-    return ImportanceSamplingRate(system, job.target_error, job.seed, settings=settings, model=model, progress=Silent())
+    return ImportanceSamplingRate(
+        system, target_error=job.target_error, seed=job.seed, settings=settings, model=model, progress=Silent()
+    )
 
 
 def repeat(job: Job) -> dict:

@@ -273,7 +273,9 @@ def first_try(name: str, seed: int, target_error: float, settings: RateSettings 
     """Run once; the outcome in a line."""
     begun, truth = time.process_time(), exact_rate(name)
     try:
-        run = ImportanceSamplingRate(HARD_SYSTEMS[name].build(name), target_error, seed, settings=settings, progress=Silent())
+        run = ImportanceSamplingRate(
+            HARD_SYSTEMS[name].build(name), target_error=target_error, seed=seed, settings=settings, progress=Silent()
+        )
         estimate = run.run()
     except RunError as error:
         return f"{name} seed {seed}: stopped after {time.process_time() - begun:.1f} CPU-s: {error}"

@@ -45,8 +45,8 @@ def main():
             cpu, written = extend(folder, done + each - ROUND)
             cpu_of_round, written_of_round = extend(folder, done + each)
             trials = each - 2 * ROUND
-            per_trial = f"{1e3 * (cpu - cpu_of_round) / trials:7.1f} ms, {1e3 * (written - written_of_round) / trials:7.1f} kB a trial"
-            print(f"trials {done + 1:5d} to {done + each:5d}: {per_trial}", flush=True)
+            milliseconds, kilobytes = 1e3 * (cpu - cpu_of_round) / trials, 1e3 * (written - written_of_round) / trials
+            print(f"trials {done + 1:5d} to {done + each:5d}: {milliseconds:7.1f} ms, {kilobytes:7.1f} kB a trial", flush=True)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
         print(f"in all {used()[0]:.0f} CPU-s, {used()[1]:.0f} MB written, {size:.0f} MB kept")
 

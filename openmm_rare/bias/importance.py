@@ -20,7 +20,8 @@ from ..committor.base import Committor
 from ..committor.mlp import Evaluation, Network
 from ..committor.model import CommittorModel
 from ..committor.networks import MLP
-from ..descriptors.by_hand import BLOCK, PairFeatures, make_features
+from ..descriptors.by_hand import BLOCK, make_features
+from ..descriptors.pair_features import PairFeatures
 from ..errors import InputError
 
 __all__ = ["FastImportance", "ImportanceFunction", "TorchImportance", "importance_of"]

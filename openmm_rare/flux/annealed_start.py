@@ -13,6 +13,7 @@ from ..errors import InputError, RunError
 from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A, NEITHER
+from ..walkers.machine import Machine
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from .cooling import Cooled, cool
@@ -85,7 +86,7 @@ def annealed_start(
     ladder: Sequence[float],
     n_walkers: int,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     progress: Progress,
 ) -> WeightedStart:
@@ -104,7 +105,7 @@ def annealed_start(
     n_walkers : int
         At least 100.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; of the kinds "annealed_mixing", "annealed_cooling" and "annealed_sorting".
     progress : Progress
@@ -121,7 +122,7 @@ def annealed_start(
         raise InputError(f"ladder = {ladder} must fall to the temperature of the system, {target.temperature:g} K")
     if n_walkers < 100:
         raise InputError(f"n_walkers = {n_walkers} must be at least 100")
-    return _Annealing(target, settings, platform, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
+    return _Annealing(target, settings, machine, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
 
 
 @dataclass
@@ -130,7 +131,7 @@ class _Annealing:
 
     target: RareEventSystem
     settings: Settings
-    platform: str
+    machine: Machine
     task: Task
     progress: Progress
     walker_steps: int = 0
@@ -183,7 +184,7 @@ class _Annealing:
 
     def _mix(self, frames: Frames, group: np.ndarray, temperature: float, first: int, limit: int, with_b: bool) -> Mixing:
         at = self.target.with_temperature(temperature)
-        found = mix(at, frames, group, first, limit, with_b, self.settings, self.platform, self.task)
+        found = mix(at, frames, group, first, limit, with_b, self.settings, self.machine, self.task)
         self.walker_steps += found.walker_steps
         mixed = "mixed" if found.mixed else f"slow in {found.slowest}"
         self.progress.update(at=f"{temperature:.0f} K", after=f"{found.steps} steps", walkers=mixed)
@@ -192,7 +193,7 @@ class _Annealing:
     def _annealed(self, mixing: Mixing, n_steps: int) -> WeightedStart:
         """Mixed walkers brought to the temperature of the target, with so many steps at each temperature on the way."""
         walkers = mixing.frames, mixing.temperature
-        cold = cool(self.target, *walkers, n_steps, self.settings, self.platform, self.task, self.progress)
+        cold = cool(self.target, *walkers, n_steps, self.settings, self.machine, self.task, self.progress)
         self.walker_steps += cold.walker_steps
         kept = self._last_in_a(cold)
         log_weights, family, everyone = cold.log_weights[kept], cold.family[kept], log_total(cold.log_weights)
@@ -216,7 +217,7 @@ class _Annealing:
             status = self.target.states.classify(cold.frames.positions)
             outside = np.flatnonzero(status == NEITHER)
             settings, spent = self.settings, 0
-            propagator = Propagator(self.target, None, settings.n_slots, self.platform, seed, settings.backend)
+            propagator = Propagator(self.target, None, settings.n_slots, self.machine, seed)
             walkers, length = Walkers.start(cold.frames[outside], outside), settings.training_path_length
             while len(walkers) and length <= settings.waiting_steps:
                 block = propagator.advance(walkers, length)

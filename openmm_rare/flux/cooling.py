@@ -13,6 +13,7 @@ from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A, IN_B, NEITHER
 from ..units import KB
+from ..walkers.machine import Machine
 from ..walkers.thermal import ThermalWalkers
 from .reweighting import family_sample_size, log_total, next_inverse_temperature, resampled
 
@@ -61,7 +62,7 @@ def cool(
     temperature: float,
     n_steps: int,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     progress: Progress,
 ) -> Cooled:
@@ -80,7 +81,7 @@ def cool(
     n_steps : int
         Steps of motion at each temperature.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; some steps of temperature are one task of the kind "annealed_cooling".
     progress : Progress
@@ -90,7 +91,7 @@ def cool(
     while at.beta < 1.0 / target.kt:
 
         def compute(seed: np.random.SeedSequence, at: Cooled = at) -> Mapping:
-            return _some_levels(target, at, n_steps, settings, platform, seed).record()
+            return _some_levels(target, at, n_steps, settings, machine, seed).record()
 
         record = task("annealed_cooling", compute)
         arrays = (np.asarray(record[name]) for name in ("log_weights", "family"))
@@ -101,11 +102,11 @@ def cool(
 
 
 def _some_levels(
-    target: RareEventSystem, at: Cooled, n_steps: int, settings: Settings, platform: str, seed: np.random.SeedSequence
+    target: RareEventSystem, at: Cooled, n_steps: int, settings: Settings, machine: Machine, seed: np.random.SeedSequence
 ) -> Cooled:
     """Some steps of temperature."""
     rng, noise = np.random.default_rng(seed), seed.spawn(1)[0]
-    walkers = ThermalWalkers(target, settings.n_slots, platform, noise, settings.backend)
+    walkers = ThermalWalkers(target, settings.n_slots, machine, noise)
     frames, log_weights, family, beta = at.frames, at.log_weights, at.family, at.beta
     end, levels = 1.0 / target.kt, 0
     while levels < _LEVELS and beta < end:

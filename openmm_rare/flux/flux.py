@@ -11,8 +11,9 @@ import numpy as np
 from ..dynamics.frames import Frames, Rows
 from ..parallel.teams import TEAM, together
 from ..states.states import IN_A, IN_B, NEITHER
-from ..walkers.absorbing import Changes, WatchedSlots, run_without_python
-from ..walkers.backends import choose_backend
+from ..walkers.absorbing import run_without_python
+from ..walkers.machine import Machine
+from ..walkers.native_slots import Changes, WatchedSlots
 from ..walkers.slots import SlotContext, require_finite
 
 if TYPE_CHECKING:
@@ -172,10 +173,9 @@ def run_flux(
     target: RareEventSystem,
     state: FluxState,
     n_steps: int,
-    platform: str,
+    machine: Machine,
     seed: int,
     rng: np.random.Generator | None,
-    backend: str = "python",
 ) -> FluxChunk:
     """Run unbiased dynamics from ``state`` and count.
 
@@ -187,13 +187,11 @@ def run_flux(
     state : FluxState
     n_steps : int
         Steps of every walker.
-    platform : str
+    machine : Machine
     seed : int
         For the noise.
     rng : numpy.random.Generator or None
         For recycling walkers, see :meth:`FluxState.recycled`; None: they are not.
-    backend : str
-        One of :data:`openmm_rare.walkers.backends.BACKENDS`.
 
     Raises
     ------
@@ -202,11 +200,10 @@ def run_flux(
     """
     n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
     state = state if rng is None else state.recycled(rng)
-    backend = choose_backend(backend, platform)
-    if run_without_python(target, platform, None, backend):
-        return _watch(target, state, n_steps, platform, seed)
+    if run_without_python(target, machine, None):
+        return _watch(target, state, n_steps, machine, seed)
     counter = _Counter(target, state)
-    slots = SlotContext(target, len(state), platform, seed, observer=counter, backend=backend)
+    slots = SlotContext(target, len(state), machine, seed, observer=counter)
     slots.set_positions(state.frames.positions)
     slots.step(n_steps)
     end = slots.positions().copy()
@@ -214,7 +211,7 @@ def run_flux(
     return counter.chunk(Frames(end), n_steps)
 
 
-def _watch(target: RareEventSystem, state: FluxState, n_steps: int, platform: str, seed: int) -> FluxChunk:
+def _watch(target: RareEventSystem, state: FluxState, n_steps: int, machine: Machine, seed: int) -> FluxChunk:
     """As :func:`run_flux`, by teams of walkers with nothing of Python in a step."""
     n_walkers = len(state)
     shares = np.array_split(np.arange(n_walkers), -(-n_walkers // TEAM))
@@ -222,7 +219,7 @@ def _watch(target: RareEventSystem, state: FluxState, n_steps: int, platform: st
     regions = target.states.classify(state.frames.positions)
 
     def run(rows: np.ndarray, seed: int) -> tuple[np.ndarray, Changes]:
-        slots = WatchedSlots(target, state.frames.positions[rows], regions[rows], platform, int(seed))
+        slots = WatchedSlots(target, state.frames.positions[rows], regions[rows], machine, int(seed))
         changes = slots.step(n_steps)
         return slots.positions(), replace(changes, walker=rows[changes.walker])
 

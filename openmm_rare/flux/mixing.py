@@ -15,6 +15,7 @@ from ..dynamics.frames import Frames
 from ..io.tasks import Task
 from ..settings.rates import Settings
 from ..states.states import IN_B
+from ..walkers.machine import Machine
 from ..walkers.thermal import ThermalWalkers
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def mix(
     limit: int,
     with_b: bool,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
 ) -> Mixing:
     """Move walkers at the temperature of ``target`` until they have forgotten their starts, or cannot within the limit.
@@ -154,7 +155,7 @@ def mix(
         Whether A and B must exchange walkers, too; if not, and where so few have come from B or gone there that it makes no
         difference to A, only those are looked at that have not been in B.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every stretch is one task of the kind "annealed_mixing".
     """
@@ -169,7 +170,7 @@ def mix(
         def compute(
             seed: np.random.SeedSequence, at: tuple[Frames, np.ndarray] = (frames, sides), length: int = length
         ) -> Mapping:
-            walkers = ThermalWalkers(target, settings.n_slots, platform, seed, settings.backend)
+            walkers = ThermalWalkers(target, settings.n_slots, machine, seed)
             return _stretch(target, walkers, observables, *at, group, length, with_b)
 
         record = task("annealed_mixing", compute)

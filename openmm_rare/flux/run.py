@@ -15,6 +15,7 @@ from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A
 from ..statistics import ratio_of_sums
+from ..walkers.machine import Machine
 from .agreement import Agreement, Quantity, compare, quantities
 from .annealed_start import NoEquilibriumError, WeightedStart, annealed_start
 from .dispersal import Dispersal
@@ -39,9 +40,8 @@ def stretch(
     model: CommittorModel,
     state: FluxState,
     n_steps: int,
-    platform: str,
+    machine: Machine,
     seed: np.random.SeedSequence,
-    backend: str,
 ) -> dict:
     """Run flux walkers on; a record of their exits, times and values, and of the state at the end.
 
@@ -55,7 +55,7 @@ def stretch(
     rng = np.random.default_rng(seed)
     parts, snapshots = [], []
     for piece in range(_PIECES):
-        chunk = run_flux(target, state, -(-n_steps // _PIECES), platform, int(rng.integers(2**31)), rng, backend)
+        chunk = run_flux(target, state, -(-n_steps // _PIECES), machine, int(rng.integers(2**31)), rng)
         state, walker = chunk.state, chunk.exit_walker
         parts.append(
             {
@@ -103,7 +103,7 @@ class FluxRun:
     model : CommittorModel
         Trained.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; tasks of the kinds "equilibration" and "flux", and those of annealed walkers.
     progress : Progress
@@ -131,7 +131,7 @@ class FluxRun:
     system: RareEventSystem
     model: CommittorModel
     settings: Settings
-    platform: str
+    machine: Machine
     task: Task
     progress: Progress
     dispersal: Dispersal
@@ -210,8 +210,7 @@ class FluxRun:
         """The record of one stretch; the state becomes that at its end."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            backend = self.settings.backend
-            return stretch(self.system, self.model, self.state, n_steps, self.platform, seed, backend)
+            return stretch(self.system, self.model, self.state, n_steps, self.machine, seed)
 
         record = self.task(kind, compute)
         self.state = FluxState.from_record(record)
@@ -249,7 +248,7 @@ class FluxRun:
     def _annealed(self) -> WeightedStart | None:
         ladder = [*self.dispersal.temperatures[::-1], self.system.temperature]
         starts, group = self.dispersal.starts, self.dispersal.group
-        options = self.settings, self.platform, self.task, self.progress
+        options = self.settings, self.machine, self.task, self.progress
         try:
             found = annealed_start(self.system, starts, group, ladder, 2 * self.settings.flux_walkers, *options)
         except NoEquilibriumError as error:

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "engine": ["RareEventEngine"],
         "volumes": ["StateVolume", "state_volumes"],
+        "snapshots": ["trajectory_of"],
         "selector": ["CommittorSelector"],
         "shooting": ["ShootingStrategy", "shooting_scheme"],
         "aimless": ["AimlessShootingStrategy", "recall_pairs"],

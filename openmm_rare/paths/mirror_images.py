@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
+from ..dynamics.platforms import platform_by_name
 from ..states.regions import Disc, Range
 from ..structure.bonds import bonded_pairs
 from ..structure.particles import masses_of
-from ..walkers.slots import platform_by_name
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem

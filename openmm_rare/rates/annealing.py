@@ -18,6 +18,7 @@ from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData, Trainer
 from ..settings.rates import Settings
 from ..states.states import IN_B
+from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
 from .crossing import suit_settings, values_in_words
 from .heating import Start, easy_temperature, find_exits
@@ -46,7 +47,7 @@ def anneal(
     target: RareEventSystem,
     model: CommittorModel,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     fresh: bool,
     progress: Progress,
@@ -60,7 +61,7 @@ def anneal(
     model : CommittorModel
         Untrained (``fresh``), or trained at ``model.temperature``.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every round is one task of kind "training".
     fresh : bool
@@ -71,13 +72,13 @@ def anneal(
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
-    start, settings = _start(target, settings, platform, task, fresh, progress)
+    start, settings = _start(target, settings, machine, task, fresh, progress)
     exits, seen = (None, []) if start is None else (start.exits, [start.segments])
     ladder = _ladder(target, model if start is None else start, settings)
     if disperse is not None:
         target = disperse(target, settings)
     if start is not None and not start.left_a:
-        find_exits(target, settings, platform, task)  # says at once that A has no exits, from wherever walkers start
+        find_exits(target, settings, machine, task)  # says at once that A has no exits, from wherever walkers start
     rounds = _rounds(settings, fresh, len(ladder))
     progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
     for number, temperature in enumerate(ladder):
@@ -88,28 +89,28 @@ def anneal(
         if rounds[number] == 0:  # a trained model, taken as it is
             continue
         if exits is None:
-            exits = find_exits(at, settings, platform, task)
+            exits = find_exits(at, settings, machine, task)
         if first:
             # paths that got far show the features' whole range, exits alone only a corner of it
             model.standardize(Frames.join([exits, *(part.end for part in seen)]).positions)
             model.temperature = temperature
         place = f"{temperature:.0f} K (stage {number + 1} of {len(ladder)})"
-        stage = _Stage(at, model, exits, settings, platform, task, progress, place)
+        stage = _Stage(at, model, exits, settings, machine, task, progress, place)
         seen = stage.train(seen, first, last, rounds[number])
         settings, exits = stage.settings, None
     return settings
 
 
 def _start(
-    target: RareEventSystem, settings: Settings, platform: str, task: Task, fresh: bool, progress: Progress
+    target: RareEventSystem, settings: Settings, machine: Machine, task: Task, fresh: bool, progress: Progress
 ) -> tuple[Start | None, Settings]:
     """Where an untrained model starts, unless the settings say it, and settings that suit it."""
     if settings.annealing or not fresh:
         return None, settings
     progress.stage("first paths to B")
-    start, settings = easy_temperature(target, settings, platform, task, progress)
+    start, settings = easy_temperature(target, settings, machine, task, progress)
     if not settings.time_scale:
-        settings = suit_settings(target, start, settings, platform, task, progress)
+        settings = suit_settings(target, start, settings, machine, task, progress)
     return start, settings
 
 
@@ -151,7 +152,7 @@ class _Stage:
     exits : Frames
     settings : Settings
         Their lengths grow while no walker reaches B.
-    platform : str
+    machine : Machine
     task : callable
     progress : Progress
     place : str
@@ -162,7 +163,7 @@ class _Stage:
     model: CommittorModel
     exits: Frames
     settings: Settings
-    platform: str
+    machine: Machine
     task: Task
     progress: Progress
     place: str
@@ -253,7 +254,7 @@ class _Stage:
         settings, exits, rng = self.settings, self.exits, np.random.default_rng(seed)
         importance = FastImportance(trainer.model, self.system.num_dimensions)
         bias = Bias(importance, settings.training_strength, settings.bias_interval)
-        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed, settings.backend)
+        propagator = Propagator(self.system, bias, settings.n_slots, self.machine, seed)
         log_importance = importance.log_importance(exits.positions)
         density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
         starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length

@@ -15,6 +15,7 @@ from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData
 from ..settings.rates import Settings
 from ..states.states import IN_B, NEITHER
+from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
 from .segments import sample_segments
 
@@ -52,7 +53,7 @@ class Start:
     left_a: bool = True
 
 
-def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task, needed: bool = True) -> Frames:
+def find_exits(stage: RareEventSystem, settings: Settings, machine: Machine, task: Task, needed: bool = True) -> Frames:
     """At most ``training_exits`` exits from a short flux run at the temperature of the stage; none are an error if needed."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
@@ -61,7 +62,7 @@ def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: 
         found: list[Frames] = []
         n_steps = settings.training_flux_steps
         while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
-            chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng, settings.backend)
+            chunk = run_flux(stage, state, n_steps, machine, int(rng.integers(2**31)), rng)
             state, steps = chunk.state, steps + chunk.walker_steps
             found.append(chunk.exits)
             n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
@@ -79,7 +80,7 @@ def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: 
 
 
 def easy_temperature(
-    target: RareEventSystem, settings: Settings, platform: str, task: Task, progress: Progress
+    target: RareEventSystem, settings: Settings, machine: Machine, task: Task, progress: Progress
 ) -> tuple[Start, Settings]:
     """The lowest of rising temperatures at which unaided exits reach B often enough, and settings long enough for that.
 
@@ -96,11 +97,11 @@ def easy_temperature(
     given = settings.training_path_length
     for _ in range(settings.heating_tries):
         stage = target.with_temperature(temperature)
-        exits = find_exits(stage, settings, platform, task, needed=temperature > _HOTTER * target.temperature)
+        exits = find_exits(stage, settings, machine, task, needed=temperature > _HOTTER * target.temperature)
         hits = -1
         left_a = left_a and (len(exits) > 0 or temperature > target.temperature)
         while len(exits):  # from a part of A that has no way out but through others, there are some only when it is hotter
-            record = _unaided(stage, exits, settings, platform, task)
+            record = _unaided(stage, exits, settings, machine, task)
             before, hits, left = hits, int(record["hits"]), int(record.get("left", 0))
             reached, longest = reached or hits > 0, settings.training_path_length
             progress.update(temperature=f"{temperature:.0f} K", reached_B=f"{hits} of {settings.heating_roots}")
@@ -121,13 +122,13 @@ def easy_temperature(
     )
 
 
-def _unaided(stage: RareEventSystem, exits: Frames, settings: Settings, platform: str, task: Task) -> Mapping:
+def _unaided(stage: RareEventSystem, exits: Frames, settings: Settings, machine: Machine, task: Task) -> Mapping:
     """The record of unbiased walkers from exits that go all the way, for `training_path_length` steps at most."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng = np.random.default_rng(seed)
         roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
-        plain = Propagator(stage, None, settings.n_slots, platform, seed, settings.backend)
+        plain = Propagator(stage, None, settings.n_slots, machine, seed)
         length = settings.training_path_length
         batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
         arrived = batch.status == IN_B

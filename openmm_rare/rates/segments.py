@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..dynamics.frames import Frames
+from ..dynamics.unbiased import mobility
 from ..errors import RunError
 from ..learning.segment_trainer import SegmentData
-from ..walkers.dynamics import mobility
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from ..walkers.slots import SlotContext
@@ -49,13 +49,14 @@ def noise_of_one_step(target: RareEventSystem) -> np.ndarray:
 
 def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarray:
     """Displacements of one step by the physical forces, shape (n, n_atoms, 3), nm: one force evaluation each."""
-    slots = SlotContext(propagator.target, min(propagator.n_slots, len(positions)), propagator.platform, seed)
+    machine = replace(propagator.machine, backend="python")
+    slots = SlotContext(propagator.problem, min(propagator.n_slots, len(positions)), machine, seed)
     parts = []
     for first in range(0, len(positions), slots.n_slots):
         block = positions[first : first + slots.n_slots]
         slots.set_positions(block)
         parts.append(slots.forces()[: len(block)])
-    return np.concatenate(parts) * mobility(propagator.target)
+    return np.concatenate(parts) * mobility(propagator.problem)
 
 
 def sample_segments(propagator: Propagator, starts: Frames, stride: int, length: int, seed: int) -> SegmentBatch:
@@ -85,12 +86,12 @@ def sample_segments(propagator: Propagator, starts: Frames, stride: int, length:
     RuntimeError
         If all starts lie in A or B.
     """
-    interval = propagator.target.check_interval
+    interval = propagator.problem.check_interval
     stride = max(1, round(stride / interval)) * interval
-    starts = starts[propagator.target.states.classify(starts.positions) == 0]
+    starts = starts[propagator.problem.states.classify(starts.positions) == 0]
     if len(starts) == 0:
         raise RunError(
-            f"every walker that was to train {propagator.target.name} starts in A or B: the states leave nothing between them"
+            f"every walker that was to train {propagator.problem.name} starts in A or B: the states leave nothing between them"
         )
     waiting = Walkers.start(starts, np.arange(len(starts)))
     active, walker_steps = waiting.take(np.zeros(0, dtype=np.int64)), 0

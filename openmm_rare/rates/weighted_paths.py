@@ -229,7 +229,7 @@ def run_roots(
     -------
     PathBatch
     """
-    target, window, patience, waited = propagator.target, window or WeightWindow(), patience or Patience(), 0
+    target, window, patience, waited = propagator.problem, window or WeightWindow(), patience or Patience(), 0
     stride = max(1, round(stride / target.check_interval)) * target.check_interval
     history = PathHistory() if record_paths else None
     started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)

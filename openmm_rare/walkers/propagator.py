@@ -12,7 +12,7 @@ from ..bias.force import is_compiled
 from ..dynamics.frames import Frames
 from ..parallel.teams import TEAM, together
 from .absorbing import AbsorbingSlots, absorbing_slots, run_without_python
-from .backends import choose_backend
+from .machine import Machine
 from .population import Block, Moved, Walkers
 
 if TYPE_CHECKING:
@@ -32,31 +32,27 @@ class Propagator:
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     bias : Bias, optional
         Without it the dynamics is unbiased.
     n_slots : int
         Walkers that have a slot at the same time.
-    platform : str
+    machine : Machine
     seed : numpy.random.SeedSequence
         The same seed gives the same trajectories on the Reference platform, on any number of cores.
-    backend : str
-        One of :data:`openmm_rare.walkers.backends.BACKENDS`, or "auto".
     """
 
     def __init__(
         self,
-        target: RareEventSystem,
+        problem: RareEventSystem,
         bias: Bias | None,
         n_slots: int,
-        platform: str,
+        machine: Machine,
         seed: np.random.SeedSequence,
-        backend: str = "python",
     ) -> None:
-        self.target, self.bias, self.n_slots = target, bias, n_slots
-        self.platform, self.backend = platform, choose_backend(backend, platform)
-        self.compiled = self.backend == "native" and (bias is None or is_compiled(bias.force, bias.importance))
-        n_teams = -(-n_slots // TEAM) if run_without_python(target, platform, bias, self.backend) else 1
+        self.problem, self.bias, self.n_slots, self.machine = problem, bias, n_slots, machine
+        self.compiled = machine.backend == "native" and (bias is None or is_compiled(bias.force, bias.importance))
+        n_teams = -(-n_slots // TEAM) if run_without_python(problem, machine, bias) else 1
         self._teams = [_Team(self, -(-n_slots // n_teams), team_seed) for team_seed in seed.spawn(n_teams)]
 
     def advance(self, walkers: Walkers, n_steps: int) -> Block:
@@ -105,5 +101,5 @@ class _Team:
                 bias = replace(bias, interval=5 * bias.interval)
             (seed,) = self._seed.spawn(1)
             number = int(seed.generate_state(1)[0] >> 1)
-            self._contexts[size] = absorbing_slots(of.target, size, of.platform, number, bias, of.backend)
+            self._contexts[size] = absorbing_slots(of.problem, size, of.machine, number, bias)
         return self._contexts[size]

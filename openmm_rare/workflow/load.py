@@ -14,10 +14,10 @@ from ..config.stored import stored_config
 from ..errors import InputError
 from ..folders import path_folder
 from ..folders.path_files import is_of_paths
-from ..folders.path_record import TRIALS
 from ..io.checksums import naming_contents
 from ..io.run_file import RunFile
 from ..paths.ensemble import PathEnsemble
+from ..paths.trial import TRIALS
 from ..rates.estimate import RateEstimate
 from ..rates.production import Production
 from ..report.results import estimate_of, result_of_run

@@ -27,8 +27,7 @@ from ..rates.importance import ImportanceSamplingRate
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
 from ..systems.known_rates import Reference, reference_of
-from ..walkers.backends import choose_backend
-from ..walkers.slots import platform_by_name
+from ..walkers.machine import Machine
 
 __all__ = ["configuration", "run_rate"]
 
@@ -88,16 +87,15 @@ def run_rate(
     """
     out = Path(out)
     system = build_system(config)
-    platform_by_name(config.sampling.platform)
     require_runnable(system, "rate")
-    backend = _backend(config, out if resume else None)
-    config = config.expanded(system).with_options(backend=backend)
-    progress.stage(f"{backend} backend on {config.sampling.platform}")
+    machine = _machine(config, out if resume else None)
+    config = config.expanded(system).with_options(backend=machine.backend)
+    progress.stage(f"{machine.backend} backend on {machine.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
-        engine = _engine(config, system, run, progress, start)
+        engine = _engine(config, system, machine, run, progress, start)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         estimate = engine.run()
@@ -116,11 +114,11 @@ def run_rate(
     return estimate
 
 
-def _backend(config: RunConfig, continued: Path | None) -> str:
+def _machine(config: RunConfig, continued: Path | None) -> Machine:
     """What moves the walkers: what is asked for, else what did in the run that is continued, else what suits."""
     backend = config.sampling.settings.backend
     stored = stored_config(continued) if backend == "auto" and continued is not None else None
-    return choose_backend(backend if stored is None else stored.sampling.settings.backend, config.sampling.platform)
+    return Machine(config.sampling.platform, backend if stored is None else stored.sampling.settings.backend)
 
 
 def _where_it_stands(out: Path, run: RunFile) -> str:
@@ -130,13 +128,18 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
 
 
 def _engine(
-    config: RunConfig, system: RareEventSystem, run: RunFile, progress: Progress, model: CommittorModel | None
+    config: RunConfig,
+    system: RareEventSystem,
+    machine: Machine,
+    run: RunFile,
+    progress: Progress,
+    model: CommittorModel | None,
 ) -> ImportanceSamplingRate | BruteForceRate:
     sampling = config.sampling
     options: dict[str, Any] = {
         "target_error": sampling.target_error,
         "seed": sampling.seed,
-        "platform": sampling.platform,
+        "machine": machine,
         "settings": sampling.settings,
         "recorder": run,
         "progress": progress,

@@ -43,7 +43,7 @@ class StandInEngine:
     error: Exception | None = None
     calls: list = []
 
-    def __init__(self, system, target_error, seed, platform, settings, recorder, progress, **options):
+    def __init__(self, system, settings, target_error, seed, machine, recorder, progress, **options):
         self.system, self.recorder, self.progress, self.seed = system, recorder, progress, seed
         self.model = StandInModel(system.temperature)
         type(self).calls.append({"system": system, "target_error": target_error, "seed": seed, **options})

@@ -17,6 +17,7 @@ from openmm_rare.learning.residual import BackwardResidual
 from openmm_rare.learning.segment_trainer import Trainer
 from openmm_rare.rates.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
 
 
@@ -150,7 +151,7 @@ def hot_segments(system, n=600, seed=4):
     positions = np.zeros((n, 1, 3))
     positions[:, 0, 0] = rng.uniform(-1.0, 1.0, n) * abs(system.positions[0, 0])
     positions = positions[system.states.classify(positions) == 0]
-    propagator = Propagator(system, None, n, "Reference", np.random.SeedSequence(seed))
+    propagator = Propagator(system, None, n, Machine("Reference", "python"), np.random.SeedSequence(seed))
     return sample_segments(propagator, Frames(positions), 20, 100, seed).segments
 
 

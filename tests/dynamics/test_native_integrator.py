@@ -9,7 +9,8 @@ import openmm
 import pytest
 
 from openmm_rare.dynamics import native
-from openmm_rare.dynamics.native_integrator import IDLE, NativeOverdampedLangevinIntegrator, has_native_states
+from openmm_rare.dynamics.native_integrator import IDLE, NativeOverdampedLangevinIntegrator
+from openmm_rare.dynamics.native_states import has_native_states
 from openmm_rare.states.states import (
     IN_B,
     Angle,

@@ -32,6 +32,7 @@ from openmm_rare.rates.production import Production
 from openmm_rare.settings.rates import Settings
 from openmm_rare.states.states import Coordinate, Dihedral, Range, States
 from openmm_rare.statistics import ClusteredRate, ratio_of_sums
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
 NAMES = ("the given structure", "walkers that were hot", "walkers that were hot and in B")
@@ -154,7 +155,7 @@ def test_the_rate_of_some_clusters():
 
 def test_hot_walkers_find_the_other_part_of_a():
     system = two_basins()
-    spread = dispersed(system, CHEAP, "Reference", TaskLog(Memory(), 1), Silent())
+    spread = dispersed(system, CHEAP, Machine(), TaskLog(Memory(), 1), Silent())
     assert (system.states.classify(spread.starts.positions) == 1).all() and set(spread.group) == {0, 1, 2}
     upper = spread.starts.positions[:, 0, 1] > 0
     assert 0.05 < upper[1:].mean() < 0.7 and not upper[0]
@@ -177,7 +178,7 @@ def prepared(monkeypatch, answer, seed=1, upper=0.5):
     spread = Dispersal(
         Frames(starts), np.repeat([0, 1], [1, n]), NAMES, np.array([1500.0]), Frames(np.zeros((0, 1, 3))), none, none
     )
-    run = FluxRun(system, model, CHEAP, "Reference", task, Silent(), spread)
+    run = FluxRun(system, model, CHEAP, Machine(), task, Silent(), spread)
     run.equilibrate()
     return run
 
@@ -245,11 +246,11 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
 
 
 def test_brute_force_that_hangs_on_where_walkers_began_says_so():
-    slow = BruteForceRate(two_basins(temperature=600.0), 0.2, seed=1, settings=CHEAP, progress=Silent()).run()
+    slow = BruteForceRate(two_basins(temperature=600.0), target_error=0.2, seed=1, settings=CHEAP, progress=Silent()).run()
     (warning,) = slow.warnings
     assert not slow.reliable and re.search(r"Walkers in A near y = -0\.\d+ nm and near 0\.\d+ nm stay apart", warning)
     assert not slow.mixing["agree"] and slow.mixing["r_hat_between_walkers"]["y"] > 1.15
-    mixed = BruteForceRate(two_basins(temperature=3000.0), 0.2, seed=1, settings=CHEAP, progress=Silent()).run()
+    mixed = BruteForceRate(two_basins(temperature=3000.0), target_error=0.2, seed=1, settings=CHEAP, progress=Silent()).run()
     assert mixed.reliable and mixed.mixing["agree"]  # negative control: here A is one basin
 
 
@@ -295,7 +296,7 @@ def test_brute_force_of_versions_with_one_start_is_not_continued():
     recorder = Memory()
     recorder.append("brute_force", {"walker_steps": 1})
     with pytest.raises(InputError, match="begun by an earlier version"):
-        BruteForceRate(two_basins(), 0.2, recorder=recorder, progress=Silent()).run()
+        BruteForceRate(two_basins(), target_error=0.2, recorder=recorder, progress=Silent()).run()
 
 
 def test_a_start_without_a_way_out_is_heated_until_there_is_one():
@@ -307,7 +308,7 @@ def test_a_start_without_a_way_out_is_heated_until_there_is_one():
     states, variables = (Range({"x": (-9, -0.3)}), Range({"x": (0.4, 9)})), [Coordinate("x", 0, 0)]
     wells = RareEventSystem.from_openmm(system, [[-1.5, 0, 0]], *states, variables, 400, 10, 0.005, num_dimensions=1)
     settings = replace(CHEAP, training_flux_limit=200_000, heating_roots=100)
-    start, _ = easy_temperature(wells, settings, "Reference", TaskLog(Memory(), 1), Silent())
+    start, _ = easy_temperature(wells, settings, Machine(), TaskLog(Memory(), 1), Silent())
     assert not start.left_a and start.temperature > 400 and len(start.exits)
     last = replace(wells, positions=np.array([[-0.4, 0.0, 0.0]]))  # negative control: the well beside the way to B
-    assert easy_temperature(last, settings, "Reference", TaskLog(Memory(), 1), Silent())[0].left_a
+    assert easy_temperature(last, settings, Machine(), TaskLog(Memory(), 1), Silent())[0].left_a

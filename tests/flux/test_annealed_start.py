@@ -18,6 +18,7 @@ from openmm_rare.settings.rates import Settings
 from openmm_rare.states.states import IN_B, Coordinate, Dihedral, Range
 from openmm_rare.systems import double_well_1d
 from openmm_rare.units import KB
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.thermal import ThermalWalkers
 from stats import assert_within
 
@@ -61,7 +62,7 @@ def annealed(target, ladder, n=1000, seed=1, recorder=None, starts=None, group=N
     starts = target.positions[None] if starts is None else starts
     group = np.zeros(len(starts), dtype=int) if group is None else group
     task = TaskLog(recorder or Memory(), seed)
-    return annealed_start(target, Frames(starts), group, ladder, n, Settings(**options), "Reference", task, Silent())
+    return annealed_start(target, Frames(starts), group, ladder, n, Settings(**options), Machine(), task, Silent())
 
 
 def test_a_step_of_temperature_costs_the_part_of_the_sample_that_it_may():
@@ -115,7 +116,7 @@ def test_observables_are_the_variables_and_what_the_network_sees():
 
 def test_temperature_changes_while_walkers_move(platform, backend):
     harmonic = particle("500*x^2+800*y^2", {"x": (-1.0, 1.0)}, {"x": (2.0, 3.0)}, (0.0, 0.0, 0.0))
-    walkers = ThermalWalkers(harmonic, 1000, platform, np.random.SeedSequence(4), backend)
+    walkers = ThermalWalkers(harmonic, 1000, Machine(platform, backend), np.random.SeedSequence(4))
     frames = Frames(np.repeat(harmonic.positions[None], 600, axis=0))
     for temperature in (900.0, 300.0):
         frames = walkers.move(frames, temperature, 600)
@@ -143,7 +144,7 @@ def test_hidden_part_of_a_has_its_population_though_all_walkers_start_in_the_oth
     assert_within(*(mean := mean_of(upper, weights, family))[:1], truth, mean[1], nsigma=4)
     with pytest.raises(AssertionError):  # negative control: hot walkers without their weights
         assert_within(mean_of(upper, np.ones(len(upper)), family)[0], truth, mean[1], nsigma=4)
-    still = ThermalWalkers(target, 1000, "Reference", np.random.SeedSequence(1))
+    still = ThermalWalkers(target, 1000, Machine(), np.random.SeedSequence(1))
     assert not (still.move(Frames(np.repeat(target.positions[None], 300, axis=0)), COLD, 3000).positions[:, 0, 1] > 0).any()
 
 
@@ -159,13 +160,13 @@ def test_walkers_in_a_do_not_die_out_where_b_is_stabler():
 
 def test_walkers_that_are_killed_in_b_are_biased():
     target, rng = two_parts(), np.random.default_rng(5)
-    walkers = ThermalWalkers(target, 1000, "Reference", np.random.SeedSequence(5))
+    walkers = ThermalWalkers(target, 1000, Machine(), np.random.SeedSequence(5))
     frames = Frames(np.repeat(target.positions[None], 1000, axis=0))
     for _ in range(120):
         frames = walkers.move(frames, HOT, 50)
         in_b = target.states.classify(frames.positions) == IN_B
         frames[in_b] = frames[rng.choice(np.flatnonzero(~in_b), in_b.sum())]
-    cold = cool(target, frames, HOT, 40, Settings(), "Reference", TaskLog(Memory(), 5), Silent())
+    cold = cool(target, frames, HOT, 40, Settings(), Machine(), TaskLog(Memory(), 5), Silent())
     kept = cold.frames.positions[:, 0, 0] < 0.0
     mean, error = mean_of(cold.frames.positions[kept, 0, 1] > 0, np.exp(cold.log_weights[kept]), cold.family[kept])
     with pytest.raises(AssertionError):
@@ -201,7 +202,7 @@ def test_errors_of_walkers_annealed_too_fast_are_honest():
     for seed in range(24):
         rng = np.random.default_rng(seed)
         positions = rng.normal(scale=np.sqrt(KB * hot / spring), size=(n, 1, 3))
-        cold = cool(target, Frames(positions), hot, 1, Settings(), "Reference", TaskLog(Memory(), seed), Silent())
+        cold = cool(target, Frames(positions), hot, 1, Settings(), Machine(), TaskLog(Memory(), seed), Silent())
         energy = 0.5 * spring * (cold.frames.positions**2).sum((1, 2))
         weights, everyone = np.exp(cold.log_weights - cold.log_weights.max()), np.arange(n)
         total = np.bincount(cold.family, weights, minlength=n)

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 import chain4
-from openmm_rare import CommittorModel, Distance, ImportanceSamplingRate, Range, RareEventSystem, RateSettings, States
+from openmm_rare import CommittorModel, Distance, ImportanceSamplingRate, Range, RareEventSystem, States
 from openmm_rare.bias.committor_force import CommittorForce, has_native_features
 from openmm_rare.bias.importance import FastImportance, TorchImportance
 from openmm_rare.config.run import build_system, parse_config
 from openmm_rare.descriptors.base import Descriptor
 from openmm_rare.descriptors.build import build_descriptor
-from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinIntegrator, has_native_states
+from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinIntegrator
+from openmm_rare.dynamics.native_states import has_native_states
 from openmm_rare.ops.volumes import StateVolume
 from openmm_rare.paths.mirror_images import is_its_mirror_image
 from openmm_rare.states.variable_base import Atom, CollectiveVariable, Length, require_atoms
@@ -24,7 +25,7 @@ from openmm_rare.systems import double_well_1d
 from openmm_rare.tps.first_paths.pull_force import Pull, why_no_pull
 from stats import assert_within
 
-TINY = RateSettings(
+TINY = Settings(
     **{"hidden": (16, 16), "n_slots": 100, "flux_walkers": 100, "flux_steps": 200, "training_flux_walkers": 50},
     **{"training_flux_steps": 200, "training_exits": 200, "training_roots": 50, "training_walkers": 100},
     **{"training_path_length": 400, "segment_length": 100, "training_stride": 20, "heating_roots": 100},

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from openmm_rare.bias.bias import Bias
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.rates.segments import noise_of_one_step, sample_segments
 from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d
-from openmm_rare.walkers.dynamics import Bias
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
 from stats import assert_within, mean_and_stderr
 
@@ -35,7 +36,7 @@ def batch(strength, n=500, seed=3):
     system = double_well_1d.build(temperature=T)
     starts = np.zeros((n, 1, 3))
     starts[:, 0, 0] = np.random.default_rng(seed).uniform(-1.2, 1.2, n) * abs(system.positions[0, 0])
-    propagator = Propagator(system, Bias(Tilted(), strength), 200, "Reference", np.random.SeedSequence(seed))
+    propagator = Propagator(system, Bias(Tilted(), strength), 200, Machine("Reference", "python"), np.random.SeedSequence(seed))
     return system, starts, sample_segments(propagator, Frames(starts), STRIDE, LENGTH, seed)
 
 
@@ -88,7 +89,7 @@ def test_fixed_atoms_neither_drift_nor_diffuse():
 
 def test_starts_in_the_states_are_refused():
     system = double_well_1d.build(temperature=T)
-    propagator = Propagator(system, None, 20, "Reference", np.random.SeedSequence(1))
+    propagator = Propagator(system, None, 20, Machine("Reference", "python"), np.random.SeedSequence(1))
     with pytest.raises(RuntimeError, match="nothing between them"):
         sample_segments(propagator, Frames(system.positions[None]), STRIDE, LENGTH, 1)
 
@@ -111,7 +112,7 @@ def noted(check_interval, stride, length, n=300):
     system = replace(double_well_1d.build(temperature=T), check_interval=check_interval)
     starts = np.zeros((n, 1, 3))
     starts[:, 0, 0] = np.linspace(-0.39, 0.39, n)
-    propagator = Noted(system, None, 200, "Reference", np.random.SeedSequence(3))
+    propagator = Noted(system, None, 200, Machine("Reference", "python"), np.random.SeedSequence(3))
     return system, propagator, sample_segments(propagator, Frames(starts), stride, length, 3)
 
 
