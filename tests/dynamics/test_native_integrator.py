@@ -145,7 +145,7 @@ REGIONS = [
 ]
 
 
-@pytest.mark.parametrize("region", REGIONS, ids=lambda region: "-".join(region.describe().get("center") or region.bounds))
+@pytest.mark.parametrize("region", REGIONS, ids=lambda region: "-".join(getattr(region, "center", None) or region.bounds))
 def test_states_agree_with_python(region, precise_platform, make_context):
     n = 500
     states = States(CollectiveVariables(VARIABLES), Disc({"sum": 50.0}, 1.0), region)

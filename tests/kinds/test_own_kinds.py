@@ -20,9 +20,11 @@ from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinInteg
 from openmm_rare.dynamics.native_states import has_native_states
 from openmm_rare.ops.volumes import StateVolume
 from openmm_rare.paths.mirror_images import is_its_mirror_image
+from openmm_rare.settings.rates import Settings
 from openmm_rare.states.variable_base import Atom, CollectiveVariable, Length, require_atoms
 from openmm_rare.systems import double_well_1d
 from openmm_rare.tps.first_paths.pull_force import Pull, why_no_pull
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
 TINY = Settings(
@@ -139,6 +141,7 @@ def test_mistakes_are_told_as_of_the_others(own, old, new, message):
 
 MODULE = """
 from dataclasses import dataclass
+from openmm_rare.settings.rates import Settings
 from openmm_rare.states.variable_base import Atom, CollectiveVariable
 
 @dataclass(frozen=True, eq=False)
@@ -237,8 +240,8 @@ def test_default_descriptors_are_about_the_named_atoms():
     assert problem.descriptor_spec() == {"kind": "subset", "atoms": [3, 5, 8], "part": {"kind": "pair_distances"}}
 
 
-def rate(problem, **options):
-    return ImportanceSamplingRate(problem, 0.15, seed=3, settings=replace(TINY, **options)).run()
+def rate(problem, backend="auto"):
+    return ImportanceSamplingRate(problem, TINY, seed=3, machine=Machine("Reference", backend), target_error=0.15).run()
 
 
 def test_a_rate_is_that_of_the_built_in_variable_and_the_exact_one():
