@@ -38,6 +38,7 @@ __getattr__, __dir__, __all__ = face(
         "committor.multistate": ["MultiStateModel"],
         "committor.load": ["load_committor"],
         "bias.bias": ["Bias"],
+        "bias.committor_bias": ["CommittorBias"],
         "dynamics.overdamped": ["OverdampedLangevinIntegrator", "BiasedOverdampedLangevinIntegrator"],
         "dynamics.langevin": ["BAOABLangevinIntegrator"],
         "dynamics.frames": ["Frames"],
