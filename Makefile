@@ -68,6 +68,7 @@ sanitize: $(VENV)/installed  ## the tests of the native plugin, built with sanit
 lint: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet ruff
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 
 # torch goes first and pinned: a later package could otherwise pull another build of it
 $(VENV)/installed: setup.py pyproject.toml constraints.txt $(shell find plugin_src -type f)

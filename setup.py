@@ -107,7 +107,7 @@ setup(
         "openmm_rare.systems": "systems",
         "paths_cli_plugins": "openmm_rare/tps/paths_cli_plugins",
     },
-    package_data={"openmm_rare": ["py.typed"], "openmm_rare.systems": ["data/*.npz"]},
+    package_data={"openmm_rare": ["py.typed"], "openmm_rare.report": ["templates/*"], "openmm_rare.systems": ["data/*.npz"]},
     install_requires=[
         "openmm>=8.6,<8.7",
         "torch>=2.9",
@@ -117,6 +117,8 @@ setup(
         "matplotlib",
         "click",
         "tqdm",
+        "jinja2",
+        "tomli-w",
         "tomli; python_version < '3.11'",
     ],
     extras_require={
@@ -126,7 +128,7 @@ setup(
         "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
         # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
-        "test": ["pytest"],
+        "test": ["pytest", "import-linter>=2.17; python_version >= '3.11'"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module

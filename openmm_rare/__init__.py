@@ -1,51 +1,50 @@
-"""Rate constants of rare events in OpenMM from a learned importance function, with error bars to trust.
+"""Rate constants and transition paths of rare events in OpenMM, with error bars to trust.
 
-The public names are loaded on first use, so that ``import openmm_rare`` is quick and needs no compiler and no GPU.
+The public names are loaded on first use, so that ``import openmm_rare`` is quick and needs no compiler and no GPU. Classes of
+OpenPathSampling are in :mod:`openmm_rare.ops`.
 """
 
-from importlib import import_module
+from .faces import face
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "BruteForceRate": "rates.brute_force",
-    "select_atoms": "structure.atom_selection",
-    "CommittorModel": "committor.model",
-    "RateEstimate": "rates.estimate",
-    "BAOABLangevinIntegrator": "dynamics.langevin",
-    "BiasedOverdampedLangevinIntegrator": "dynamics.overdamped",
-    "OverdampedLangevinIntegrator": "dynamics.overdamped",
-    "ImportanceSamplingRate": "rates.importance",
-    "Settings": "settings.rates",
-    "Angle": "states.states",
-    "Channels": "states.states",
-    "CollectiveVariables": "states.states",
-    "Coordinate": "states.states",
-    "CoordinationMoment": "states.states",
-    "Dihedral": "states.states",
-    "Disc": "states.states",
-    "Distance": "states.states",
-    "FunctionRegion": "states.states",
-    "FunctionVariable": "states.states",
-    "LabelRule": "states.states",
-    "LinearCombination": "states.states",
-    "Range": "states.states",
-    "States": "states.states",
-    "RareEventSystem": "problem",
-    "Silent": "io.tasks",
-    "TerminalProgress": "io.progress",
-}
-
-__all__ = ["__version__", *_HOME]
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name from the module that defines it."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    """Names for completion."""
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        # the problem: a System, two states, and the dynamics between them
+        "problem": ["RareEventSystem"],
+        "states.states": [
+            *("States", "Channels", "LabelRule", "Range", "Disc", "FunctionRegion"),
+            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "CoordinationMoment"),
+            *("LinearCombination", "FunctionVariable"),
+        ],
+        "structure.atom_selection": ["select_atoms"],
+        # rates
+        "rates.importance": ["ImportanceSamplingRate"],
+        "rates.brute_force": ["BruteForceRate"],
+        "rates.estimate": ["RateEstimate"],
+        "settings.rates": ["Settings=RateSettings"],
+        # transition paths, and the mechanism in them
+        "settings.paths": ["PathSettings"],
+        "paths.ensemble": ["PathEnsemble"],
+        "paths.direct_committor": ["shoot=direct_committor"],
+        "tps.first_paths.find_path": ["find_path"],
+        "mechanism.findings": ["Mechanism"],
+        "mechanism.options": ["AnalysisOptions"],
+        "workflow.analysis": ["analyze"],
+        # committors, and dynamics that is biased by them
+        "committor.model": ["CommittorModel"],
+        "committor.ensemble": ["CommittorEnsemble"],
+        "committor.multistate": ["MultiStateModel"],
+        "committor.load": ["load_committor"],
+        "bias.bias": ["Bias"],
+        "dynamics.overdamped": ["OverdampedLangevinIntegrator", "BiasedOverdampedLangevinIntegrator"],
+        "dynamics.langevin": ["BAOABLangevinIntegrator"],
+        "dynamics.frames": ["Frames"],
+        # folders of runs, and progress
+        "workflow.load": ["load_run", "RateRun", "PathRun"],
+        "io.progress": ["TerminalProgress"],
+        "io.tasks": ["Silent"],
+    },
+)
+__all__ += ["__version__"]

@@ -16,6 +16,7 @@ from .descriptors.completed import completed
 from .descriptors.default import DefaultDescriptor, default_descriptor
 from .errors import InputError
 from .states.disjoint import require_something_between
+from .states.first_form import first_form
 from .states.function_checks import require_atoms_exist, require_in_a, try_functions
 from .states.states import Channels, CollectiveVariable, CollectiveVariables, Region, States
 from .states.variables import BoxVariable
@@ -302,12 +303,12 @@ class RareEventSystem:
         }
 
     def _states_as_given(self) -> dict[str, Any]:
-        """The states without the boxes that the System decides about."""
+        """The states without the boxes that the System decides about, in the form that fingerprints are made of."""
         description, periodic = self.states.describe(), self.system.usesPeriodicBoundaryConditions()
-        for variable, entry in zip(self.states.variables.variables, description["variables"], strict=True):
+        for variable in self.states.variables.variables:
             if isinstance(variable, BoxVariable) and (variable.follows_system or not periodic):
-                entry.pop("box", None)
-        return description
+                description["variables"][variable.name].pop("box", None)
+        return first_form(description)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"system": openmm.XmlSerializer.serialize(self.system)}

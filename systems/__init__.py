@@ -9,7 +9,7 @@ from openmm_rare.problem import RareEventSystem, ReducedUnits
 
 from . import alanine_dipeptide, double_well_1d, jung_42d, lj7, rugged_14d, two_channel_2d
 
-__all__ = ["BUILDERS", "RareEventSystem", "ReducedUnits", "build"]
+__all__ = ["BUILDERS", "RareEventSystem", "ReducedUnits", "build", "list_systems"]
 
 BUILDERS: dict[str, Callable[..., RareEventSystem]] = {
     "double_well_1d": double_well_1d.build,
@@ -43,3 +43,16 @@ def build(name: str, **parameters: Any) -> RareEventSystem:
     if unknown:
         raise InputError(f"system {name!r} has no parameter {', '.join(unknown)}; it takes {', '.join(allowed)}")
     return BUILDERS[name](**parameters)
+
+
+def list_systems() -> list[dict[str, str]]:
+    """Name, description and parameters of every built-in system."""
+    rows = []
+    for name, builder in BUILDERS.items():
+        notes = inspect.getdoc(inspect.getmodule(builder)) or ""
+        parameters = [
+            key if value.default is None else f"{key}={value.default:{'g' if isinstance(value.default, float) else ''}}"
+            for key, value in inspect.signature(builder).parameters.items()
+        ]
+        rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})
+    return rows

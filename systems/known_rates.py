@@ -1,8 +1,9 @@
-"""Known rates of the built-in systems, to stand beside computed ones."""
+"""What is known of the built-in systems by other means, to stand beside what was computed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import openmm
 
@@ -10,8 +11,49 @@ from openmm_rare.problem import RareEventSystem
 from openmm_rare.units import KB
 
 from . import BUILDERS
+from .kolmogorov import GridSolution
 
-__all__ = ["known_rate"]
+__all__ = ["Reference", "reference_of"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How the rate of a problem is known otherwise.
+
+    Attributes
+    ----------
+    label : str
+        What it is called.
+    rate : callable
+        Takes a temperature in K and returns 1/ps.
+    plane : callable, optional
+        Takes a temperature in K and returns the exact solution of one particle in the xy plane.
+    """
+
+    label: str
+    rate: Callable[[float], float]
+    plane: Callable[[float], GridSolution] | None = None
+
+
+def reference_of(problem: RareEventSystem) -> Reference | None:
+    """How the rate of a problem is known otherwise.
+
+    Parameters
+    ----------
+    problem : RareEventSystem
+
+    Returns
+    -------
+    Reference or None
+        None for other systems, and for built-in ones whose dynamics were changed, or whose states were if the rate is exact.
+        (Kramers-Langer theory knows basins only.)
+    """
+    known = _KNOWN.get(problem.name)
+    if known is None:
+        return None
+    original = BUILDERS[problem.name]()
+    same = _same_dynamics(problem, original) if known is _LJ7 else problem.fingerprint() == original.fingerprint()
+    return known if same else None
 
 
 def _double_well_1d(temperature: float) -> float:
@@ -20,10 +62,14 @@ def _double_well_1d(temperature: float) -> float:
     return rate(temperature)
 
 
-def _two_channel_2d(temperature: float) -> float:
+def _two_channel_2d(temperature: float) -> GridSolution:
     from .two_channel_2d import exact
 
-    return exact(temperature).rate_per_ps
+    return exact(temperature)
+
+
+def _two_channel_rate(temperature: float) -> float:
+    return _two_channel_2d(temperature).rate_per_ps
 
 
 def _lj7(temperature: float) -> float:
@@ -32,36 +78,16 @@ def _lj7(temperature: float) -> float:
     return lj7_landscape.kramers_rate(KB * temperature / lj7.EPSILON) / lj7.TIME_UNIT
 
 
-_KNOWN: dict[str, tuple[str, Callable[[float], float]]] = {
-    "double_well_1d": ("exact", _double_well_1d),
-    "two_channel_2d": ("exact", _two_channel_2d),
-    "rugged_14d": ("exact", _two_channel_2d),  # its rough directions separate
-    "lj7": ("Kramers-Langer", _lj7),
-}
-
-
-def known_rate(system: RareEventSystem) -> tuple[str, Callable[[float], float]] | None:
-    """How the rate of a system is known otherwise.
-
-    Parameters
-    ----------
-    system : RareEventSystem
-
-    Returns
-    -------
-    (label, function) or None
-        The function takes a temperature in K and returns 1/ps. None for other systems, and for built-in ones whose
-        dynamics were changed, or whose states were if the rate is exact. (Kramers-Langer theory knows basins only.)
-    """
-    if system.name not in _KNOWN:
-        return None
-    label, _ = _KNOWN[system.name]
-    original = BUILDERS[system.name]()
-    same = system.fingerprint() == original.fingerprint() if label == "exact" else _same_dynamics(system, original)
-    return _KNOWN[system.name] if same else None
-
-
-def _same_dynamics(system: RareEventSystem, other: RareEventSystem) -> bool:
+def _same_dynamics(problem: RareEventSystem, other: RareEventSystem) -> bool:
     """Whether both move in the same potential with the same friction."""
-    first, second = (openmm.XmlSerializer.serialize(each.system) for each in (system, other))
-    return first == second and system.friction == other.friction
+    first, second = (openmm.XmlSerializer.serialize(each.system) for each in (problem, other))
+    return first == second and problem.friction == other.friction
+
+
+_LJ7 = Reference("Kramers-Langer", _lj7)
+_KNOWN = {
+    "double_well_1d": Reference("exact", _double_well_1d),
+    "two_channel_2d": Reference("exact", _two_channel_rate, _two_channel_2d),
+    "rugged_14d": Reference("exact", _two_channel_rate),  # its rough directions separate
+    "lj7": _LJ7,
+}

@@ -10,7 +10,7 @@ import pytest
 
 import platforms
 from openmm_rare.dynamics import native
-from openmm_rare.walkers.backends import BACKENDS
+from openmm_rare.walkers.machine import BACKENDS
 
 
 def _require(platform: str) -> str:

@@ -15,6 +15,8 @@ from click.testing import CliRunner
 
 from openmm_rare import CommittorModel
 from openmm_rare.cli.main import main
+from openmm_rare.config.run import load_config
+from openmm_rare.io.toml import read_toml
 
 ARCHIVE = Path(__file__).parent / "data" / "before_the_move.tar.xz"
 OWN = {"wall_seconds", "checksum", "versions"}  # of each process that writes a result
@@ -53,6 +55,13 @@ def test_a_rate_goes_on_where_it_ended(old):
     after = result(old / "rate")
     assert after["rate_stderr"] / after["rate_per_ps"] < 0.095 < before["rate_stderr"] / before["rate_per_ps"]
     assert after["training_walker_steps"] == before["training_walker_steps"] and after["walker_steps"] > before["walker_steps"]
+
+
+@pytest.mark.parametrize("name", ["rate", "tps"])
+def test_a_configuration_is_written_as_it_was(old, name):
+    path = old / name / "config.toml"
+    before, again = read_toml(path.read_text()), read_toml(load_config(path).to_toml())
+    assert again | {"folder": before["folder"], "folder_from_here": before["folder_from_here"]} == before
 
 
 def test_a_damaged_record_is_noticed(old):

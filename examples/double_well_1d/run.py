@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from openmm_rare import ImportanceSamplingRate
-from openmm_rare.io.progress import TerminalProgress
+from openmm_rare import ImportanceSamplingRate, TerminalProgress
 from openmm_rare.systems import double_well_1d
 
 

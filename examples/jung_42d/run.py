@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import openpathsampling as paths
 
-from openmm_rare import CommittorModel
-from openmm_rare.io.tasks import Silent
-from openmm_rare.ops.aimless import AimlessShootingStrategy
-from openmm_rare.ops.hooks import TrainingHook
-from openmm_rare.ops.seeding import seed_path_sampling
-from openmm_rare.ops.selector import CommittorSelector
-from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
-from openmm_rare.ops.snapshots import trajectory_of
-from openmm_rare.ops.volumes import state_volumes
+from openmm_rare import CommittorModel, Silent
+from openmm_rare.ops import (
+    AimlessShootingStrategy,
+    CommittorSelector,
+    ShootingStrategy,
+    TrainingHook,
+    seed_path_sampling,
+    shooting_scheme,
+    state_volumes,
+    trajectory_of,
+)
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import jung_42d
 from openmm_rare.tps.chains.chain import PathProblem, make_engine

@@ -1,7 +1,6 @@
 """Seven Lennard-Jones discs from 600 K down, each temperature starting from the model of the one before: python run.py"""
 
-from openmm_rare import ImportanceSamplingRate
-from openmm_rare.io.progress import TerminalProgress
+from openmm_rare import ImportanceSamplingRate, TerminalProgress
 from openmm_rare.systems import lj7
 from openmm_rare.units import KB
 

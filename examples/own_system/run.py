@@ -3,8 +3,7 @@
 from chain import build
 from openmm import unit
 
-from openmm_rare import Dihedral, ImportanceSamplingRate, Range, RareEventSystem
-from openmm_rare.io.progress import TerminalProgress
+from openmm_rare import Dihedral, ImportanceSamplingRate, Range, RareEventSystem, TerminalProgress
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Fourteen rough dimensions whose rate is that of a plane: python run.py"""
 
-from openmm_rare import ImportanceSamplingRate
-from openmm_rare.io.progress import TerminalProgress
+from openmm_rare import ImportanceSamplingRate, TerminalProgress
 from openmm_rare.systems import rugged_14d
 
 

@@ -1,7 +1,6 @@
 """Two channels in the plane, against the exact rate and channel fractions: python run.py"""
 
-from openmm_rare import ImportanceSamplingRate
-from openmm_rare.io.progress import TerminalProgress
+from openmm_rare import ImportanceSamplingRate, TerminalProgress
 from openmm_rare.systems import two_channel_2d
 
 

@@ -32,14 +32,22 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 from truth import EXACT_SYSTEMS, Truth, exact
 
-from openmm_rare import BruteForceRate, CommittorModel, ImportanceSamplingRate, RareEventSystem, RateEstimate, Settings, Silent
+from openmm_rare import (
+    BruteForceRate,
+    CommittorModel,
+    ImportanceSamplingRate,
+    RareEventSystem,
+    RateEstimate,
+    RateSettings,
+    Silent,
+)
 from openmm_rare.io.files import write_json
 from openmm_rare.io.progress import TerminalProgress
 from openmm_rare.systems import BUILDERS, build, lj7
 from openmm_rare.units import KB, parse_quantity
 from openmm_rare.workflow.rate import configuration, run_rate
 
-CHEAP = Settings(
+CHEAP = RateSettings(
     hidden=(32, 32),
     n_slots=300,
     flux_walkers=300,
@@ -77,11 +85,17 @@ def sampler(job: Job) -> ImportanceSamplingRate | BruteForceRate:
     system = build(job.name, temperature=job.temperature_k)
     if job.brute_force:
         return BruteForceRate(
-            system, job.target_error, job.seed, settings=replace(CHEAP, backend=job.backend), progress=Silent()
+            system,
+            replace(CHEAP, backend=job.backend),
+            seed=job.seed,
+            progress=Silent(),
+            target_error=job.target_error,
         )
     model = None if job.model is None else CommittorModel.load(job.model, system.fingerprint())
     settings = replace(CHEAP if model is None else TRAINED, backend=job.backend)
-    return ImportanceSamplingRate(system, job.target_error, job.seed, settings=settings, model=model, progress=Silent())
+    return ImportanceSamplingRate(
+        system, target_error=job.target_error, seed=job.seed, settings=settings, model=model, progress=Silent()
+    )
 
 
 def repeat(job: Job) -> dict:

@@ -26,7 +26,7 @@ from openmm_rare.ops.volumes import state_volumes, which_state
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.states.states import Range, States
 from openmm_rare.systems import build
-from openmm_rare.walkers.slots import make_context
+from openmm_rare.walkers.machine import Machine
 
 
 def out_of_reach(target: RareEventSystem) -> tuple[paths.Volume, paths.Volume]:
@@ -60,7 +60,7 @@ def variants(target: RareEventSystem, n_frames: int, steps_per_frame: int) -> di
     outside = paths.AllOutXEnsemble(volumes[0] | volumes[1])
     running = [outside.can_append, paths.LengthEnsemble(slice(0, n_frames + 2)).can_append]
     leapfrog = openmm.LangevinMiddleIntegrator(target.temperature, target.friction, target.timestep)
-    context = make_context(target.system, leapfrog, "CPU", one_thread=True)
+    context = Machine("CPU", threads=1).context(target.system, leapfrog)
     context.setPositions(target.positions)
     context.setVelocitiesToTemperature(target.temperature, 1)
 

@@ -28,7 +28,7 @@ import openmm
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 
-from openmm_rare import ImportanceSamplingRate, Range, RareEventSystem, Settings, Silent
+from openmm_rare import ImportanceSamplingRate, Range, RareEventSystem, RateSettings, Silent
 from openmm_rare.errors import RunError
 from openmm_rare.states.states import Coordinate
 from openmm_rare.units import KB
@@ -269,11 +269,13 @@ def exact_rate(name: str) -> float:
     return fine + (fine - coarse) / 3.0
 
 
-def first_try(name: str, seed: int, target_error: float, settings: Settings | None = None) -> str:
+def first_try(name: str, seed: int, target_error: float, settings: RateSettings | None = None) -> str:
     """Run once; the outcome in a line."""
     begun, truth = time.process_time(), exact_rate(name)
     try:
-        run = ImportanceSamplingRate(HARD_SYSTEMS[name].build(name), target_error, seed, settings=settings, progress=Silent())
+        run = ImportanceSamplingRate(
+            HARD_SYSTEMS[name].build(name), target_error=target_error, seed=seed, settings=settings, progress=Silent()
+        )
         estimate = run.run()
     except RunError as error:
         return f"{name} seed {seed}: stopped after {time.process_time() - begun:.1f} CPU-s: {error}"
@@ -296,7 +298,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(HARD_SYSTEMS):
         parser.error(f"no such system: {', '.join(sorted(unknown))}")
-    settings = Settings() if arguments.waiting_steps is None else replace(Settings(), waiting_steps=arguments.waiting_steps)
+    settings = (
+        RateSettings() if arguments.waiting_steps is None else replace(RateSettings(), waiting_steps=arguments.waiting_steps)
+    )
     outcomes = [first_try(name, seed, arguments.target_error, settings) for name in arguments.names for seed in arguments.seeds]
     print("\n".join(outcomes))
     if any("WITHOUT A WORD" in outcome for outcome in outcomes):

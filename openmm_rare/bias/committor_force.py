@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import singledispatch
 from typing import Any
 from xml.etree import ElementTree as xml
 
@@ -11,7 +12,7 @@ import openmm
 from openmm import unit
 
 from ..descriptors.build import Concatenate, Coordinates, Descriptor
-from ..descriptors.pairs import Coordination, CoordinationMoments, DiscGap, PairDistances
+from ..descriptors.pairs import Coordination, CoordinationMoments, DiscGap, PairDistances, SortedDistances
 from ..dynamics import native
 from ..errors import InputError
 from ..units import in_md_units
@@ -19,12 +20,10 @@ from .importance import FastImportance
 
 __all__ = ["CommittorForce", "has_native_features"]
 
-_KINDS = {PairDistances: 0, Coordination: 1, CoordinationMoments: 2, DiscGap: 3, Coordinates: 4}
-
 
 def has_native_features(importance: FastImportance) -> bool:
     """Whether the native force can compute all features of this importance function."""
-    return all(type(part) in _KINDS and not _has_box(part) for part in _parts(importance.descriptor))
+    return all(_is_native(part) and not _has_box(part) for part in _parts(importance.descriptor))
 
 
 class CommittorForce(openmm.Force):
@@ -121,31 +120,66 @@ def _shape(importance: FastImportance) -> tuple:
 
 
 def _add_feature(parent: xml.Element, part: Descriptor) -> None:
-    if type(part) not in _KINDS:
-        known = ", ".join(kind.__name__ for kind in _KINDS)
-        raise InputError(
-            f"the native force does not know the descriptor {type(part).__name__}, only {known}; "
-            "use openmm_rare.bias.python_force.PythonBias for it"
-        )
+    attributes = {"sorted": False, "radius": 0.0, "values": (), "columns": (), **_native_feature(part)}
     if _has_box(part):
         raise InputError(
             "the native force knows no nearest images: use openmm_rare.bias.python_force.PythonBias for a descriptor with a box"
         )
-    values, columns = [], []
-    if isinstance(part, DiscGap):
-        values = [*part.center, part.disc_radius, part.offset]
-    elif isinstance(part, Coordinates):
-        columns = part.columns.tolist()
-        matrix = np.eye(len(columns)) if part.matrix is None else part.matrix.numpy().astype(np.float64)
-        values = (matrix / part.scale).ravel()
-    attributes = {
-        "kind": str(_KINDS[type(part)]),
-        "sorted": str(int(getattr(part, "sort", False))),
-        "radius": repr(float(getattr(part, "radius", 0.0))),
-        "values": _text(values),
-        "columns": _text(columns),
+    texts = {
+        "kind": str(attributes["kind"]),
+        "sorted": str(int(attributes["sorted"])),
+        "radius": repr(float(attributes["radius"])),
+        "values": _text(attributes["values"]),
+        "columns": _text(attributes["columns"]),
     }
-    xml.SubElement(parent, "Feature", attributes)
+    xml.SubElement(parent, "Feature", texts)
+
+
+@singledispatch
+def _native_feature(part: Descriptor) -> dict[str, Any]:
+    """Number of a kind of descriptor in the plugin, and what there is of options."""
+    known = ", ".join(kind.__name__ for kind in _native_feature.registry if kind is not object)
+    raise InputError(
+        f"the native force does not know the descriptor {type(part).__name__}, only {known}; "
+        "use openmm_rare.bias.python_force.PythonBias for it"
+    )
+
+
+def _is_native(part: Descriptor) -> bool:
+    """Whether the plugin knows a kind of descriptor."""
+    return _native_feature.dispatch(type(part)) is not _native_feature.dispatch(object)
+
+
+@_native_feature.register
+def _(part: PairDistances) -> dict[str, Any]:
+    return {"kind": 0}
+
+
+@_native_feature.register
+def _(part: SortedDistances) -> dict[str, Any]:
+    return {"kind": 0, "sorted": True}
+
+
+@_native_feature.register
+def _(part: Coordination) -> dict[str, Any]:
+    return {"kind": 1, "radius": part.radius, "sorted": part.sort}
+
+
+@_native_feature.register
+def _(part: CoordinationMoments) -> dict[str, Any]:
+    return {"kind": 2, "radius": part.radius}
+
+
+@_native_feature.register
+def _(part: DiscGap) -> dict[str, Any]:
+    return {"kind": 3, "radius": part.radius, "values": [*part.center, part.disc_radius, part.offset]}
+
+
+@_native_feature.register
+def _(part: Coordinates) -> dict[str, Any]:
+    columns = part.columns.tolist()
+    matrix = np.eye(len(columns)) if part.matrix is None else part.matrix.numpy().astype(np.float64)
+    return {"kind": 4, "columns": columns, "values": (matrix / part.scale).ravel()}
 
 
 def _text(numbers: Any) -> str:

@@ -16,6 +16,7 @@ from ..bias.bias import Bias
 from ..bias.importance import FastImportance
 from ..committor.model import CommittorModel
 from ..dynamics import native
+from ..dynamics.platforms import platform_by_name
 from ..dynamics.replication import replicate
 from ..dynamics.walker_bonds import suits_native_bonds
 from ..errors import RunError
@@ -25,8 +26,9 @@ from ..rates.summary import versions
 from ..settings.rates import Settings
 from ..states.states import Disc, States
 from ..systems import lj7
-from ..walkers.dynamics import native_parts
-from ..walkers.slots import SlotContext, platform_by_name
+from ..walkers.machine import Machine
+from ..walkers.native import native_parts
+from ..walkers.slots import SlotContext
 
 __all__ = ["HEADER", "format_row", "run_benchmark"]
 
@@ -173,7 +175,8 @@ def _make(
         return _Threads([_native(target, walkers, platform, bias, tested) for _ in range(threads)])
     if backend == "native":
         return _native(target, walkers, platform, bias, tested)
-    return SlotContext(target, walkers, platform, 1, bias, _Watched(target, walkers) if tested else None)
+    observer = _Watched(target, walkers) if tested else None
+    return SlotContext(target, walkers, Machine(platform, backend), 1, bias, observer)
 
 
 def _speed(slots: SlotContext | _Walkers | _Plain | _Threads) -> tuple[float, float]:

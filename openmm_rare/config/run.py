@@ -18,9 +18,11 @@ from ..problem import RareEventSystem
 from ..settings.paths import PathSettings
 from ..settings.rates import Settings
 from ..trust.policy import Trust
+from ..trust.user_modules import import_modules
 from .place import FROM_HERE, home_of, place_entries
-from .states import ChannelsConfig, RegionConfig, VariableConfig, build_states
+from .states import build_states, read_states
 from .system import SystemConfig
+from .variable_fields import with_boxes
 
 __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
 
@@ -86,10 +88,10 @@ class RunConfig:
     trust : Trust or None
         Which code may run, never part of the file; None: modules in `folder`.
     system : SystemConfig
-    variables : tuple of VariableConfig
-    states : dict or None
-        RegionConfig of "a" and "b"; None when the system brings its own.
-    channels : ChannelsConfig or None
+    variables, states, channels : dict
+        The sections of these names with numbers for quantities, as :class:`~openmm_rare.states.states.States` describe
+        themselves, but for functions and selections of atoms, which are names; states and channels are None when the system
+        brings its own.
     sampling : SamplingConfig
     path_sampling : PathSettings or None
         Of a run that samples paths, which takes seed and platform from `sampling`.
@@ -97,9 +99,9 @@ class RunConfig:
 
     folder: str
     system: SystemConfig
-    variables: tuple[VariableConfig, ...] = ()
-    states: Mapping[str, RegionConfig] | None = None
-    channels: ChannelsConfig | None = None
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    states: Mapping[str, Mapping[str, Any]] | None = None
+    channels: Mapping[str, Any] | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
     file: str | None = field(default=None, compare=False, repr=False)
@@ -111,9 +113,7 @@ class RunConfig:
         For a file in the folder `place` it also says where the files lie from there, so that all may be moved together.
         """
         data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
-        data["variables"] = {v.name: {"type": v.type, **v.parameters} for v in self.variables}
-        data["states"] = {name: region.to_dict() for name, region in (self.states or {}).items()}
-        data["channels"] = {} if self.channels is None else self.channels.to_dict()
+        data |= {"variables": self.variables, "states": self.states or {}, "channels": self.channels or {}}
         if self.path_sampling is None:
             return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
         data["sampling"] = {"seed": self.sampling.seed, "platform": self.sampling.platform}
@@ -146,7 +146,7 @@ class RunConfig:
             descriptor=(system.default_in_descriptor if sees else None) or self.system.descriptor,
         )
         periodic = system.system.usesPeriodicBoundaryConditions()
-        return replace(self, system=source, variables=tuple(each.expanded(periodic) for each in self.variables))
+        return replace(self, system=source, variables=with_boxes(self.variables) if periodic else self.variables)
 
 
 def check_target_error(value: float, name: str) -> float:
@@ -205,14 +205,7 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     top.check((), [FROM_HERE, *(f.name for f in fields(RunConfig) if f.name not in ("file", "trust"))])
     home = home_of(top, folder)
     system = SystemConfig.parse(top.section("system"), home)
-    named = top.section("variables")
-    variables = tuple(VariableConfig.parse(named.section(name), name) for name in named.raw)
-    units = {variable.name: variable.unit for variable in variables}
-    states, section = None, top.section("states")
-    if section.raw:
-        section.check(("a", "b"))
-        states = {name: RegionConfig.parse(section.section(name), units) for name in ("a", "b")}
-    channels = ChannelsConfig.parse(top.section("channels"), units) if top.section("channels").raw else None
+    variables, states, channels = read_states(top, later=bool(system.imports))
     if system.is_builtin and (states or variables or channels):
         raise InputError(
             f"the built-in system {system.name!r} brings its own variables, states and channels; remove those "
@@ -239,7 +232,9 @@ def build_system(config: RunConfig) -> RareEventSystem:
     states, trust = None, config.trust or Trust(config.folder)
     try:
         if config.states is not None:
-            states = partial(build_states, config.variables, config.states, config.channels, config.folder, trust)
+            import_modules(config.system.imports, config.folder, trust)  # which may have kinds of variables
+            tables = {"variables": config.variables, "states": config.states, "channels": config.channels or {}}
+            states = partial(build_states, *read_states(Section(tables)), config.folder, trust)
         system = config.system.build(config.folder, states, trust)
         if system.descriptor is not None:
             build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..states.kinds import Kinds
 from ..structure.nearest_image import box_vectors
 
-__all__ = ["MOST_INPUTS", "Descriptor", "atom_rows", "box_of", "labels_of", "nearest_images", "require_possible"]
+__all__ = [
+    "DESCRIPTOR_KINDS",
+    "MOST_INPUTS",
+    "Descriptor",
+    "atom_rows",
+    "box_of",
+    "labels_of",
+    "nearest_images",
+    "require_possible",
+]
 
 MOST_INPUTS = 50_000
 """Of a network: for more, a round of training takes gigabytes."""
 
 
+DESCRIPTOR_KINDS = Kinds("kind")
+"""Every kind of descriptor that there is, by its ``kind``: those of modules that are imported."""
+
+
 class Descriptor(nn.Module):
     """A differentiable map from positions to features.
+
+    A kind of descriptor is a class that derives from this one and defines :meth:`forward`. That is all: what its constructor
+    takes beside the number of atoms, its first argument, are the keys of its specification, of plain numbers, texts and lists.
+    A kind is final.
 
     Attributes
     ----------
@@ -27,10 +46,43 @@ class Descriptor(nn.Module):
         Number of columns that :meth:`forward` returns.
     in_logit : tuple of int
         Columns that a model adds to its logit as they are, because they are known to be part of it.
+    kind : str
+        What a specification calls this kind; by default the name of the class in lower case, as ``coordination_moments``.
+    lengths : tuple of str
+        Keys that hold lengths, in numbers or lists, which users may write as "0.3 nm".
+    atoms_in_rows : mapping of str to int
+        Keys that list atoms in rows of so many, each of which makes a feature: users may write selections.
+    atom_lists : tuple of str
+        Other keys that list atoms, or name lists of them.
     """
 
     n_features: int
     in_logit: tuple[int, ...] = ()
+
+    kind: ClassVar[str] = ""
+    lengths: ClassVar[tuple[str, ...]] = ()
+    atoms_in_rows: ClassVar[Mapping[str, int]] = {}
+    atom_lists: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, abstract: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        DESCRIPTOR_KINDS.add(cls, abstract)
+
+    @classmethod
+    def keys(cls) -> dict[str, bool]:
+        """Keys of a specification, and whether they are needed."""
+        _, *parameters = inspect.signature(cls).parameters.values()
+        return {each.name: each.default is each.empty for each in parameters}
+
+    @classmethod
+    def most_numbers(cls, spec: Mapping[str, Any], n_atoms: int) -> float:
+        """How many numbers it keeps at most for the pairs of its atoms, known before it is built."""
+        return 0.0
+
+    @classmethod
+    def combined_atoms(cls, spec: Mapping[str, Any], n_atoms: int) -> list[Sequence[int]]:
+        """Atoms of which several enter one feature by what lies between them, and may be of different molecules."""
+        return [row for key in cls.atoms_in_rows if isinstance(spec.get(key), Sequence) for row in spec[key]]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..io.toml import nearest
-from .base import Descriptor, labels_of, require_possible
-from .internal_features import Dihedrals, InternalCoordinates
-from .pairs import Coordination, CoordinationMoments, DiscGap, PairDescriptor, PairDistances, numbers_of_pairs
-from .symmetry_functions import SymmetryFunctions
+from . import internal_features, symmetry_functions  # noqa: F401  which hold kinds
+from .base import DESCRIPTOR_KINDS, Descriptor, labels_of, require_possible
+from .pairs import PairDescriptor
 
 __all__ = ["Descriptor", "build_descriptor", "most_numbers"]
 
@@ -26,15 +25,18 @@ __all__ = ["Descriptor", "build_descriptor", "most_numbers"]
 class Coordinates(Descriptor):
     """Chosen Cartesian coordinates divided by a scale, optionally multiplied by a fixed matrix."""
 
+    lengths = ("scale",)
+
     def __init__(
         self,
-        columns: Sequence[int],
-        scale: float,
-        matrix: Sequence[Sequence[float]] | None,
-        labels: Sequence[str] | None,
         n_atoms: int,
+        columns: Sequence[int] | None = None,
+        scale: float = 1.0,
+        matrix: Sequence[Sequence[float]] | None = None,
+        labels: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        columns = range(3 * n_atoms) if columns is None else columns
         self.scale = float(scale)
         if not 0.0 < self.scale < math.inf:
             raise InputError(f"scale = {scale} nm must be positive")
@@ -66,12 +68,18 @@ class Coordinates(Descriptor):
 class Concatenate(Descriptor):
     """Several descriptors side by side; those of pair distances share one evaluation of the distances."""
 
-    def __init__(self, parts: Sequence[Descriptor]) -> None:
+    def __init__(self, n_atoms: int, parts: Sequence[Mapping]) -> None:
         super().__init__()
+        parts = [build_descriptor(part, n_atoms) for part in parts]
         self.parts = nn.ModuleList(parts)
         first = [sum(part.n_features for part in parts[:index]) for index in range(len(parts) + 1)]
         self.n_features = first[-1]
         self.in_logit = tuple(start + column for start, part in zip(first, parts, strict=False) for column in part.in_logit)
+
+    @classmethod
+    def most_numbers(cls, spec: Mapping, n_atoms: int) -> float:
+        """Those of all parts."""
+        return sum(most_numbers(part, n_atoms) for part in spec.get("parts", ()))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,13 +103,18 @@ class Concatenate(Descriptor):
 class Subset(Descriptor):
     """A descriptor of some of the atoms, which knows nothing of the others."""
 
-    def __init__(self, atoms: Sequence[int], part: Mapping, n_atoms: int) -> None:
+    def __init__(self, n_atoms: int, atoms: Sequence[int], part: Mapping) -> None:
         super().__init__()
         if not len(atoms) or len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
             raise InputError(f"atoms of a subset must be different indices from 0 to {n_atoms - 1}, not {list(atoms)}")
         self.register_buffer("atoms", torch.as_tensor(list(atoms)), persistent=False)
         self.part = build_descriptor(part, len(atoms))
         self.n_features, self.in_logit = self.part.n_features, self.part.in_logit
+
+    @classmethod
+    def most_numbers(cls, spec: Mapping, n_atoms: int) -> float:
+        """Those of the part."""
+        return most_numbers(spec["part"], len(spec["atoms"])) if "part" in spec else 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,55 +126,10 @@ class Subset(Descriptor):
         return self.part(positions[:, self.atoms])
 
 
-_OF_PAIRS = {"pair_distances", "sorted_distances", "coordination", "coordination_moments", "disc_gap"}
-_SYMMETRY = {"centers", "species", "box", "shells", "cutoff"}
-_SYMMETRY_OPTIONS = {"eta_radial", "eta_angular", "zetas", "alpha", "labels"}
-
-
-def _symmetry_functions(n: int, spec: Mapping) -> SymmetryFunctions:
-    required = {key: spec[key] for key in sorted(_SYMMETRY)}
-    return SymmetryFunctions(**required, n_atoms=n, **{key: spec[key] for key in _SYMMETRY_OPTIONS & set(spec)})
-
-
-_KINDS = {
-    "pair_distances": (lambda n, spec: PairDistances(n, False, spec.get("labels"), spec.get("box")), {"labels", "box"}),
-    "sorted_distances": (lambda n, spec: PairDistances(n, sort=True, box=spec.get("box")), {"box"}),
-    "coordination": (
-        lambda n, spec: Coordination(n, spec["radius"], bool(spec.get("sorted", False)), spec.get("labels"), spec.get("box")),
-        {"radius", "sorted", "labels", "box"},
-    ),
-    "coordination_moments": (lambda n, spec: CoordinationMoments(n, spec["radius"], spec.get("box")), {"radius", "box"}),
-    "disc_gap": (
-        lambda n, spec: DiscGap(n, spec["radius"], spec["center"], spec["disc_radius"], spec["offset"], spec.get("box")),
-        {"radius", "center", "disc_radius", "offset", "box"},
-    ),
-    "coordinates": (
-        lambda n, spec: Coordinates(
-            spec.get("columns", range(3 * n)), spec.get("scale", 1.0), spec.get("matrix"), spec.get("labels"), n
-        ),
-        {"columns", "scale", "matrix", "labels"},
-    ),
-    "dihedrals": (lambda n, spec: Dihedrals(spec["atoms"], n, spec.get("labels"), spec.get("box")), {"atoms", "labels", "box"}),
-    "internal_coordinates": (
-        lambda n, spec: InternalCoordinates(spec, n),
-        {"bonds", "angles", "dihedrals", "labels", "box"},
-    ),
-    "symmetry_functions": (_symmetry_functions, _SYMMETRY | _SYMMETRY_OPTIONS),
-    "subset": (lambda n, spec: Subset(spec["atoms"], spec["part"], n), {"atoms", "part"}),
-    "concatenate": (
-        lambda n, spec: Concatenate([build_descriptor(part, n) for part in spec["parts"]]),
-        {"parts"},
-    ),
-}
-
-
 def most_numbers(spec: Mapping, n_atoms: int) -> float:
     """How many numbers a descriptor keeps at most for the pairs of its atoms, known before it is built."""
-    if "parts" in spec:
-        return sum(most_numbers(part, n_atoms) for part in spec["parts"])
-    if "part" in spec:
-        return most_numbers(spec["part"], len(spec["atoms"]))
-    return numbers_of_pairs(n_atoms) if spec.get("kind") in _OF_PAIRS else 0.0
+    kind = DESCRIPTOR_KINDS.get(spec.get("kind"))
+    return 0.0 if kind is None else kind.most_numbers(spec, n_atoms)
 
 
 def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
@@ -170,7 +138,8 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
     Parameters
     ----------
     spec : dict
-        ``{"kind": ...}`` and the keys of that kind: ``pair_distances``; ``sorted_distances``; ``coordination``
+        ``{"kind": ...}`` and the keys of that kind, one of
+        :data:`~openmm_rare.descriptors.base.DESCRIPTOR_KINDS`: ``pair_distances``; ``sorted_distances``; ``coordination``
         (``radius`` in nm, ``sorted``); ``coordination_moments`` (``radius``); ``disc_gap`` (``radius``, and
         ``center``, ``disc_radius`` and ``offset`` in the plane of the moments); ``coordinates`` (``columns`` of the
         flattened positions, ``scale`` in nm, ``matrix``); ``dihedrals`` (``atoms``, lists of four indices);
@@ -189,18 +158,20 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
         For an unknown kind, an unknown key or a missing one, values that are not possible, and more features than possible.
     """
     kind = spec.get("kind")
-    if kind not in _KINDS:
-        hint = f"; did you mean {nearest(kind, _KINDS)!r}?" if isinstance(kind, str) else ""
-        raise InputError(f"descriptor kind {kind!r} is unknown; choose one of {', '.join(sorted(_KINDS))}{hint}")
-    make, keys = _KINDS[kind]
-    unknown = sorted(set(spec) - keys - {"kind"})
+    if kind not in DESCRIPTOR_KINDS:
+        hint = f"; did you mean {nearest(kind, DESCRIPTOR_KINDS)!r}?" if isinstance(kind, str) else ""
+        raise InputError(f"descriptor kind {kind!r} is unknown; choose one of {', '.join(sorted(DESCRIPTOR_KINDS))}{hint}")
+    cls = DESCRIPTOR_KINDS[kind]
+    keys, given = cls.keys(), {key: value for key, value in spec.items() if key != "kind"}
+    unknown = sorted(set(given) - set(keys))
     if unknown:
         hint = f"; did you mean {nearest(unknown[0], keys)!r}?" if keys else ""
         raise InputError(f"descriptor {kind!r} has unknown keys {unknown}; it takes {', '.join(sorted(keys)) or 'none'}{hint}")
+    missing = [key for key, is_needed in keys.items() if is_needed and key not in given]
+    if missing:
+        raise InputError(f"descriptor {kind!r} needs the key {missing[0]!r}")
     try:
-        made = make(n_atoms, spec)
-    except KeyError as missing:
-        raise InputError(f"descriptor {kind!r} needs the key {missing}") from None
+        made = cls(n_atoms, **given)
     except InputError:
         raise
     except (TypeError, ValueError, OverflowError) as error:  # text for a number, a number for a list

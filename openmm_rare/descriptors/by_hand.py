@@ -8,13 +8,23 @@ axis of all arrays, so that what is done to one feature of many walkers is done 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from .build import Concatenate, Coordinates, Descriptor
-from .pairs import Coordination, CoordinationMoments, DiscGap, PairDescriptor, PairDistances
+from .pairs import (
+    Coordination,
+    CoordinationMoments,
+    CoordinationNumbers,
+    DiscGap,
+    Distances,
+    PairDescriptor,
+    PairDistances,
+    SortedDistances,
+)
 from .sorting import ascending, scatter, sorted_values
 
 __all__ = ["Features", "PairFeatures", "feature_columns", "make_features"]
@@ -43,8 +53,8 @@ class PairFeatures:
 
     def __init__(self, parts: list[Descriptor], num_dimensions: int) -> None:
         self.parts, self.num_dimensions = parts, num_dimensions
-        coordination = [part for part in parts if isinstance(part, Coordination)]
-        ordered = {part.radius for part in coordination if part.sort}
+        coordination = [part for part in parts if isinstance(part, CoordinationNumbers)]
+        ordered = {part.radius for part in coordination if isinstance(part, Coordination) and part.sort}
         self.radii = sorted(ordered) + sorted({part.radius for part in coordination} - ordered)
         self.n_ordered = len(ordered)
         # lengths are in units of one of the radii, so that their eighth powers stay far from the limits of float32
@@ -128,7 +138,7 @@ class PairFeatures:
         # slope: the gradient with respect to half of each squared distance, whose own gradient is the pair vector
         slope = self._coordination_slope(gradient) if self.radii else np.zeros_like(self.r2)
         for part, piece in self._rows(gradient):
-            if isinstance(part, PairDistances):
+            if isinstance(part, Distances):
                 unsorted = scatter(piece, self.distance_order, piece.shape) if part.sort else piece
                 slope += unsorted * (self.unit / np.sqrt(self.r2))
         along = self.difference.T @ (slope * self.delta)
@@ -142,7 +152,7 @@ class PairFeatures:
         if self.radii:
             by_atom = self._coordination_along(step)
         for part, rows in self._rows(change):
-            if isinstance(part, PairDistances):
+            if isinstance(part, Distances):
                 np.divide(step, np.sqrt(self.r2), out=rows)
                 rows *= self.unit
                 if part.sort:
@@ -279,11 +289,28 @@ class _TorchFeatures:
         change[:] = torch.autograd.grad(product, slope)[0].numpy().T
 
 
+_BY_HAND = (PairDistances, SortedDistances, Coordination, CoordinationMoments, DiscGap)
+"""Kinds that :class:`PairFeatures` knows."""
+
+
+@singledispatch
 def make_features(descriptor: Descriptor, num_dimensions: int) -> Features:
-    """The fastest passes for a descriptor; those of pair distances leave out the coordinates from ``num_dimensions`` on."""
+    """The fastest passes for a descriptor; those of pair distances leave out the coordinates from ``num_dimensions`` on.
+
+    A kind that is not registered here goes through autograd.
+    """
+    return _TorchFeatures(descriptor)
+
+
+@make_features.register
+def _(descriptor: Coordinates, num_dimensions: int) -> Features:
+    return _LinearFeatures(descriptor)
+
+
+@make_features.register(Concatenate)
+@make_features.register(PairDescriptor)
+def _(descriptor: Concatenate | PairDescriptor, num_dimensions: int) -> Features:
     parts = list(descriptor.parts) if isinstance(descriptor, Concatenate) else [descriptor]
-    if all(isinstance(part, PairDescriptor) and part.is_dense and part.box is None for part in parts):
+    if all(isinstance(part, _BY_HAND) and part.is_dense and part.box is None for part in parts):
         return PairFeatures(parts, num_dimensions)
-    if isinstance(descriptor, Coordinates):
-        return _LinearFeatures(descriptor)
     return _TorchFeatures(descriptor)

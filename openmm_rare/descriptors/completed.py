@@ -16,16 +16,14 @@ from ..structure.internal_coordinates import internal_coordinates
 from ..structure.molecules import molecules_of
 from ..structure.nearest_image import box_vectors
 from ..units import parse_quantity
+from .base import DESCRIPTOR_KINDS, Descriptor
+from .internal_features import InternalCoordinates
 
 if TYPE_CHECKING:
     from openmm import app
 
 __all__ = ["completed"]
 
-_LENGTHS = ("radius", "cutoff", "scale", "shells", "box")
-_ROWS = {"dihedrals": {"atoms": 4}, "internal_coordinates": {"bonds": 2, "angles": 3, "dihedrals": 4}}
-"""Keys that list atoms in rows of so many."""
-_PAIRS = ("pair_distances", "sorted_distances", "coordination", "coordination_moments", "disc_gap")
 _TOLERANCE = 1e-4  # relative and in nm: edges are written with four digits
 
 
@@ -69,16 +67,19 @@ class _Completion:
             return made | {"parts": parts}
         if kind == "internal_coordinates" and "atoms" in made:
             made = self._internal(made, atoms, where)
-        for key, width in _ROWS.get(kind, {}).items():
+        known = _kind(kind)
+        if known is None:
+            return made
+        for key, width in known.atoms_in_rows.items():
             made |= self._rows(made.get(key), atoms, f"{where}.{key}", width, key)
-        if kind == "symmetry_functions":
-            if "centers" in made:
-                made["centers"] = self._numbers(made["centers"], atoms, f"{where}.centers")
-            if isinstance(made.get("species"), Mapping):
-                named = made["species"].items()
-                made["species"] = {name: self._numbers(each, atoms, f"{where}.species.{name}") for name, each in named}
-        made |= {key: _in_nm(made[key], f"{where}.{key}") for key in _LENGTHS if key in made}
-        return self._with_box(made, atoms, where)
+        for key in known.atom_lists:
+            if isinstance(made.get(key), Mapping):
+                named = made[key].items()
+                made[key] = {name: self._numbers(each, atoms, f"{where}.{key}.{name}") for name, each in named}
+            elif key in made:
+                made[key] = self._numbers(made[key], atoms, f"{where}.{key}")
+        made |= {key: _in_nm(made[key], f"{where}.{key}") for key in known.lengths if key in made}
+        return self._with_box(known, made, atoms, where) if "box" in known.keys() else made
 
     def _rows(self, given: Any, atoms: Sequence[int], where: str, width: int, key: str) -> dict[str, Any]:
         """Rows of so many atoms under their key where there are selections among them, and nothing elsewhere."""
@@ -125,17 +126,16 @@ class _Completion:
         except (TypeError, IndexError) as error:
             raise InputError(f"{where}.atoms = {spec['atoms']!r} must be atoms from 0 to {len(atoms) - 1}") from error
         place = {atom: number for number, atom in enumerate(atoms)}
-        for key in _ROWS["internal_coordinates"]:
+        for key in InternalCoordinates.atoms_in_rows:
             made[key] = [[place[atom] for atom in row] for row in made[key]]
         return made | {key: value for key, value in spec.items() if key not in ("kind", "atoms")}
 
-    def _with_box(self, spec: dict[str, Any], atoms: Sequence[int], where: str) -> dict[str, Any]:
-        kind, given = spec.get("kind"), spec.get("box")
+    def _with_box(self, kind: type[Descriptor], spec: dict[str, Any], atoms: Sequence[int], where: str) -> dict[str, Any]:
+        """The box that a descriptor of this kind needs, or measures between molecules in."""
+        given, is_needed = spec.get("box"), kind.keys()["box"]
         if given is None:
-            wanted = kind == "symmetry_functions" or self._combines_molecules(spec, atoms)
+            wanted = is_needed or self._combines_molecules(kind, spec, atoms)
             return spec | {"box": _plain(self.box)} if wanted and self.box is not None else spec
-        if kind not in (*_ROWS, *_PAIRS, "symmetry_functions"):
-            return spec  # which has no such key
         if isinstance(given, str) and given in ("none", "system"):
             if given == "system" and self.box is None:
                 raise InputError(f'{where}.box = "system", but the System has no periodic boundaries: remove it')
@@ -144,7 +144,7 @@ class _Completion:
             raise InputError(f'{where}.box = {given!r} must be "system", "none", or the edges or vectors of a box in nm')
         vectors = box_vectors(given, f"{where}.box")
         spec = spec if isinstance(given, list | tuple) else spec | {"box": _plain(vectors)}
-        if self.box is None and kind != "symmetry_functions":  # these measure a density in it
+        if self.box is None and not is_needed:
             raise InputError(f"{where} has a box, but the System has no periodic boundaries: remove it")
         if self.box is not None and not np.allclose(vectors, self.box, rtol=_TOLERANCE, atol=_TOLERANCE):
             raise InputError(
@@ -153,16 +153,15 @@ class _Completion:
             )
         return spec
 
-    def _combines_molecules(self, spec: Mapping[str, Any], atoms: Sequence[int]) -> bool:
+    def _combines_molecules(self, kind: type[Descriptor], spec: Mapping[str, Any], atoms: Sequence[int]) -> bool:
         """Whether atoms of several molecules enter one feature."""
-        kind = spec.get("kind")
-        if kind not in (*_ROWS, *_PAIRS):
-            return False
-        rows = [range(len(atoms))]
-        if kind in _ROWS:
-            rows = [row for key in _ROWS[kind] if isinstance(spec.get(key), Sequence) for row in spec[key]]
+        rows = kind.combined_atoms(spec, len(atoms))
         valid = [row for row in rows if isinstance(row, Sequence) and all(_is_number(each, len(atoms)) for each in row)]
         return any(len({self.molecules[atoms[each]] for each in row}) > 1 for row in valid)
+
+
+def _kind(name: Any) -> type[Descriptor] | None:
+    return DESCRIPTOR_KINDS.get(name) if isinstance(name, str) else None
 
 
 def _is_number(atom: Any, n_atoms: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import openmm
 
 from ..errors import InputError
-from ..states.states import Angle, CollectiveVariable, Coordinate, Dihedral, Distance, FunctionRegion, LinearCombination, States
+from ..states.states import FunctionRegion, States
 from ..structure.internal_coordinates import atom_label, internal_coordinates
 from ..structure.molecules import is_water, molecules_of
 
@@ -170,21 +170,12 @@ def _named_atoms(states: States) -> tuple[set[int], set[int], bool]:
     fixed: set[int] = set()
     complete = not any(isinstance(region, FunctionRegion) for region in (states.a, states.b))
     for variable in states.variables.variables:
-        atoms = _atoms_of_variable(variable)
+        atoms = variable.named_atoms
         complete &= atoms is not None
         named |= set(atoms or ())
-        if isinstance(variable, Coordinate | LinearCombination):
-            fixed |= set(atoms)
+        if variable.is_of_places:
+            fixed |= set(atoms or ())
     return named, fixed, complete
-
-
-def _atoms_of_variable(variable: CollectiveVariable) -> tuple[int, ...] | None:
-    """The atoms that a variable names; None if it may depend on all."""
-    if isinstance(variable, LinearCombination):
-        return tuple(np.flatnonzero(variable.coefficients.any(axis=1)).tolist())
-    if isinstance(variable, Coordinate):
-        return (int(variable.atom),)
-    return tuple(int(atom) for atom in variable.atoms) if isinstance(variable, Distance | Angle | Dihedral) else None
 
 
 def _n_inputs(spec: dict[str, Any]) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,17 +32,20 @@ class Dihedrals(Descriptor):
 
     Parameters
     ----------
-    atoms : sequence of four indices each
     n_atoms : int
         Of one walker.
+    atoms : sequence of four indices each
     labels : sequence of str, optional
         A name for each angle.
     box : array_like of shape (3,) or (3, 3), or "none", optional
         Edges or vectors of a periodic box, nm, whose nearest images count.
     """
 
+    lengths = ("box",)
+    atoms_in_rows = MappingProxyType({"atoms": 4})
+
     def __init__(
-        self, atoms: Sequence[Sequence[int]], n_atoms: int, labels: Sequence[str] | None = None, box: Any = None
+        self, n_atoms: int, atoms: Sequence[Sequence[int]], labels: Sequence[str] | None = None, box: Any = None
     ) -> None:
         super().__init__()
         self.register_buffer("box", box_of(box), persistent=False)
@@ -74,28 +78,41 @@ class InternalCoordinates(Descriptor):
 
     Parameters
     ----------
-    spec : mapping
-        ``bonds``, ``angles`` and ``dihedrals``, lists of two, three and four indices each, and optionally ``labels``, a name
-        for each of them in that order, and ``box``, as for :class:`Dihedrals`.
-        :func:`openmm_rare.structure.internal_coordinates.internal_coordinates` makes one.
     n_atoms : int
         Of one walker.
+    bonds, angles, dihedrals : sequence of two, three and four indices each
+        :func:`openmm_rare.structure.internal_coordinates.internal_coordinates` finds those of a molecule.
+    labels : sequence of str, optional
+        A name for each of them in that order.
+    box : array_like, optional
+        As for :class:`Dihedrals`.
     """
 
-    def __init__(self, spec: Mapping, n_atoms: int) -> None:
+    lengths = ("box",)
+    atoms_in_rows = MappingProxyType({"bonds": 2, "angles": 3, "dihedrals": 4})
+
+    def __init__(
+        self,
+        n_atoms: int,
+        bonds: Sequence[Sequence[int]] = (),
+        angles: Sequence[Sequence[int]] = (),
+        dihedrals: Sequence[Sequence[int]] = (),
+        labels: Sequence[str] | None = None,
+        box: Any = None,
+    ) -> None:
         super().__init__()
-        self.register_buffer("box", box_of(spec.get("box")), persistent=False)
+        self.register_buffer("box", box_of(box), persistent=False)
         self._count = {}
-        for name, width in (("bonds", 2), ("angles", 3), ("dihedrals", 4)):
-            rows = atom_rows(name, spec.get(name, ()), width, n_atoms)
+        for name, given in (("bonds", bonds), ("angles", angles), ("dihedrals", dihedrals)):
+            rows = atom_rows(name, given, self.atoms_in_rows[name], n_atoms)
             self._count[name] = len(rows)
             self.register_buffer(name, torch.as_tensor(rows), persistent=False)
         if not sum(self._count.values()):
             raise InputError("internal_coordinates needs at least one of bonds, angles and dihedrals")
         default = [_joined(row) for name in self._count for row in getattr(self, name).tolist()]
-        self.labels = labels_of(spec.get("labels"), default, "bond, angle and dihedral")
+        self.labels = labels_of(labels, default, "bond, angle and dihedral")
         of_dihedrals = self.labels[len(default) - self._count["dihedrals"] :]
-        self._dihedrals = Dihedrals(spec.get("dihedrals", ()), n_atoms, of_dihedrals, spec.get("box"))
+        self._dihedrals = Dihedrals(n_atoms, dihedrals, of_dihedrals, box)
         self.n_features = self._count["bonds"] + self._count["angles"] + self._dihedrals.n_features
 
     @property

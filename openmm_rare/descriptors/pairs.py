@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,16 @@ from torch import Tensor
 from ..errors import InputError
 from .base import Descriptor, box_of, labels_of, nearest_images, require_possible
 
-__all__ = ["Coordination", "CoordinationMoments", "DiscGap", "PairDescriptor", "PairDistances", "numbers_of_pairs"]
+__all__ = [
+    "Coordination",
+    "CoordinationMoments",
+    "CoordinationNumbers",
+    "DiscGap",
+    "Distances",
+    "PairDescriptor",
+    "PairDistances",
+    "SortedDistances",
+]
 
 _DENSE = 2e7
 """Numbers in a matrix of pairs times atoms up to which a product with it is taken."""
@@ -22,13 +31,7 @@ _BLOCK = 4e6
 """Pairs of all frames that are looked at together where there is no such matrix."""
 
 
-def numbers_of_pairs(n_atoms: int) -> float:
-    """How many numbers a descriptor of all pairs keeps."""
-    n_pairs = 0.5 * n_atoms * (n_atoms - 1)
-    return n_pairs * n_atoms if n_pairs * n_atoms <= _DENSE else 2.0 * n_pairs
-
-
-class PairDescriptor(Descriptor):
+class PairDescriptor(Descriptor, abstract=True):
     """A descriptor of the squared pair distances alone; several of one box share one evaluation of the distances.
 
     Parameters
@@ -45,7 +48,9 @@ class PairDescriptor(Descriptor):
         Equal for descriptors that can share the distances.
     """
 
-    def __init__(self, n_atoms: int, box: Any = None) -> None:
+    lengths = ("box",)
+
+    def __init__(self, n_atoms: int, box: Any) -> None:
         super().__init__()
         self.n_atoms, self.n_pairs = n_atoms, n_atoms * (n_atoms - 1) // 2
         if self.n_pairs > _MOST_PAIRS:
@@ -64,6 +69,17 @@ class PairDescriptor(Descriptor):
         self.register_buffer("second", second, persistent=False)
         self.register_buffer("box", box_of(box), persistent=False)
         self.box_key = () if self.box is None else tuple(self.box.flatten().tolist())
+
+    @classmethod
+    def most_numbers(cls, spec: Mapping[str, Any], n_atoms: int) -> float:
+        """The matrix of pairs times atoms where it is kept, else the atoms of all pairs."""
+        n_pairs = 0.5 * n_atoms * (n_atoms - 1)
+        return n_pairs * n_atoms if n_pairs * n_atoms <= _DENSE else 2.0 * n_pairs
+
+    @classmethod
+    def combined_atoms(cls, spec: Mapping[str, Any], n_atoms: int) -> list[Sequence[int]]:
+        """All of them."""
+        return [range(n_atoms)]
 
     def squared_distances(self, positions: Tensor) -> Tensor:
         """Squared pair distances, shape ``(n_walkers, n_pairs)``, nm^2, in the order of ``numpy.triu_indices``."""
@@ -91,21 +107,15 @@ class PairDescriptor(Descriptor):
         return torch.cat([self.from_squared_distances(self.squared_distances(block)) for block in blocks])
 
 
-class PairDistances(PairDescriptor):
-    """All pair distances in nm, in the order of the atoms, or sorted (invariant to permutations of like atoms)."""
+class Distances(PairDescriptor, abstract=True):
+    """All pair distances in nm; whether they are sorted is up to the kind."""
 
-    def __init__(self, n_atoms: int, sort: bool, labels: Sequence[str] | None = None, box: Any = None) -> None:
-        require_possible("sorted_distances" if sort else "pair_distances", n_atoms, n_atoms * (n_atoms - 1) // 2)
+    sort: ClassVar[bool]
+
+    def __init__(self, n_atoms: int, box: Any) -> None:
+        require_possible(self.kind, n_atoms, n_atoms * (n_atoms - 1) // 2)
         super().__init__(n_atoms, box)
-        self.sort, self.n_features = sort, self.n_pairs
-        self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Distances by their atoms, or by their rank."""
-        if self.sort:
-            return tuple(f"r ranked {rank + 1}" for rank in range(self.n_pairs))
-        return tuple(f"r {one}-{other}" for one, other in combinations(self.labels, 2))
+        self.n_features = self.n_pairs
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Distances ``(n_walkers, n_pairs)`` in nm."""
@@ -113,16 +123,81 @@ class PairDistances(PairDescriptor):
         return torch.sort(distances, dim=1)[0] if self.sort else distances
 
 
-class Coordination(PairDescriptor):
-    r"""Coordination numbers :math:`c_i = \sum_{j\neq i} 1/(1+(r_{ij}/r_0)^8)`, in the order of the atoms or sorted."""
+class PairDistances(Distances):
+    """All pair distances in nm, in the order of the atoms."""
 
-    def __init__(self, n_atoms: int, radius: float, sort: bool, labels: Sequence[str] | None = None, box: Any = None) -> None:
+    sort = False
+
+    def __init__(self, n_atoms: int, labels: Sequence[str] | None = None, box: Any = None) -> None:
         super().__init__(n_atoms, box)
-        self.radius, self.sort, self.n_features = float(radius), sort, n_atoms
+        self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Distances by their atoms."""
+        return tuple(f"r {one}-{other}" for one, other in combinations(self.labels, 2))
+
+
+class SortedDistances(Distances):
+    """All pair distances in nm in ascending order, which permutations of like atoms do not change."""
+
+    sort = True
+
+    def __init__(self, n_atoms: int, box: Any = None) -> None:
+        super().__init__(n_atoms, box)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Distances by their rank."""
+        return tuple(f"r ranked {rank + 1}" for rank in range(self.n_pairs))
+
+
+class CoordinationNumbers(PairDescriptor, abstract=True):
+    r"""Something made of the coordination numbers :math:`c_i = \sum_{j\neq i} 1/(1+(r_{ij}/r_0)^8)`.
+
+    Parameters
+    ----------
+    n_atoms : int
+    radius : float
+        :math:`r_0`, nm.
+    box : array_like, optional
+        As for :class:`PairDescriptor`.
+    """
+
+    lengths = ("radius", "box")
+
+    def __init__(self, n_atoms: int, radius: float, box: Any) -> None:
+        super().__init__(n_atoms, box)
+        self.radius = float(radius)
         if not 0.0 < self.radius < math.inf:
             raise InputError(f"radius = {self.radius} nm must be positive")
-        self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
         self.register_buffer("incidence", self.difference.abs() if self.is_dense else None, persistent=False)
+
+    def coordination(self, r2: Tensor) -> Tensor:
+        """Coordination numbers ``(n_walkers, n_atoms)`` in the order of the atoms."""
+        fourth = (r2 / self.radius**2).square().square()  # far cheaper than a power
+        near = torch.reciprocal(1.0 + fourth)
+        if self.is_dense:
+            return near @ self.incidence
+        nothing = near.new_zeros(len(near), self.n_atoms)
+        return nothing.index_add(1, self.first, near).index_add(1, self.second, near)
+
+    def moments(self, r2: Tensor) -> Tensor:
+        """Their second and third central moments, divided by the number of atoms, ``(n_walkers, 2)``."""
+        coordination = self.coordination(r2)
+        deviation = coordination - coordination.mean(1, keepdim=True)
+        return torch.stack([(deviation**2).mean(1), (deviation**3).mean(1)], 1)
+
+
+class Coordination(CoordinationNumbers):
+    """Coordination numbers in the order of the atoms, or sorted."""
+
+    def __init__(
+        self, n_atoms: int, radius: float, sorted: bool = False, labels: Sequence[str] | None = None, box: Any = None
+    ) -> None:
+        super().__init__(n_atoms, radius, box)
+        self.sort, self.n_features = bool(sorted), n_atoms
+        self.labels = labels_of(labels, [str(atom) for atom in range(n_atoms)], "atom")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,21 +206,15 @@ class Coordination(PairDescriptor):
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Coordination numbers ``(n_walkers, n_atoms)``."""
-        fourth = (r2 / self.radius**2).square().square()  # far cheaper than a power
-        near = torch.reciprocal(1.0 + fourth)
-        if self.is_dense:
-            coordination = near @ self.incidence
-        else:
-            nothing = near.new_zeros(len(near), self.n_atoms)
-            coordination = nothing.index_add(1, self.first, near).index_add(1, self.second, near)
+        coordination = self.coordination(r2)
         return torch.sort(coordination, dim=1)[0] if self.sort else coordination
 
 
-class CoordinationMoments(Coordination):
+class CoordinationMoments(CoordinationNumbers):
     """Second and third central moments of the coordination numbers (divided by the number of atoms)."""
 
     def __init__(self, n_atoms: int, radius: float, box: Any = None) -> None:
-        super().__init__(n_atoms, radius, sort=False, box=box)
+        super().__init__(n_atoms, radius, box)
         self.n_features = 2
 
     @property
@@ -155,12 +224,10 @@ class CoordinationMoments(Coordination):
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Moments ``(n_walkers, 2)``."""
-        coordination = super().from_squared_distances(r2)
-        deviation = coordination - coordination.mean(1, keepdim=True)
-        return torch.stack([(deviation**2).mean(1), (deviation**3).mean(1)], 1)
+        return self.moments(r2)
 
 
-class DiscGap(CoordinationMoments):
+class DiscGap(CoordinationNumbers):
     r"""How far the two moments of :class:`CoordinationMoments` lie outside a disc: :math:`\ln[\max(\rho - R, 0) + \delta]`.
 
     For a disc that is state A. Next to A the committor grows like the distance from it (in discrete time like the distance
@@ -196,7 +263,7 @@ class DiscGap(CoordinationMoments):
 
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Logarithm of the distance ``(n_walkers, 1)``."""
-        moments = super().from_squared_distances(r2).unbind(1)
+        moments = self.moments(r2).unbind(1)
         away = torch.stack([moment - value for moment, value in zip(moments, self.center, strict=True)], 1)
         gap = torch.linalg.vector_norm(away, dim=1, keepdim=True) - self.disc_radius
         return torch.log(gap.clamp(min=0.0) + self.offset)

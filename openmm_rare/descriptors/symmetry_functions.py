@@ -46,6 +46,8 @@ class SymmetryFunctions(Descriptor):
 
     Parameters
     ----------
+    n_atoms : int
+        Of one walker.
     centers : sequence of int
         Atoms to look around.
     species : mapping from name to sequence of int
@@ -61,8 +63,6 @@ class SymmetryFunctions(Descriptor):
     zetas : sequence of int
     alpha : float
         Steepness of the cutoff, 1/nm^2 under the square root and 1/nm in front, as in the paper.
-    n_atoms : int
-        Of one walker.
     labels : sequence of str, optional
         A name for each center.
 
@@ -72,14 +72,17 @@ class SymmetryFunctions(Descriptor):
         If an argument is out of range.
     """
 
+    lengths = ("shells", "cutoff", "box")
+    atom_lists = ("centers", "species")
+
     def __init__(
         self,
+        n_atoms: int,
         centers: Sequence[int],
         species: Mapping[str, Sequence[int]],
         box: Any,
         shells: Sequence[float],
         cutoff: float,
-        n_atoms: int,
         eta_radial: float = 200.0,
         eta_angular: float = 120.0,
         zetas: Sequence[int] = (1, 2, 4, 16, 64),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
+from functools import singledispatch
 from typing import Any
 from xml.etree import ElementTree as xml
 
@@ -34,15 +36,13 @@ IDLE: int = -1
 
 _ANY_LABEL = -1
 _RECEIVE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_double), ctypes.c_int)
-_KINDS = {Coordinate: 0, Distance: 1, Angle: 2, Dihedral: 3, CoordinationMoment: 4, LinearCombination: 5}
 
 
 def has_native_states(states: States) -> bool:
     """Whether the native integrator can tell A and B by itself, and label paths; Python functions it cannot call."""
-    kinds = {type(variable) for variable in states.variables.variables}
     rules = () if states.channels is None else states.channels.rules
     regions = {type(region) for region in (states.a, states.b, *(rule.region for rule in rules))}
-    return kinds <= set(_KINDS) and regions <= {Range, Disc}
+    return all(map(_is_native, states.variables.variables)) and regions <= {Range, Disc}
 
 
 class NativeOverdampedLangevinIntegrator(openmm.Integrator):
@@ -239,22 +239,58 @@ def _add_states(root: xml.Element, states: States) -> None:
 
 
 def _add_variable(parent: xml.Element, variable: CollectiveVariable) -> None:
-    node = xml.SubElement(parent, "Variable", kind=str(_KINDS[type(variable)]), period=repr(float(variable.period or 0.0)))
-    indices, values = [], []
-    if isinstance(variable, Coordinate):
-        indices = [variable.atom, variable.axis]
-    elif isinstance(variable, CoordinationMoment):
-        indices, values = [variable.order], [variable.radius]
-    elif isinstance(variable, LinearCombination):
-        values = variable.coefficients.ravel().tolist()
-    else:
-        indices = variable.atoms
+    number, indices, values = _native_variable(variable)
+    node = xml.SubElement(parent, "Variable", kind=str(number), period=repr(float(variable.period or 0.0)))
     box = getattr(variable, "periodic_box", None)
-    values += [] if box is None else box[np.tril_indices(3)].tolist()
+    values = [*values, *([] if box is None else box[np.tril_indices(3)].tolist())]
     for index in indices:
         xml.SubElement(node, "Index", i=str(index))
     for value in values:
         xml.SubElement(node, "Value", v=repr(float(value)))
+
+
+@singledispatch
+def _native_variable(variable: CollectiveVariable) -> tuple[int, Sequence[int], Sequence[float]]:
+    """Number of a kind of variable in the plugin, and its indices and values, but for the box."""
+    raise InputError(
+        f"variable {variable.name!r} is a {type(variable).__name__}, which the native integrator does not know: use the "
+        "backend python"
+    )
+
+
+def _is_native(variable: CollectiveVariable) -> bool:
+    """Whether the plugin knows a kind of variable."""
+    return _native_variable.dispatch(type(variable)) is not _native_variable.dispatch(object)
+
+
+@_native_variable.register
+def _(variable: Coordinate) -> tuple[int, Sequence[int], Sequence[float]]:
+    return 0, (variable.atom, variable.axis), ()
+
+
+@_native_variable.register
+def _(variable: Distance) -> tuple[int, Sequence[int], Sequence[float]]:
+    return 1, variable.atoms, ()
+
+
+@_native_variable.register
+def _(variable: Angle) -> tuple[int, Sequence[int], Sequence[float]]:
+    return 2, variable.atoms, ()
+
+
+@_native_variable.register
+def _(variable: Dihedral) -> tuple[int, Sequence[int], Sequence[float]]:
+    return 3, variable.atoms, ()
+
+
+@_native_variable.register
+def _(variable: CoordinationMoment) -> tuple[int, Sequence[int], Sequence[float]]:
+    return 4, (variable.order,), (variable.radius,)
+
+
+@_native_variable.register
+def _(variable: LinearCombination) -> tuple[int, Sequence[int], Sequence[float]]:
+    return 5, (), variable.coefficients.ravel().tolist()
 
 
 def _add_region(node: xml.Element, region: Region, variables: CollectiveVariables) -> None:

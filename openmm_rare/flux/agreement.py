@@ -13,7 +13,7 @@ import numpy as np
 
 from ..convergence import split_r_hat
 from ..states.states import States
-from ..states.variable_units import unit_of, value_text
+from ..states.variable_units import value_text
 from ..statistics import effective_sample_size
 
 __all__ = ["Agreement", "Parting", "Quantity", "compare", "quantities", "two_parts"]
@@ -33,7 +33,7 @@ class Quantity:
     columns : ndarray, shape (2, n_walkers, n_columns)
         In the first and second half; NaN where a walker has none. One column, or the cosine and sine of an angle.
     unit : str or None
-        As of :func:`openmm_rare.states.variable_units.unit_of`.
+        As of :class:`openmm_rare.states.variables.CollectiveVariable`.
     period : float or None
     """
 
@@ -148,7 +148,7 @@ def quantities(states: States, inputs: Sequence[str], snapshots: np.ndarray, rat
         if period is not None:
             angles = [2.0 * np.pi * each / period for each in series]
             series = [np.concatenate([np.cos(each), np.sin(each)], axis=-1) for each in angles]
-        unit = None if variable is None else unit_of(variable)
+        unit = None if variable is None else variable.unit
         label = name if variable is not None else f"input {name}"
         found.append(Quantity(label, np.stack([_mean_of_known(each) for each in series]), unit, period))
     return found

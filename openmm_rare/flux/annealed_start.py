@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames
 from ..errors import InputError, RunError
 from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A, NEITHER
-from ..walkers.propagator import Propagator, Walkers
+from ..walkers.machine import Machine
+from ..walkers.population import Walkers
+from ..walkers.propagator import Propagator
 from .cooling import Cooled, cool
 from .mixing import Mixing, mix
 from .reweighting import family_sample_size, log_total
@@ -41,7 +44,7 @@ class WeightedStart:
 
     Attributes
     ----------
-    positions : ndarray, shape (n, n_atoms, 3), nm
+    frames : Frames
         In A, and outside of both states: see "A with slow parts" in docs/theory.md.
     log_weights : ndarray, shape (n,)
         The mean weight is 1.
@@ -60,7 +63,7 @@ class WeightedStart:
     walker_steps : int
     """
 
-    positions: np.ndarray
+    frames: Frames
     log_weights: np.ndarray
     family: np.ndarray
     ess: float
@@ -78,12 +81,12 @@ class WeightedStart:
 
 def annealed_start(
     target: RareEventSystem,
-    starts: np.ndarray,
+    starts: Frames,
     group: np.ndarray,
     ladder: Sequence[float],
     n_walkers: int,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     progress: Progress,
 ) -> WeightedStart:
@@ -92,7 +95,7 @@ def annealed_start(
     Parameters
     ----------
     target : RareEventSystem
-    starts : ndarray, shape (k, n_atoms, 3), nm
+    starts : Frames
         Structures as different as there are.
     group : ndarray of int, shape (k,)
         Where they come from; groups get equally many walkers.
@@ -102,7 +105,7 @@ def annealed_start(
     n_walkers : int
         At least 100.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; of the kinds "annealed_mixing", "annealed_cooling" and "annealed_sorting".
     progress : Progress
@@ -119,7 +122,7 @@ def annealed_start(
         raise InputError(f"ladder = {ladder} must fall to the temperature of the system, {target.temperature:g} K")
     if n_walkers < 100:
         raise InputError(f"n_walkers = {n_walkers} must be at least 100")
-    return _Annealing(target, settings, platform, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
+    return _Annealing(target, settings, machine, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
 
 
 @dataclass
@@ -128,12 +131,12 @@ class _Annealing:
 
     target: RareEventSystem
     settings: Settings
-    platform: str
+    machine: Machine
     task: Task
     progress: Progress
     walker_steps: int = 0
 
-    def run(self, starts: np.ndarray, group: np.ndarray, ladder: list[float], n_walkers: int) -> WeightedStart:
+    def run(self, starts: Frames, group: np.ndarray, ladder: list[float], n_walkers: int) -> WeightedStart:
         """Mix, and anneal more slowly as long as that leaves more."""
         self.progress.stage("annealed walkers in A")
         rows = _rows(group, n_walkers)
@@ -155,13 +158,13 @@ class _Annealing:
             )
         return replace(found, walker_steps=self.walker_steps)
 
-    def _mixed(self, positions: np.ndarray, group: np.ndarray, ladder: list[float]) -> Mixing:
+    def _mixed(self, frames: Frames, group: np.ndarray, ladder: list[float]) -> Mixing:
         """Walkers at the lowest temperature at which they mix."""
         first, longest = self.settings.training_path_length, _LONGEST * self.settings.training_path_length
         hottest = ladder[0] if len(ladder) > 1 else ladder[0] * self.settings.heating_factor
         slow, fastest, in_vain = 0.0, np.inf, 0
         for _ in range(_HOTTER + 1):
-            found = self._mix(positions, group, hottest, first, longest, with_b=True)
+            found = self._mix(frames, group, hottest, first, longest, with_b=True)
             in_vain = 0 if found.decay < 0.8 * fastest else in_vain + 1
             if found.mixed or in_vain == _IN_VAIN:
                 break
@@ -173,17 +176,15 @@ class _Annealing:
                 "smaller, or compute the rate from each of its parts"
             )
         for temperature in (each for each in ladder if slow < each < found.temperature):
-            lower = self._mix(found.positions, group, temperature, first, min(longest, _LOWER * found.steps), with_b=False)
+            lower = self._mix(found.frames, group, temperature, first, min(longest, _LOWER * found.steps), with_b=False)
             if not lower.mixed:
                 break
             found = lower
         return found
 
-    def _mix(
-        self, positions: np.ndarray, group: np.ndarray, temperature: float, first: int, limit: int, with_b: bool
-    ) -> Mixing:
+    def _mix(self, frames: Frames, group: np.ndarray, temperature: float, first: int, limit: int, with_b: bool) -> Mixing:
         at = self.target.with_temperature(temperature)
-        found = mix(at, positions, group, first, limit, with_b, self.settings, self.platform, self.task)
+        found = mix(at, frames, group, first, limit, with_b, self.settings, self.machine, self.task)
         self.walker_steps += found.walker_steps
         mixed = "mixed" if found.mixed else f"slow in {found.slowest}"
         self.progress.update(at=f"{temperature:.0f} K", after=f"{found.steps} steps", walkers=mixed)
@@ -191,14 +192,14 @@ class _Annealing:
 
     def _annealed(self, mixing: Mixing, n_steps: int) -> WeightedStart:
         """Mixed walkers brought to the temperature of the target, with so many steps at each temperature on the way."""
-        walkers = mixing.positions, mixing.temperature
-        cold = cool(self.target, *walkers, n_steps, self.settings, self.platform, self.task, self.progress)
+        walkers = mixing.frames, mixing.temperature
+        cold = cool(self.target, *walkers, n_steps, self.settings, self.machine, self.task, self.progress)
         self.walker_steps += cold.walker_steps
         kept = self._last_in_a(cold)
         log_weights, family, everyone = cold.log_weights[kept], cold.family[kept], log_total(cold.log_weights)
         in_a = log_total(log_weights) if kept.any() else -np.inf
         return WeightedStart(
-            cold.positions[kept],
+            cold.frames[kept],
             log_weights - in_a + np.log(max(kept.sum(), 1)),
             family,
             family_sample_size(log_weights, family),
@@ -213,11 +214,11 @@ class _Annealing:
         """Which walkers have A as the state visited last: those in A, and of those outside as many as come to A next."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            status = self.target.states.classify(cold.positions)
+            status = self.target.states.classify(cold.frames.positions)
             outside = np.flatnonzero(status == NEITHER)
             settings, spent = self.settings, 0
-            propagator = Propagator(self.target, None, settings.n_slots, self.platform, seed, settings.backend)
-            walkers, length = Walkers.start(cold.positions[outside], outside), settings.training_path_length
+            propagator = Propagator(self.target, None, settings.n_slots, self.machine, seed)
+            walkers, length = Walkers.start(cold.frames[outside], outside), settings.training_path_length
             while len(walkers) and length <= settings.waiting_steps:
                 block = propagator.advance(walkers, length)
                 status[block.walkers.roots] = block.status

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames
 from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A, IN_B, NEITHER
 from ..units import KB
+from ..walkers.machine import Machine
 from ..walkers.thermal import ThermalWalkers
 from .reweighting import family_sample_size, log_total, next_inverse_temperature, resampled
 
@@ -32,7 +34,7 @@ class Cooled:
 
     Attributes
     ----------
-    positions : ndarray, shape (n, n_atoms, 3), nm
+    frames : Frames
     log_weights : ndarray, shape (n,)
         The mean weight is an estimate of Z(now)/Z(hot).
     family : ndarray of int64, shape (n,)
@@ -42,20 +44,25 @@ class Cooled:
     walker_steps : int
     """
 
-    positions: np.ndarray
+    frames: Frames
     log_weights: np.ndarray
     family: np.ndarray
     beta: float
     walker_steps: int
 
+    def record(self) -> dict:
+        """For the recorder."""
+        columns = {name: value for name, value in vars(self).items() if name != "frames"}
+        return self.frames.arrays() | columns
+
 
 def cool(
     target: RareEventSystem,
-    positions: np.ndarray,
+    frames: Frames,
     temperature: float,
     n_steps: int,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     progress: Progress,
 ) -> Cooled:
@@ -67,50 +74,50 @@ def cool(
     Parameters
     ----------
     target : RareEventSystem
-    positions : ndarray, shape (n, n_atoms, 3), nm
+    frames : Frames
         In equilibrium at ``temperature``, in the whole space.
     temperature : float
         K; not below that of ``target``.
     n_steps : int
         Steps of motion at each temperature.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; some steps of temperature are one task of the kind "annealed_cooling".
     progress : Progress
     """
-    n, spent = len(positions), 0
-    at = Cooled(positions, np.zeros(n), np.arange(n), 1.0 / (KB * temperature), 0)
+    n, spent = len(frames), 0
+    at = Cooled(frames, np.zeros(n), np.arange(n), 1.0 / (KB * temperature), 0)
     while at.beta < 1.0 / target.kt:
 
         def compute(seed: np.random.SeedSequence, at: Cooled = at) -> Mapping:
-            return vars(_some_levels(target, at, n_steps, settings, platform, seed))
+            return _some_levels(target, at, n_steps, settings, machine, seed).record()
 
         record = task("annealed_cooling", compute)
-        arrays = (np.asarray(record[name]) for name in ("positions", "log_weights", "family"))
+        arrays = (np.asarray(record[name]) for name in ("log_weights", "family"))
         spent += int(record["walker_steps"])
-        at = Cooled(*arrays, float(record["beta"]), spent)
+        at = Cooled(Frames.from_arrays(record), *arrays, float(record["beta"]), spent)
         progress.update(annealed_to=f"{1.0 / (KB * at.beta):.0f} K")
     return at
 
 
 def _some_levels(
-    target: RareEventSystem, at: Cooled, n_steps: int, settings: Settings, platform: str, seed: np.random.SeedSequence
+    target: RareEventSystem, at: Cooled, n_steps: int, settings: Settings, machine: Machine, seed: np.random.SeedSequence
 ) -> Cooled:
     """Some steps of temperature."""
     rng, noise = np.random.default_rng(seed), seed.spawn(1)[0]
-    walkers = ThermalWalkers(target, settings.n_slots, platform, noise, settings.backend)
-    positions, log_weights, family, beta = at.positions, at.log_weights, at.family, at.beta
+    walkers = ThermalWalkers(target, settings.n_slots, machine, noise)
+    frames, log_weights, family, beta = at.frames, at.log_weights, at.family, at.beta
     end, levels = 1.0 / target.kt, 0
     while levels < _LEVELS and beta < end:
-        energies = walkers.energies(positions)
-        status = target.states.classify(positions)
+        energies = walkers.energies(frames)
+        status = target.states.classify(frames.positions)
         wanted = np.flatnonzero(status == IN_A) if (status == IN_A).any() else np.arange(len(status))
         after = next_inverse_temperature(energies[wanted], log_weights[wanted], beta, end, _LOSS)
         parents, log_weights = _regenerated(log_weights - (after - beta) * energies, status, rng)
-        positions, family, beta, levels = positions[parents], family[parents], after, levels + 1
-        positions = walkers.move(positions, target.temperature if beta == end else 1.0 / (KB * beta), n_steps)
-    return Cooled(positions, log_weights, family, beta, levels * n_steps * len(positions))
+        frames, family, beta, levels = frames[parents], family[parents], after, levels + 1
+        frames = walkers.move(frames, target.temperature if beta == end else 1.0 / (KB * beta), n_steps)
+    return Cooled(frames, log_weights, family, beta, levels * n_steps * len(frames))
 
 
 def _regenerated(log_weights: np.ndarray, status: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

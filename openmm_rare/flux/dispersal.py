@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames
 from ..errors import DynamicsError, InputError
 from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A, NEITHER
-from ..walkers.propagator import Propagator, Walkers
+from ..walkers.machine import Machine
+from ..walkers.population import Walkers
+from ..walkers.propagator import Propagator
 from ..walkers.thermal import ThermalWalkers
 from .flux import FluxChunk, FluxState, run_flux
 
@@ -40,7 +43,7 @@ class Dispersal:
 
     Attributes
     ----------
-    starts : ndarray, shape (n, n_atoms, 3), nm
+    starts : Frames
         In A.
     group : ndarray of int64, shape (n,)
         Which of the names each start belongs to.
@@ -48,7 +51,7 @@ class Dispersal:
         Of the groups: each given structure, walkers that were hot, and those that had been in B before.
     temperatures : ndarray, shape (n_temperatures,)
         K, rising, that walkers were heated to.
-    exits : ndarray, shape (n_exits, n_atoms, 3), nm
+    exits : Frames
         Where hot walkers left A.
     exit_temperature : ndarray, shape (n_exits,)
         K.
@@ -56,11 +59,11 @@ class Dispersal:
         Potential energy, kJ/mol.
     """
 
-    starts: np.ndarray
+    starts: Frames
     group: np.ndarray
     names: tuple[str, ...]
     temperatures: np.ndarray
-    exits: np.ndarray
+    exits: Frames
     exit_temperature: np.ndarray
     exit_energy: np.ndarray
 
@@ -73,7 +76,7 @@ class Dispersal:
         return FluxState.at(self.starts[chosen], self.group[chosen])
 
 
-def dispersed(target: RareEventSystem, settings: Settings, platform: str, task: Task, progress: Progress) -> Dispersal:
+def dispersed(target: RareEventSystem, settings: Settings, machine: Machine, task: Task, progress: Progress) -> Dispersal:
     """Starts of flux walkers all over A.
 
     Parameters
@@ -81,14 +84,14 @@ def dispersed(target: RareEventSystem, settings: Settings, platform: str, task: 
     target : RareEventSystem
         At the wanted temperature.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; one task of kind "dispersal".
     progress : Progress
     """
     progress.stage("starts all over A")
-    record = task("dispersal", lambda seed: _disperse(target, settings, platform, seed))
-    given, cooled, crossed = target.starts, np.asarray(record["cooled"]), np.asarray(record["crossed"])
+    record = task("dispersal", lambda seed: _disperse(target, settings, machine, seed))
+    given, cooled, crossed = Frames(target.starts), Frames.from_arrays(record, "cooled"), np.asarray(record["crossed"])
     n = len(given)
     names = ["the given structure"] if n == 1 else [f"given structure {i + 1}" for i in range(n)]
     temperatures = np.asarray(record["temperatures"])
@@ -96,81 +99,79 @@ def dispersed(target: RareEventSystem, settings: Settings, platform: str, task: 
         hottest=f"{temperatures.max(initial=target.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum())
     )
     return Dispersal(
-        np.concatenate([given, cooled]),
+        Frames.join([given, cooled]),
         np.concatenate([np.arange(n), np.where(crossed, n + 1, n)]).astype(np.int64),
         (*names, "walkers that were hot", "walkers that were hot and in B"),
         temperatures,
-        np.asarray(record["exits"]),
+        Frames.from_arrays(record, "exits"),
         *(np.asarray(record[name]) for name in ("exit_temperature", "exit_energy")),
     )
 
 
-def _disperse(target: RareEventSystem, settings: Settings, platform: str, seed: np.random.SeedSequence) -> Mapping:
+def _disperse(target: RareEventSystem, settings: Settings, machine: Machine, seed: np.random.SeedSequence) -> Mapping:
     """Heat and cool walkers."""
     rng, temperature = np.random.default_rng(seed), target.temperature
     state, visited = FluxState.start(target, settings.training_flux_walkers), np.zeros(settings.training_flux_walkers, bool)
     temperatures, frames, crossed, exits, steps, beyond = [], [], [], [], 0, 0
     for _ in range(settings.heating_tries):
         temperature *= settings.heating_factor
-        chunk = _hot(target.with_temperature(temperature), state, settings, platform, rng)
+        chunk = _hot(target.with_temperature(temperature), state, settings, machine, rng)
         if chunk is None:
             break
         state, steps = chunk.state, steps + chunk.walker_steps
         visited = visited | (chunk.transitions > 0)
         temperatures.append(temperature)
-        frames.append(state.positions)
+        frames.append(state.frames)
         crossed.append(visited)
         exits.append(chunk.exits[rng.permutation(len(chunk.exits))[:_EXITS]])
         beyond += int(visited.mean() >= _CROSSING)
-        if beyond > _BEYOND or (target.states.classify(state.positions) != NEITHER).mean() < _LOST:
+        if beyond > _BEYOND or (target.states.classify(state.frames.positions) != NEITHER).mean() < _LOST:
             break
-    cooled, was_in_b, spent = _cool(target, frames[-_KEPT:], crossed[-_KEPT:], settings, platform, seed)
-    mixed, left = rng.permutation(len(cooled)), np.concatenate([np.zeros((0, *target.positions.shape)), *exits])
+    cooled, was_in_b, spent = _cool(target, frames[-_KEPT:], crossed[-_KEPT:], settings, machine, seed)
+    mixed, left = rng.permutation(len(cooled)), Frames.join([cooled[:0], *exits])
     return {
         "temperatures": np.array(temperatures),
-        "cooled": cooled[mixed],
+        **cooled[mixed].arrays("cooled"),
         "crossed": was_in_b[mixed],
-        "exits": left,
-        "exit_energy": ThermalWalkers(target, 1, platform, seed, settings.backend).energies(left),
+        **left.arrays("exits"),
+        "exit_energy": ThermalWalkers(target, 1, machine, seed).energies(left),
         "exit_temperature": np.repeat(temperatures, [len(each) for each in exits]).astype(float),
         "walker_steps": steps + spent,
     }
 
 
 def _hot(
-    stage: RareEventSystem, state: FluxState, settings: Settings, platform: str, rng: np.random.Generator
+    stage: RareEventSystem, state: FluxState, settings: Settings, machine: Machine, rng: np.random.Generator
 ) -> FluxChunk | None:
     """A stretch at one temperature; None where the time step is too long for it, or variables are not known there."""
     try:
         # walkers in B go on: nobody is to be replaced by a copy of another one
-        chunk = run_flux(
-            stage, state, _LONGER * settings.flux_steps, platform, int(rng.integers(2**31)), None, settings.backend
-        )
+        chunk = run_flux(stage, state, _LONGER * settings.flux_steps, machine, int(rng.integers(2**31)), None)
     except (DynamicsError, InputError):
         return None
-    return chunk if np.isfinite(chunk.state.positions).all() else None
+    return chunk if chunk.state.frames.n_finite() == len(chunk.state) else None
 
 
 def _cool(
     target: RareEventSystem,
-    frames: list[np.ndarray],
+    frames: list[Frames],
     crossed: list[np.ndarray],
     settings: Settings,
-    platform: str,
+    machine: Machine,
     seed: np.random.SeedSequence,
-) -> tuple[np.ndarray, np.ndarray, int]:
+) -> tuple[Frames, np.ndarray, int]:
     """Those of the frames that come back to A at the wanted temperature, whether they had been in B, and the cost."""
-    places, was_in_b = np.concatenate([target.starts[:0], *frames]), np.concatenate([np.zeros(0, bool), *crossed])
-    status = target.states.classify(places)
+    places, was_in_b = Frames.join(frames or [Frames(target.starts[:0])]), np.concatenate([np.zeros(0, bool), *crossed])
+    status = target.states.classify(places.positions)
     walkers = Walkers.start(places[status == NEITHER], np.flatnonzero(status == NEITHER))
-    plain = Propagator(target, None, settings.n_slots, platform, seed, settings.backend)
+    plain = Propagator(target, None, settings.n_slots, machine, seed)
     stride, steps = max(1, round(settings.flux_steps / target.check_interval)) * target.check_interval, 0
     for _ in range(_COOLING):
         if not len(walkers):
             break
         block = plain.advance(walkers, stride)
         steps += block.walker_steps
-        places[block.walkers.roots], status[block.walkers.roots] = block.walkers.positions, block.status
+        places[block.walkers.roots], status[block.walkers.roots] = block.walkers.frames, block.status
         walkers = block.walkers.take(np.flatnonzero(block.status == NEITHER))
     back = status == IN_A
     return places[back], was_in_b[back], steps

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames, Rows
 from ..parallel.teams import TEAM, together
 from ..states.states import IN_A, IN_B, NEITHER
-from ..walkers.absorbing import WatchedSlots, run_without_python
-from ..walkers.backends import choose_backend
+from ..walkers.absorbing import run_without_python
+from ..walkers.machine import Machine
+from ..walkers.native_slots import Changes, WatchedSlots
 from ..walkers.slots import SlotContext, require_finite
 
 if TYPE_CHECKING:
@@ -21,12 +23,12 @@ __all__ = ["FluxChunk", "FluxState", "run_flux"]
 
 
 @dataclass(frozen=True)
-class FluxState:
+class FluxState(Rows):
     """Where the flux walkers stand between two chunks.
 
     Attributes
     ----------
-    positions : ndarray, shape (n, n_atoms, 3), nm
+    frames : Frames
     in_a : ndarray of bool, shape (n,)
         Whether the last tested frame was in A.
     last_a : ndarray of bool, shape (n,)
@@ -39,7 +41,7 @@ class FluxState:
         Walkers of one number have one ancestor: the independent units of error bars.
     """
 
-    positions: np.ndarray
+    frames: Frames
     in_a: np.ndarray
     last_a: np.ndarray
     group: np.ndarray
@@ -49,26 +51,20 @@ class FluxState:
     @classmethod
     def start(cls, target: RareEventSystem, n_walkers: int) -> FluxState:
         """Walkers at the initial structures, which lie in A, one after another."""
-        return cls.at(target.starts[np.arange(n_walkers) % len(target.starts)])
+        return cls.at(Frames(target.starts[np.arange(n_walkers) % len(target.starts)]))
 
     @classmethod
-    def at(cls, positions: np.ndarray, group: np.ndarray | None = None) -> FluxState:
-        """Independent walkers at positions in A, shape (n, n_atoms, 3), nm."""
-        n, everyone = len(positions), np.ones(len(positions), dtype=bool)
+    def at(cls, frames: Frames, group: np.ndarray | None = None) -> FluxState:
+        """Independent walkers in A."""
+        n, everyone = len(frames), np.ones(len(frames), dtype=bool)
         group = np.zeros(n, dtype=np.int64) if group is None else group
-        return cls(positions, everyone, everyone.copy(), group, np.ones(n), np.arange(n))
+        return cls(frames, everyone, everyone.copy(), group, np.ones(n), np.arange(n))
 
     @classmethod
     def from_record(cls, record: Mapping) -> FluxState:
         """The state at the end of a chunk, from :meth:`FluxChunk.record`, which had no groups in earlier versions."""
         n = len(record["in_a"])
-        given = {"group": np.zeros(n, dtype=np.int64), "weight": np.ones(n), "cluster": np.arange(n), **record}
-        return cls(*(np.asarray(given[field.name]) for field in fields(cls)))
-
-    def join(self, others: FluxState) -> FluxState:
-        """These walkers followed by others."""
-        pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
-        return FluxState(*(np.concatenate(pair) for pair in pairs))
+        return cls.of_record({"group": np.zeros(n, dtype=np.int64), "weight": np.ones(n), "cluster": np.arange(n), **record})
 
     @property
     def n_clusters(self) -> int:
@@ -82,8 +78,7 @@ class FluxState:
             return self
         source = np.arange(len(self.last_a))
         source[lost] = rng.choice(kept, len(lost))
-        copies = FluxState(*(getattr(self, field.name)[source] for field in fields(self)))
-        return replace(copies, cluster=self.cluster)
+        return replace(self.take(source), cluster=self.cluster)
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class FluxChunk:
     ----------
     state : FluxState
         At its end.
-    exits : ndarray, shape (n_exits, n_atoms, 3), nm
+    exits : Frames
         First tested frames outside A after a frame in A.
     exit_walker : ndarray of int64, shape (n_exits,)
     frames_last_a : ndarray of int64, shape (n,)
@@ -107,7 +102,7 @@ class FluxChunk:
     """
 
     state: FluxState
-    exits: np.ndarray
+    exits: Frames
     exit_walker: np.ndarray
     frames_last_a: np.ndarray
     transitions: np.ndarray
@@ -120,7 +115,7 @@ class FluxChunk:
             "frames_last_a": self.frames_last_a,
             "transitions": self.transitions,
             "walker_steps": self.walker_steps,
-            **vars(self.state),
+            **self.state.record(),
         }
 
 
@@ -161,16 +156,16 @@ class _Counter:
         self.in_a = now_a
         self.last_a = (self.last_a | now_a) & ~now_b
 
-    def chunk(self, end: np.ndarray, n_steps: int) -> FluxChunk:
-        """What was counted until the positions at the end."""
+    def chunk(self, end: Frames, n_steps: int) -> FluxChunk:
+        """What was counted until the frames at the end."""
         return FluxChunk(
-            replace(self.state, positions=end, in_a=self.in_a, last_a=self.last_a),
-            np.concatenate([np.zeros((0, *end.shape[1:])), *self.exits]),
-            np.concatenate([np.zeros(0, dtype=np.int64), *self.exit_walker]),
-            self.frames_last_a,
-            self.transitions,
-            np.concatenate([np.zeros(0, dtype=np.int64), *self.transition_label]),
-            n_steps * len(end),
+            state=replace(self.state, frames=end, in_a=self.in_a, last_a=self.last_a),
+            exits=Frames(np.concatenate([end.positions[:0], *self.exits])),
+            exit_walker=np.concatenate([np.zeros(0, dtype=np.int64), *self.exit_walker]),
+            frames_last_a=self.frames_last_a,
+            transitions=self.transitions,
+            transition_label=np.concatenate([np.zeros(0, dtype=np.int64), *self.transition_label]),
+            walker_steps=n_steps * len(end),
         )
 
 
@@ -178,10 +173,9 @@ def run_flux(
     target: RareEventSystem,
     state: FluxState,
     n_steps: int,
-    platform: str,
+    machine: Machine,
     seed: int,
     rng: np.random.Generator | None,
-    backend: str = "python",
 ) -> FluxChunk:
     """Run unbiased dynamics from ``state`` and count.
 
@@ -193,13 +187,11 @@ def run_flux(
     state : FluxState
     n_steps : int
         Steps of every walker.
-    platform : str
+    machine : Machine
     seed : int
         For the noise.
     rng : numpy.random.Generator or None
         For recycling walkers, see :meth:`FluxState.recycled`; None: they are not.
-    backend : str
-        One of :data:`openmm_rare.walkers.backends.BACKENDS`.
 
     Raises
     ------
@@ -208,46 +200,43 @@ def run_flux(
     """
     n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
     state = state if rng is None else state.recycled(rng)
-    backend = choose_backend(backend, platform)
-    if run_without_python(target, platform, None, backend):
-        return _watch(target, state, n_steps, platform, seed)
+    if run_without_python(target, machine, None):
+        return _watch(target, state, n_steps, machine, seed)
     counter = _Counter(target, state)
-    slots = SlotContext(target, len(state.positions), platform, seed, observer=counter, backend=backend)
-    slots.set_positions(state.positions)
+    slots = SlotContext(target, len(state), machine, seed, observer=counter)
+    slots.set_positions(state.frames.positions)
     slots.step(n_steps)
     end = slots.positions().copy()
     counter.count(end)
-    return counter.chunk(end, n_steps)
+    return counter.chunk(Frames(end), n_steps)
 
 
-def _watch(target: RareEventSystem, state: FluxState, n_steps: int, platform: str, seed: int) -> FluxChunk:
+def _watch(target: RareEventSystem, state: FluxState, n_steps: int, machine: Machine, seed: int) -> FluxChunk:
     """As :func:`run_flux`, by teams of walkers with nothing of Python in a step."""
-    n_walkers = len(state.positions)
+    n_walkers = len(state)
     shares = np.array_split(np.arange(n_walkers), -(-n_walkers // TEAM))
     seeds = np.random.SeedSequence(seed).generate_state(len(shares)) >> 1
-    regions = target.states.classify(state.positions)
+    regions = target.states.classify(state.frames.positions)
 
-    def run(rows: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
-        slots = WatchedSlots(target, state.positions[rows], regions[rows], platform, int(seed))
-        changes, positions = slots.step(n_steps)
-        changes[:, 0] = rows[changes[:, 0]]
-        return slots.positions(), changes, positions
+    def run(rows: np.ndarray, seed: int) -> tuple[np.ndarray, Changes]:
+        slots = WatchedSlots(target, state.frames.positions[rows], regions[rows], machine, int(seed))
+        changes = slots.step(n_steps)
+        return slots.positions(), replace(changes, walker=rows[changes.walker])
 
-    end, changes, positions = (np.concatenate(column) for column in zip(*together(run, shares, seeds), strict=True))
-    walker, step, before, after, label = changes.astype(np.int64).T
-    exits = before == IN_A
-    turn, last_a = _turns(walker, after, state.last_a)
+    ends, parts = zip(*together(run, shares, seeds), strict=True)
+    end, seen = np.concatenate(ends), parts[0].join(*parts[1:])
+    turn, last_a = _turns(seen.walker, seen.after, state.last_a)
     frames_last_a = state.last_a * n_steps
-    np.add.at(frames_last_a, walker[turn], np.where(after[turn] == IN_A, 1, -1) * (n_steps - step[turn]))
-    arrival = turn[after[turn] == IN_B]
+    np.add.at(frames_last_a, seen.walker[turn], np.where(seen.after[turn] == IN_A, 1, -1) * (n_steps - seen.step[turn]))
+    exits, arrivals = seen.take(seen.before == IN_A), seen.take(turn[seen.after[turn] == IN_B])
     return FluxChunk(
-        replace(state, positions=end, in_a=target.states.classify(end) == IN_A, last_a=last_a),
-        positions[exits],
-        walker[exits],
-        frames_last_a,
-        np.bincount(walker[arrival], minlength=n_walkers),
-        target.states.arrival_labels(positions[arrival], label[arrival]),
-        n_steps * n_walkers,
+        state=replace(state, frames=Frames(end), in_a=target.states.classify(end) == IN_A, last_a=last_a),
+        exits=exits.frames,
+        exit_walker=exits.walker,
+        frames_last_a=frames_last_a,
+        transitions=np.bincount(arrivals.walker, minlength=n_walkers),
+        transition_label=target.states.arrival_labels(arrivals.frames.positions, arrivals.label),
+        walker_steps=n_steps * n_walkers,
     )
 
 

@@ -45,13 +45,13 @@ def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: D
     """
     if len(pool.exits) < 2:
         return None
-    cold = _places(model, pool.exits[:: -(-len(pool.exits) // _MOST)])
+    cold = _places(model, pool.exits.positions[:: -(-len(pool.exits) // _MOST)])
     tree = cKDTree(cold)
     near = max(_FAR * float(np.quantile(tree.query(cold, k=2, p=np.inf)[0][:, 1], 0.99)), _APART)
     temperatures = np.unique(dispersal.exit_temperature)
     for temperature in temperatures[temperatures <= _HOTTEST * target.temperature]:
         rows = dispersal.exit_temperature == temperature
-        exits, energy = dispersal.exits[rows], dispersal.exit_energy[rows]
+        exits, energy = dispersal.exits.positions[rows], dispersal.exit_energy[rows]
         exponent = energy * (1.0 / (KB * temperature) - 1.0 / target.kt)
         weight = np.exp(exponent - exponent.max())
         if effective_sample_size(weight) < _KNOWN:

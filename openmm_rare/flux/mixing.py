@@ -11,9 +11,11 @@ import numpy as np
 from ..committor.model import in_batches
 from ..convergence import split_r_hat
 from ..descriptors.build import build_descriptor
+from ..dynamics.frames import Frames
 from ..io.tasks import Task
 from ..settings.rates import Settings
 from ..states.states import IN_B
+from ..walkers.machine import Machine
 from ..walkers.thermal import ThermalWalkers
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Mixing:
     ----------
     temperature : float
         K.
-    positions : ndarray, shape (n, n_atoms, 3), nm
+    frames : Frames
     mixed : bool
     r_hat : dict of str to float
         Split R-hat of each observable, between the groups of starts, and early and late in the last stretch.
@@ -115,7 +117,7 @@ class Mixing:
     """
 
     temperature: float
-    positions: np.ndarray
+    frames: Frames
     mixed: bool
     r_hat: dict[str, float]
     slowest: str
@@ -127,13 +129,13 @@ class Mixing:
 
 def mix(
     target: RareEventSystem,
-    positions: np.ndarray,
+    frames: Frames,
     group: np.ndarray,
     first: int,
     limit: int,
     with_b: bool,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
 ) -> Mixing:
     """Move walkers at the temperature of ``target`` until they have forgotten their starts, or cannot within the limit.
@@ -144,7 +146,7 @@ def mix(
     Parameters
     ----------
     target : RareEventSystem
-    positions : ndarray, shape (n, n_atoms, 3), nm
+    frames : Frames
     group : ndarray of int, shape (n,)
         Of starts.
     first, limit : int
@@ -153,26 +155,26 @@ def mix(
         Whether A and B must exchange walkers, too; if not, and where so few have come from B or gone there that it makes no
         difference to A, only those are looked at that have not been in B.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every stretch is one task of the kind "annealed_mixing".
     """
     observables = Observables(target)
-    forgotten = max(_FORGOTTEN, _NOISE / np.sqrt(len(positions)))
-    in_b = target.states.classify(positions) == IN_B
+    forgotten = max(_FORGOTTEN, _NOISE / np.sqrt(len(frames)))
+    in_b = target.states.classify(frames.positions) == IN_B
     sides = np.column_stack([in_b, ~in_b])
     steps, walker_steps = 0, 0
     while True:
         length = max(steps, first)
 
         def compute(
-            seed: np.random.SeedSequence, at: tuple[np.ndarray, np.ndarray] = (positions, sides), length: int = length
+            seed: np.random.SeedSequence, at: tuple[Frames, np.ndarray] = (frames, sides), length: int = length
         ) -> Mapping:
-            walkers = ThermalWalkers(target, settings.n_slots, platform, seed, settings.backend)
+            walkers = ThermalWalkers(target, settings.n_slots, machine, seed)
             return _stretch(target, walkers, observables, *at, group, length, with_b)
 
         record = task("annealed_mixing", compute)
-        positions, sides, begun = np.asarray(record["positions"]), np.asarray(record["sides"], dtype=bool), steps > 0
+        frames, sides, begun = Frames.from_arrays(record), np.asarray(record["sides"], dtype=bool), steps > 0
         steps, walker_steps = steps + length, walker_steps + int(record["walker_steps"])
         kept, r_hat = np.asarray(record["memory"]), np.asarray(record["r_hat"])
         most, disagree = float(kept.max()), bool((r_hat[np.isfinite(r_hat)] > _AGREE).any())
@@ -181,26 +183,26 @@ def mix(
         if mixed or 2 * steps > limit or (begun and -2.0 * decay * np.log(forgotten) > limit):
             compared = {name: float(value) for name, value in zip(observables.names, r_hat, strict=True) if not np.isnan(value)}
             slowest = observables.names[int(kept.argmax())]
-            return Mixing(target.temperature, positions, mixed, compared, slowest, most, float(decay), steps, walker_steps)
+            return Mixing(target.temperature, frames, mixed, compared, slowest, most, float(decay), steps, walker_steps)
 
 
 def _stretch(
     target: RareEventSystem,
     walkers: ThermalWalkers,
     observables: Observables,
-    positions: np.ndarray,
+    frames: Frames,
     sides: np.ndarray,
     group: np.ndarray,
     n_steps: int,
     with_b: bool,
 ) -> dict:
     """One stretch of motion, and what it says."""
-    values = [observables(positions)]
+    values = [observables(frames.positions)]
     ends = np.linspace(0, n_steps, _SNAPSHOTS + 1).round().astype(int)
     for length in np.diff(ends):
-        positions = walkers.move(positions, target.temperature, int(length))
-        values.append(observables(positions))
-        in_b = target.states.classify(positions) == IN_B
+        frames = walkers.move(frames, target.temperature, int(length))
+        values.append(observables(frames.positions))
+        in_b = target.states.classify(frames.positions) == IN_B
         sides = sides | np.column_stack([in_b, ~in_b])
     never, changed = ~sides[:, 0], sides.all(1)
     apart = not with_b and changed.sum() <= _FEW * never.sum()
@@ -212,9 +214,9 @@ def _stretch(
         r_hat[column] = split_r_hat([looked_at[:, group == one, column].ravel() for one in np.unique(group)])
     return {
         "temperature_k": target.temperature,
-        "positions": positions,
+        **frames.arrays(),
         "sides": sides,
         "memory": kept,
         "r_hat": r_hat,
-        "walker_steps": n_steps * len(positions),
+        "walker_steps": n_steps * len(frames),
     }

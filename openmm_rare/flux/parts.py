@@ -30,7 +30,7 @@ def mixing_of(flux: FluxRun) -> dict | None:
         found["weighted"] = {
             "from_k": start.temperature,
             "ess": start.ess,
-            "walkers": len(start.positions),
+            "walkers": len(start.frames),
             "r_hat_hot": {name: float(r_hat)},
         }
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..committor.model import CommittorModel
+from ..dynamics.frames import Frames
 from ..statistics import ratio_of_sums
 from .root_density import RootDensity
 
@@ -20,7 +21,8 @@ class Pool:
 
     Attributes
     ----------
-    exits : ndarray of float32, shape (n_exits, n_atoms, 3), nm
+    exits : Frames
+        In single precision.
     walker : ndarray of int, shape (n_exits,)
         Flux walker, or cluster of dependent ones, that made each exit.
     weight : ndarray, shape (n_exits,)
@@ -32,7 +34,7 @@ class Pool:
         Of every walker in every stretch, for the test of stationarity.
     """
 
-    exits: np.ndarray
+    exits: Frames
     walker: np.ndarray
     weight: np.ndarray
     log_importance: np.ndarray
@@ -40,10 +42,11 @@ class Pool:
     flux_by_chunk: list[tuple[np.ndarray, np.ndarray]]
 
     @classmethod
-    def empty(cls, n_atoms: int, n_walkers: int) -> Pool:
-        """No exits yet."""
-        frames = np.zeros((0, n_atoms, 3), dtype=np.float32)
-        return cls(frames, np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(n_walkers), [])
+    def empty(cls, walkers: Frames, n_walkers: int) -> Pool:
+        """No exits yet; those to come have velocities and boxes as these frames of walkers have."""
+        return cls(
+            walkers[:0].astype(np.float32), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(n_walkers), []
+        )
 
     def widen(self, n_walkers: int) -> None:
         """Make room for more walkers."""
@@ -53,12 +56,13 @@ class Pool:
 
     def extend(self, record: Mapping, model: CommittorModel, timestep: float) -> None:
         """Add one stretch of the flux run."""
-        exits, walker, weight = (np.asarray(record[name]) for name in ("exits", "exit_cluster", "exit_weight"))
+        exits = Frames.from_arrays(record, "exits")
+        walker, weight = (np.asarray(record[name]) for name in ("exit_cluster", "exit_weight"))
         time_ps = np.asarray(record["weighted_frames"]).sum(0) * timestep
-        self.exits = np.concatenate([self.exits, exits])
+        self.exits = Frames.join([self.exits, exits])
         self.walker = np.concatenate([self.walker, walker])
         self.weight = np.concatenate([self.weight, weight])
-        self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits)])
+        self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits.positions)])
         self.time_ps = self.time_ps + time_ps
         self.flux_by_chunk.append((np.bincount(walker, weight, minlength=len(time_ps)), time_ps))
 

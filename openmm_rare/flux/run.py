@@ -15,6 +15,7 @@ from ..io.tasks import Progress, Task
 from ..settings.rates import Settings
 from ..states.states import IN_A
 from ..statistics import ratio_of_sums
+from ..walkers.machine import Machine
 from .agreement import Agreement, Quantity, compare, quantities
 from .annealed_start import NoEquilibriumError, WeightedStart, annealed_start
 from .dispersal import Dispersal
@@ -39,9 +40,8 @@ def stretch(
     model: CommittorModel,
     state: FluxState,
     n_steps: int,
-    platform: str,
+    machine: Machine,
     seed: np.random.SeedSequence,
-    backend: str,
 ) -> dict:
     """Run flux walkers on; a record of their exits, times and values, and of the state at the end.
 
@@ -55,11 +55,11 @@ def stretch(
     rng = np.random.default_rng(seed)
     parts, snapshots = [], []
     for piece in range(_PIECES):
-        chunk = run_flux(target, state, -(-n_steps // _PIECES), platform, int(rng.integers(2**31)), rng, backend)
+        chunk = run_flux(target, state, -(-n_steps // _PIECES), machine, int(rng.integers(2**31)), rng)
         state, walker = chunk.state, chunk.exit_walker
         parts.append(
             {
-                "exits": chunk.exits.astype(np.float32),
+                **chunk.exits.astype(np.float32).arrays("exits"),
                 "exit_walker": walker,
                 "exit_cluster": state.cluster[walker],
                 "exit_weight": state.weight[walker],
@@ -71,7 +71,7 @@ def stretch(
                 "transitions": chunk.transitions[None],
             }
         )
-        values = [target.states.variables(state.positions), _inputs(model, state.positions)]
+        values = [target.states.variables(state.frames.positions), _inputs(model, state.frames.positions)]
         snapshots.append(np.where(state.last_a[:, None], np.concatenate(values, axis=1), np.nan))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
@@ -79,7 +79,7 @@ def stretch(
         "transitions": joined["transitions"].sum(0),
         "snapshots": np.array(snapshots, dtype=np.float32),
         "walker_steps": _PIECES * chunk.walker_steps,
-        **vars(state),
+        **state.record(),
     }
 
 
@@ -103,7 +103,7 @@ class FluxRun:
     model : CommittorModel
         Trained.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; tasks of the kinds "equilibration" and "flux", and those of annealed walkers.
     progress : Progress
@@ -131,7 +131,7 @@ class FluxRun:
     system: RareEventSystem
     model: CommittorModel
     settings: Settings
-    platform: str
+    machine: Machine
     task: Task
     progress: Progress
     dispersal: Dispersal
@@ -152,7 +152,7 @@ class FluxRun:
         n_steps, before = self.settings.flux_steps, None
         for number in range(self.settings.equilibration_tries):
             record = self._stretch("equilibration", n_steps)
-            exits = np.bincount(np.asarray(record["exit_walker"]), minlength=len(self.state.last_a)).astype(float)
+            exits = np.bincount(np.asarray(record["exit_walker"]), minlength=len(self.state)).astype(float)
             now = ratio_of_sums(exits, np.asarray(record["frames"]).sum(0) * self.system.timestep)
             self.agreement = self._compare(record)
             name, r_hat = self.agreement.worst
@@ -163,8 +163,7 @@ class FluxRun:
             if number + 1 >= _PATIENCE and not self.agreement.agree and self._weigh():
                 break
             before, n_steps = now, 2 * n_steps
-        n_atoms = self.state.positions.shape[1]
-        self.pool = Pool.empty(n_atoms, self.state.n_clusters)
+        self.pool = Pool.empty(self.state.frames, self.state.n_clusters)
 
     def extend(self, wanted: float) -> None:
         """Run in A until the pool's part of the relative error is at most ``wanted``, or cannot be made smaller."""
@@ -211,8 +210,7 @@ class FluxRun:
         """The record of one stretch; the state becomes that at its end."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            backend = self.settings.backend
-            return stretch(self.system, self.model, self.state, n_steps, self.platform, seed, backend)
+            return stretch(self.system, self.model, self.state, n_steps, self.machine, seed)
 
         record = self.task(kind, compute)
         self.state = FluxState.from_record(record)
@@ -227,7 +225,7 @@ class FluxRun:
     def _fluxes(self, record: Mapping) -> dict[str, np.ndarray]:
         """Flux, and flux weighted with I, of every walker in both halves, shape (2, n_walkers), 1/ps."""
         walker, late = np.asarray(record["exit_walker"]), np.asarray(record["exit_piece"]) >= _PIECES // 2
-        n = len(self.state.last_a)
+        n = len(self.state)
         importance = np.exp(self.model.log_importance(np.asarray(record["exits"])))
         times = np.array([half.sum(0) for half in np.array_split(np.asarray(record["frames"]), 2)]) * self.system.timestep
         times = np.where(times > 0.0, times, np.nan)
@@ -250,7 +248,7 @@ class FluxRun:
     def _annealed(self) -> WeightedStart | None:
         ladder = [*self.dispersal.temperatures[::-1], self.system.temperature]
         starts, group = self.dispersal.starts, self.dispersal.group
-        options = self.settings, self.platform, self.task, self.progress
+        options = self.settings, self.machine, self.task, self.progress
         try:
             found = annealed_start(self.system, starts, group, ladder, 2 * self.settings.flux_walkers, *options)
         except NoEquilibriumError as error:
@@ -262,7 +260,7 @@ class FluxRun:
 
 def _state_of(start: WeightedStart, target: RareEventSystem) -> FluxState:
     """Flux walkers at annealed positions."""
-    state = FluxState.at(start.positions)
+    state = FluxState.at(start.frames)
     cluster = np.unique(start.family, return_inverse=True)[1].astype(np.int64)
-    in_a = target.states.classify(start.positions) == IN_A
+    in_a = target.states.classify(start.frames.positions) == IN_A
     return replace(state, in_a=in_a, weight=start.weights, cluster=cluster)

@@ -19,7 +19,6 @@ from ..problem import RareEventSystem
 from ..rates.summary import versions
 from ..settings.rates import Settings
 from ..states.states import CollectiveVariables
-from ..states.variable_units import unit_of
 
 __all__ = ["check_new", "open_run", "variable_units"]
 
@@ -102,7 +101,7 @@ def open_run(
 
 def variable_units(variables: CollectiveVariables) -> dict[str, str]:
     """Unit of each variable, by its name; empty where there is none."""
-    return {variable.name: unit_of(variable) or "" for variable in variables.variables}
+    return {variable.name: variable.unit or "" for variable in variables.variables}
 
 
 def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: CommittorModel | None) -> RunFile:

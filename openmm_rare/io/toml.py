@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import tomli_w
 from openmm import unit as u
 
 from ..errors import InputError
@@ -21,7 +20,6 @@ except ModuleNotFoundError:  # Python 3.10
 
 __all__ = ["Section", "nearest", "read_toml", "write_toml"]
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _DEEPEST = 50  # lists and tables within each other
 _TOO_DEEP = "this is no configuration: its lists and tables lie too deep within each other"
 _LARGEST = 1 << 63  # whole numbers have 64 bits in TOML
@@ -183,59 +181,13 @@ class Section:
 
 
 def write_toml(data: Mapping[str, Any]) -> str:
-    """TOML text of nested mappings of text, numbers, bool and lists.
+    """TOML text of nested mappings of text, numbers, bool and lists; what :func:`read_toml` reads as the same.
 
-    Mappings in the top level become sections, those within them subsections, lists of them there arrays of tables, and
-    those further down inline tables.
+    Sections of the top level that hold nothing are left out.
 
     Raises
     ------
     TypeError
         For values that TOML does not have.
     """
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in data.items() if not isinstance(value, Mapping)]
-    for name, section in data.items():
-        if isinstance(section, Mapping):
-            lines += _section(_key(name), section)
-    return "\n".join(lines).lstrip("\n") + "\n"
-
-
-def _section(name: str, table: Mapping[str, Any]) -> list[str]:
-    tables = {key: value for key, value in table.items() if isinstance(value, Mapping) or _is_list_of_tables(value)}
-    entries = _entries({key: value for key, value in table.items() if key not in tables})
-    lines = ["", f"[{name}]", *entries] if entries else []
-    for key, value in tables.items():
-        child = f"{name}.{_key(key)}"
-        if isinstance(value, Mapping):
-            lines += ["", f"[{child}]", *_entries(value)]
-        else:
-            lines += [line for one in value for line in ("", f"[[{child}]]", *_entries(one))]
-    return lines
-
-
-def _is_list_of_tables(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(one, Mapping) for one in value)
-
-
-def _entries(table: Mapping[str, Any]) -> list[str]:
-    return [f"{_key(key)} = {_value(value)}" for key, value in table.items()]
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return repr(value)  # also "inf" and "nan", which TOML spells the same way
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(_entries(value)) + " }"
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written as TOML")
+    return tomli_w.dumps({key: value for key, value in data.items() if value != {}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..committor.mlp import Network
 from ..committor.model import CommittorModel
 from ..descriptors.by_hand import feature_columns
+from ..dynamics.frames import Frames, Rows
 from ..errors import InputError
 from ..states.states import IN_A, IN_B
 from .adam import Adam, set_training_state, training_state
@@ -28,12 +29,13 @@ _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and
 
 
 @dataclass(frozen=True)
-class SegmentData:
+class SegmentData(Rows):
     """Short biased trajectory segments.
 
     Attributes
     ----------
-    start, end : ndarray of float32, shape (n, n_atoms, 3), nm
+    start, end : Frames
+        In single precision.
     log_weight : ndarray, shape (n,)
         ln of the likelihood ratio unbiased/biased of the segment.
     status : ndarray of int8, shape (n,)
@@ -42,25 +44,15 @@ class SegmentData:
         Displacement of one step from the start by the physical forces.
     """
 
-    start: np.ndarray
-    end: np.ndarray
+    start: Frames
+    end: Frames
     log_weight: np.ndarray
     status: np.ndarray
     drift: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.status)
-
-    @classmethod
-    def of_record(cls, record: Mapping) -> SegmentData:
-        """The segments of a record of a run."""
-        return cls(*(np.asarray(record[field.name]) for field in fields(cls)))
-
-    @staticmethod
-    def concatenate(parts: list[SegmentData], most: int | None = None) -> SegmentData:
-        """Join parts in order; with ``most``, keep the newest segments only."""
-        joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(SegmentData))
-        return SegmentData(*(array if most is None else array[-most:] for array in joined))
+    def newest(self, most: int) -> SegmentData:
+        """The last so many of them."""
+        return self.take(slice(-most, None))
 
 
 @dataclass(frozen=True)
@@ -182,11 +174,11 @@ class Trainer:
 
     def _targets(self, segments: SegmentData) -> _Targets:
         with torch.no_grad():  # the descriptor has no parameters: one evaluation of the starts serves all updates
-            features, ends = (self._features(positions) for positions in (segments.start, segments.end))
+            features, ends = (self._features(positions) for positions in (segments.start.positions, segments.end.positions))
             reference, end = (self.model.from_features(each).double().numpy() for each in (features, ends))
         end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
         ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
-        start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start, segments.drift))
+        start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start.positions, segments.drift))
         return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
 
     def _features(self, positions: np.ndarray) -> Tensor:

@@ -3,6 +3,10 @@
 A sum is a tuple of pairs (product, coefficient), a product a tuple of pairs (factor, power), a factor an input ``("x", 3)``, a
 function of a sum ``("exp", sum)``, or a sum in brackets ``("sum", sum)``. The first coefficient that belongs to an input in
 such brackets is always 1, because the coefficient before the brackets says the same.
+
+SymPy keeps no such form: in ``(x + 2)/(x + y**2)`` it has one number where three can be refined, and it does not join
+``exp(x**2)*exp(-y - 1)``. Counting, refilling and leaving out terms would be ours as before, some 60 of these lines would go,
+and ``python -X importtime -c "import sympy"`` takes half a second, as long as 500 gradients of a formula here.
 """
 
 from __future__ import annotations

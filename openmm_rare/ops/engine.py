@@ -14,10 +14,10 @@ from openpathsampling.engines.openmm import Engine, Snapshot
 
 from ..dynamics.frames import Frames
 from ..dynamics.langevin import BAOABLangevinIntegrator, has_half_steps, moving_axes
+from ..dynamics.platforms import platform_by_name
 from ..dynamics.time_reversal import is_overdamped, known_temperature, temperature_of
 from ..structure.openmm_errors import naming_system, our_error
 from ..structure.special_forces import barostats
-from ..walkers.slots import platform_by_name
 from .engine_checks import require_ready, require_suitable
 from .frame_watch import FrameWatch
 from .snapshots import VELOCITY

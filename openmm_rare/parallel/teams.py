@@ -7,21 +7,20 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from functools import cache
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from .cores import available_cores
 
 __all__ = ["TEAM", "check_stop", "together"]
 
 _stop = threading.Event()
+_Result = TypeVar("_Result")
 
 TEAM = 250
 """Walkers of a team: enough for their steps to outweigh the calls, few enough for several cores to have work."""
 
 
-def together(function: Callable[..., tuple[np.ndarray, ...]], *arguments: Any) -> list[tuple[np.ndarray, ...]]:
+def together(function: Callable[..., _Result], *arguments: Any) -> list[_Result]:
     """Results of a function for each team, in the order of the teams, whatever the number of cores.
 
     Parameters

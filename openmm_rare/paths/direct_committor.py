@@ -20,6 +20,7 @@ from ..io.tasks import Progress, Silent
 from ..parallel.cores import available_cores
 from ..parallel.processes import Workers, require_importable, require_own_process
 from ..states.states import IN_A, IN_B, NEITHER
+from ..walkers.machine import Machine
 from .shot_dynamics import ShotDynamics
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def shoot(
     positions: np.ndarray,
     n_shots: int,
     seed: int,
-    platform: str = "Reference",
+    machine: Machine | str | None = None,
     *,
     steps_per_test: int | None = None,
     max_steps: int = 10_000_000,
@@ -59,7 +60,8 @@ def shoot(
     n_shots : int
         From each configuration.
     seed : int
-    platform : str
+    machine : Machine or str, optional
+        Or the name of an OpenMM platform; default: Reference.
     steps_per_test : int, optional
         Steps between two tests of the states; by default the system's. Path sampling tests at frames only: to check its
         committor, give the steps between frames.
@@ -92,7 +94,7 @@ def shoot(
     _check(system, positions, n_shots, interval, max_steps)
     require_runnable(system, "paths")
     copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
-    run = ShotRun(system, platform, interval, max_steps, int(seed), copied)
+    run = ShotRun(system, Machine.choose(machine), interval, max_steps, int(seed), copied)
     return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
 
 
@@ -156,15 +158,17 @@ class ShotRun:
     redrawing would favor the outcomes of short shots.
     """
 
-    def __init__(self, system: RareEventSystem, platform: str, interval: int, max_steps: int, seed: int, copied: bool) -> None:
-        self.system, self.platform, self.seed = system, platform, seed
+    def __init__(
+        self, system: RareEventSystem, machine: Machine, interval: int, max_steps: int, seed: int, copied: bool
+    ) -> None:
+        self.system, self.machine, self.seed = system, machine, seed
         self.interval, self.max_steps, self.copied = interval, max_steps, copied
 
     def __call__(self, number: int, positions: np.ndarray) -> np.ndarray:
         """Where the shots from positions ``(n, n_atoms, 3)`` of block `number` end: A or B, int8 of shape ``(n,)``."""
         n_slots = min(max(_PARTICLES // positions.shape[1], 1), len(positions)) if self.copied else 1
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        dynamics = ShotDynamics(self.system, n_slots, self.platform, rng)
+        dynamics = ShotDynamics(self.system, n_slots, self.machine, rng)
         status, slot, steps = np.zeros(len(positions), dtype=np.int8), np.arange(n_slots), np.zeros(n_slots, dtype=np.int64)
         dynamics.restart(slot, positions[:n_slots])
         waiting = n_slots
@@ -199,7 +203,7 @@ def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iter
             yield number, run(number, block)
         return
     require_importable(run)
-    with Workers(workers, _start_worker, run, platform=run.platform) as pool:
+    with Workers(workers, _start_worker, run, platform=run.machine.platform) as pool:
         futures = {pool.submit(_run_block, number, block): number for number, block in todo.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committor.model import in_batches
-from ..states.variable_units import unit_of, value_text
+from ..states.variable_units import value_text
 from .mirror_images import equivalent_atoms, is_its_mirror_image, mirrored
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class PathInputs:
         variable = self._variables.variables[column]
         if variable.period is not None:
             value -= variable.period * np.round(value / variable.period)
-        number, *unit = value_text(float(value), unit_of(variable)).split()
+        number, *unit = value_text(float(value), variable.unit).split()
         return " ".join([f"{float(number):.3g}", *unit])
 
 

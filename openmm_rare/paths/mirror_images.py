@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
+from ..dynamics.platforms import platform_by_name
 from ..states.regions import Disc, Range
-from ..states.variables import Angle, Dihedral, Distance
 from ..structure.bonds import bonded_pairs
 from ..structure.particles import masses_of
-from ..walkers.slots import platform_by_name
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -41,14 +40,14 @@ def equivalent_atoms(system: RareEventSystem) -> list[list[int]]:
 def is_its_mirror_image(system: RareEventSystem) -> bool:
     """Whether mirror images of all that happens in a small molecule in vacuum are as likely, and lead to the same states.
 
-    The states must be made of distances, angles and dihedrals, and no atom may have four different partners: mirror images of
-    such molecules are others. Where this cannot be seen, they count as different.
+    A mirror must keep the values of all variables or change their sign, as of distances and dihedrals, and no atom may have
+    four different partners: mirror images of such molecules are others. Where this cannot be seen, they count as different.
     """
     if system.num_dimensions != 3 or len(system.positions) > _MOST_ATOMS or system.system.usesPeriodicBoundaryConditions():
         return False
     variables = system.states.variables
-    turning = {variable.name for variable in variables.variables if isinstance(variable, Dihedral)}
-    known = all(isinstance(variable, Distance | Angle | Dihedral) for variable in variables.variables)
+    turning = {variable.name: variable.period for variable in variables.variables if variable.mirror == -1}
+    known = all(variable.mirror is not None for variable in variables.variables)
     if not known or not all(_is_even(region, turning) for region in (system.states.a, system.states.b)):
         return False
     if system.states.channels is not None:
@@ -67,15 +66,15 @@ def _partners(system: RareEventSystem) -> dict[int, list[int]]:
     return partners
 
 
-def _is_even(region: Region, turning: set[str]) -> bool:
-    """Whether a region contains the same dihedrals with the other sign."""
+def _is_even(region: Region, turning: dict[str, float | None]) -> bool:
+    """Whether a region contains the same values of turning variables, given with their periods, with the other sign."""
     if isinstance(region, Range):
-        sums = [sum(bounds) for name, bounds in region.bounds.items() if name in turning]
+        sums = [(sum(bounds), turning[name]) for name, bounds in region.bounds.items() if name in turning]
     elif isinstance(region, Disc):
-        sums = [2.0 * center for name, center in region.center.items() if name in turning]
+        sums = [(2.0 * center, turning[name]) for name, center in region.center.items() if name in turning]
     else:
         return False
-    return all(abs(np.sin(0.5 * each)) < 1e-6 for each in sums)
+    return all(abs(each if period is None else np.sin(np.pi * each / period)) < 1e-6 for each, period in sums)
 
 
 def _has_energy_of_mirror_image(system: RareEventSystem) -> bool:

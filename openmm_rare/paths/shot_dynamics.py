@@ -12,6 +12,7 @@ import openmm
 from openmm import unit
 
 from ..dynamics.explosions import ExplosionWatch
+from ..dynamics.platforms import platform_by_name
 from ..dynamics.replication import replicate
 from ..dynamics.unbiased import unbiased_integrator
 from ..errors import DynamicsError
@@ -19,7 +20,7 @@ from ..io.files import write_npz
 from ..structure.constraints import KeptDistances
 from ..structure.openmm_errors import our_error
 from ..structure.particles import masses_of
-from ..walkers.slots import make_context, platform_by_name
+from ..walkers.machine import Machine
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -38,17 +39,17 @@ class ShotDynamics:
     system : RareEventSystem
     n_slots : int
         With 1, the System is taken as it is, which may be periodic.
-    platform : str
+    machine : Machine
     rng : numpy.random.Generator
         Seeds the noise, and draws velocities.
     """
 
-    def __init__(self, system: RareEventSystem, n_slots: int, platform: str, rng: np.random.Generator) -> None:
+    def __init__(self, system: RareEventSystem, n_slots: int, machine: Machine, rng: np.random.Generator) -> None:
         self._target, self._rng = system, rng
         many = system.system if n_slots == 1 else replicate(system.system, n_slots)
         self.integrator = unbiased_integrator(system)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
-        self.context = make_context(many, self.integrator, platform, True, system.name)
+        self.context = machine.one_thread.context(many, self.integrator, system.name)
         masses = masses_of(system.system)
         with np.errstate(divide="ignore"):
             spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
@@ -58,7 +59,7 @@ class ShotDynamics:
         self._starts, self._steps = self._slots.copy(), 0
         self._kept = KeptDistances(system.system, system.name, system.timestep)
         way = None if system.inertial else 2.0 * system.kt * system.timestep / system.friction
-        self._explosions = ExplosionWatch(system.system, system.kt, platform_by_name(platform), way)
+        self._explosions = ExplosionWatch(system.system, system.kt, platform_by_name(machine.platform), way)
 
     @staticmethod
     def can_copy(system: RareEventSystem) -> bool:

@@ -11,12 +11,14 @@ import numpy as np
 from ..bias.bias import Bias
 from ..bias.importance import FastImportance
 from ..committor.model import CommittorModel
+from ..dynamics.frames import Frames
 from ..errors import RunError
 from ..flux.root_density import RootDensity
 from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData, Trainer
 from ..settings.rates import Settings
 from ..states.states import IN_B
+from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
 from .crossing import suit_settings, values_in_words
 from .heating import Start, easy_temperature, find_exits
@@ -45,7 +47,7 @@ def anneal(
     target: RareEventSystem,
     model: CommittorModel,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     fresh: bool,
     progress: Progress,
@@ -59,7 +61,7 @@ def anneal(
     model : CommittorModel
         Untrained (``fresh``), or trained at ``model.temperature``.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every round is one task of kind "training".
     fresh : bool
@@ -70,13 +72,13 @@ def anneal(
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
-    start, settings = _start(target, settings, platform, task, fresh, progress)
+    start, settings = _start(target, settings, machine, task, fresh, progress)
     exits, seen = (None, []) if start is None else (start.exits, [start.segments])
     ladder = _ladder(target, model if start is None else start, settings)
     if disperse is not None:
         target = disperse(target, settings)
     if start is not None and not start.left_a:
-        find_exits(target, settings, platform, task)  # says at once that A has no exits, from wherever walkers start
+        find_exits(target, settings, machine, task)  # says at once that A has no exits, from wherever walkers start
     rounds = _rounds(settings, fresh, len(ladder))
     progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
     for number, temperature in enumerate(ladder):
@@ -87,28 +89,28 @@ def anneal(
         if rounds[number] == 0:  # a trained model, taken as it is
             continue
         if exits is None:
-            exits = find_exits(at, settings, platform, task)
+            exits = find_exits(at, settings, machine, task)
         if first:
             # paths that got far show the features' whole range, exits alone only a corner of it
-            model.standardize(np.concatenate([exits, *(part.end for part in seen)]))
+            model.standardize(Frames.join([exits, *(part.end for part in seen)]).positions)
             model.temperature = temperature
         place = f"{temperature:.0f} K (stage {number + 1} of {len(ladder)})"
-        stage = _Stage(at, model, exits, settings, platform, task, progress, place)
+        stage = _Stage(at, model, exits, settings, machine, task, progress, place)
         seen = stage.train(seen, first, last, rounds[number])
         settings, exits = stage.settings, None
     return settings
 
 
 def _start(
-    target: RareEventSystem, settings: Settings, platform: str, task: Task, fresh: bool, progress: Progress
+    target: RareEventSystem, settings: Settings, machine: Machine, task: Task, fresh: bool, progress: Progress
 ) -> tuple[Start | None, Settings]:
     """Where an untrained model starts, unless the settings say it, and settings that suit it."""
     if settings.annealing or not fresh:
         return None, settings
     progress.stage("first paths to B")
-    start, settings = easy_temperature(target, settings, platform, task, progress)
+    start, settings = easy_temperature(target, settings, machine, task, progress)
     if not settings.time_scale:
-        settings = suit_settings(target, start, settings, platform, task, progress)
+        settings = suit_settings(target, start, settings, machine, task, progress)
     return start, settings
 
 
@@ -147,10 +149,10 @@ class _Stage:
         At the temperature of the stage.
     model : CommittorModel
         Trained in place.
-    exits : ndarray, shape (n, n_atoms, 3), nm
+    exits : Frames
     settings : Settings
         Their lengths grow while no walker reaches B.
-    platform : str
+    machine : Machine
     task : callable
     progress : Progress
     place : str
@@ -159,9 +161,9 @@ class _Stage:
 
     system: RareEventSystem
     model: CommittorModel
-    exits: np.ndarray
+    exits: Frames
     settings: Settings
-    platform: str
+    machine: Machine
     task: Task
     progress: Progress
     place: str
@@ -209,7 +211,7 @@ class _Stage:
 
             def final(seed: np.random.SeedSequence, sweep: int = sweep) -> Mapping:
                 fit = _last_fit(trainer, buffer, sweep, self.settings, np.random.default_rng(seed))
-                p_ab = float(np.exp(self.model.log_importance(self.exits)).mean())
+                p_ab = float(np.exp(self.model.log_importance(self.exits.positions)).mean())
                 return {"walker_steps": 0, "p_ab": p_ab, **fit, **trainer.state()}
 
             record = self.task("training_last_fit", final)
@@ -224,7 +226,7 @@ class _Stage:
 
     def _nobody_arrived(self, record: Mapping, rounds: int) -> str:
         """What was seen of a stage that brought no walker to B."""
-        seen = SegmentData.of_record(record).start
+        seen = SegmentData.of_record(record).start.positions
         log_importance = self.model.log_importance(seen)
         best = int(log_importance.argmax())
         variables = self.system.states.variables
@@ -252,13 +254,13 @@ class _Stage:
         settings, exits, rng = self.settings, self.exits, np.random.default_rng(seed)
         importance = FastImportance(trainer.model, self.system.num_dimensions)
         bias = Bias(importance, settings.training_strength, settings.bias_interval)
-        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed, settings.backend)
-        log_importance = importance.log_importance(exits)
+        propagator = Propagator(self.system, bias, settings.n_slots, self.machine, seed)
+        log_importance = importance.log_importance(exits.positions)
         density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
         starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length
         if known:
-            places = np.concatenate([exits, *(part.start for part in known)])
-            starts = np.concatenate([starts, _spread(places, importance, settings.training_walkers, rng)])
+            places = Frames.join([exits, *(part.start for part in known)])
+            starts = Frames.join([starts, _spread(places, importance, settings.training_walkers, rng)])
             length = settings.segment_length
         batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)))
         fit = _fit(trainer, [*buffer, batch.segments], progress, settings, rng)
@@ -268,14 +270,14 @@ class _Stage:
             "arrivals": int((batch.status == IN_B).sum()),
             "walker_steps": batch.walker_steps,
             **fit,
-            **vars(batch.segments),
+            **batch.segments.record(),
             **trainer.state(),
         }
 
 
 def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: Settings, rng: np.random.Generator) -> dict:
     """Train on everything at hand; each sweep carries what is known about B one segment further towards A."""
-    segments = SegmentData.concatenate(data, settings.buffer)
+    segments = data[0].join(*data[1:]).newest(settings.buffer)
     rate = settings.learning_rate * settings.learning_rate_decay**progress
     for _ in range(settings.sweeps):
         report = trainer.fit(segments, rng, settings.updates, rate)
@@ -286,15 +288,15 @@ def _last_fit(
     trainer: Trainer, data: list[SegmentData], sweep: int, settings: Settings, rng: np.random.Generator
 ) -> dict[str, float]:
     """One sweep of large batches and a falling learning rate, looked at only at its end: to get the most out of the data."""
-    segments = SegmentData.concatenate(data, settings.buffer)
+    segments = data[0].join(*data[1:]).newest(settings.buffer)
     rate = 0.5 * settings.learning_rate * 0.3**sweep
     return trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates, larger=_LAST_LARGER)
 
 
-def _spread(places: np.ndarray, importance: FastImportance, n: int, rng: np.random.Generator) -> np.ndarray:
+def _spread(places: Frames, importance: FastImportance, n: int, rng: np.random.Generator) -> Frames:
     """Draw n of the places, evenly over ln I, so that every depth between A and B keeps being visited."""
     places = places[rng.integers(0, len(places), 20 * n)]
-    depth = importance.log_importance(places)
+    depth = importance.log_importance(places.positions)
     bins = np.clip(((depth - depth.min()) / max(np.ptp(depth), 1e-6) * 20).astype(int), 0, 19)
     flat = 1.0 / np.bincount(bins, minlength=20)[bins]
     return places[rng.choice(len(places), n, p=flat / flat.sum())]

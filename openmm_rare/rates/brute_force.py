@@ -18,8 +18,7 @@ from ..io.progress import reached, shown
 from ..io.tasks import Memory, Progress, Recorder, TaskLog
 from ..settings.rates import Settings
 from ..statistics import pareto_k, ratio_of_sums
-from ..walkers.backends import choose_backend
-from ..walkers.slots import platform_by_name
+from ..walkers.machine import Machine
 from .estimate import RateEstimate
 from .summary import common_fields
 
@@ -46,12 +45,13 @@ class BruteForceRate:
     Parameters
     ----------
     system : RareEventSystem
-    target_error : float
-        Relative standard error at which to stop; about 1/sqrt(number of transitions).
-    seed : int
-    platform : str
     settings : Settings, optional
         ``flux_walkers``, ``flux_steps`` and ``max_walker_steps`` are used, and for starts all over A those of training walkers.
+    seed : int
+    machine : Machine or str, optional
+        Or the name of an OpenMM platform; default: Reference.
+    target_error : float
+        Relative standard error at which to stop; about 1/sqrt(number of transitions).
     recorder : Recorder, optional
     progress : Progress, optional
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
@@ -66,21 +66,21 @@ class BruteForceRate:
     def __init__(
         self,
         system: RareEventSystem,
-        target_error: float = 0.1,
-        seed: int = 1,
-        platform: str = "Reference",
         settings: Settings | None = None,
+        *,
+        seed: int = 1,
+        machine: Machine | str | None = None,
+        target_error: float = 0.1,
         recorder: Recorder | None = None,
         progress: Progress | None = None,
     ) -> None:
         if not 0.0 < target_error < 1.0:
             raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
-        platform_by_name(platform)
         self.notes = tuple(require_runnable(system, "rate"))
         settings = settings or Settings()
-        settings = replace(settings, backend=choose_backend(settings.backend, platform))
-        self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
-        self.settings = settings
+        self.machine = Machine.choose(machine, settings.backend)
+        self.system, self.target_error, self.seed = system, target_error, seed
+        self.settings = replace(settings, backend=self.machine.backend)
         self._progress = progress
         self._task, self._spent = TaskLog(recorder or Memory(), seed), 0
 
@@ -105,7 +105,7 @@ class BruteForceRate:
                 "this run was begun by an earlier version, which started all walkers from one structure: it cannot be "
                 "continued; start a new one (the report of the old one can still be made)"
             )
-        starts = dispersed(self.system, self.settings, self.platform, self._run_task, progress)
+        starts = dispersed(self.system, self.settings, self.machine, self._run_task, progress)
         progress.stage("brute force")
         counted, state = _Counted(self.system), starts.flux_state(self.settings.flux_walkers)
         doubts, limit = [], np.inf
@@ -139,9 +139,9 @@ class BruteForceRate:
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             steps = 4 * self.settings.flux_steps
-            chunk = run_flux(self.system, state, steps, self.platform, int(rng.integers(2**31)), rng, self.settings.backend)
+            chunk = run_flux(self.system, state, steps, self.machine, int(rng.integers(2**31)), rng)
             return {
-                "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state.last_a)),
+                "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state)),
                 "transition_label": chunk.transition_label,
                 **chunk.record(),
             }

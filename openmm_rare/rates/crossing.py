@@ -19,7 +19,9 @@ from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData
 from ..settings.rates import Settings
 from ..states.states import IN_B, NEITHER, States
-from ..walkers.propagator import Propagator, Walkers
+from ..walkers.machine import Machine
+from ..walkers.population import Walkers
+from ..walkers.propagator import Propagator
 from .heating import Start
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def suit_settings(
     target: RareEventSystem,
     start: Start,
     settings: Settings,
-    platform: str,
+    machine: Machine,
     task: Task,
     progress: Progress,
 ) -> Settings:
@@ -78,7 +80,7 @@ def suit_settings(
         Paths of unaided walkers at a temperature where some reach B; a state that holds walkers only at the wanted
         temperature is no reason for longer segments.
     settings : Settings
-    platform : str
+    machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; one task of kind "training_probe".
     progress : Progress
@@ -89,7 +91,7 @@ def suit_settings(
         If walkers stay in a state between A and B for longer than ``waiting_steps``, or move so slowly that training would
         take hours.
     """
-    record = task("training_probe", lambda seed: _follow(target, start.segments, settings, platform, seed))
+    record = task("training_probe", lambda seed: _follow(target, start.segments, settings, machine, seed))
     status, steps = np.asarray(record["status"]), np.asarray(record["steps"])
     state = find_long_lived(target.states, record)
     if state is not None and state.steps > max(settings.waiting_steps, _LONG):
@@ -161,14 +163,14 @@ def values_in_words(names: Sequence[str], values: np.ndarray) -> str:
 
 
 def _follow(
-    target: RareEventSystem, hot: SegmentData, settings: Settings, platform: str, seed: np.random.SeedSequence
+    target: RareEventSystem, hot: SegmentData, settings: Settings, machine: Machine, seed: np.random.SeedSequence
 ) -> Mapping:
     """Follow frames of hot paths to B, without a bias, to A or B."""
     rng = np.random.default_rng(seed)
     frames = hot.start[hot.status == IN_B]
     starts = frames[rng.integers(0, len(frames), _WALKERS)].astype(float)
-    starts = starts[target.states.classify(starts) == NEITHER]
-    plain = Propagator(target, None, _WALKERS, platform, seed, settings.backend)
+    starts = starts[target.states.classify(starts.positions) == NEITHER]
+    plain = Propagator(target, None, _WALKERS, machine, seed)
     walkers, interval = Walkers.start(starts, np.arange(len(starts))), target.check_interval
     steps, status = np.zeros((2, len(starts)), dtype=np.int64)
     spent, done, late, block = 0, 0, starts, _FIRST_BLOCK
@@ -177,13 +179,13 @@ def _follow(
         n_steps = max(1, -(-(to - done) // interval)) * interval
         moved = plain.advance(walkers, n_steps)
         going = moved.status == NEITHER
-        late, spent, done, block = walkers.positions[going], spent + moved.walker_steps, done + n_steps, 2 * block
+        late, spent, done, block = walkers.frames[going], spent + moved.walker_steps, done + n_steps, 2 * block
         steps[moved.walkers.roots], status[moved.walkers.roots] = moved.walkers.clocks, moved.status
         walkers = moved.walkers.take(np.flatnonzero(going))
     return {
-        "start": starts,
-        "late": late,
-        "end": walkers.positions,
+        **starts.arrays("start"),
+        **late.arrays("late"),
+        **walkers.frames.arrays("end"),
         "steps": steps,
         "status": status,
         "walker_steps": spent,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames
 from ..errors import RunError
 from ..flux.flux import FluxState, run_flux
 from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData
 from ..settings.rates import Settings
 from ..states.states import IN_B, NEITHER
+from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
 from .segments import sample_segments
 
@@ -35,7 +37,7 @@ class Start:
     ----------
     temperature : float
         K.
-    exits : ndarray, shape (n, n_atoms, 3), nm
+    exits : Frames
     segments : SegmentData
         Of unaided walkers from exits.
     crossing_steps : float
@@ -45,40 +47,40 @@ class Start:
     """
 
     temperature: float
-    exits: np.ndarray
+    exits: Frames
     segments: SegmentData
     crossing_steps: float
     left_a: bool = True
 
 
-def find_exits(stage: RareEventSystem, settings: Settings, platform: str, task: Task, needed: bool = True) -> np.ndarray:
+def find_exits(stage: RareEventSystem, settings: Settings, machine: Machine, task: Task, needed: bool = True) -> Frames:
     """At most ``training_exits`` exits from a short flux run at the temperature of the stage; none are an error if needed."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng, wanted = np.random.default_rng(seed), settings.training_exits
         state, steps = FluxState.start(stage, settings.training_flux_walkers), 0
-        found: list[np.ndarray] = []
+        found: list[Frames] = []
         n_steps = settings.training_flux_steps
         while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
-            chunk = run_flux(stage, state, n_steps, platform, int(rng.integers(2**31)), rng, settings.backend)
+            chunk = run_flux(stage, state, n_steps, machine, int(rng.integers(2**31)), rng)
             state, steps = chunk.state, steps + chunk.walker_steps
             found.append(chunk.exits)
             n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
         # the first stretch only equilibrates, unless exits are so rare that every one counts
-        pool = np.concatenate(found[1:] if sum(map(len, found[1:])) >= wanted else found)
+        pool = Frames.join(found[1:] if sum(map(len, found[1:])) >= wanted else found)
         if len(pool) == 0 and needed:
             raise RunError(
                 f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
                 "A may cover its whole basin; make it smaller"
             )
         pool = pool[rng.choice(len(pool), min(wanted, len(pool)), replace=False)]
-        return {"temperature_k": stage.temperature, "exits": pool, "walker_steps": steps}
+        return {"temperature_k": stage.temperature, **pool.arrays("exits"), "walker_steps": steps}
 
-    return np.asarray(task("training_exits", compute)["exits"])
+    return Frames.from_arrays(task("training_exits", compute), "exits")
 
 
 def easy_temperature(
-    target: RareEventSystem, settings: Settings, platform: str, task: Task, progress: Progress
+    target: RareEventSystem, settings: Settings, machine: Machine, task: Task, progress: Progress
 ) -> tuple[Start, Settings]:
     """The lowest of rising temperatures at which unaided exits reach B often enough, and settings long enough for that.
 
@@ -95,11 +97,11 @@ def easy_temperature(
     given = settings.training_path_length
     for _ in range(settings.heating_tries):
         stage = target.with_temperature(temperature)
-        exits = find_exits(stage, settings, platform, task, needed=temperature > _HOTTER * target.temperature)
+        exits = find_exits(stage, settings, machine, task, needed=temperature > _HOTTER * target.temperature)
         hits = -1
         left_a = left_a and (len(exits) > 0 or temperature > target.temperature)
         while len(exits):  # from a part of A that has no way out but through others, there are some only when it is hotter
-            record = _unaided(stage, exits, settings, platform, task)
+            record = _unaided(stage, exits, settings, machine, task)
             before, hits, left = hits, int(record["hits"]), int(record.get("left", 0))
             reached, longest = reached or hits > 0, settings.training_path_length
             progress.update(temperature=f"{temperature:.0f} K", reached_B=f"{hits} of {settings.heating_roots}")
@@ -120,13 +122,13 @@ def easy_temperature(
     )
 
 
-def _unaided(stage: RareEventSystem, exits: np.ndarray, settings: Settings, platform: str, task: Task) -> Mapping:
+def _unaided(stage: RareEventSystem, exits: Frames, settings: Settings, machine: Machine, task: Task) -> Mapping:
     """The record of unbiased walkers from exits that go all the way, for `training_path_length` steps at most."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng = np.random.default_rng(seed)
         roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
-        plain = Propagator(stage, None, settings.n_slots, platform, seed, settings.backend)
+        plain = Propagator(stage, None, settings.n_slots, machine, seed)
         length = settings.training_path_length
         batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
         arrived = batch.status == IN_B
@@ -136,7 +138,7 @@ def _unaided(stage: RareEventSystem, exits: np.ndarray, settings: Settings, plat
             "left": int((batch.status == NEITHER).sum()),
             "crossing_steps": float(np.median(batch.steps[arrived])) if arrived.any() else 0.0,
             "walker_steps": batch.walker_steps,
-            **vars(batch.segments),
+            **batch.segments.record(),
         }
 
     return task("training_heating", compute)

@@ -24,8 +24,7 @@ from ..io.tasks import Memory, Progress, Recorder, Silent, TaskLog
 from ..parallel.threads import one_torch_thread
 from ..settings.rates import Settings
 from ..statistics import effective_sample_size
-from ..walkers.backends import choose_backend
-from ..walkers.slots import platform_by_name
+from ..walkers.machine import Machine
 from .annealing import anneal
 from .estimate import RateEstimate
 from .pilot import choose_steering
@@ -51,15 +50,15 @@ class ImportanceSamplingRate:
     ----------
     system : RareEventSystem
         System, states, temperature and dynamics.
-    target_error : float
-        Relative standard error at which to stop.
+    settings : Settings, optional
     seed : int
         The same seed gives the same result, bit for bit, on the Reference platform.
-    platform : str
-        OpenMM platform.
-    settings : Settings, optional
+    machine : Machine or str, optional
+        Or the name of an OpenMM platform; default: Reference.
     model : CommittorModel, optional
         A model of the same system and states, at this or a higher temperature, to start from.
+    target_error : float
+        Relative standard error at which to stop.
     no_reweighting : bool
         Also report what the importance function alone would say.
     recorder : Recorder, optional
@@ -84,29 +83,29 @@ class ImportanceSamplingRate:
     def __init__(
         self,
         system: RareEventSystem,
-        target_error: float = 0.1,
-        seed: int = 1,
-        platform: str = "Reference",
         settings: Settings | None = None,
+        *,
+        seed: int = 1,
+        machine: Machine | str | None = None,
         model: CommittorModel | None = None,
+        progress: Progress | None = None,
+        target_error: float = 0.1,
         no_reweighting: bool = False,
         recorder: Recorder | None = None,
-        progress: Progress | None = None,
     ) -> None:
         if not 0.0 < target_error < 1.0:
             raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
-        platform_by_name(platform)
         self.notes = (*require_runnable(system, "rate"), *filter(None, [system.descriptor_note]))
         settings = settings or Settings()
-        settings = replace(settings, backend=choose_backend(settings.backend, platform))
+        self.machine = Machine.choose(machine, settings.backend)
         fingerprint = system.fingerprint()
         if model is not None and model.fingerprint != fingerprint:
             raise InputError(
                 f"the model was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
                 f"{system.name} has {fingerprint[:12]}); leave it out to train a new one"
             )
-        self.system, self.target_error, self.seed, self.platform = system, target_error, seed, platform
-        self.settings = settings
+        self.system, self.target_error, self.seed = system, target_error, seed
+        self.settings = replace(settings, backend=self.machine.backend)
         self.no_reweighting = no_reweighting
         self._progress: Progress | None = progress
         self.progress: Progress = progress or Silent()
@@ -138,12 +137,12 @@ class ImportanceSamplingRate:
             self._require_this_version()
             importance, dispersal = self._train()
             task = partial(self._run_task, "flux")
-            flux = FluxRun(self.system, self.model, self.settings, self.platform, task, self.progress, dispersal)
+            flux = FluxRun(self.system, self.model, self.settings, self.machine, task, self.progress, dispersal)
             flux.equilibrate()
             self._note(note_on_parts(flux))
             flux.extend(self.settings.pool_share * self.target_error)
             density = self._root_density(flux.pool)
-            sampler = RootSampler(self.system, importance, self.settings, self.platform, flux.pool, density)
+            sampler = RootSampler(self.system, importance, self.settings, self.machine, flux.pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
             production = self._produce(sampler, flux, steering)
         return importance_estimate(self, flux, density, production, steering, self._task.wall_seconds())
@@ -180,11 +179,11 @@ class ImportanceSamplingRate:
 
         def disperse(target: RareEventSystem, settings: Settings) -> RareEventSystem:
             task = partial(self._run_task, "flux")
-            found.append(dispersed(target, settings, self.platform, task, self.progress))
-            return replace(target, more_starts=found[0].starts[1:])
+            found.append(dispersed(target, settings, self.machine, task, self.progress))
+            return replace(target, more_starts=found[0].starts.positions[1:])
 
         task, options = partial(self._run_task, "training"), (self._fresh, self.progress, disperse)
-        self.settings = anneal(self.system, self.model, self.settings, self.platform, task, *options)
+        self.settings = anneal(self.system, self.model, self.settings, self.machine, task, *options)
         self.model.temperature = self.system.temperature
         return FastImportance(self.model, self.system.num_dimensions), found[0]
 

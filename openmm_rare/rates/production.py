@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..statistics import ClusteredRate, ratio_of_sums
-from ..walkers.propagator import Walkers
+from ..walkers.population import Walkers
 from .roots import RootSampler, Steering
 from .weighted_paths import PathBatch, Patience
 
@@ -64,7 +63,7 @@ class Production:
             grown[touched] += np.asarray(record[name])
             setattr(self, name, grown)
         self.arrivals = self.arrivals + np.asarray(record["arrivals"])
-        self.pending = Walkers(*(np.asarray(record[f"pending_{field.name}"]) for field in fields(Walkers)))
+        self.pending = Walkers.of_record(record, "pending_")
 
     def mean_weight(self) -> tuple[float, float]:
         """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
@@ -133,7 +132,7 @@ def production_round(
         "arrivals": batch.arrivals,
         "log_weights": batch.log_weights.astype(np.float32),
         "walker_steps": batch.walker_steps,
-        **{f"pending_{name}": value for name, value in vars(batch.pending).items()},
+        **batch.pending.record("pending_"),
         **_sample_paths(batch, sampler.system.states.variables.names),
     }
 

@@ -12,6 +12,7 @@ from ..bias.python_force import ImportanceFunction
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..settings.rates import Settings
+from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
 from .branching import WeightWindow
 from .weighted_paths import PathBatch, run_roots
@@ -47,7 +48,7 @@ class RootSampler:
     importance : ImportanceFunction
         The trained model.
     settings : Settings
-    platform : str
+    machine : Machine
     pool : Pool
         May grow between calls.
     density : RootDensity
@@ -56,7 +57,7 @@ class RootSampler:
     system: RareEventSystem
     importance: ImportanceFunction
     settings: Settings
-    platform: str
+    machine: Machine
     pool: Pool
     density: RootDensity
 
@@ -96,11 +97,11 @@ class RootSampler:
         root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
         log_weight = -np.log(self.density(self.pool.log_importance[root]))
         bias = Bias(self.importance, steering.strength, settings.bias_interval)
-        propagator = Propagator(self.system, bias, settings.n_slots, self.platform, seed, settings.backend)
+        propagator = Propagator(self.system, bias, settings.n_slots, self.machine, seed)
         batch = run_roots(
             propagator,
             self.importance,
-            self.pool.exits[root].astype(np.float64),
+            self.pool.exits[root],
             level,
             rng,
             log_weights=log_weight,

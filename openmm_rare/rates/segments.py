@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.frames import Frames
+from ..dynamics.unbiased import mobility
 from ..errors import RunError
 from ..learning.segment_trainer import SegmentData
-from ..walkers.dynamics import mobility
-from ..walkers.propagator import Propagator, Walkers
+from ..walkers.population import Walkers
+from ..walkers.propagator import Propagator
 from ..walkers.slots import SlotContext
 
 if TYPE_CHECKING:
@@ -47,16 +49,17 @@ def noise_of_one_step(target: RareEventSystem) -> np.ndarray:
 
 def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarray:
     """Displacements of one step by the physical forces, shape (n, n_atoms, 3), nm: one force evaluation each."""
-    slots = SlotContext(propagator.target, min(propagator.n_slots, len(positions)), propagator.platform, seed)
+    machine = replace(propagator.machine, backend="python")
+    slots = SlotContext(propagator.problem, min(propagator.n_slots, len(positions)), machine, seed)
     parts = []
     for first in range(0, len(positions), slots.n_slots):
         block = positions[first : first + slots.n_slots]
         slots.set_positions(block)
         parts.append(slots.forces()[: len(block)])
-    return np.concatenate(parts) * mobility(propagator.target)
+    return np.concatenate(parts) * mobility(propagator.problem)
 
 
-def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, length: int, seed: int) -> SegmentBatch:
+def sample_segments(propagator: Propagator, starts: Frames, stride: int, length: int, seed: int) -> SegmentBatch:
     """Run a walker from every start until it arrives in A or B, or for ``length`` steps.
 
     Its frame at every ``stride`` steps begins a segment, and all segments of a walker end where it ends. Nothing branches:
@@ -67,7 +70,7 @@ def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, len
     ----------
     propagator : Propagator
         Dynamics, with or without bias.
-    starts : ndarray, shape (n, n_atoms, 3), nm
+    starts : Frames
         Those inside A or B are left out.
     stride, length : int
         In steps; the stride is made a multiple of the interval at which states are tested, the length one of the stride.
@@ -83,33 +86,34 @@ def sample_segments(propagator: Propagator, starts: np.ndarray, stride: int, len
     RuntimeError
         If all starts lie in A or B.
     """
-    interval = propagator.target.check_interval
+    interval = propagator.problem.check_interval
     stride = max(1, round(stride / interval)) * interval
-    starts = starts[propagator.target.states.classify(starts) == 0]
+    starts = starts[propagator.problem.states.classify(starts.positions) == 0]
     if len(starts) == 0:
         raise RunError(
-            f"every walker that was to train {propagator.target.name} starts in A or B: the states leave nothing between them"
+            f"every walker that was to train {propagator.problem.name} starts in A or B: the states leave nothing between them"
         )
     waiting = Walkers.start(starts, np.arange(len(starts)))
     active, walker_steps = waiting.take(np.zeros(0, dtype=np.int64)), 0
     end, log_weight = starts.astype(np.float32), np.zeros(len(starts))
     status, steps = np.zeros(len(starts), dtype=np.int8), np.zeros(len(starts), dtype=np.int64)
-    frames: list[tuple[np.ndarray, ...]] = []
+    begun: list[tuple[np.ndarray, Frames, np.ndarray]] = []  # of each segment: walker, place, ln w until there
     while len(waiting) or len(active):
         # a few free slots cost less than many small batches of newcomers
         room = propagator.n_slots - len(active) if len(active) <= 0.8 * propagator.n_slots else 0
         active = active.join(waiting.take(np.arange(min(room, len(waiting)))))
         waiting = waiting.take(np.arange(min(room, len(waiting)), len(waiting)))
-        frames.append((active.roots, active.positions.astype(np.float32), active.log_weights))
+        begun.append((active.roots, active.frames.astype(np.float32), active.log_weights))
         block = propagator.advance(active, stride)
         walker_steps += block.walker_steps
         over = (block.status > 0) | (block.walkers.clocks >= length)
         done = block.walkers.roots[over]
-        end[done], log_weight[done] = block.walkers.positions[over], block.walkers.log_weights[over]
+        end[done], log_weight[done] = block.walkers.frames[over], block.walkers.log_weights[over]
         status[done], steps[done] = block.status[over], block.walkers.clocks[over]
         active = block.walkers.take(np.flatnonzero(~over))
-    walker, start, before = (np.concatenate(column) for column in zip(*frames, strict=True))
-    gained = (log_weight[walker] - before).astype(np.float32)
-    drift = _drift(propagator, start, seed).astype(np.float32)
+    walkers, places, weights = zip(*begun, strict=True)
+    walker, start = np.concatenate(walkers), Frames.join(places)
+    gained = (log_weight[walker] - np.concatenate(weights)).astype(np.float32)
+    drift = _drift(propagator, start.positions, seed).astype(np.float32)
     segments = SegmentData(start, end[walker], gained, status[walker], drift)
     return SegmentBatch(segments, status, steps, walker_steps + len(segments))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform as machine
+import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ def versions(*more: str) -> dict[str, str]:
         "openmm": openmm.version.short_version,
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "python": machine.python_version(),
+        "python": platform.python_version(),
     } | {name: found for name in more if (found := installed_version(name)) is not None}
 
 
@@ -63,7 +63,7 @@ def common_fields(
     Parameters
     ----------
     run : ImportanceSamplingRate or BruteForceRate
-        Gives system, seed, platform and backend.
+        Gives system, seed and machine.
     rate, stderr : float
         k and its standard error, 1/ps.
     log_error : float
@@ -87,8 +87,8 @@ def common_fields(
         **{f"{part}_walker_steps": steps for part, steps in walker_steps.items()},
         "wall_seconds": wall,
         "seed": run.seed,
-        "platform": run.platform,
-        "backend": run.settings.backend,
+        "platform": run.machine.platform,
+        "backend": run.machine.backend,
         "versions": versions(),
         "notes": run.notes,
     }
@@ -156,7 +156,7 @@ def importance_estimate(
 def _heaviest(states: States, production: Production) -> str:
     """Where the heaviest walker between the states is, in words."""
     pending = production.pending
-    heaviest = pending.positions[int(pending.log_weights.argmax())][None]
+    heaviest = pending.frames[int(pending.log_weights.argmax())].positions
     return values_in_words(states.variables.names, states.variables(heaviest)[0])
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..bias.python_force import ImportanceFunction
+from ..dynamics.frames import Frames
 from ..states.states import IN_A, IN_B, NEITHER, States
-from ..walkers.propagator import Block, Propagator, Walkers
+from ..walkers.population import Block, Walkers
+from ..walkers.propagator import Propagator
 from .branching import WeightWindow
 
 __all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
@@ -176,7 +178,7 @@ class _Population:
 def run_roots(
     propagator: Propagator,
     importance: ImportanceFunction,
-    roots: np.ndarray,
+    roots: Frames,
     log_level: float,
     rng: np.random.Generator,
     *,
@@ -198,8 +200,8 @@ def run_roots(
         Dynamics, with or without bias.
     importance : ImportanceFunction
         Steers the branching.
-    roots : ndarray, shape (n_roots, n_atoms, 3), nm
-        Frames outside A.
+    roots : Frames
+        Outside A.
     log_level : float
         ln C of the weight windows.
     rng : numpy.random.Generator
@@ -227,7 +229,7 @@ def run_roots(
     -------
     PathBatch
     """
-    target, window, patience, waited = propagator.target, window or WeightWindow(), patience or Patience(), 0
+    target, window, patience, waited = propagator.problem, window or WeightWindow(), patience or Patience(), 0
     stride = max(1, round(stride / target.check_interval)) * target.check_interval
     history = PathHistory() if record_paths else None
     started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
@@ -237,9 +239,9 @@ def run_roots(
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.add(block)
-        log_i = importance.log_importance(block.walkers.positions)
+        log_i = importance.log_importance(block.walkers.frames.positions)
         if history is not None:
-            values = np.column_stack([target.states.variables(block.walkers.positions), log_i])
+            values = np.column_stack([target.states.variables(block.walkers.frames.positions), log_i])
             history.add(values, population.parents, block.status == IN_B)
         going = _going(block, max_steps)
         branched = window.branch(block.walkers.log_weights[going], log_i[going], log_level, max_population, rng)
@@ -249,7 +251,7 @@ def run_roots(
 
 def _started(walkers: Walkers, states: States, n_roots: int, pending: Walkers | None) -> tuple[_Tally, _Population]:
     """Roots that lie in B have arrived already; the others wait, beside what earlier calls left pending."""
-    status, tally = states.classify(walkers.positions), _Tally(n_roots, len(states.channel_names))
+    status, tally = states.classify(walkers.frames.positions), _Tally(n_roots, len(states.channel_names))
     tally.arrive(walkers, status)
     return tally, _Population(walkers.take(status == NEITHER), pending)
 

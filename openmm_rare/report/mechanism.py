@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..committor.load import Committor
 from ..io.text import format_value
 from ..mechanism.validation import FEWEST, Calibration
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import path_density
 from . import mechanism_plots, plots
-from .rate import figure_block, grid_block, notes_block, notice, page, table_block
-from .rate_figures import FigureFile
+from .page import Drawn, Grid, saved_figures, write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from ..mechanism.findings import Mechanism
     from ..problem import RareEventSystem
 
-__all__ = ["molecule_figure", "summary_rows", "write_report"]
+__all__ = ["molecule_figure", "summary_rows", "write_mechanism_report"]
 
 _MOST_ROWS, _MOST_BARS, _OTHERS = 12, 20, 3
 _LEAST_SHARE = 5e-4  # of the gradient, or of the largest relevance; less is 0.000
@@ -32,8 +29,8 @@ _FLAT = 1e-2  # second extent of a molecule that is a line, relative to the firs
 _WATER = {"HOH", "WAT", "SOL", "TIP3"}
 
 
-def write_report(
-    out: Path, system: RareEventSystem, model: Committor, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
+def write_mechanism_report(
+    out: Path, system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
 ) -> Path:
     """Draw the figures and write ``report.html``.
 
@@ -41,30 +38,21 @@ def write_report(
     ----------
     out : Path
     system : RareEventSystem
-    model : CommittorModel or CommittorEnsemble
     found : Mechanism
     paths : PathEnsemble
     structures : ndarray, shape (n, n_atoms, 3), nm
         Transition states.
     """
-    (out / "figures").mkdir(exist_ok=True)
-    blocks = []
-    for name, title, caption, figure in _drawn(system, found, paths, structures):
-        path = out / "figures" / f"{name}.png"
-        plots.save_figure(figure, path)
-        blocks.append(figure_block(FigureFile(path, title, caption)))
-    body = [
-        f"<h1>Mechanism of {escape(system.name)} at {system.temperature:g} K</h1>",
-        '<p class="soft">From transition path sampling and a learned committor, by openmm-rare.</p>',
-        notice(
-            found.warnings, "fresh shots from these paths agree with the committor; channels without a path are not tested."
-        ),
-        notes_block(found.notes),
-        table_block([("In short", summary_rows(found))]),
-        *_tables(found),
-        *blocks,
-    ]
-    return page(out / "report.html", f"Mechanism of {system.name}", body)
+    return write_page(
+        out / "report.html",
+        "mechanism.html",
+        title=f"Mechanism of {system.name}",
+        temperature=f"{system.temperature:g}",
+        found=found,
+        rows=summary_rows(found),
+        tables=_tables(found),
+        figures=[*saved_figures(_drawn(system, found, paths, structures), out / "figures")],
+    )
 
 
 def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
@@ -114,22 +102,22 @@ def _rmse(calibration: Calibration) -> str:
     return f"{calibration.rmse:.3f} ± {calibration.rmse_stderr:.3f}"
 
 
-def _tables(found: Mechanism) -> Iterator[str]:
+def _tables(found: Mechanism) -> Iterator[Grid]:
     rows = [
         [row["name"], f"{row['normalized']:.3f}", f"{row['increase']:.4f} ± {row['stderr']:.4f}", _yes(row["above_noise"])]
         for row in found.relevance.rows()[: min(_MOST_ROWS, _n_shown(found))]
     ]
-    yield grid_block("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
+    yield Grid("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
     if found.front is not None:
         rows = [
             [f"q = {each.text}", str(each.complexity), f"{each.held_out:.4f}", f"{each.gap:+.4f} ± {each.gap_stderr:.4f}"]
             for each in found.front.formulas
         ]
-        yield grid_block("Formulas", ["formula", "complexity", "held-out loss", "minus the network's"], rows)
+        yield Grid("Formulas", ["formula", "complexity", "held-out loss", "minus the network's"], rows)
     order = [i for i in np.argsort(-found.atoms.share)[:_MOST_ROWS] if found.atoms.share[i] >= _LEAST_SHARE]
     names = found.atom_names
     rows = [[names[i], f"{found.atoms.share[i]:.3f} ± {found.atoms.stderr[i]:.3f}"] for i in order]
-    yield grid_block("Atoms", ["atom", "share of the gradient of the logit"], rows)
+    yield Grid("Atoms", ["atom", "share of the gradient of the logit"], rows)
 
 
 def _n_shown(found: Mechanism) -> int:
@@ -141,36 +129,34 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _drawn(
-    system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
-) -> Iterator[tuple[str, str, str, Figure]]:
-    """Name, title, caption and figure of everything there is to draw."""
+def _drawn(system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray) -> Iterator[Drawn]:
+    """Everything there is to draw."""
     shown = min(len(found.relevance.names), _n_shown(found))
     figure, (ax,) = plots.new_figure(height=1.2 + 0.27 * shown)
     mechanism_plots.plot_relevance(ax, found.relevance, shown)
-    yield "relevance", "Relevance of the inputs", _RELEVANCE, figure
+    yield Drawn("relevance", "Relevance of the inputs", _RELEVANCE, figure)
     if found.calibration is not None:
         figure, (ax,) = plots.new_figure(height=4.6)
         mechanism_plots.plot_calibration(ax, found.calibration)
-        yield "calibration", "The committor against fresh shots", _CALIBRATION, figure
+        yield Drawn("calibration", "The committor against fresh shots", _CALIBRATION, figure)
     if found.front is not None:
         figure, (ax,) = plots.new_figure()
         mechanism_plots.plot_formula_front(ax, found.front)
-        yield "formulas", "Formulas of growing complexity", _FORMULAS, figure
+        yield Drawn("formulas", "Formulas of growing complexity", _FORMULAS, figure)
     figure = molecule_figure(system, found, structures[found.atoms.representative])
     if figure is not None:
-        yield "atoms", "Contributions of the atoms", _ATOMS, figure
+        yield Drawn("atoms", "Contributions of the atoms", _ATOMS, figure)
     names = system.states.variables.names
     if len(names) >= 2:
         figure, (ax,) = plots.new_figure(height=4.6)
         values = [system.states.variables(path)[:, :2] for path in paths.paths]
         near = system.states.variables(structures)[:, :2]
         mechanism_plots.plot_path_density(ax, *path_density(paths, values), (names[0], names[1]), near)
-        yield "path_density", "Where transition paths run", _DENSITY, figure
+        yield Drawn("path_density", "Where transition paths run", _DENSITY, figure)
     figure, axes = plots.new_figure(1, 2, width=8.0, height=3.4)
     mechanism_plots.plot_q_density(axes[0], found.paths)
     mechanism_plots.plot_transition_time(axes[1], found.paths)
-    yield "paths", "Paths along the committor, and their time", _PATHS, figure
+    yield Drawn("paths", "Paths along the committor, and their time", _PATHS, figure)
 
 
 def molecule_figure(system: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:

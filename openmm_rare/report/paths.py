@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from html import escape
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,10 @@ from ..paths.statistics import path_density, path_statistics
 from ..paths.ways import Ways
 from ..rates.summary import versions
 from . import mechanism_plots, plots
+from .page import Drawn, saved_figures, write_page
 from .path_plots import plot_fraction, plot_line_density, plot_shooting_points, plot_states, plot_weights
-from .rate import details_block, figure_block, notes_block, notes_of, notice, page, pretty, table_block
-from .rate_figures import FigureFile, axis_label
+from .rate_figures import axis_label
+from .results import notes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,39 +81,25 @@ def write_path_report(
         ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
         if system is not None:
             ways = Ways.of(system, model, ensemble, read_first_paths(folder, record.digests))
-    (folder / "figures").mkdir(exist_ok=True)
-    blocks = []
-    for name, title, caption, figure in _drawn(system, record, ensemble, model):
-        path = folder / "figures" / f"{name}.png"
-        if figure is not None:
-            plots.save_figure(figure, path)
-        if path.is_file():
-            blocks.append(figure_block(FigureFile(path, title, caption)))
+    figures = [*saved_figures(_drawn(system, record, ensemble, model), folder / "figures")]
     result = summarize_paths(record, ensemble, model, settings, bool(about.inertial), ways)
     if system is None:
         result = _with_doubts_of(finished, result)
-    body = _body(folder, config, result, notes, blocks, finished.get("versions") or versions())
-    return page(folder / "report.html", f"Transition paths of {about.name or 'user'}", body)
-
-
-def _body(
-    folder: Path, config: RunConfig, result: dict[str, Any], notes: list[str], blocks: list[str], made_by: dict[str, str]
-) -> list[str]:
-    """What the page says, around the blocks of its figures."""
-    about, name = config.system, config.system.name or "user"
-    return [
-        f"<h1>Transition paths of {escape(name)} at {about.temperature_k:g} K</h1>",
-        '<p class="soft">Sampled by two-way shooting, by openmm-rare.</p>',
-        f'<p class="headline"><strong>{pretty(_headline(result))}</strong></p>',
-        notice(result["warnings"], _UNSEEN if path_settings(config).method == "chains" else _UNSEEN_BY_WALKERS),
-        notes_block(notes),
-        table_block([("Result", path_rows(result)), ("Run", _run_rows(config, result))]),
-        *blocks,
-        f"<p>The mechanism in these paths: <code>openmm-rare analyze {escape(quote(str(folder)))}</code></p>",
-        "<h2>To repeat this run</h2>",
-        details_block("Configuration (config.toml)", config.to_toml(folder)),
-        details_block("Versions", "\n".join(f"{package} {version}" for package, version in made_by.items())),
-    ]
+    return write_page(
+        folder / "report.html",
+        "paths.html",
+        title=f"Transition paths of {about.name or 'user'}",
+        temperature=f"{about.temperature_k:g}",
+        headline=_headline(result),
+        result=result,
+        otherwise=_UNSEEN if settings.method == "chains" else _UNSEEN_BY_WALKERS,
+        notes=notes,
+        groups=[("Result", path_rows(result)), ("Run", _run_rows(config, result))],
+        figures=figures,
+        folder=quote(str(folder)),
+        config=config.to_toml(folder),
+        versions=finished.get("versions") or versions(),
+    )
 
 
 def _with_doubts_of(finished: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
@@ -142,8 +128,8 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
 
 def _drawn(
     system: RareEventSystem | None, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
-) -> Iterator[tuple[str, str, str, Figure | None]]:
-    """Name, title, caption and figure of everything there is to draw; None for what needs the system that is missing."""
+) -> Iterator[Drawn]:
+    """Everything there is to draw, without a figure for what needs the system that is missing."""
     counted = record.table("relaxed")
     if counted.any():
         connects = ((record.table("n_a") > 0) & (record.table("n_b") > 0))[counted]
@@ -151,10 +137,10 @@ def _drawn(
         plot_fraction(axes[0], connects, "transition paths per trial", record.table("expected")[counted], limit=True)
         if ensemble is not None and ensemble.kind == "walker":
             plot_weights(axes[1], ensemble.weights)
-            yield "yield", "Yield, and weights of paths", _YIELD_OF_WALKERS, figure
+            yield Drawn("yield", "Yield, and weights of paths", _YIELD_OF_WALKERS, figure)
         else:
             plot_fraction(axes[1], record.table("accepted")[counted], "acceptance")
-            yield "yield", "Yield and acceptance", _YIELD, figure
+            yield Drawn("yield", "Yield and acceptance", _YIELD, figure)
     if ensemble is None:
         return
     try:
@@ -164,8 +150,8 @@ def _drawn(
     figure, axes = plots.new_figure(1, 2, width=8.6, height=3.6)
     mechanism_plots.plot_transition_time(axes[0], statistics)
     mechanism_plots.plot_q_density(axes[1], statistics)
-    yield "time", "Path times, and paths along the committor", _TIME, figure
-    yield "paths", "Where paths run, and where shots began", _PATHS, system and _plane(system, record, ensemble)
+    yield Drawn("time", "Path times, and paths along the committor", _TIME, figure)
+    yield Drawn("paths", "Where paths run, and where shots began", _PATHS, system and _plane(system, record, ensemble))
 
 
 def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,13 @@ import numpy as np
 
 from ..io.run_file import RunFile
 from . import plots
+from .page import Drawn, FigureFile, saved_figures
 
-__all__ = ["FigureFile", "axis_label", "convergence", "make_figures", "root_contributions"]
+__all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
 
 _POINTS = 40
 _TRAINING_CURVES = {"heldout_loss": "held-out loss", "sd_log_importance": "sd(ln I)", "residual": "residual"}
 _GREEK = {"mu": "μ", "phi": "φ", "psi": "ψ", "theta": "θ", "omega": "ω"}
-
-
-@dataclass(frozen=True)
-class FigureFile:
-    """A figure on disk.
-
-    Attributes
-    ----------
-    path : Path
-    title : str
-    caption : str
-        What it shows and how to read it, in plain words.
-    """
-
-    path: Path
-    title: str
-    caption: str
 
 
 def make_figures(run: RunFile, result: Mapping[str, Any], folder: str | Path) -> list[FigureFile]:
@@ -52,15 +35,8 @@ def make_figures(run: RunFile, result: Mapping[str, Any], folder: str | Path) ->
     list of FigureFile
         In the order in which a reader wants them.
     """
-    folder = Path(folder)
-    folder.mkdir(exist_ok=True)
-    made = []
-    for name, draw, title, caption in _FIGURES:
-        figure = draw(run, result)
-        if figure is not None:
-            plots.save_figure(figure, folder / f"{name}.png")
-            made.append(FigureFile(folder / f"{name}.png", title, caption))
-    return made
+    drawn = (Drawn(name, title, caption, draw(run, result)) for name, draw, title, caption in _FIGURES)
+    return [*saved_figures((each for each in drawn if each.figure is not None), Path(folder))]
 
 
 def root_contributions(run: RunFile) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..structure.nearest_image import box_in_words, box_vectors, nearest_image, same_box
 from .coordination import mean_and_deviations
-from .variable_base import CollectiveVariable, require_atoms
+from .variable_base import CollectiveVariable, Length, require_atoms
 
 __all__ = ["BOXES", "BOX_CHOICES", "Angle", "BoxVariable", "CoordinationMoment", "Dihedral", "Distance"]
 
@@ -28,7 +28,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class BoxVariable(CollectiveVariable):
+class BoxVariable(CollectiveVariable, abstract=True):
     """One that is made of vectors between atoms, in a periodic System of their nearest images.
 
     Parameters
@@ -89,7 +89,7 @@ class BoxVariable(CollectiveVariable):
         return made
 
     def describe(self) -> dict[str, Any]:
-        """As :meth:`CollectiveVariable.describe`, with the box that is used."""
+        """JSON-able parameters, with the box that is used."""
         used = {} if self.periodic_box is None else {"box": self.periodic_box.tolist()}
         return super().describe() | used
 
@@ -104,6 +104,9 @@ class Distance(BoxVariable):
 
     atoms: tuple[int, int]
 
+    unit = "nm"
+    mirror = 1
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_atoms(self.atoms, 2, self.name)
@@ -111,12 +114,21 @@ class Distance(BoxVariable):
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         return np.linalg.norm(self._between(positions, *self.atoms), axis=1)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Zero, and half a diagonal of the box, farther than which no nearest image is."""
+        return 0.0, np.inf if self.periodic_box is None else 0.5 * float(np.linalg.norm(np.diag(self.periodic_box)))
+
 
 @dataclass(frozen=True, eq=False)
 class Angle(BoxVariable):
     """Angle at the second of three atoms, in radians, 0 to pi; between nearest images in a periodic System."""
 
     atoms: tuple[int, int, int]
+
+    unit = "rad"
+    limits = (0.0, np.pi)
+    mirror = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,6 +149,9 @@ class Dihedral(BoxVariable):
     """
 
     atoms: tuple[int, int, int, int]
+
+    unit = "rad"
+    mirror = -1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,13 +175,16 @@ class CoordinationMoment(BoxVariable):
     """
 
     order: int
-    radius: float
+    radius: Length
+
+    unit = ""
+    mirror = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order not in (1, 2, 3):
             raise InputError(f"variable {self.name!r}: order must be 1, 2 or 3, not {self.order}")
-        if not self.radius > 0:
+        if not 0 < self.radius < np.inf:
             raise InputError(f"variable {self.name!r}: radius must be a positive length in nm, not {self.radius}")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:

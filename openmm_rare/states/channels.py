@@ -1,16 +1,16 @@
 """Channels: labels of the ways that paths take from A to B (NumPy only)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..trust.named_functions import Function, function_label
+from ..trust.named_functions import Function, function_label, function_of_label
 from ..trust.user_code import faults_in
 from .frame_values import one_per_frame
-from .regions import IN_A, IN_B, Region
+from .regions import IN_A, IN_B, Region, region_from
 from .variables import CollectiveVariables
 
 __all__ = ["Channels", "LabelRule"]
@@ -25,8 +25,15 @@ class LabelRule:
     after: str | None = None
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able parameters, the same in every process."""
-        return {"region": self.region.describe(), "to": self.to, "after": self.after}
+        """JSON-able parameters, the same in every process: as a configuration has them."""
+        after = {} if self.after is None else {"after": self.after}
+        return {"to": self.to, **after, **self.region.describe()}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> "LabelRule":
+        """Inverse of :meth:`describe`."""
+        region = {key: value for key, value in description.items() if key not in ("to", "after")}
+        return cls(region_from(region), description["to"], description.get("after"))
 
 
 class Channels:
@@ -117,6 +124,19 @@ class Channels:
         return new
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able parameters, the same in every process."""
-        rules = [rule.describe() for rule in self.rules]
-        return {"names": list(self.names), "rules": rules, "arrival": self._arrival_label}
+        """JSON-able parameters, the same in every process: as a configuration has them."""
+        arrival = {} if self._arrival_label is None else {"arrival": self._arrival_label}
+        return {"names": list(self.names), **arrival, "rules": [rule.describe() for rule in self.rules]}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> "Channels":
+        """Inverse of :meth:`describe`; functions may be given by name, or as they are.
+
+        Raises
+        ------
+        ValueError
+            As the class, and for a function that cannot be imported.
+        """
+        arrival = description.get("arrival")
+        arrival = function_of_label(arrival) if isinstance(arrival, str) else arrival
+        return cls(description["names"], [LabelRule.from_description(rule) for rule in description["rules"]], arrival)

@@ -7,7 +7,6 @@ import numpy as np
 from ..errors import InputError
 from .region_text import region_text
 from .regions import Disc, Range
-from .variable_units import limits_of
 from .variables import CollectiveVariables
 
 __all__ = ["require_disjoint", "require_something_between"]
@@ -45,7 +44,7 @@ def require_something_between(variables: CollectiveVariables, a: Any, b: Any) ->
         return
     of = {name: variables.variables[variables.index(name)] for name in variables.names}
     limiting = [
-        {name for name, bounds in region.bounds.items() if not _is_everything(bounds, of[name].period, limits_of(of[name]))}
+        {name for name, bounds in region.bounds.items() if not _is_everything(bounds, of[name].period, of[name].limits)}
         for region in (a, b)
     ]
     if limiting[0] != limiting[1] or len(limiting[0]) != 1:

@@ -11,7 +11,7 @@ from .frame_values import one_per_frame
 from .region_text import region_text, values_text
 from .regions import FunctionRegion
 from .states import IN_A, IN_B, Channels, States
-from .variables import BoxVariable, CollectiveVariables, Coordinate, FunctionVariable, LinearCombination
+from .variables import CollectiveVariables, FunctionVariable
 
 __all__ = ["require_atoms_exist", "require_in_a", "try_functions"]
 
@@ -29,19 +29,7 @@ def require_atoms_exist(variables: CollectiveVariables, n_atoms: int) -> None:
         Naming the variable.
     """
     for variable in variables.variables:
-        atoms = (variable.atom,) if isinstance(variable, Coordinate) else ()
-        if isinstance(variable, BoxVariable):
-            atoms = getattr(variable, "atoms", ())
-        missing = [atom for atom in atoms if atom >= n_atoms]
-        if missing:
-            raise InputError(
-                f"variable {variable.name!r} names an atom that does not exist: the system has {n_atoms} atoms, numbered from "
-                f"0, not {missing[0]}"
-            )
-        if isinstance(variable, LinearCombination) and len(variable.coefficients) != n_atoms:
-            raise InputError(
-                f"variable {variable.name!r} has {len(variable.coefficients)} rows of coefficients, the system {n_atoms} atoms"
-            )
+        variable.require_fit(n_atoms)
 
 
 def require_in_a(states: States, positions: np.ndarray, name: str = "positions") -> None:

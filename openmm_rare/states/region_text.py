@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .regions import Disc, FunctionRegion, Range
-from .variable_units import unit_of, value_text
+from .variable_units import value_text
 from .variables import CollectiveVariable, CollectiveVariables
 
 __all__ = ["region_text", "values_text"]
@@ -15,7 +15,7 @@ __all__ = ["region_text", "values_text"]
 def values_text(variables: CollectiveVariables, values: Sequence[float] | np.ndarray) -> str:
     """Names and values of all variables of one frame, shape ``(n_variables,)``."""
     pairs = zip(variables.variables, values, strict=True)
-    return ", ".join(f"{variable.name} = {value_text(value, unit_of(variable))}" for variable, value in pairs)
+    return ", ".join(f"{variable.name} = {value_text(value, variable.unit)}" for variable, value in pairs)
 
 
 def region_text(region: Any, variables: CollectiveVariables) -> str:
@@ -24,7 +24,7 @@ def region_text(region: Any, variables: CollectiveVariables) -> str:
         of = {name: variables.variables[variables.index(name)] for name in region.bounds}
         return " and ".join(_interval_text(of[name], *bounds) for name, bounds in region.bounds.items())
     if isinstance(region, Disc):
-        units = {name: unit_of(variables.variables[variables.index(name)]) for name in region.center}
+        units = {name: variables.variables[variables.index(name)].unit for name in region.center}
         center = ", ".join(f"{name} = {value_text(value, units[name])}" for name, value in region.center.items())
         return f"a disc of radius {value_text(region.radius, next(iter(units.values())))} around {center}"
     if isinstance(region, FunctionRegion):
@@ -34,7 +34,7 @@ def region_text(region: Any, variables: CollectiveVariables) -> str:
 
 def _interval_text(variable: CollectiveVariable, low: float, high: float) -> str:
     """An interval of one variable."""
-    unit = unit_of(variable)
+    unit = variable.unit
     if np.isinf(low) and np.isinf(high):
         return f"any {variable.name}"
     if np.isinf(low) or np.isinf(high):

@@ -11,9 +11,10 @@ import numpy as np
 from ..errors import InputError
 from ..trust.named_functions import Function, function_label, function_of_label
 from ..trust.user_code import faults_in
+from .first_form import region_from_first_form
 from .frame_values import one_per_frame
 from .quantities import number_and_unit, numbers
-from .variable_units import limits_of, require_angle, require_unit, unit_of, value_text
+from .variable_units import require_angle, require_unit, value_text
 from .variables import CollectiveVariables
 
 NEITHER: int = 0
@@ -47,7 +48,7 @@ class Region(Protocol):
         """Raise ValueError if the region does not fit these variables."""
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able parameters, the same in every process."""
+        """JSON-able parameters, the same in every process: as a configuration has them in the section of a region."""
 
 
 class Range:
@@ -94,7 +95,7 @@ class Range:
             for unit in self._units[name]:
                 require_unit(variable, unit)
             require_angle(variable, lo, hi)
-            period, (lowest, highest) = variable.period, limits_of(variable)
+            period, (lowest, highest) = variable.period, variable.limits
             if period is None and not lo < hi:
                 raise InputError(f"bounds of {name!r} must have lo < hi (it is not periodic), not ({lo}, {hi})")
             if period is not None and lo == hi:
@@ -102,7 +103,7 @@ class Range:
             if period is not None and not np.isfinite([lo, hi]).all():
                 raise InputError(f"bounds of the periodic variable {name!r} must be finite, not ({lo}, {hi})")
             if period is None and (hi < lowest or lo > highest):
-                unit = unit_of(variable)
+                unit = variable.unit
                 raise InputError(
                     f"no frame can lie in {name} from {value_text(lo, unit)} to {value_text(hi, unit)}: {name!r} is at least "
                     f"{value_text(lowest, unit)}{'' if np.isinf(highest) else f' and at most {value_text(highest, unit)}'}"
@@ -120,7 +121,7 @@ class Range:
         """As :meth:`Region.describe`."""
         # JSON knows no infinity.
         bounds = {name: [b if np.isfinite(b) else str(b) for b in pair] for name, pair in sorted(self.bounds.items())}
-        return {"kind": "Range", "bounds": bounds}
+        return {"range": bounds}
 
 
 def _intersect(one: tuple[float, float], other: tuple[float, float], period: float | None) -> bool:
@@ -180,12 +181,12 @@ class Disc:
         for name, variable in of.items():
             require_unit(variable, self._units[name])
             require_angle(variable, self.center[name])
-        kinds = {unit_of(variable) for variable in of.values()}
+        kinds = {variable.unit for variable in of.values()}
         if self._radius_unit is not None and None not in kinds and self._radius_unit not in kinds:
             require_unit(next(iter(of.values())), self._radius_unit)
         farthest = [np.inf if variable.period is None else 0.5 * variable.period for variable in of.values()]
         if self.radius > np.linalg.norm(farthest):
-            unit = unit_of(next(iter(of.values())))
+            unit = next(iter(of.values())).unit
             raise InputError(
                 f"a disc of radius {value_text(self.radius, unit)} holds every value of {', '.join(of)}: give a smaller one"
                 f"{', in radians or with its unit' if unit == 'rad' else ''}"
@@ -202,7 +203,7 @@ class Disc:
 
     def describe(self) -> dict[str, Any]:
         """As :meth:`Region.describe`."""
-        return {"kind": "Disc", "center": dict(sorted(self.center.items())), "radius": self.radius}
+        return {"disc": {"center": dict(sorted(self.center.items())), "radius": self.radius}}
 
 
 class FunctionRegion:
@@ -231,22 +232,28 @@ class FunctionRegion:
 
     def describe(self) -> dict[str, Any]:
         """As :meth:`Region.describe`."""
-        return {"kind": "FunctionRegion", "function": self.label}
+        return {"function": self.label}
+
+
+REGION_TYPES: tuple[str, ...] = ("range", "disc", "function")
+"""What a configuration calls the regions that there are."""
 
 
 def region_from(description: Mapping[str, Any]) -> Region:
-    """Inverse of :meth:`Region.describe`.
+    """Inverse of :meth:`Region.describe`; it also reads what the first versions wrote, and functions as they are.
 
     Raises
     ------
     ValueError
-        For a kind that does not exist, or a function that cannot be imported.
+        For a type that does not exist, or a function that cannot be imported.
     """
-    makers = {
-        "Range": lambda: Range(description["bounds"]),  # float() reads "inf", too
-        "Disc": lambda: Disc(description["center"], description["radius"]),
-        "FunctionRegion": lambda: FunctionRegion(function_of_label(description["function"])),
-    }
-    if description["kind"] not in makers:
-        raise InputError(f"regions of the kind {description['kind']!r} cannot be read back; use {', '.join(makers)}")
-    return makers[description["kind"]]()
+    described = region_from_first_form(description)
+    found = [key for key in described if key in REGION_TYPES]
+    if len(found) != 1:
+        raise InputError(f"the region {described} cannot be read back; it must be one of {', '.join(REGION_TYPES)}")
+    given = described[found[0]]
+    if found[0] == "range":
+        return Range(given)  # float() reads "inf", too
+    if found[0] == "disc":
+        return Disc(**given)
+    return FunctionRegion(function_of_label(given) if isinstance(given, str) else given)

@@ -3,7 +3,7 @@
 NumPy only. A trajectory is tested frame by frame: "The rate" in docs/theory.md says what the rate means.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -14,7 +14,7 @@ from .channels import Channels, LabelRule
 from .coordination import coordination_numbers
 from .disjoint import require_disjoint
 from .region_text import values_text
-from .regions import IN_A, IN_B, NEITHER, Disc, FunctionRegion, Range, Region
+from .regions import IN_A, IN_B, NEITHER, Disc, FunctionRegion, Range, Region, region_from
 from .variables import (
     Angle,
     CollectiveVariable,
@@ -172,13 +172,26 @@ class States:
         return self.channels.arrive(positions, self.variables(positions), labels)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able definition of the states, the same in every process."""
-        return {
-            "variables": self.variables.describe(),
-            "a": self.a.describe(),
-            "b": self.b.describe(),
-            "channels": None if self.channels is None else self.channels.describe(),
-        }
+        """JSON-able definition of the states, the same in every process: as a configuration has it, in numbers."""
+        channels = {} if self.channels is None else {"channels": self.channels.describe()}
+        regions = {"a": self.a.describe(), "b": self.b.describe()}
+        return {"variables": self.variables.describe(), "states": regions, **channels}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> "States":
+        """Inverse of :meth:`describe`; functions may be given by name, or as they are.
+
+        Raises
+        ------
+        ValueError
+            As the class, for types that do not exist, and functions that cannot be imported.
+        """
+        channels = description.get("channels")
+        return cls(
+            CollectiveVariables.from_description(description["variables"]),
+            *(region_from(description["states"][name]) for name in ("a", "b")),
+            None if channels is None else Channels.from_description(channels),
+        )
 
 
 def _together(variables: CollectiveVariables | CollectiveVariable | Sequence[CollectiveVariable]) -> CollectiveVariables:

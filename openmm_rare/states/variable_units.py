@@ -1,27 +1,13 @@
-"""Units of collective variables, and the values that they can take (NumPy only)."""
+"""Values of collective variables with their units, and numbers that look like those of another unit (NumPy only)."""
 
 import numpy as np
 
 from ..errors import InputError
-from .variables import CollectiveVariable
+from .variable_base import CollectiveVariable
 
-__all__ = ["limits_of", "require_angle", "require_unit", "unit_of", "value_text"]
+__all__ = ["require_angle", "require_unit", "value_text"]
 
-_UNITS = {
-    "Coordinate": "nm",
-    "Distance": "nm",
-    "LinearCombination": "nm",
-    "Angle": "rad",
-    "Dihedral": "rad",
-    "CoordinationMoment": "",
-}
-_LIMITS = {"Distance": (0.0, np.inf), "Angle": (0.0, np.pi)}
 _TURN = 2 * np.pi * (1 + 1e-6)
-
-
-def unit_of(variable: CollectiveVariable) -> str | None:
-    """ "nm", "rad", "" for plain numbers, and None for a function, which alone knows."""
-    return next((_UNITS[kind.__name__] for kind in type(variable).__mro__ if kind.__name__ in _UNITS), None)
 
 
 def value_text(value: float, unit: str | None) -> str:
@@ -38,15 +24,6 @@ def value_text(value: float, unit: str | None) -> str:
     return f"{value:.6g}{f' {unit}' if unit else ''}"
 
 
-def limits_of(variable: CollectiveVariable) -> tuple[float, float]:
-    """The lowest and highest value of a variable that is not periodic; nearest images are at most half a diagonal apart."""
-    box = getattr(variable, "periodic_box", None)
-    if box is not None and unit_of(variable) == "nm":
-        return 0.0, 0.5 * float(np.linalg.norm(np.diag(box)))
-    kinds = (kind.__name__ for kind in type(variable).__mro__)
-    return next((_LIMITS[kind] for kind in kinds if kind in _LIMITS), (-np.inf, np.inf))
-
-
 def require_unit(variable: CollectiveVariable, given: str | None) -> None:
     """Refuse a quantity that is not of the kind of the variable.
 
@@ -54,7 +31,7 @@ def require_unit(variable: CollectiveVariable, given: str | None) -> None:
     ------
     ValueError
     """
-    unit, words = unit_of(variable), {"nm": "a length", "rad": "an angle", "": "a plain number"}
+    unit, words = variable.unit, {"nm": "a length", "rad": "an angle", "": "a plain number"}
     if given is not None and unit is not None and given != unit:
         raise InputError(f"{variable.name!r} is {words[unit]}, but {words[given]} is given")
 
@@ -69,7 +46,7 @@ def require_angle(variable: CollectiveVariable, start: float, *others: float) ->
     """
     given = (start, *others)
     far = [abs(value) > _TURN * (1 if number == 0 or variable.period is None else 2) for number, value in enumerate(given)]
-    if unit_of(variable) != "rad" or not any(far) or not np.isfinite(given).all():
+    if variable.unit != "rad" or not any(far) or not np.isfinite(given).all():
         return
     if all(map(_is_in_degrees, given)):
         turns = " to ".join(f"{np.degrees(value):g} deg" for value in given)

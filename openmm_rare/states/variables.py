@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..trust.named_functions import Function, function_label, function_of_label
+from ..trust.named_functions import Function, function_label
 from ..trust.user_code import faults_in
 from .box_variables import Angle, BoxVariable, CoordinationMoment, Dihedral, Distance
+from .first_form import variables_from_first_form
 from .frame_values import one_per_frame
-from .variable_base import CollectiveVariable, require_atoms
+from .variable_base import Atom, CollectiveVariable, require_atoms
 
 __all__ = [
     "Angle",
@@ -47,8 +48,11 @@ class Coordinate(CollectiveVariable):
     It is that of the positions as they are, which dynamics does not wrap into a periodic box.
     """
 
-    atom: int
+    atom: Atom
     axis: int
+
+    unit = "nm"
+    is_of_places = True
 
     def __post_init__(self) -> None:
         require_atoms((self.atom,), 1, self.name)
@@ -68,6 +72,9 @@ class LinearCombination(CollectiveVariable):
 
     coefficients: np.ndarray
 
+    unit = "nm"
+    is_of_places = True
+
     def __post_init__(self) -> None:
         coefficients = np.array(self.coefficients, dtype=np.float64)
         if coefficients.ndim != 2 or coefficients.shape[1] != 3 or not np.isfinite(coefficients).all():
@@ -76,6 +83,23 @@ class LinearCombination(CollectiveVariable):
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         return positions.reshape(len(positions), self.coefficients.size) @ self.coefficients.ravel()
+
+    @property
+    def named_atoms(self) -> tuple[int, ...]:
+        """Those whose coefficients are not all zero."""
+        return tuple(np.flatnonzero(self.coefficients.any(axis=1)).tolist())
+
+    def require_fit(self, n_atoms: int) -> None:
+        """Refuse a System with another number of atoms than there are rows of coefficients.
+
+        Raises
+        ------
+        ValueError
+        """
+        if len(self.coefficients) != n_atoms:
+            raise InputError(
+                f"variable {self.name!r} has {len(self.coefficients)} rows of coefficients, the system {n_atoms} atoms"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +113,8 @@ class FunctionVariable(CollectiveVariable):
 
     function: Function
 
+    type_name = "function"
+
     def __post_init__(self) -> None:
         function_label(self.function, f"variable {self.name!r}: function")
 
@@ -97,10 +123,6 @@ class FunctionVariable(CollectiveVariable):
         with faults_in(f"{name} fails for positions of shape {positions.shape}"):
             returned = self.function(positions)
         return one_per_frame(returned, len(positions), name)
-
-    def describe(self) -> dict[str, Any]:
-        """As :meth:`CollectiveVariable.describe`, with the function by its name."""
-        return {"kind": "FunctionVariable", "name": self.name, "function": function_label(self.function, "function")}
 
 
 class CollectiveVariables:
@@ -158,15 +180,16 @@ class CollectiveVariables:
         return values
 
     @classmethod
-    def from_description(cls, description: Sequence[Mapping[str, Any]]) -> "CollectiveVariables":
-        """Inverse of :meth:`describe`.
+    def from_description(cls, description: Mapping[str, Mapping[str, Any]]) -> "CollectiveVariables":
+        """Inverse of :meth:`describe`; it also reads what the first versions wrote.
 
         Raises
         ------
         ValueError
-            For a kind that does not exist, or a function that cannot be imported.
+            As :meth:`CollectiveVariable.from_description`.
         """
-        return cls([_variable_from(each) for each in description])
+        described = variables_from_first_form(description)
+        return cls([CollectiveVariable.from_description(name, each) for name, each in described.items()])
 
     def in_box(self, box: np.ndarray | None) -> "CollectiveVariables":
         """The same variables in a System with this box, shape (3, 3), nm; None: in one without periodic boundaries.
@@ -176,7 +199,7 @@ class CollectiveVariables:
         ValueError
             If a variable has another box.
         """
-        held = [v.in_box(box) if isinstance(v, BoxVariable) else v for v in self.variables]
+        held = [variable.in_box(box) for variable in self.variables]
         return self if all(new is old for new, old in zip(held, self.variables, strict=True)) else type(self)(held)
 
     def index(self, name: str) -> int:
@@ -191,20 +214,6 @@ class CollectiveVariables:
             raise InputError(f"no collective variable named {name!r}; there are {list(self.names)}")
         return self.names.index(name)
 
-    def describe(self) -> list[dict[str, Any]]:
-        """JSON-able parameters of every variable."""
-        return [variable.describe() for variable in self.variables]
-
-
-def _variable_from(description: Mapping[str, Any]) -> CollectiveVariable:
-    """Inverse of :meth:`CollectiveVariable.describe`."""
-    parameters = {key: tuple(value) if key == "atoms" else value for key, value in description.items() if key != "kind"}
-    kinds = (Coordinate, Distance, Angle, Dihedral, CoordinationMoment, LinearCombination, FunctionVariable)
-    known = {kind.__name__: kind for kind in kinds}
-    if description["kind"] not in known:
-        raise InputError(
-            f"collective variables of the kind {description['kind']!r} cannot be read back; use {', '.join(known)}"
-        )
-    if "function" in parameters:
-        parameters["function"] = function_of_label(parameters["function"])
-    return known[description["kind"]](**parameters)
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """JSON-able parameters of every variable by its name, as a configuration has them."""
+        return {variable.name: variable.describe() for variable in self.variables}

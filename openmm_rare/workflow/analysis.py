@@ -30,7 +30,7 @@ from ..paths.direct_committor import shoot
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import PathStatistics, path_statistics
 from ..paths.ways import Ways
-from ..report.mechanism import write_report
+from ..report.mechanism import write_mechanism_report
 from ..states.states import NEITHER
 
 if TYPE_CHECKING:
@@ -81,10 +81,29 @@ def analyze(
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
     out, options, progress = Path(out), options or AnalysisOptions(), Noting(progress)
-    if model.fingerprint and model.fingerprint != system.fingerprint():
-        raise InputError("the committor model was trained for another system, other states or other dynamics")
+    _require_fitting(model, system)
     for note in [*notes, *(require_runnable(system, "paths") if options.configurations else ())]:
         progress.note(note)
+    if doubts is None:
+        doubts = ensemble_warnings(paths, Ways.of(system, model, paths))
+    found, analyzed, structures = _mechanism(system, model, shots, paths, out, options, progress, doubts)
+    progress.stage("report")
+    write_findings(out, system, found, structures, options)
+    write_mechanism_report(out, system, found, paths, structures)
+    return found
+
+
+def _mechanism(
+    system: RareEventSystem,
+    model: Committor,
+    shots: Shots,
+    paths: PathEnsemble,
+    out: Path,
+    options: AnalysisOptions,
+    progress: Noting,
+    doubts: Sequence[str],
+) -> tuple[Mechanism, Committor, np.ndarray]:
+    """What was found, the committor that it was found with, and transition states, shape (n, n_atoms, 3), nm."""
     table, streams = ShotTable.of(model, shots), _Streams.of(options.seed)
     out.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
@@ -99,18 +118,18 @@ def analyze(
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames, nearest.weights)
     found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
-    found.warnings += ensemble_warnings(paths, Ways.of(system, model, paths)) if doubts is None else doubts
-    found.warnings += _doubts(relevance, statistics, nearest.q)
+    found.warnings += [*doubts, *_doubts(relevance, statistics, nearest.q)]
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))
-        n_a, n_b = _fresh_shots(system, tested.frames, paths.frame_time, out, options, progress)
-        found.calibration, found.run_calibration = (calibrate(q, n_a, n_b) for q in (tested.q, model.logits(tested.frames)))
+        found.calibration, found.run_calibration = _calibrations(system, tested, model, paths, out, options, progress)
     found.warnings += _calibration_doubts(found.calibration)
-    progress.stage("report")
-    write_findings(out, system, found, nearest.frames, options)
-    write_report(out, system, analyzed, found, paths, nearest.frames)
-    return found
+    return found, analyzed, nearest.frames
+
+
+def _require_fitting(model: Committor, system: RareEventSystem) -> None:
+    if model.fingerprint and model.fingerprint != system.fingerprint():
+        raise InputError("the committor model was trained for another system, other states or other dynamics")
 
 
 @dataclass(frozen=True)
@@ -205,24 +224,31 @@ def _formulas(
     )
 
 
-def _fresh_shots(
-    system: RareEventSystem, frames: np.ndarray, frame_time: float, out: Path, options: AnalysisOptions, progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many fresh shots from each of these frames reached A and B.
+def _calibrations(
+    system: RareEventSystem,
+    tested: _Between,
+    model: Committor,
+    paths: PathEnsemble,
+    out: Path,
+    options: AnalysisOptions,
+    progress: Progress,
+) -> tuple[Calibration, Calibration]:
+    """The committor that was analyzed, and that of the run, beside fresh shots from these frames.
 
     States are tested where path sampling tested them: at frames.
     """
-    return shoot(
+    n_a, n_b = shoot(
         system,
-        frames,
+        tested.frames,
         options.fresh_shots,
         options.seed,
         options.platform,
-        steps_per_test=max(round(frame_time / system.timestep), 1),
+        steps_per_test=max(round(paths.frame_time / system.timestep), 1),
         workers=options.workers,
         record=out / "fresh_shots.jsonl",
         progress=progress,
     )
+    return calibrate(tested.q, n_a, n_b), calibrate(model.logits(tested.frames), n_a, n_b)
 
 
 def _calibration_doubts(calibration: Calibration | None) -> list[str]:

@@ -14,6 +14,7 @@ from ..committor.load import Committor
 from ..config.run import RunConfig, build_system
 from ..config.stored import stored_config, write_config
 from ..dynamics.checks import require_runnable
+from ..dynamics.platforms import platform_by_name
 from ..errors import InputError
 from ..folders.path_files import holds_paths
 from ..folders.path_folder import PathRecord, initial_paths_of, load_run, path_settings
@@ -27,7 +28,6 @@ from ..parallel.processes import require_importable, require_own_process
 from ..settings.paths import PathSettings
 from ..tps.point_sampler import PointSampler
 from ..tps.sampler import PathSampler
-from ..walkers.slots import platform_by_name
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem

@@ -1,9 +1,8 @@
-"""What the commands do: from a configuration to a run folder with its result, figures and report."""
+"""The command `openmm-rare rate`: from a configuration to a run folder with its result, figures and report."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from ..config.run import RunConfig, SystemConfig, build_system, load_config
 from ..config.stored import stored_config
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
-from ..folders.path_files import is_of_paths
 from ..folders.run_folder import open_run
-from ..io.checksums import naming_contents, unchecked_note
+from ..io.checksums import unchecked_note
 from ..io.files import resolved, write_json
 from ..io.progress import shows_progress
 from ..io.run_file import RunFile
@@ -28,11 +26,10 @@ from ..rates.estimate import RateEstimate
 from ..rates.importance import ImportanceSamplingRate
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
-from ..systems.known_rates import known_rate
-from ..walkers.backends import choose_backend
-from ..walkers.slots import platform_by_name
+from ..systems.known_rates import Reference, reference_of
+from ..walkers.machine import Machine
 
-__all__ = ["configuration", "list_systems", "make_report", "run_rate"]
+__all__ = ["configuration", "run_rate"]
 
 
 def configuration(source: str, trust: bool = False, packages: Sequence[str] = ()) -> RunConfig:
@@ -90,84 +87,38 @@ def run_rate(
     """
     out = Path(out)
     system = build_system(config)
-    platform_by_name(config.sampling.platform)
     require_runnable(system, "rate")
-    backend = config.sampling.settings.backend
-    stored = stored_config(out) if backend == "auto" and resume else None
-    if stored is not None:
-        backend = stored.sampling.settings.backend  # the one that the run has
-    backend = choose_backend(backend, config.sampling.platform)
-    config = config.expanded(system).with_options(backend=backend)
-    progress.stage(f"{backend} backend on {config.sampling.platform}")
+    machine = _machine(config, out if resume else None)
+    config = config.expanded(system).with_options(backend=machine.backend)
+    progress.stage(f"{machine.backend} backend on {machine.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
-        engine = _engine(config, system, run, progress, start)
+        engine = _engine(config, system, machine, run, progress, start)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         estimate = engine.run()
         progress.stage("figures and report")
+        known = reference_of(system)
         if isinstance(engine, ImportanceSamplingRate):
             engine.model.save(out / "model.npz")
-            _record_plane(run, system, engine.model)
-        _record_reference(run, system)
+            _record_plane(run, system, engine.model, known)
+        _record_reference(run, system, known)
         run.finalize()
         about = {"run": run.attributes.get("run"), "records": run.kinds}
         write_json(out / "result.json", estimate.to_dict() | about, checked=True)
-        from ..report.rate import write_run_report  # matplotlib takes memory that the dynamics can do without
+        from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
 
-        write_run_report(out, run)
+        write_rate_report(out, run)
     return estimate
 
 
-def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], None] | None = None) -> Path:
-    """Write the figures and the report of a finished run or scan again.
-
-    Parameters
-    ----------
-    folder : path
-    trust : bool
-        Whether code that the folder names may run; without it everything is told that numbers say.
-    note : callable, optional
-        Is told what is missing without that code.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the folder holds no finished run or scan, or a file is damaged.
-    """
-    with naming_contents(folder):
-        return _report(Path(folder), trust, note)
-
-
-def _report(folder: Path, trust: bool, note: Callable[[str], None] | None) -> Path:
-    if (folder / "scan.json").is_file():
-        from .scan import write_scan_report
-
-        for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
-            stored_config(place)  # must be what the runs recorded
-        return write_scan_report(folder)
-    if is_of_paths(folder):
-        from ..report.paths import write_path_report
-
-        return write_path_report(folder, trust=trust, note=note)
-    from ..report.rate import write_run_report
-
-    return write_run_report(folder)
-
-
-def list_systems() -> list[dict[str, str]]:
-    """Name, description and parameters of every built-in system."""
-    rows = []
-    for name, builder in BUILDERS.items():
-        notes = inspect.getdoc(inspect.getmodule(builder)) or ""
-        parameters = [
-            key if value.default is None else f"{key}={value.default:{'g' if isinstance(value.default, float) else ''}}"
-            for key, value in inspect.signature(builder).parameters.items()
-        ]
-        rows.append({"name": name, "summary": notes.splitlines()[0], "parameters": ", ".join(parameters) or "none"})
-    return rows
+def _machine(config: RunConfig, continued: Path | None) -> Machine:
+    """What moves the walkers: what is asked for, else what did in the run that is continued, else what suits."""
+    backend = config.sampling.settings.backend
+    stored = stored_config(continued) if backend == "auto" and continued is not None else None
+    return Machine(config.sampling.platform, backend if stored is None else stored.sampling.settings.backend)
 
 
 def _where_it_stands(out: Path, run: RunFile) -> str:
@@ -177,13 +128,18 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
 
 
 def _engine(
-    config: RunConfig, system: RareEventSystem, run: RunFile, progress: Progress, model: CommittorModel | None
+    config: RunConfig,
+    system: RareEventSystem,
+    machine: Machine,
+    run: RunFile,
+    progress: Progress,
+    model: CommittorModel | None,
 ) -> ImportanceSamplingRate | BruteForceRate:
     sampling = config.sampling
     options: dict[str, Any] = {
         "target_error": sampling.target_error,
         "seed": sampling.seed,
-        "platform": sampling.platform,
+        "machine": machine,
         "settings": sampling.settings,
         "recorder": run,
         "progress": progress,
@@ -193,23 +149,19 @@ def _engine(
     return ImportanceSamplingRate(system, model=model, no_reweighting=sampling.no_reweighting, **options)
 
 
-def _record_reference(run: RunFile, system: RareEventSystem) -> None:
-    known = known_rate(system)
+def _record_reference(run: RunFile, problem: RareEventSystem, known: Reference | None) -> None:
     if known is not None and not run.kinds.get("reference"):
-        label, rate = known
-        run.append("reference", {"label": label, "rate_per_ps": float(rate(system.temperature))})
+        run.append("reference", {"label": known.label, "rate_per_ps": float(known.rate(problem.temperature))})
 
 
-def _record_plane(run: RunFile, system: RareEventSystem, model: CommittorModel) -> None:
-    """ln I on a grid, learned beside exact, for the one-particle system whose exact solution is known."""
-    if system.name != "two_channel_2d" or known_rate(system) is None or run.kinds.get("plane"):
+def _record_plane(run: RunFile, problem: RareEventSystem, model: CommittorModel, known: Reference | None) -> None:
+    """ln I on a grid, learned beside exact, where the exact solution in the plane is known."""
+    if known is None or known.plane is None or run.kinds.get("plane"):
         return
-    from ..systems.two_channel_2d import exact
-
-    solution = exact(system.temperature)
+    solution = known.plane(problem.temperature)
     grid = np.stack(np.meshgrid(solution.x, solution.y, indexing="ij"), axis=-1)
     positions = np.concatenate([grid, np.zeros((*grid.shape[:2], 1))], axis=-1).reshape(-1, 1, 3)
-    status = system.states.classify(positions).reshape(grid.shape[:2])
+    status = problem.states.classify(positions).reshape(grid.shape[:2])
     learned = model.log_importance(positions).reshape(grid.shape[:2])
     transition = (solution.committor > 0.3) & (solution.committor < 0.7)
     # what lies in A or B, or is visited far less than the transition region, has nothing to show

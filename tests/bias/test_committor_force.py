@@ -427,7 +427,9 @@ def test_unknown_descriptors_and_units_are_refused():
     for spec in (atoms, concatenate({"kind": "pair_distances"}, atoms)):
         importance = FastImportance(CommittorModel(spec, 4))
         assert not has_native_features(importance)
-        with pytest.raises(ValueError, match="does not know the descriptor Dihedrals, only PairDistances, Coordination"):
+        with pytest.raises(
+            ValueError, match="does not know the descriptor Dihedrals, only PairDistances, SortedDistances, Coordination"
+        ):
             CommittorForce(importance, 1, SCALE)
     importance = FastImportance(CommittorModel({"kind": "pair_distances"}, 4))
     assert has_native_features(importance)

@@ -11,16 +11,18 @@ import torch
 from openmm import unit
 
 from openmm_rare.bias import force as bias_force
+from openmm_rare.bias.bias import Bias
 from openmm_rare.bias.force import FORCES, auto_force, check_force, make_bias_force, why_not
 from openmm_rare.bias.importance import FastImportance
 from openmm_rare.bias.python_force import BIAS_GROUP, PythonBias
 from openmm_rare.bias.torch_force import TorchImportance, python_torch_force, torch_force
 from openmm_rare.cli import doctor
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.systems import lj7
 from openmm_rare.walkers.absorbing import absorbing_slots
 from openmm_rare.walkers.backends import make_dynamics
-from openmm_rare.walkers.dynamics import Bias
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
 from stats import assert_within, mean_and_stderr
 from test_committor_force import DESCRIPTORS, N, case, context_of, differences, energy_and_forces, exact
@@ -147,7 +149,7 @@ def moved_slots(kind, backend, platform, n_slots, n_steps, observer=None):
     if backend == "native" and (reason := why_not("native", platform)):
         pytest.skip(f"the native integrator on {platform}: {reason}")
     target, bias = lj7_bias(kind)
-    slots = SlotContext(target, n_slots, platform, 7, bias, observer, backend)
+    slots = SlotContext(target, n_slots, Machine(platform, backend), 7, bias, observer)
     noise = np.random.default_rng(2).normal(scale=0.01, size=(n_slots, 7, 3)) * [1.0, 1.0, 0.0]
     slots.set_positions(target.positions + noise)
     slots.step(n_steps)
@@ -195,13 +197,13 @@ def test_slots_absorb_walkers_alike_with_every_force(kind):
     ends = []
     for force in (kind, "python"):
         target, bias = lj7_bias(force)
-        slots = absorbing_slots(target, 40, "Reference", 7, bias, "native")
-        ends.append(slots.advance(start, np.zeros(40, dtype=np.int64), 20))
-    (_, log_weight, status, _, steps), reference = ends
-    assert 5 < (status > 0).sum() < 35
-    np.testing.assert_array_equal(status, reference[2])
-    np.testing.assert_array_equal(steps, reference[4])
-    np.testing.assert_allclose(log_weight, reference[1], atol=1e-3)
+        slots = absorbing_slots(target, 40, Machine("Reference", "native"), 7, bias)
+        ends.append(slots.advance(Frames(start), np.zeros(40, dtype=np.int64), 20))
+    moved, reference = ends
+    assert 5 < (moved.status > 0).sum() < 35
+    np.testing.assert_array_equal(moved.status, reference.status)
+    np.testing.assert_array_equal(moved.steps, reference.steps)
+    np.testing.assert_allclose(moved.log_weights, reference.log_weights, atol=1e-3)
 
 
 def test_python_is_what_runs_the_backend_python():
@@ -318,7 +320,7 @@ def test_a_force_that_fails_its_trial_is_refused(monkeypatch):
     check_force("auto", "CPU")
     target, bias = lj7_bias("torch")
     with pytest.raises(ValueError, match="It is broken"):
-        SlotContext(target, 2, "CPU", 1, bias)
+        SlotContext(target, 2, Machine("CPU", "python"), 1, bias)
 
 
 def test_doctor_says_which_forces_work(monkeypatch):

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
+from openmm_rare.bias.bias import Bias
 from openmm_rare.bias.importance import FastImportance
 from openmm_rare.cli import benchmark
 from openmm_rare.dynamics import native
 from openmm_rare.settings.rates import Settings
 from openmm_rare.systems import lj7
-from openmm_rare.walkers.dynamics import Bias
 from stats import assert_within, mean_and_stderr
 
 needs_plugin = pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems))

@@ -17,6 +17,7 @@ from openmm_rare.config.run import load_config
 from openmm_rare.io.progress import TerminalProgress, duration
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.rates.estimate import RateEstimate
+from openmm_rare.systems.known_rates import Reference
 from openmm_rare.workflow import rate, scan
 
 
@@ -42,7 +43,7 @@ class StandInEngine:
     error: Exception | None = None
     calls: list = []
 
-    def __init__(self, system, target_error, seed, platform, settings, recorder, progress, **options):
+    def __init__(self, system, settings, target_error, seed, machine, recorder, progress, **options):
         self.system, self.recorder, self.progress, self.seed = system, recorder, progress, seed
         self.model = StandInModel(system.temperature)
         type(self).calls.append({"system": system, "target_error": target_error, "seed": seed, **options})
@@ -70,8 +71,8 @@ def engine(monkeypatch):
     monkeypatch.setattr(rate, "ImportanceSamplingRate", Engine)
     monkeypatch.setattr("openmm_rare.folders.run_folder.CommittorModel", StandInModel)
     monkeypatch.setattr(scan, "CommittorModel", StandInModel)
-    monkeypatch.setattr(rate, "known_rate", lambda system: ("exact", lambda temperature: 0.4))
-    monkeypatch.setattr(scan, "known_rate", lambda system: ("exact", lambda temperature: 0.4))
+    for module in (rate, scan):
+        monkeypatch.setattr(module, "reference_of", lambda problem: Reference("exact", lambda temperature: 0.4))
     return Engine
 
 
@@ -232,7 +233,7 @@ def test_configuration_files_and_their_mistakes(run, engine, tmp_path):
 
 def test_purposeful_errors_are_one_line_and_bugs_keep_their_traceback(run, monkeypatch):
     """A raise statement of this package is an answer; NumPy failing inside it is a bug, though both are ValueErrors."""
-    monkeypatch.setattr(rate, "list_systems", lambda: np.zeros(2) + np.zeros(3))
+    monkeypatch.setattr("openmm_rare.systems.list_systems", lambda: np.zeros(2) + np.zeros(3))
     bug = run("systems")
     assert bug.exit_code == 1 and isinstance(bug.exception, ValueError)
     assert_refused(run("rate", "lj8"), "neither a system")

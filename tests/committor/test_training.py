@@ -10,12 +10,14 @@ from test_committor import SPECS, frames, model_of
 from openmm_rare.bias.importance import FastImportance
 from openmm_rare.committor.mlp import Network
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.learning.adam import Adam
 from openmm_rare.learning.losses import binomial_loss, bounded_product, stopped_operator_loss
 from openmm_rare.learning.residual import BackwardResidual
 from openmm_rare.learning.segment_trainer import Trainer
 from openmm_rare.rates.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
 
 
@@ -149,8 +151,8 @@ def hot_segments(system, n=600, seed=4):
     positions = np.zeros((n, 1, 3))
     positions[:, 0, 0] = rng.uniform(-1.0, 1.0, n) * abs(system.positions[0, 0])
     positions = positions[system.states.classify(positions) == 0]
-    propagator = Propagator(system, None, n, "Reference", np.random.SeedSequence(seed))
-    return sample_segments(propagator, positions, 20, 100, seed).segments
+    propagator = Propagator(system, None, n, Machine("Reference", "python"), np.random.SeedSequence(seed))
+    return sample_segments(propagator, Frames(positions), 20, 100, seed).segments
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,7 @@ def learned():
     torch.manual_seed(0)
     model = CommittorModel(system.descriptor_spec(), 1, (24, 24), 900.0)
     data = hot_segments(system)
-    model.standardize(data.start)
+    model.standardize(data.start.positions)
     trainer, rng = Trainer(model, noise_of_one_step(system), batch=512), np.random.default_rng(1)
     before = {name: value.copy() for name, value in trainer.state().items()}
     reports = [trainer.fit(data, rng, 60, 3e-3) for _ in range(25)]
@@ -220,7 +222,7 @@ def error_of_slope(residual_weight, seed):
     torch.manual_seed(seed)
     model = CommittorModel(system.descriptor_spec(), 1, (24, 24), 900.0)
     data = hot_segments(system, 100, seed)
-    model.standardize(data.start)
+    model.standardize(data.start.positions)
     trainer = Trainer(model, noise_of_one_step(system), batch=512, residual_weight=residual_weight)
     rng = np.random.default_rng(seed)
     for _ in range(10):

@@ -8,6 +8,7 @@ import openmm
 import pytest
 
 import platforms
+from openmm_rare.bias.bias import Bias
 from openmm_rare.dynamics import native
 from openmm_rare.dynamics.native_integrator import IDLE, NativeOverdampedLangevinIntegrator
 from openmm_rare.dynamics.overdamped import BiasedOverdampedLangevinIntegrator, check_system, log_weights
@@ -18,7 +19,7 @@ from openmm_rare.settings.rates import Settings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range
 from openmm_rare.units import KB
 from openmm_rare.walkers.backends import make_dynamics
-from openmm_rare.walkers.dynamics import Bias
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
 from stats import assert_within, mean_and_stderr
 
@@ -301,7 +302,7 @@ class Climb:
 @pytest.mark.parametrize("bias", [None, Bias(Climb(), force="python")], ids=["unbiased", "biased"])
 def test_every_backend_applies_constraints(bias, backend, platform):
     n = 200
-    slots = SlotContext(target_of(), n, platform, 3, bias, backend=backend)
+    slots = SlotContext(target_of(), n, Machine(platform, backend), 3, bias)
     slots.step(50)
     assert worst_distance("dimer", slots.positions()) < kept(platform)
     weight = np.exp(slots.log_weights())
@@ -326,11 +327,11 @@ def test_training_goes_without_the_residual_where_there_are_constraints():
 
 
 def test_too_large_a_step_is_noticed(backend, platform):
-    slots = SlotContext(target_of(timestep=5.0), 50, platform, 3, backend=backend)
+    slots = SlotContext(target_of(timestep=5.0), 50, Machine(platform, backend), 3)
     slots.step(20)
     with pytest.raises(FloatingPointError, match=r"between particles 0 and 1 of .* is off by .* use a smaller time step"):
         slots.positions()
-    slots = SlotContext(target_of(), 50, platform, 3, backend=backend)
+    slots = SlotContext(target_of(), 50, Machine(platform, backend), 3)
     slots.step(20)
     slots.positions()  # negative control
 
@@ -342,7 +343,7 @@ def test_fewer_dimensions_are_refused(num_dimensions, make_context):
         check_system(system, 1, num_dimensions)
     check_system(system, 1, 3)
     with pytest.raises(ValueError, match="1 constraints"):
-        SlotContext(target_of(num_dimensions=num_dimensions), 2, "Reference", 1)
+        SlotContext(target_of(num_dimensions=num_dimensions), 2, Machine("Reference", "python"), 1)
     for kind in (Unbiased, BiasedOverdampedLangevinIntegrator):
         with pytest.raises(ValueError, match=f"num_dimensions = {num_dimensions}; with constrained=True it must be 3"):
             kind(*DYNAMICS, num_dimensions, constrained=True)

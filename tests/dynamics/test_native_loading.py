@@ -193,11 +193,11 @@ def test_the_command_that_builds_it_again_knows_where_the_package_came_from(orig
 
 def test_switched_off_the_package_works_without_it():
     code = """
-from openmm_rare import BruteForceRate, Settings; from openmm_rare.dynamics import native
+from openmm_rare import BruteForceRate, RateSettings; from openmm_rare.dynamics import native
 from openmm_rare.systems import double_well_1d
 assert not native.plugin().available and "OPENMM_RARE_NATIVE=0: unset it" in native.plugin().problems[0]
 target = double_well_1d.build(temperature=1500.0, barrier=10.0)
-estimate = BruteForceRate(target, target_error=0.3, seed=1, settings=Settings(flux_walkers=200, flux_steps=200)).run()
+estimate = BruteForceRate(target, target_error=0.3, seed=1, settings=RateSettings(flux_walkers=200, flux_steps=200)).run()
 print(estimate.rate_per_ps > 0.0)
 """
     assert run(code, OPENMM_RARE_NATIVE="0") == "True"

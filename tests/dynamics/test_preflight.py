@@ -17,6 +17,7 @@ from openmm_rare.problem import RareEventSystem
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.states.states import Coordinate, Range
 from openmm_rare.systems import BUILDERS, build
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -79,7 +80,7 @@ def test_the_limit_is_where_the_dynamics_begins_to_grow(share, grows):
             require_runnable(target)
     else:
         require_runnable(target)
-    slots = SlotContext(target, 20, "Reference", 5)
+    slots = SlotContext(target, 20, Machine("Reference", "python"), 5)
     slots.step(100)
     assert (np.abs(slots.positions()[:, 0, 0]).max() > 1e3) == grows
 

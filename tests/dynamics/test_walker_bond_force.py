@@ -11,6 +11,7 @@ from openmm_rare.dynamics import native, replication
 from openmm_rare.dynamics.walker_bonds import WalkerBondForce, can_be_native, suits_native_bonds
 from openmm_rare.systems import lj7
 from openmm_rare.walkers.absorbing import absorbing_slots
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
 from platforms import make_context
 
@@ -368,6 +369,6 @@ def test_the_native_backend_takes_native_bonds_where_they_are():
     assert suits_native_bonds("Reference", 100) and suits_native_bonds("CPU", 100) and not suits_native_bonds("Reference", 1)
     assert not any(suits_native_bonds(name, 100) for name in native.plugin().platforms if name not in BOTH)
     for backend, expected in (("native", "WalkerBondForce"), ("python", "CustomBondForce")):
-        assert forces_of(SlotContext(target, 20, "Reference", 1, backend=backend).context) == [expected]
-    assert forces_of(SlotContext(target, 1, "Reference", 1, backend="native").context) == ["CustomBondForce"]  # faster for one
-    assert forces_of(absorbing_slots(target, 20, "Reference", 1, None, "native")._context) == ["WalkerBondForce"]
+        assert forces_of(SlotContext(target, 20, Machine("Reference", backend), 1).context) == [expected]
+    assert forces_of(SlotContext(target, 1, Machine("Reference", "native"), 1).context) == ["CustomBondForce"]  # faster for one
+    assert forces_of(absorbing_slots(target, 20, Machine("Reference", "native"), 1, None).context) == ["WalkerBondForce"]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.errors import InputError
 from openmm_rare.flux import run as flux_run
 from openmm_rare.flux.agreement import compare, quantities, two_parts
@@ -31,6 +32,7 @@ from openmm_rare.rates.production import Production
 from openmm_rare.settings.rates import Settings
 from openmm_rare.states.states import Coordinate, Dihedral, Range, States
 from openmm_rare.statistics import ClusteredRate, ratio_of_sums
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
 NAMES = ("the given structure", "walkers that were hot", "walkers that were hot and in B")
@@ -122,7 +124,7 @@ def record(walker, weight, counts):
 def test_a_pool_of_weighted_walkers_is_one_of_repeated_ones():
     model = SimpleNamespace(log_importance=lambda exits: -np.arange(len(exits)) / 3.0)
     weight, walker, counts = np.array([1.0, 2.0, 3.0, 1.0]), np.array([0, 1, 1, 2, 3, 3]), np.array([10, 20, 30, 40])
-    pool = Pool.empty(1, 4)
+    pool = Pool.empty(Frames(np.zeros((4, 1, 3))), 4)
     pool.extend(record(walker, weight, counts), model, 0.5)
     who = np.repeat(np.arange(4), weight.astype(int))
     exits = [np.flatnonzero(walker == each) for each in who]
@@ -153,14 +155,14 @@ def test_the_rate_of_some_clusters():
 
 def test_hot_walkers_find_the_other_part_of_a():
     system = two_basins()
-    spread = dispersed(system, CHEAP, "Reference", TaskLog(Memory(), 1), Silent())
-    assert (system.states.classify(spread.starts) == 1).all() and set(spread.group) == {0, 1, 2}
-    upper = spread.starts[:, 0, 1] > 0
+    spread = dispersed(system, CHEAP, Machine(), TaskLog(Memory(), 1), Silent())
+    assert (system.states.classify(spread.starts.positions) == 1).all() and set(spread.group) == {0, 1, 2}
+    upper = spread.starts.positions[:, 0, 1] > 0
     assert 0.05 < upper[1:].mean() < 0.7 and not upper[0]
     state = spread.flux_state(100)
-    assert (state.group == 0).sum() == 50 and (state.positions[:, 0, 1] > 0).any()
+    assert (state.group == 0).sum() == 50 and (state.frames.positions[:, 0, 1] > 0).any()
     alone = replace(spread, starts=spread.starts[:1], group=spread.group[:1])
-    assert (alone.flux_state(10).positions == system.positions).all()
+    assert (alone.flux_state(10).frames.positions == system.positions).all()
 
 
 def prepared(monkeypatch, answer, seed=1, upper=0.5):
@@ -173,8 +175,10 @@ def prepared(monkeypatch, answer, seed=1, upper=0.5):
     starts = np.concatenate([system.starts, np.tile([[[-0.5, 0.5, 0.0]]], (n, 1, 1)) * [1, 1, 1]])
     starts[1 + int(n * upper) :, 0, 1] = -0.5
     none = np.zeros(0)
-    spread = Dispersal(starts, np.repeat([0, 1], [1, n]), NAMES, np.array([1500.0]), np.zeros((0, 1, 3)), none, none)
-    run = FluxRun(system, model, CHEAP, "Reference", task, Silent(), spread)
+    spread = Dispersal(
+        Frames(starts), np.repeat([0, 1], [1, n]), NAMES, np.array([1500.0]), Frames(np.zeros((0, 1, 3))), none, none
+    )
+    run = FluxRun(system, model, CHEAP, Machine(), task, Silent(), spread)
     run.equilibrate()
     return run
 
@@ -190,7 +194,7 @@ def rate_of(run, upper, lower):
     root = density.draw(pool.log_importance, 2000, np.random.default_rng(3), pool.weight)
     production = Production(1)
     production.root = root
-    q = np.where(pool.exits[root, 0, 1] > 0, upper, lower) * np.random.default_rng(4).exponential(1.0, 2000)
+    q = np.where(pool.exits.positions[root, 0, 1] > 0, upper, lower) * np.random.default_rng(4).exponential(1.0, 2000)
     production.contribution = q / density(pool.log_importance[root])
     production.channel_contribution = production.contribution[:, None]
     return production.clustered(pool, density)
@@ -218,7 +222,7 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
         up = rng.random(n_walkers) < 0.2
         positions[:, 0, 0], positions[:, 0, 1] = -0.5, np.where(up, 0.5, -0.5)
         weights = np.where(up, 3.0, 0.5)
-        return WeightedStart(positions, np.log(weights), np.arange(n_walkers), 300.0, 1500.0, {"y": 1.0}, 0.5, 0.0, 0)
+        return WeightedStart(Frames(positions), np.log(weights), np.arange(n_walkers), 300.0, 1500.0, {"y": 1.0}, 0.5, 0.0, 0)
 
     run = prepared(monkeypatch, annealed)
     assert asked == [([1500.0, 400.0], 400)] and len(run.state.weight) == 400
@@ -235,18 +239,18 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
     run.weighted = replace(run.weighted, ess=20.0)
     assert "worth 20 independent ones" in doubts_about_a(run, rate, 0.1)[0]
     run.model.log_importance = lambda exits: np.where(exits[:, 0, 1] > 0, -3.0, -6.0)
-    run.pool = Pool.empty(1, 400)
+    run.pool = Pool.empty(run.state.frames, 400)
     run.extend(0.035)  # more time does not help: more walkers do
     assert len(run.state.weight) > 400 and len(run.pool.time_ps) == len(run.state.weight) and run.growing and not run.stuck
     assert np.unique(run.state.cluster).size == len(run.state.weight)
 
 
 def test_brute_force_that_hangs_on_where_walkers_began_says_so():
-    slow = BruteForceRate(two_basins(temperature=600.0), 0.2, seed=1, settings=CHEAP, progress=Silent()).run()
+    slow = BruteForceRate(two_basins(temperature=600.0), target_error=0.2, seed=1, settings=CHEAP, progress=Silent()).run()
     (warning,) = slow.warnings
     assert not slow.reliable and re.search(r"Walkers in A near y = -0\.\d+ nm and near 0\.\d+ nm stay apart", warning)
     assert not slow.mixing["agree"] and slow.mixing["r_hat_between_walkers"]["y"] > 1.15
-    mixed = BruteForceRate(two_basins(temperature=3000.0), 0.2, seed=1, settings=CHEAP, progress=Silent()).run()
+    mixed = BruteForceRate(two_basins(temperature=3000.0), target_error=0.2, seed=1, settings=CHEAP, progress=Silent()).run()
     assert mixed.reliable and mixed.mixing["agree"]  # negative control: here A is one basin
 
 
@@ -263,7 +267,7 @@ def test_exits_that_the_flux_run_never_visits_are_said_where_they_matter(monkeyp
     exits[:, 0, 0], exits[:, 0, 1] = -0.39, np.where(np.arange(200) % 2, 0.5, -0.5)
     exits[:, 0, 1] += np.random.default_rng(1).normal(0, 0.03, 200)
     warm, energy = np.full(200, 540.0), np.random.default_rng(2).normal(12.0, 1.0, 200)
-    hot = replace(run.dispersal, exits=exits, exit_temperature=warm, exit_energy=energy)
+    hot = replace(run.dispersal, exits=Frames(exits), exit_temperature=warm, exit_energy=energy)
     sentence = unvisited_exits(run.system, run.model, hot, run.pool)
     assert "at 540 K" in sentence and "y = 0." in sentence and "more_starts" in sentence
     high = replace(hot, exit_energy=energy + 40.0 * (exits[:, 0, 1] > 0))  # negative control: they weigh nothing when cold
@@ -273,7 +277,7 @@ def test_exits_that_the_flux_run_never_visits_are_said_where_they_matter(monkeyp
 def test_more_starts_lie_in_a():
     system = two_basins(more_starts=[[[-5.0, 5.0, 0.0]] * openmm.unit.angstrom, [[-0.5, 0.4, 0.0]]])
     np.testing.assert_allclose(system.starts[:, 0, 1], [-0.5, 0.5, 0.4])
-    assert (FluxState.start(system, 4).positions[:, 0, 1] == [-0.5, 0.5, 0.4, -0.5]).all()
+    assert (FluxState.start(system, 4).frames.positions[:, 0, 1] == [-0.5, 0.5, 0.4, -0.5]).all()
     assert len(system.with_temperature(500).more_starts) == 2 and len(two_basins().starts) == 1
     with pytest.raises(InputError, match=r"more_starts\[1\] must lie in A, but are in B: x = 0.5 nm"):
         two_basins(more_starts=[[[-0.5, 0.5, 0.0]], [[0.5, 0.5, 0.0]]])
@@ -292,7 +296,7 @@ def test_brute_force_of_versions_with_one_start_is_not_continued():
     recorder = Memory()
     recorder.append("brute_force", {"walker_steps": 1})
     with pytest.raises(InputError, match="begun by an earlier version"):
-        BruteForceRate(two_basins(), 0.2, recorder=recorder, progress=Silent()).run()
+        BruteForceRate(two_basins(), target_error=0.2, recorder=recorder, progress=Silent()).run()
 
 
 def test_a_start_without_a_way_out_is_heated_until_there_is_one():
@@ -304,7 +308,7 @@ def test_a_start_without_a_way_out_is_heated_until_there_is_one():
     states, variables = (Range({"x": (-9, -0.3)}), Range({"x": (0.4, 9)})), [Coordinate("x", 0, 0)]
     wells = RareEventSystem.from_openmm(system, [[-1.5, 0, 0]], *states, variables, 400, 10, 0.005, num_dimensions=1)
     settings = replace(CHEAP, training_flux_limit=200_000, heating_roots=100)
-    start, _ = easy_temperature(wells, settings, "Reference", TaskLog(Memory(), 1), Silent())
+    start, _ = easy_temperature(wells, settings, Machine(), TaskLog(Memory(), 1), Silent())
     assert not start.left_a and start.temperature > 400 and len(start.exits)
     last = replace(wells, positions=np.array([[-0.4, 0.0, 0.0]]))  # negative control: the well beside the way to B
-    assert easy_temperature(last, settings, "Reference", TaskLog(Memory(), 1), Silent())[0].left_a
+    assert easy_temperature(last, settings, Machine(), TaskLog(Memory(), 1), Silent())[0].left_a

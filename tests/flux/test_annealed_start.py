@@ -5,6 +5,7 @@ import openmm
 import pytest
 from scipy.special import expit
 
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.errors import InputError
 from openmm_rare.flux import annealed_start as module
 from openmm_rare.flux.annealed_start import NoEquilibriumError, annealed_start
@@ -17,6 +18,7 @@ from openmm_rare.settings.rates import Settings
 from openmm_rare.states.states import IN_B, Coordinate, Dihedral, Range
 from openmm_rare.systems import double_well_1d
 from openmm_rare.units import KB
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.thermal import ThermalWalkers
 from stats import assert_within
 
@@ -60,7 +62,7 @@ def annealed(target, ladder, n=1000, seed=1, recorder=None, starts=None, group=N
     starts = target.positions[None] if starts is None else starts
     group = np.zeros(len(starts), dtype=int) if group is None else group
     task = TaskLog(recorder or Memory(), seed)
-    return annealed_start(target, starts, group, ladder, n, Settings(**options), "Reference", task, Silent())
+    return annealed_start(target, Frames(starts), group, ladder, n, Settings(**options), Machine(), task, Silent())
 
 
 def test_a_step_of_temperature_costs_the_part_of_the_sample_that_it_may():
@@ -114,11 +116,11 @@ def test_observables_are_the_variables_and_what_the_network_sees():
 
 def test_temperature_changes_while_walkers_move(platform, backend):
     harmonic = particle("500*x^2+800*y^2", {"x": (-1.0, 1.0)}, {"x": (2.0, 3.0)}, (0.0, 0.0, 0.0))
-    walkers = ThermalWalkers(harmonic, 1000, platform, np.random.SeedSequence(4), backend)
-    positions = np.repeat(harmonic.positions[None], 600, axis=0)
+    walkers = ThermalWalkers(harmonic, 1000, Machine(platform, backend), np.random.SeedSequence(4))
+    frames = Frames(np.repeat(harmonic.positions[None], 600, axis=0))
     for temperature in (900.0, 300.0):
-        positions = walkers.move(positions, temperature, 600)
-        energies = walkers.energies(positions)
+        frames = walkers.move(frames, temperature, 600)
+        energies, positions = walkers.energies(frames), frames.positions
         x, y = positions[:, 0, 0], positions[:, 0, 1]
         assert energies == pytest.approx(500 * x**2 + 800 * y**2)
         exact = KB * temperature * (0.5 / (1 - 0.00625) + 0.5 / (1 - 0.01))  # steps widen the distribution
@@ -130,7 +132,10 @@ def test_temperature_changes_while_walkers_move(platform, backend):
 def test_hidden_part_of_a_has_its_population_though_all_walkers_start_in_the_other_one():
     target, truth = two_parts(), populations(COLD)[1]
     runs = [annealed(target, [HOT, COLD], seed=seed) for seed in (1, 2, 3)]
-    weights, upper = np.concatenate([run.weights for run in runs]), np.concatenate([run.positions[:, 0, 1] > 0 for run in runs])
+    weights, upper = (
+        np.concatenate([run.weights for run in runs]),
+        np.concatenate([run.frames.positions[:, 0, 1] > 0 for run in runs]),
+    )
     family = np.concatenate([run.family + 1000 * number for number, run in enumerate(runs)])
     for run in runs:
         assert run.temperature == HOT and set(run.r_hat) >= {"x", "y"} and max(run.r_hat.values()) < 1.05
@@ -139,14 +144,14 @@ def test_hidden_part_of_a_has_its_population_though_all_walkers_start_in_the_oth
     assert_within(*(mean := mean_of(upper, weights, family))[:1], truth, mean[1], nsigma=4)
     with pytest.raises(AssertionError):  # negative control: hot walkers without their weights
         assert_within(mean_of(upper, np.ones(len(upper)), family)[0], truth, mean[1], nsigma=4)
-    still = ThermalWalkers(target, 1000, "Reference", np.random.SeedSequence(1))
-    assert not (still.move(np.repeat(target.positions[None], 300, axis=0), COLD, 3000)[:, 0, 1] > 0).any()
+    still = ThermalWalkers(target, 1000, Machine(), np.random.SeedSequence(1))
+    assert not (still.move(Frames(np.repeat(target.positions[None], 300, axis=0)), COLD, 3000).positions[:, 0, 1] > 0).any()
 
 
 def test_walkers_in_a_do_not_die_out_where_b_is_stabler():
     left, truth = populations(COLD, downhill=8.0)
     found = annealed(two_parts(downhill=8.0), [HOT, COLD], seed=4)
-    mean, error = mean_of(found.positions[:, 0, 1] > 0, found.weights, found.family)
+    mean, error = mean_of(found.frames.positions[:, 0, 1] > 0, found.weights, found.family)
     assert left < 0.1 and len(found.family) > 0.4 * 1000 and found.ess > 2 * left * 1000
     assert_within(mean, truth, error, nsigma=4)
     # the weight of those in A is that of as many independent walkers, out of all
@@ -155,15 +160,15 @@ def test_walkers_in_a_do_not_die_out_where_b_is_stabler():
 
 def test_walkers_that_are_killed_in_b_are_biased():
     target, rng = two_parts(), np.random.default_rng(5)
-    walkers = ThermalWalkers(target, 1000, "Reference", np.random.SeedSequence(5))
-    positions = np.repeat(target.positions[None], 1000, axis=0)
+    walkers = ThermalWalkers(target, 1000, Machine(), np.random.SeedSequence(5))
+    frames = Frames(np.repeat(target.positions[None], 1000, axis=0))
     for _ in range(120):
-        positions = walkers.move(positions, HOT, 50)
-        in_b = target.states.classify(positions) == IN_B
-        positions[in_b] = positions[rng.choice(np.flatnonzero(~in_b), in_b.sum())]
-    cold = cool(target, positions, HOT, 40, Settings(), "Reference", TaskLog(Memory(), 5), Silent())
-    kept = cold.positions[:, 0, 0] < 0.0
-    mean, error = mean_of(cold.positions[kept, 0, 1] > 0, np.exp(cold.log_weights[kept]), cold.family[kept])
+        frames = walkers.move(frames, HOT, 50)
+        in_b = target.states.classify(frames.positions) == IN_B
+        frames[in_b] = frames[rng.choice(np.flatnonzero(~in_b), in_b.sum())]
+    cold = cool(target, frames, HOT, 40, Settings(), Machine(), TaskLog(Memory(), 5), Silent())
+    kept = cold.frames.positions[:, 0, 0] < 0.0
+    mean, error = mean_of(cold.frames.positions[kept, 0, 1] > 0, np.exp(cold.log_weights[kept]), cold.family[kept])
     with pytest.raises(AssertionError):
         assert_within(mean, populations(COLD)[1], error, nsigma=4)
 
@@ -175,7 +180,7 @@ def test_walkers_of_a_well_without_parts_are_those_that_last_visited_a():
     density = np.exp(-double_well_1d.energy(x, 25.0) / kt) * (1.0 - double_well_1d.committor(x, COLD))
     density /= density.sum()
     assert found.ess > 0.85 * len(found.family)
-    place, weights = found.positions[:, 0, 0], found.weights
+    place, weights = found.frames.positions[:, 0, 0], found.weights
     for function in (lambda x: x, lambda x: (x + 0.5) ** 2, lambda x: (x > -0.4).astype(float)):
         mean, error = mean_of(function(place), weights, found.family)
         assert_within(mean, density @ function(x), error, nsigma=4)
@@ -197,8 +202,8 @@ def test_errors_of_walkers_annealed_too_fast_are_honest():
     for seed in range(24):
         rng = np.random.default_rng(seed)
         positions = rng.normal(scale=np.sqrt(KB * hot / spring), size=(n, 1, 3))
-        cold = cool(target, positions, hot, 1, Settings(), "Reference", TaskLog(Memory(), seed), Silent())
-        energy = 0.5 * spring * (cold.positions**2).sum((1, 2))
+        cold = cool(target, Frames(positions), hot, 1, Settings(), Machine(), TaskLog(Memory(), seed), Silent())
+        energy = 0.5 * spring * (cold.frames.positions**2).sum((1, 2))
         weights, everyone = np.exp(cold.log_weights - cold.log_weights.max()), np.arange(n)
         total = np.bincount(cold.family, weights, minlength=n)
         ratio = log_total(cold.log_weights) - np.log(n) - 1.5 * np.log(COLD / hot)
@@ -243,8 +248,9 @@ def test_a_resumed_start_is_bit_for_bit_the_uninterrupted_one():
         recorder.lives = more
     resumed = annealed(target, ladder, n=100, recorder=recorder)
     assert {"annealed_mixing", "annealed_cooling", "annealed_sorting"} == set(recorder._records)
+    assert np.array_equal(resumed.frames.positions, whole.frames.positions)
     for name, value in vars(whole).items():
-        assert np.array_equal(getattr(resumed, name), value), name
+        assert name == "frames" or np.array_equal(getattr(resumed, name), value), name
     other = annealed(target, ladder, n=100, seed=2)
     assert not np.array_equal(other.log_weights, whole.log_weights)  # negative control
 

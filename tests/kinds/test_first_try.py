@@ -12,7 +12,7 @@ import openmm
 import pytest
 
 import openmm_rare
-from openmm_rare import BruteForceRate, ImportanceSamplingRate, Range, RareEventSystem, Settings, Silent, TerminalProgress
+from openmm_rare import BruteForceRate, ImportanceSamplingRate, Range, RareEventSystem, RateSettings, Silent, TerminalProgress
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.errors import RunError
 from openmm_rare.io.progress import shows_progress
@@ -23,9 +23,10 @@ from openmm_rare.rates.heating import easy_temperature
 from openmm_rare.rates.pilot import choose_steering
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral, States
 from openmm_rare.systems import BUILDERS, build
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
-CHEAP = Settings(
+CHEAP = RateSettings(
     hidden=(24, 24),
     n_slots=300,
     flux_walkers=200,
@@ -93,17 +94,17 @@ class Told(Silent):
 
 
 def prepared(system, settings=CHEAP, seed=1):
-    """Settings that suit the system, what was told on the way, and the tasks' records."""
+    """RateSettings that suit the system, what was told on the way, and the tasks' records."""
     told, memory = Told(), Memory()
     told.stage("first")
     task, settings = TaskLog(memory, seed), replace(settings, backend="auto")
-    start, longer = easy_temperature(system, settings, "Reference", task, told)
-    return start, suit_settings(system, start, longer, "Reference", task, told), told, memory
+    start, longer = easy_temperature(system, settings, Machine(), task, told)
+    return start, suit_settings(system, start, longer, Machine(), task, told), told, memory
 
 
 def test_mueller_brown_in_five_lines():
     told = Told()
-    estimate = ImportanceSamplingRate(mueller_brown(0.05), 0.25, seed=1, settings=CHEAP, progress=told).run()
+    estimate = ImportanceSamplingRate(mueller_brown(0.05), target_error=0.25, seed=1, settings=CHEAP, progress=told).run()
     assert_within(np.log(estimate.rate_per_ps), np.log(MUELLER_BROWN_RATE), estimate.relative_error, nsigma=4)
     with pytest.raises(AssertionError):  # negative control
         assert_within(np.log(estimate.rate_per_ps), np.log(5 * MUELLER_BROWN_RATE), estimate.relative_error, nsigma=4)
@@ -128,7 +129,7 @@ def test_settings_suit_the_time_step_and_the_time_step_is_advised():
 def test_a_time_step_far_too_short_is_an_error_that_says_which_would_do():
     start, settings, _, _ = prepared(mueller_brown(0.05))
     with pytest.raises(RunError, match=r"far more than 50000 steps of 2e-05 ps .* a time step up to 0\.2 ps is stable"):
-        suit_settings(mueller_brown(0.00002), start, settings, "Reference", TaskLog(Memory(), 1), Silent())
+        suit_settings(mueller_brown(0.00002), start, settings, Machine(), TaskLog(Memory(), 1), Silent())
 
 
 @pytest.mark.parametrize("name", sorted({"double_well_1d", "two_channel_2d", "lj7"} & set(BUILDERS)))
@@ -140,15 +141,15 @@ def test_built_in_systems_keep_their_lengths(name):
 
 
 def test_a_scale_stretches_what_is_counted_in_steps():
-    settings = Settings().slowed(4.0)
+    settings = RateSettings().slowed(4.0)
     assert (settings.segment_length, settings.training_path_length, settings.residual_steps) == (800, 12000, 80.0)
     assert (settings.stride, settings.bias_interval, settings.production_roots) == (40, 8, 2000)
-    assert Settings().slowed(0.001).bias_interval == 1
+    assert RateSettings().slowed(0.001).bias_interval == 1
 
 
 def test_a_long_lived_state_is_named_before_training():
     with pytest.raises(RunError, match=r"long-lived state near x = -?0\.0\d+, y = .*Put it into A or B, or compute two steps"):
-        ImportanceSamplingRate(three_wells(38), 0.2, settings=CHEAP, progress=Silent()).run()
+        ImportanceSamplingRate(three_wells(38), target_error=0.2, settings=CHEAP, progress=Silent()).run()
 
 
 def test_a_state_that_is_left_soon_is_followed():
@@ -159,7 +160,7 @@ def test_a_state_that_is_left_soon_is_followed():
 
 
 def trained(arrivals, **options):
-    """Settings after training in which so many walkers of each round are said to have reached B."""
+    """RateSettings after training in which so many walkers of each round are said to have reached B."""
     system, told, task, counts = build("double_well_1d"), Told(), TaskLog(Memory(), 1), iter(arrivals)
     settings = replace(CHEAP, backend="auto", annealing=(900.0,), first_stage_rounds=2, stage_rounds=2, last_stage_rounds=2)
     settings = replace(settings, updates=5, training_walkers=50, training_exits=100, last_updates=0, **options)
@@ -169,7 +170,7 @@ def trained(arrivals, **options):
         return record | {"arrivals": next(counts)} if kind == "training" else record
 
     model = CommittorModel(system.descriptor_spec(), 1, (8,), system.temperature, system.fingerprint())
-    return settings, anneal(system, model, settings, "Reference", count, True, told), told
+    return settings, anneal(system, model, settings, Machine(), count, True, told), told
 
 
 def test_lengths_grow_while_no_walker_reaches_b():
@@ -270,10 +271,10 @@ def small():
 def test_python_shows_progress_unless_told_to_be_silent(capfd):
     rate, system, settings = small()
     before = threading.active_count()
-    rate(system, 0.2, settings=settings).run()
+    rate(system, settings, target_error=0.2).run()
     shown = capfd.readouterr()
     assert "brute force ..." in shown.err and "took" in shown.err and shown.out == ""
-    rate(system, 0.2, settings=settings, progress=Silent()).run()
+    rate(system, settings, target_error=0.2, progress=Silent()).run()
     assert capfd.readouterr() == ("", "")
     assert threading.active_count() == before
 
@@ -282,7 +283,7 @@ def test_progress_ends_with_an_error(capfd):
     rate, system, settings = small()
     before = threading.active_count()
     with pytest.raises(RunError, match="too few"):
-        rate(system, 0.01, settings=replace(settings, max_walker_steps=100)).run()
+        rate(system, replace(settings, max_walker_steps=100), target_error=0.01).run()
     assert threading.active_count() == before
     assert "took" not in capfd.readouterr().err.split("brute force ...")[-1]
 

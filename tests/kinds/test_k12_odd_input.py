@@ -9,7 +9,7 @@ import chain4
 from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.errors import InputError
 from openmm_rare.folders.path_folder import PathRecord, initial_paths_of
-from openmm_rare.report.rate import read_json
+from openmm_rare.report.results import read_json
 from openmm_rare.systems import build
 from openmm_rare.workflow.rate import configuration
 

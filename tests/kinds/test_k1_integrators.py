@@ -7,6 +7,7 @@ import openmm
 import pytest
 
 from openmm_rare.ops.snapshots import trajectory_of
+from openmm_rare.walkers.machine import Machine
 
 pytest.importorskip("openpathsampling")
 
@@ -76,7 +77,7 @@ def test_accepted_paths_keep_rigid_bonds(tmp_path):
 
 @EACH_DYNAMICS
 def test_fresh_shots_keep_rigid_bonds(inertial):
-    dynamics = ShotDynamics(rigid(inertial), 3, "Reference", np.random.default_rng(1))
+    dynamics = ShotDynamics(rigid(inertial), 3, Machine(), np.random.default_rng(1))
     dynamics.restart(np.arange(3), np.repeat(chain4.positions()[None], 3, axis=0))
     dynamics.step(50)
     assert worst(dynamics.positions()) < KEPT
@@ -210,7 +211,7 @@ def test_commands_and_fresh_shots_place_virtual_sites():
     frames = frames_of(problem_with_site())
     sites = 0.3 * frames.positions[:, 0] + 0.7 * frames.positions[:, 1]
     np.testing.assert_allclose(frames.positions[:, 2], sites, atol=1e-12)
-    dynamics = ShotDynamics(problem_with_site(), 1, "Reference", np.random.default_rng(1))
+    dynamics = ShotDynamics(problem_with_site(), 1, Machine(), np.random.default_rng(1))
     assert dynamics.integrator.getGlobalVariableByName("openmm_rare_half") == 0
     assert require_runnable(problem_with_site(), "paths") == []
 

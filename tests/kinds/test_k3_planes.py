@@ -5,6 +5,7 @@ import openmm
 import pytest
 
 from openmm_rare.ops.snapshots import trajectory_of
+from openmm_rare.walkers.machine import Machine
 
 pytest.importorskip("openpathsampling")
 
@@ -96,7 +97,7 @@ def test_velocities_are_drawn_along_the_axes_that_move(num_dimensions):
     engine, start = engine_of(problem)
     assert moving_axes(engine.integrator).tolist() == (np.arange(3) < num_dimensions).tolist()
     stored = RareEventEngine.from_dict(engine.to_dict())
-    dynamics = ShotDynamics(problem, 1, "Reference", np.random.default_rng(2))
+    dynamics = ShotDynamics(problem, 1, Machine(), np.random.default_rng(2))
     dynamics.restart(np.arange(1), problem.positions[None])
     state = dynamics.context.getState(velocities=True)
     drawn = [each.randomize_velocities(start).velocities._value for each in (engine, stored)]
@@ -109,7 +110,7 @@ def test_velocities_are_drawn_along_the_axes_that_move(num_dimensions):
 
 def test_fresh_shots_stay_in_the_plane():
     problem = oscillators(3, 2)
-    dynamics = ShotDynamics(problem, 4, "Reference", np.random.default_rng(2))
+    dynamics = ShotDynamics(problem, 4, Machine(), np.random.default_rng(2))
     dynamics.restart(np.arange(4), np.repeat(problem.positions[None], 4, axis=0))
     dynamics.step(50)
     positions = dynamics.positions()

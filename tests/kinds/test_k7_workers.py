@@ -18,7 +18,8 @@ from openmm_rare.cli.errors import UserError, plain_errors
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import load_config
 from openmm_rare.parallel.processes import Workers
-from openmm_rare.walkers.slots import SlotContext, make_context
+from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.slots import SlotContext
 
 paths = pytest.importorskip("openpathsampling")
 from openmm_rare.ops import simstore  # noqa: E402
@@ -167,16 +168,16 @@ def test_what_openmm_refuses_names_the_system():
     broken = chain4.system()
     broken.getForce(0).addBond(0, 9, 0.15, 1000.0)
     with pytest.raises(errors.InputError, match="OpenMM cannot run chain on platform Reference: HarmonicBondForce.*particle"):
-        make_context(broken, openmm.VerletIntegrator(0.001), "Reference", what="chain")
+        Machine().context(broken, openmm.VerletIntegrator(0.001), "chain")
     wide = chain4.system(box=2.0)
     wide.getForce(3).setCutoffDistance(1.5)
     with pytest.raises(errors.InputError, match="OpenMM cannot run chain on platform Reference: .*cutoff"):
-        make_context(wide, openmm.VerletIntegrator(0.001), "Reference", what="chain")
-    make_context(chain4.system(box=2.0), openmm.VerletIntegrator(0.001), "Reference")  # negative control
+        Machine().context(wide, openmm.VerletIntegrator(0.001), "chain")
+    Machine().context(chain4.system(box=2.0), openmm.VerletIntegrator(0.001))  # negative control
 
 
 def test_dynamics_that_openmm_stops_is_an_error_of_ours(monkeypatch):
-    slots = SlotContext(chain4.problem(inertial=False, timestep=1e-6), 1, "Reference", 1)
+    slots = SlotContext(chain4.problem(inertial=False, timestep=1e-6), 1, Machine("Reference", "python"), 1)
     for said, kind in (("Particle coordinate is NaN.", errors.DynamicsError), ("device lost", errors.RunError)):
         monkeypatch.setattr(slots, "integrator", type("Broken", (), {"step": staticmethod(failing(said))}))
         with pytest.raises(kind, match=said.rstrip(".")):

@@ -70,8 +70,8 @@ def test_regions_take_quantities():
     assert disc.center == pytest.approx({"phi": np.pi / 3, "psi": 1.0}) and disc.radius == pytest.approx(np.pi / 9)
     assert Disc({"x": 1 * u.angstrom}, 0.5 * u.angstrom).radius == pytest.approx(0.05)
     made = problem(trans, Range({"phi": chain4.GAUCHE}))
-    assert made.states.describe()["a"] == trans.describe()
-    assert Range(trans.describe()["bounds"]).bounds == trans.bounds  # what is stored has no units
+    assert made.states.describe()["states"]["a"] == trans.describe()
+    assert Range(trans.describe()["range"]).bounds == trans.bounds  # what is stored has no units
 
 
 @pytest.mark.parametrize(

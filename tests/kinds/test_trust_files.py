@@ -26,7 +26,7 @@ from openmm_rare.folders.path_files import read_paths
 from openmm_rare.folders.path_folder import PathRecord
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.paths.direct_committor import ShotRecord
-from openmm_rare.report.rate import read_json
+from openmm_rare.report.results import read_json
 
 SPEC = {"kind": "coordinates", "columns": [0], "scale": 0.25}
 WEIGHT = "network.0.weight"

@@ -22,7 +22,8 @@ from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral,
 from openmm_rare.systems import build
 from openmm_rare.tps import sampler
 from openmm_rare.workflow.path_sampling import run_path_sampling
-from openmm_rare.workflow.rate import configuration, make_report
+from openmm_rare.workflow.rate import configuration
+from openmm_rare.workflow.reports import make_report
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import double_well_1d, jung_42d
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
 HOT = {"temperature": 600.0, "barrier": 10.0}
@@ -97,7 +98,7 @@ def dimer(periodic):
 
 def test_velocities_are_thermal_and_satisfy_the_constraints():
     target, n = dimer(False), 2000
-    dynamics = ShotDynamics(target, n, "Reference", np.random.default_rng(4))
+    dynamics = ShotDynamics(target, n, Machine(), np.random.default_rng(4))
     dynamics.restart(np.arange(n), np.repeat(target.positions[None], n, axis=0))
     velocities = dynamics.context.getState(velocities=True).getVelocities(asNumpy=True)._value.reshape(n, 2, 3)
     along = (velocities[:, 1] - velocities[:, 0]) @ np.array([0.0, 1.0, 0.0])

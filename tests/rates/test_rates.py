@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from openmm_rare.bias.bias import Bias
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.flux.root_density import RootDensity
 from openmm_rare.io.tasks import Memory
 from openmm_rare.rates.annealing import temperature_ladder
@@ -18,7 +20,7 @@ from openmm_rare.settings.rates import Settings
 from openmm_rare.states.states import Range, States
 from openmm_rare.statistics import ClusteredRate, effective_sample_size
 from openmm_rare.systems import double_well_1d
-from openmm_rare.walkers.dynamics import Bias
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
 from stats import assert_within, mean_and_stderr
 
@@ -73,7 +75,7 @@ class Fragile(Memory):
 def finished():
     recorder = Memory()
     run = ImportanceSamplingRate(
-        double_well_1d.build(temperature=T), 0.1, seed=5, settings=CHEAP, recorder=recorder, no_reweighting=True
+        double_well_1d.build(temperature=T), CHEAP, target_error=0.1, seed=5, recorder=recorder, no_reweighting=True
     )
     return run, run.run(), recorder
 
@@ -110,7 +112,7 @@ def test_given_temperatures_need_no_search():
     system = double_well_1d.build(temperature=1100.0)
     settings = replace(CHEAP, annealing=(1500.0,), first_stage_rounds=8, stage_rounds=4)
     recorder = Memory()
-    estimate = ImportanceSamplingRate(system, 0.2, seed=2, settings=settings, recorder=recorder).run()
+    estimate = ImportanceSamplingRate(system, target_error=0.2, seed=2, settings=settings, recorder=recorder).run()
     assert_within(estimate.rate_per_ps, double_well_1d.rate(1100.0), estimate.rate_stderr)
     assert not recorder.load("training_heating") and not recorder.load("training_first_fit")
 
@@ -128,7 +130,9 @@ def test_a_run_continued_to_a_smaller_error_keeps_the_density_of_its_roots(finis
     _, before, memory = finished
     records = {kind: list(memory.load(kind)) for kind in memory._records}
     recorder = Fragile(records, lives=10**6)
-    run = ImportanceSamplingRate(double_well_1d.build(temperature=T), 0.06, seed=5, settings=CHEAP, recorder=recorder)
+    run = ImportanceSamplingRate(
+        double_well_1d.build(temperature=T), target_error=0.06, seed=5, settings=CHEAP, recorder=recorder
+    )
     estimate = run.run()
     assert estimate.relative_error <= 0.06
     (density,) = recorder.load("density")
@@ -169,23 +173,27 @@ def test_wall_time_counts_every_session(finished):
     before = 1000.0 * (sum(map(len, records.values())) - 1)
     records["production"].pop()  # the last task is left to a second session
     settings = {"settings": CHEAP, "recorder": Fragile(records, lives=1)}
-    continued = ImportanceSamplingRate(run.system, 0.1, 5, **settings).run()
+    continued = ImportanceSamplingRate(run.system, target_error=0.1, seed=5, **settings).run()
     assert before < continued.wall_seconds < before + 1000.0
-    again = ImportanceSamplingRate(run.system, 0.1, 5, **settings).run()
+    again = ImportanceSamplingRate(run.system, target_error=0.1, seed=5, **settings).run()
     assert before < again.wall_seconds < before + 1000.0
 
 
 def test_wall_time_of_brute_force_counts_every_session():
     system, recorder = double_well_1d.build(temperature=300.0, barrier=5.0), Memory()
-    BruteForceRate(system, 0.2, seed=3, settings=CHEAP, recorder=recorder).run()
+    BruteForceRate(system, target_error=0.2, seed=3, settings=CHEAP, recorder=recorder).run()
     slow = Fragile(as_if_slow(recorder, 1000.0), lives=0)
     before = 1000.0 * sum(len(slow.load(kind)) for kind in ("dispersal", "brute_force"))
-    assert before < BruteForceRate(system, 0.2, seed=3, settings=CHEAP, recorder=slow).run().wall_seconds < before + 1000.0
+    assert (
+        before
+        < BruteForceRate(system, target_error=0.2, seed=3, settings=CHEAP, recorder=slow).run().wall_seconds
+        < before + 1000.0
+    )
 
 
 def test_another_seed_gives_another_answer(finished):
     run, estimate, _ = finished
-    other = ImportanceSamplingRate(run.system, 0.1, seed=6, settings=CHEAP, model=run.model).run()
+    other = ImportanceSamplingRate(run.system, target_error=0.1, seed=6, settings=CHEAP, model=run.model).run()
     assert other.rate_per_ps != estimate.rate_per_ps
     assert_within(other.rate_per_ps, estimate.rate_per_ps, np.hypot(other.rate_stderr, estimate.rate_stderr))
     assert other.training_walker_steps < estimate.training_walker_steps
@@ -214,10 +222,12 @@ def exit_committor(importance, strength, seed, n_roots=1500, power=1.0):
     system = double_well_1d.build(temperature=900.0)
     roots = np.zeros((n_roots, 1, 3))
     roots[:, 0, 0] = -0.3
-    propagator = Propagator(system, Bias(importance, strength), 400, "Reference", np.random.SeedSequence(seed))
+    propagator = Propagator(
+        system, Bias(importance, strength), 400, Machine("Reference", "python"), np.random.SeedSequence(seed)
+    )
     level = power * float(importance.log_importance(roots[:1])[0])
     rng, window = np.random.default_rng(seed), WeightWindow(power=power)
-    return run_roots(propagator, importance, roots, level, rng, window=window, stride=10)
+    return run_roots(propagator, importance, Frames(roots), level, rng, window=window, stride=10)
 
 
 @pytest.mark.parametrize(
@@ -243,11 +253,11 @@ def test_pending_walkers_are_carried_over_without_loss():
     system = double_well_1d.build(temperature=900.0)
     roots = np.zeros((1000, 1, 3))
     roots[:, 0, 0] = -0.1
-    propagator = Propagator(system, None, 500, "Reference", np.random.SeedSequence(1))
+    propagator = Propagator(system, None, 500, Machine("Reference", "python"), np.random.SeedSequence(1))
     rng = np.random.default_rng(1)
-    first = run_roots(propagator, Flat(), roots[:500], -3.0, rng, patience=Patience(walkers=300))
+    first = run_roots(propagator, Flat(), Frames(roots[:500]), -3.0, rng, patience=Patience(walkers=300))
     assert 0 < len(first.pending) < 300
-    second = run_roots(propagator, Flat(), roots[500:], -3.0, rng, pending=first.pending, first_root=500)
+    second = run_roots(propagator, Flat(), Frames(roots[500:]), -3.0, rng, pending=first.pending, first_root=500)
     assert len(second.pending) == 0
     contribution = np.concatenate([first.contribution, np.zeros(500)]) + second.contribution
     returned = np.concatenate([first.returned, np.zeros(500)]) + second.returned
@@ -260,7 +270,7 @@ def test_pending_walkers_are_carried_over_without_loss():
 def test_every_backend_gives_the_rate(finished, backend):
     run, _, _ = finished
     settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, backend=backend)
-    estimate = ImportanceSamplingRate(run.system, 0.1, 8, settings=settings, model=run.model).run()
+    estimate = ImportanceSamplingRate(run.system, target_error=0.1, seed=8, settings=settings, model=run.model).run()
     assert estimate.backend == backend
     exact = double_well_1d.rate(T)
     assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
@@ -275,8 +285,8 @@ def test_patience_leaves_no_more_than_it_says():
     roots[:, 0, 0] = -0.1
 
     def follow(patience):
-        propagator = Propagator(system, None, 500, "Reference", np.random.SeedSequence(1))
-        return run_roots(propagator, Flat(), roots, -3.0, np.random.default_rng(1), patience=patience)
+        propagator = Propagator(system, None, 500, Machine("Reference", "python"), np.random.SeedSequence(1))
+        return run_roots(propagator, Flat(), Frames(roots), -3.0, np.random.default_rng(1), patience=patience)
 
     light, short, whole = (follow(patience) for patience in (Patience(weight=5.5), Patience(steps=40), Patience()))
     assert 0 < len(light.pending) <= 5 < 5.5 < len(short.pending)  # neither bias nor branching: every weight is 1
@@ -290,7 +300,7 @@ def test_patience_leaves_no_more_than_it_says():
 def test_walkers_that_do_not_arrive_are_waited_for_and_then_reported(finished, waiting_steps, left):
     run, _, _ = finished
     settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, waiting_steps=waiting_steps, stride=10)
-    estimate = ImportanceSamplingRate(run.system, 0.15, 7, settings=settings, model=run.model).run()
+    estimate = ImportanceSamplingRate(run.system, target_error=0.15, seed=7, settings=settings, model=run.model).run()
     assert (estimate.pending_fraction > 0.015) == left
     assert any("still between the states after 20 steps" in warning for warning in estimate.warnings) == left
     assert estimate.reliable != left
@@ -312,7 +322,7 @@ def test_root_density_makes_the_draw_uniform_again():
 
 def test_brute_force_agrees_with_the_exact_rate():
     system = double_well_1d.build(temperature=300.0, barrier=5.0)
-    estimate = BruteForceRate(system, 0.08, seed=3, settings=CHEAP).run()
+    estimate = BruteForceRate(system, target_error=0.08, seed=3, settings=CHEAP).run()
     exact = double_well_1d.rate(300.0, barrier=5.0)
     assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
     assert estimate.method == "brute_force" and estimate.ess >= 100
@@ -322,7 +332,7 @@ def test_brute_force_agrees_with_the_exact_rate():
 
 def test_brute_force_does_not_count_the_first_fifth():
     system, recorder = double_well_1d.build(temperature=300.0, barrier=5.0), Memory()
-    estimate = BruteForceRate(system, 0.1, seed=4, settings=replace(CHEAP, flux_steps=40), recorder=recorder).run()
+    estimate = BruteForceRate(system, target_error=0.1, seed=4, settings=replace(CHEAP, flux_steps=40), recorder=recorder).run()
     records = recorder.load("brute_force")
     assert len(records) >= 10
     counted = records[int(np.ceil(len(records) / 5)) :]
@@ -343,13 +353,15 @@ def test_bad_input():
     with pytest.raises(ValueError, match="between 0 and 1"):
         ImportanceSamplingRate(system, target_error=5)
     with pytest.raises(ValueError, match="not available here"):
-        ImportanceSamplingRate(system, platform="Abacus")
+        ImportanceSamplingRate(system, machine="Abacus")
     with pytest.raises(ValueError, match="choose one of native, python"):
         ImportanceSamplingRate(system, settings=Settings(backend="abacus"))
     with pytest.raises(ValueError, match="another system or other states"):
         ImportanceSamplingRate(system, model=CommittorModel(system.descriptor_spec(), 1, fingerprint="0" * 64))
     with pytest.raises(RuntimeError, match="too few for"):
-        BruteForceRate(system, 0.01, settings=Settings(flux_walkers=20, flux_steps=10, max_walker_steps=2000)).run()
+        BruteForceRate(
+            system, target_error=0.01, settings=Settings(flux_walkers=20, flux_steps=10, max_walker_steps=2000)
+        ).run()
 
 
 def test_b_that_is_never_reached_is_an_error_not_a_number():
@@ -358,7 +370,7 @@ def test_b_that_is_never_reached_is_an_error_not_a_number():
     system = replace(system, states=far)
     settings = Settings(**{**vars(CHEAP), "heating_tries": 2})
     with pytest.raises(RuntimeError, match="never reached"):
-        ImportanceSamplingRate(system, 0.1, settings=settings).run()
+        ImportanceSamplingRate(system, target_error=0.1, settings=settings).run()
 
 
 def figure_of_merit(record):
@@ -391,7 +403,9 @@ def test_run_stops_at_the_error_that_it_reports(finished, monkeypatch):
         return errors[-1]
 
     monkeypatch.setattr(ClusteredRate, "relative_error", watched)
-    again = ImportanceSamplingRate(run.system, 0.1, 5, settings=CHEAP, recorder=recorder, no_reweighting=True).run()
+    again = ImportanceSamplingRate(
+        run.system, target_error=0.1, seed=5, settings=CHEAP, recorder=recorder, no_reweighting=True
+    ).run()
     assert comparable(again) == comparable(estimate)  # replayed from the records
     assert len(errors) == len(recorder.load("production")) + 1  # after every round, and for the report
     assert errors[-1] == errors[-2] == pytest.approx(estimate.relative_error, rel=1e-12)

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from openmm_rare.bias.bias import Bias
+from openmm_rare.dynamics.frames import Frames
 from openmm_rare.rates.segments import noise_of_one_step, sample_segments
 from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.systems import double_well_1d
-from openmm_rare.walkers.dynamics import Bias
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
 from stats import assert_within, mean_and_stderr
 
@@ -34,8 +36,8 @@ def batch(strength, n=500, seed=3):
     system = double_well_1d.build(temperature=T)
     starts = np.zeros((n, 1, 3))
     starts[:, 0, 0] = np.random.default_rng(seed).uniform(-1.2, 1.2, n) * abs(system.positions[0, 0])
-    propagator = Propagator(system, Bias(Tilted(), strength), 200, "Reference", np.random.SeedSequence(seed))
-    return system, starts, sample_segments(propagator, starts, STRIDE, LENGTH, seed)
+    propagator = Propagator(system, Bias(Tilted(), strength), 200, Machine("Reference", "python"), np.random.SeedSequence(seed))
+    return system, starts, sample_segments(propagator, Frames(starts), STRIDE, LENGTH, seed)
 
 
 def test_every_frame_begins_a_segment_and_all_end_where_their_walker_ends():
@@ -43,12 +45,12 @@ def test_every_frame_begins_a_segment_and_all_end_where_their_walker_ends():
     segments, between = result.segments, system.states.classify(starts) == 0
     assert len(result.status) == between.sum()  # starts inside A or B are left out
     assert 0 < (result.status == IN_A).sum() and 0 < (result.status == IN_B).sum()
-    assert np.array_equal(system.states.classify(segments.end.astype(np.float64)), segments.status)
-    assert (system.states.classify(segments.start.astype(np.float64)) == 0).all()
+    assert np.array_equal(system.states.classify(segments.end.positions.astype(np.float64)), segments.status)
+    assert (system.states.classify(segments.start.positions.astype(np.float64)) == 0).all()
     survivors = (result.status == 0).sum()
     assert survivors * LENGTH // STRIDE <= len(segments) < len(result.status) * LENGTH // STRIDE
     assert (segments.status == 0).sum() == survivors * LENGTH // STRIDE
-    assert len(np.unique(segments.end[:, 0, 0])) == len(result.status)
+    assert len(np.unique(segments.end.positions[:, 0, 0])) == len(result.status)
     assert survivors * LENGTH + len(segments) < result.walker_steps < len(result.status) * LENGTH + len(segments)
 
 
@@ -59,7 +61,7 @@ def test_mean_weight_of_segments_is_one(strength):
     if strength == 0.0:
         assert (log_weight == 0.0).all()
         return
-    _, walker = np.unique(result.segments.end[:, 0, 0], return_inverse=True)
+    _, walker = np.unique(result.segments.end.positions[:, 0, 0], return_inverse=True)
     by_walker = np.bincount(walker, np.exp(log_weight)) / np.bincount(walker)
     assert_within(by_walker.mean(), 1.0, mean_and_stderr(by_walker)[1])
     # negative control: without exact weights the push would show
@@ -69,7 +71,7 @@ def test_mean_weight_of_segments_is_one(strength):
 
 def test_drift_and_noise_are_those_of_one_step():
     system, _, result = batch(0.0)
-    x = result.segments.start[:, 0, 0].astype(np.float64)
+    x = result.segments.start.positions[:, 0, 0].astype(np.float64)
     h = 1e-5
     force = -(double_well_1d.energy(x + h, 25.0) - double_well_1d.energy(x - h, 25.0)) / (2 * h)
     step = system.timestep / (system.friction * system.system.getParticleMass(0)._value)
@@ -87,9 +89,9 @@ def test_fixed_atoms_neither_drift_nor_diffuse():
 
 def test_starts_in_the_states_are_refused():
     system = double_well_1d.build(temperature=T)
-    propagator = Propagator(system, None, 20, "Reference", np.random.SeedSequence(1))
+    propagator = Propagator(system, None, 20, Machine("Reference", "python"), np.random.SeedSequence(1))
     with pytest.raises(RuntimeError, match="nothing between them"):
-        sample_segments(propagator, system.positions[None], STRIDE, LENGTH, 1)
+        sample_segments(propagator, Frames(system.positions[None]), STRIDE, LENGTH, 1)
 
 
 class Noted(Propagator):
@@ -110,8 +112,8 @@ def noted(check_interval, stride, length, n=300):
     system = replace(double_well_1d.build(temperature=T), check_interval=check_interval)
     starts = np.zeros((n, 1, 3))
     starts[:, 0, 0] = np.linspace(-0.39, 0.39, n)
-    propagator = Noted(system, None, 200, "Reference", np.random.SeedSequence(3))
-    return system, propagator, sample_segments(propagator, starts, stride, length, 3)
+    propagator = Noted(system, None, 200, Machine("Reference", "python"), np.random.SeedSequence(3))
+    return system, propagator, sample_segments(propagator, Frames(starts), stride, length, 3)
 
 
 def test_states_are_tested_at_every_check_interval_only():
@@ -119,7 +121,7 @@ def test_states_are_tested_at_every_check_interval_only():
     assert set(propagator.blocks) == {8}  # the stride, as a multiple of 4
     ages = np.array(propagator.ages)
     assert len(ages) > 20 and (ages % 4 == 0).all() and (ages % 8 == 4).any()
-    assert np.array_equal(system.states.classify(result.segments.end.astype(np.float64)), result.segments.status)
+    assert np.array_equal(system.states.classify(result.segments.end.positions.astype(np.float64)), result.segments.status)
     survivors = (result.status == 0).sum()
     assert (result.segments.status == 0).sum() == survivors * 6
     assert result.walker_steps == survivors * 48 + ages.sum() + len(result.segments)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_double_well_1d():
-    estimate = ImportanceSamplingRate(double_well_1d.build(temperature=300.0), 0.03, seed=1).run()
+    estimate = ImportanceSamplingRate(double_well_1d.build(temperature=300.0), target_error=0.03, seed=1).run()
     assert_within(estimate.rate_per_ps, double_well_1d.rate(300.0), estimate.rate_stderr, nsigma=3)
     assert_within(estimate.mean_weight, 1.0, estimate.mean_weight_stderr, nsigma=3)
 
@@ -19,7 +19,7 @@ def test_double_well_1d():
 @pytest.mark.parametrize("module", [two_channel_2d, rugged_14d])
 def test_channels_in_two_and_in_fourteen_dimensions(module):
     exact = module.exact(600.0)
-    estimate = ImportanceSamplingRate(module.build(temperature=600.0), 0.03, seed=1, no_reweighting=True).run()
+    estimate = ImportanceSamplingRate(module.build(temperature=600.0), target_error=0.03, seed=1, no_reweighting=True).run()
     assert_within(estimate.rate_per_ps, exact.rate_per_ps, np.hypot(estimate.rate_stderr, 0.005 * exact.rate_per_ps), nsigma=3)
     for name, fraction in exact.channel_fractions.items():
         found = estimate.channels[name]

@@ -3,22 +3,26 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 import fabricated
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.io.text import format_columns, format_count, format_table, format_value, summary_groups
-from openmm_rare.report import plots, rate_figures
-from openmm_rare.report.rate import pretty, write_run_report
+from openmm_rare.report import page, plots, rate_figures
+from openmm_rare.report.page import pretty
+from openmm_rare.report.rate import write_rate_report
 from openmm_rare.report.rate_figures import convergence, make_figures, root_contributions
+from openmm_rare.report.scan import write_scan_report
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = fabricated.run_folder(tmp_path_factory.mktemp("report") / "run")
-    write_run_report(path)
+    write_rate_report(path)
     return path
 
 
@@ -62,22 +66,41 @@ def test_report_is_self_contained(folder):
 def test_report_is_rebuilt_from_run_and_result_alone(folder, tmp_path):
     for name in ("run.nc", "result.json"):
         shutil.copy(folder / name, tmp_path / name)
-    write_run_report(tmp_path)
+    write_rate_report(tmp_path)
     assert (tmp_path / "report.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
 def test_warnings_come_first_and_loudly(copy, no_figures):
     rewrite(copy, reliable=False, warnings=["The tail is <too heavy>."])
-    text = write_run_report(copy).read_text(encoding="utf-8")
+    text = write_rate_report(copy).read_text(encoding="utf-8")
     assert "Do not trust these numbers yet" in text and "The tail is &lt;too heavy&gt;." in text
     assert text.index("too heavy") < text.index("<table")
     rewrite(copy)
-    assert "All checks passed" in write_run_report(copy).read_text(encoding="utf-8")
+    assert "All checks passed" in write_rate_report(copy).read_text(encoding="utf-8")
 
 
 def test_what_the_user_wrote_is_escaped(copy, no_figures):
     rewrite(copy, system="<script>alert(1)</script>")
-    assert "<script>" not in write_run_report(copy).read_text(encoding="utf-8")
+    assert "<script>" not in write_rate_report(copy).read_text(encoding="utf-8")
+
+
+def test_what_folders_of_scans_hold_is_escaped(tmp_path):
+    hostile = "<script>alert(1)</script>"
+    channels = {hostile: {"fraction": 1.0, "fraction_stderr": 0.1}}
+    estimate = fabricated.result(system=hostile, warnings=[hostile], channels=channels)
+    known = {"label": hostile, "temperature_k": [600.0], "rate_per_ps": [0.4]}
+    scan = {"system": hostile, "estimates": [estimate], "brute_force": [], "known": known}
+    (tmp_path / "scan.json").write_text(json.dumps(scan))
+    text = write_scan_report(tmp_path).read_text(encoding="utf-8")
+    assert "<script>" not in text and text.count("&lt;script&gt;") == 5  # title twice, warning, known rate, channel
+
+
+def test_no_template_goes_round_the_escaping():
+    templates = [*Path(page.__file__).with_name("templates").glob("*.html")]
+    assert len(templates) == 6 and "{{ title }}" in (templates[0].with_name("page.html")).read_text()
+    assert not [each.name for each in templates if re.search(r"safe|autoescape", each.read_text(encoding="utf-8"))]
+    with pytest.raises(UndefinedError):  # nothing that a page lacks is left out in silence
+        page.write_page(Path("nowhere.html"), "scan.html", title="a scan")
 
 
 def test_brute_force_report(tmp_path):
@@ -87,7 +110,7 @@ def test_brute_force_report(tmp_path):
         counts = {"transitions": rng.poisson(0.1, 500), "frames_last_a": np.full(500, 2000)}
         run.append("brute_force", {**counts, "walker_steps": 1_000_000})
     rewrite(tmp_path, method="brute_force", channels={"all": {"fraction": 1.0, "fraction_stderr": 0.0}}, pareto_k=None)
-    text = write_run_report(tmp_path).read_text(encoding="utf-8")
+    text = write_rate_report(tmp_path).read_text(encoding="utf-8")
     assert "brute force" in text and "How far to trust it" not in text and "channel" not in text
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["convergence.png"]
 

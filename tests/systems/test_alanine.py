@@ -16,7 +16,7 @@ from openmm_rare.states.states import IN_A, IN_B, NEITHER
 from openmm_rare.structure.constraints import KeptDistances
 from openmm_rare.systems import alanine_dipeptide, build
 from openmm_rare.units import KB
-from openmm_rare.walkers.slots import make_context
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within, mean_and_stderr
 
 N_CONSTRAINTS = 12 + 3 * 543  # bonds to hydrogen of the molecule; rigid water
@@ -33,7 +33,7 @@ def path():
 
 
 def context_of(target, integrator, platform="CPU"):
-    context = make_context(target.system, integrator, platform, one_thread=True)
+    context = Machine(platform, threads=1).context(target.system, integrator)
     context.setPositions(target.positions)
     return context
 

@@ -9,7 +9,7 @@ from openmm import unit
 
 from openmm_rare.systems import build, lj7
 from openmm_rare.systems import lj7_landscape as landscape
-from openmm_rare.systems.known_rates import known_rate
+from openmm_rare.systems.known_rates import reference_of
 from openmm_rare.systems.lj7_potential import energy, gradient, hessian, vibrations
 
 MINIMA = dict(zip(landscape.MINIMUM_NAMES, landscape.minima(), strict=True))
@@ -285,7 +285,7 @@ def test_hot_arrivals_are_left_and_right_alike():
 
 
 def test_kramers_stands_beside_runs_with_other_states_but_not_beside_other_physics():
-    label, rate = known_rate(lj7.build(temperature=300.0, radius_a=0.04))
-    assert label == "Kramers-Langer" and rate(300.0) < 1e-3 * rate(600.0)
+    known = reference_of(lj7.build(temperature=300.0, radius_a=0.04))
+    assert known.label == "Kramers-Langer" and known.rate(300.0) < 1e-3 * known.rate(600.0)
     slower = lj7.build()
-    assert known_rate(replace(slower, friction=2.0 * slower.friction)) is None  # negative control
+    assert reference_of(replace(slower, friction=2.0 * slower.friction)) is None  # negative control

@@ -7,10 +7,13 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare.bias.bias import Bias
 from openmm_rare.dynamics.overdamped import MAX_SHIFT
+from openmm_rare.dynamics.unbiased import mobility
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range
-from openmm_rare.walkers.dynamics import Bias, has_forces_on_held_axes, mobility
+from openmm_rare.walkers.host_noise import has_forces_on_held_axes
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
 
 MASSES = np.array([5.0, 0.0, 20.0])
@@ -72,7 +75,7 @@ class Unfinite:
     ],
 )
 def test_what_is_not_finite_is_named(x, complaint, target, backend):
-    slots = SlotContext(target, N, "Reference", 3, Bias(Unfinite()), backend=backend)
+    slots = SlotContext(target, N, Machine("Reference", backend), 3, Bias(Unfinite()))
     positions = slots.positions().copy()
     positions[2, 0, 1] += x
     slots.set_positions(positions)
@@ -82,7 +85,7 @@ def test_what_is_not_finite_is_named(x, complaint, target, backend):
 
 def test_weights_belong_to_the_displacements(target, platform, backend):
     gradient, spread = slope_for(target, 0.7)
-    slots = SlotContext(target, N, platform, 3, Bias(ConstantSlope(gradient), 0.7), backend=backend)
+    slots = SlotContext(target, N, Machine(platform, backend), 3, Bias(ConstantSlope(gradient), 0.7))
     start = slots.positions().copy()
     moves, drift = spread > 0.0, mobility(target) * [30.0, -20.0, 0.0]
     shift, unbounded = np.clip(SHIFTS, -MAX_SHIFT, MAX_SHIFT)[moves], SHIFTS[moves]
@@ -104,7 +107,7 @@ def test_weights_belong_to_the_displacements(target, platform, backend):
 
 def test_noise_is_normal_and_independent(target, backend):
     gradient, spread = slope_for(target, 1.0)
-    slots = SlotContext(target, 4000, "Reference", 3, Bias(ConstantSlope(gradient)), backend=backend)
+    slots = SlotContext(target, 4000, Machine("Reference", backend), 3, Bias(ConstantSlope(gradient)))
     moves = spread > 0.0
     noise, start = [], slots.positions().copy()
     for n_steps in (1, 2):  # from the start, and as the second step after it
@@ -129,7 +132,7 @@ def test_the_force_is_called_once_a_step(target, platform, backend):
         seen.append(positions.copy())
         return np.arange(N)
 
-    slots = SlotContext(target, N, platform, 1, Bias(slope, interval=2), observer, backend)
+    slots = SlotContext(target, N, Machine(platform, backend), 1, Bias(slope, interval=2), observer)
     for n_steps in (1, 4):
         slots.step(n_steps)
     assert len(seen) == 5 and slope.calls == 3
@@ -143,7 +146,7 @@ def test_a_force_that_pushes_off_the_plane_is_noticed(target):
 
 def test_a_force_that_pushes_off_the_plane_only_later_is_an_error():
     late = make_target("-30*x-10*z*step(x-30)")
-    slots = SlotContext(late, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3)))))
+    slots = SlotContext(late, N, Machine("Reference", "python"), 1, Bias(ConstantSlope(np.zeros((3, 3)))))
     slots.step(3)
     slots.set_positions(np.repeat(late.positions[None] + [31.0, 0.0, 0.0], N, axis=0))
     with pytest.raises(openmm.OpenMMException, match="out of the 2 dimensions .* custom_integrator"):
@@ -151,7 +154,7 @@ def test_a_force_that_pushes_off_the_plane_only_later_is_an_error():
 
 
 def test_a_context_is_freed(target, backend):
-    slots = SlotContext(target, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3)))), backend=backend)
+    slots = SlotContext(target, N, Machine("Reference", backend), 1, Bias(ConstantSlope(np.zeros((3, 3)))))
     slots.step(1)
     kept = weakref.ref(slots), weakref.ref(slots._dynamics), weakref.ref(slots.context)
     del slots
@@ -161,4 +164,4 @@ def test_a_context_is_freed(target, backend):
 
 def test_a_backend_refuses_an_interval_of_nothing(target):
     with pytest.raises(ValueError, match="at least 1 step"):
-        SlotContext(target, N, "Reference", 1, Bias(ConstantSlope(np.zeros((3, 3))), interval=0))
+        SlotContext(target, N, Machine("Reference", "python"), 1, Bias(ConstantSlope(np.zeros((3, 3))), interval=0))

@@ -57,7 +57,9 @@ def _compute(name: str, seed: int, place: Path) -> None:
     from openmm_rare.errors import RareError
 
     try:
-        estimate = ImportanceSamplingRate(HARD_SYSTEMS[name].build(name), TARGET_ERROR, seed, progress=Silent()).run()
+        estimate = ImportanceSamplingRate(
+            HARD_SYSTEMS[name].build(name), target_error=TARGET_ERROR, seed=seed, progress=Silent()
+        ).run()
     except RareError as error:
         print("Error:", " ".join(str(error).split()))
         raise SystemExit(2) from None

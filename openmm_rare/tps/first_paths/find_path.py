@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from ...committor.load import Committor
 from ...dynamics.checks import require_runnable
 from ...dynamics.frames import Frames
+from ...dynamics.platforms import platform_by_name
 from ...errors import InputError
 from ...io.progress import shows_progress
 from ...io.tasks import Noting, Progress
 from ...parallel.cores import available_cores
 from ...settings.paths import PathSettings
 from ...states.region_text import values_text
-from ...walkers.slots import platform_by_name
 from ..chains.task import ChainState, ChainTask, PathProblem, run_chain
 from ..trajectories.file import require_writable, write_path
 from .initial_path import initial_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 import openmm
@@ -71,8 +72,8 @@ def why_no_pull(variables: CollectiveVariables, region: Region) -> str:
     """Why no force can pull into this region, in words; empty if one can."""
     if not isinstance(region, Disc | Range):
         return "is a function, which has no distance"
-    unknown = [name for name in _names(region) if not isinstance(_named(variables, name), tuple(_KINDS))]
-    return f"is given by the function {unknown[0]}, which has no forces" if unknown else ""
+    unknown = [name for name in _names(region) if not _has_force(_named(variables, name))]
+    return f"is given by the {_named(variables, unknown[0]).type_name} {unknown[0]}, which has no forces" if unknown else ""
 
 
 class Pull:
@@ -141,7 +142,7 @@ class Pull:
         definitions, squares = [], []
         for side, scale in zip(self._sides, self._scale.tolist(), strict=True):
             variable = self._variables.variables[side.column]
-            value, forces = _KINDS[type(variable)](variable, f"s{side.column}", n_atoms)
+            value, forces = _openmm_force(variable, f"s{side.column}", n_atoms)
             parts |= forces
             definitions += [f"e{side.column}={side.expression(f'v{side.column}')}", f"v{side.column}={value}"]
             squares.append(f"e{side.column}^2" if self._disc else f"(e{side.column}/{scale!r})^2")
@@ -182,13 +183,27 @@ _Parts = tuple[str, dict[str, openmm.Force]]
 """An expression in collective variables of OpenMM, and the forces that compute these."""
 
 
-def _coordinate(variable: Coordinate, name: str, n_atoms: int) -> _Parts:
+@singledispatch
+def _openmm_force(variable: CollectiveVariable, name: str, n_atoms: int) -> _Parts:
+    """A variable in terms of OpenMM's own forces, which are named by `name` where they belong to this variable alone."""
+    raise InputError(
+        f"variable {variable.name!r} is a {type(variable).__name__}, which has no forces: nothing can pull along it"
+    )
+
+
+def _has_force(variable: CollectiveVariable) -> bool:
+    return _openmm_force.dispatch(type(variable)) is not _openmm_force.dispatch(object)
+
+
+@_openmm_force.register
+def _(variable: Coordinate, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomExternalForce("xyz"[variable.axis])
     force.addParticle(variable.atom, [])
     return name, {name: force}
 
 
-def _combination(variable: LinearCombination, name: str, n_atoms: int) -> _Parts:
+@_openmm_force.register
+def _(variable: LinearCombination, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomExternalForce("cx*x+cy*y+cz*z")
     for axis in "xyz":
         force.addPerParticleParameter(f"c{axis}")
@@ -197,28 +212,32 @@ def _combination(variable: LinearCombination, name: str, n_atoms: int) -> _Parts
     return name, {name: force}
 
 
-def _distance(variable: Distance, name: str, n_atoms: int) -> _Parts:
+@_openmm_force.register
+def _(variable: Distance, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomBondForce("r")
     force.addBond(*variable.atoms, [])
     force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
-def _angle(variable: Angle, name: str, n_atoms: int) -> _Parts:
+@_openmm_force.register
+def _(variable: Angle, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomAngleForce("theta")
     force.addAngle(*variable.atoms, [])
     force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
-def _dihedral(variable: Dihedral, name: str, n_atoms: int) -> _Parts:
+@_openmm_force.register
+def _(variable: Dihedral, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomTorsionForce("theta")
     force.addTorsion(*variable.atoms, [])
     force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
-def _moment(variable: CoordinationMoment, name: str, n_atoms: int) -> _Parts:
+@_openmm_force.register
+def _(variable: CoordinationMoment, name: str, n_atoms: int) -> _Parts:
     """A central moment from the sums of powers of the coordination numbers, which many-body forces compute."""
     # named by what they are, so that moments of the same numbers share their sums: these are slow
     numbers = f"{'plain' if variable.periodic_box is None else 'periodic'}_{variable.radius!r}".translate({46: "_", 45: "m"})
@@ -239,13 +258,3 @@ def _power_sum(variable: CoordinationMoment, power: int, n_atoms: int) -> openmm
         force.setNonbondedMethod(openmm.CustomGBForce.CutoffPeriodic)
         force.setCutoffDistance(min(_CUTOFF * variable.radius, 0.499 * float(np.diag(variable.periodic_box).min())))
     return force
-
-
-_KINDS = {
-    Coordinate: _coordinate,
-    LinearCombination: _combination,
-    Distance: _distance,
-    Angle: _angle,
-    Dihedral: _dihedral,
-    CoordinationMoment: _moment,
-}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import openmm
 
+from ...dynamics.platforms import platform_by_name
 from ...errors import InputError
 from ...settings.paths import PathSettings
 from ...structure.constraints import constraints_of
 from ...structure.openmm_errors import naming_system
 from ...structure.particles import masses_of, sites_of
-from ...walkers.slots import platform_by_name
 from ..chains.task import PathProblem
 
 if TYPE_CHECKING:
