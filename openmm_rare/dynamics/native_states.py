@@ -1,4 +1,4 @@
-"""States as the native integrator takes them: what it can tell by itself, and how that is written."""
+"""States as the native plugin knows them: variables, the regions A and B, and the rules of channels, as XML."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ def has_native_states(states: States) -> bool:
 
 
 def add_states(root: xml.Element, states: States) -> None:
-    """Variables, A and B as regions that absorb, and the rules of channels."""
+    """Add variables, A and B as regions that absorb, and the rules of channels to the XML of an integrator.
+
+    Raises
+    ------
+    ValueError
+        If they are made of Python functions, or of variables that the plugin does not know.
+    """
     if not has_native_states(states):
         raise InputError(
             "A, B and the regions of channels must be ranges or discs of built-in variables: the native integrator cannot "

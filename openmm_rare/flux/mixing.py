@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..committor.model import in_batches
+from ..committor.base import in_batches
 from ..convergence import split_r_hat
 from ..descriptors.build import build_descriptor
 from ..dynamics.frames import Frames

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bias.bias import Bias
-from ..bias.python_force import ImportanceFunction
+from ..bias.importance import ImportanceFunction
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..settings.rates import RateSettings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..bias.python_force import ImportanceFunction
+from ..bias.importance import ImportanceFunction
 from ..dynamics.frames import Frames
 from ..states.states import IN_A, IN_B, NEITHER, States
 from ..walkers.population import Block, Walkers
