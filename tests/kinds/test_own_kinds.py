@@ -140,7 +140,6 @@ def test_mistakes_are_told_as_of_the_others(own, old, new, message):
 
 MODULE = """
 from dataclasses import dataclass
-from openmm_rare.settings.rates import Settings
 from openmm_rare.states.variable_base import Atom, CollectiveVariable
 
 @dataclass(frozen=True, eq=False)
