@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = face(
         "rates.importance": ["ImportanceSamplingRate"],
         "rates.brute_force": ["BruteForceRate"],
         "rates.estimate": ["RateEstimate"],
-        "settings.rates": ["Settings=RateSettings"],
+        "settings.rates": ["RateSettings"],
         # transition paths, and the mechanism in them
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],

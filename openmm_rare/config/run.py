@@ -16,7 +16,7 @@ from ..io.regular_file import regular_file
 from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
 from ..settings.paths import PathSettings
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..trust.policy import Trust
 from ..trust.user_modules import import_modules
 from .place import FROM_HERE, home_of, place_entries
@@ -40,13 +40,13 @@ class SamplingConfig:
     platform: str = "Reference"
     method: str = "importance"
     no_reweighting: bool = False
-    settings: Settings = field(default_factory=Settings)
+    settings: RateSettings = field(default_factory=RateSettings)
 
     @classmethod
     def parse(cls, section: Section) -> SamplingConfig:
         """From ``[sampling]``, which holds the engine's settings too."""
         own = [f.name for f in fields(cls) if f.name != "settings"]
-        section.check((), (*own, *(f.name for f in fields(Settings))))
+        section.check((), (*own, *(f.name for f in fields(RateSettings))))
         readers: dict[str, Callable[[str], Any]] = {
             "str": lambda key: section.text(key, ""),
             "int": lambda key: section.count(key, least=0),  # the settings know their own limits
@@ -54,7 +54,7 @@ class SamplingConfig:
             "tuple[int, ...]": section.counts,
             "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),
         }
-        settings = {f.name: readers[f.type](f.name) for f in fields(Settings) if f.name in section}
+        settings = {f.name: readers[f.type](f.name) for f in fields(RateSettings) if f.name in section}
         method = section.text("method", cls.method)
         if method not in _METHODS:
             raise InputError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")
@@ -64,13 +64,13 @@ class SamplingConfig:
             section.text("platform", cls.platform),
             method,
             section.flag("no_reweighting", cls.no_reweighting),
-            Settings(**settings),
+            RateSettings(**settings),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
-        values |= {f.name: getattr(self.settings, f.name) for f in fields(Settings)}
+        values |= {f.name: getattr(self.settings, f.name) for f in fields(RateSettings)}
         values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
         return values
 

@@ -17,7 +17,7 @@ from . import native
 from .native_states import add_states
 from .overdamped import MAX_SHIFT
 
-__all__ = ["IDLE", "NativeOverdampedLangevinIntegrator"]
+__all__ = ["IDLE", "BiasedOverdampedLangevinIntegrator"]
 
 IDLE: int = -1
 """State of a walker that is held where it is."""
@@ -25,7 +25,7 @@ IDLE: int = -1
 _RECEIVE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_double), ctypes.c_int)
 
 
-class NativeOverdampedLangevinIntegrator(openmm.Integrator):
+class BiasedOverdampedLangevinIntegrator(openmm.Integrator):
     """Unbiased and biased overdamped Langevin dynamics of many walkers in one System, by the native plugin.
 
     It samples what :class:`~openmm_rare.dynamics.overdamped.BiasedOverdampedLangevinIntegrator` samples, step by step. In

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-__all__ = ["Passages", "ShotFrames", "weights_without_drift"]
+if TYPE_CHECKING:
+    from ..dynamics.frames import Frames
+
+__all__ = ["Passages", "weights_without_drift"]
 
 _DISPLACEMENT = 1e-3  # nm, of the finite difference for rates
 _BINS, _FEWEST_IN_BIN = 12, 30
 _STEEPEST = 3.0
-
-
-class ShotFrames(Protocol):
-    """The frames of one shot, up to the first in a state.
-
-    Attributes
-    ----------
-    positions : ndarray, shape (n, n_atoms, 3), nm
-    velocities : ndarray, shape (n, n_atoms, 3), nm/ps, or None
-        None in dynamics without momenta.
-    """
-
-    positions: np.ndarray
-    velocities: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +41,12 @@ class Passages:
         return len(self.state)
 
     @classmethod
-    def of(
-        cls, shots: Sequence[tuple[ShotFrames, int]], every: int, descriptor: Callable[[np.ndarray], np.ndarray]
-    ) -> Passages:
+    def of(cls, shots: Sequence[tuple[Frames, int]], every: int, descriptor: Callable[[np.ndarray], np.ndarray]) -> Passages:
         """Of shots, with the state that each reached, every so many frames before it.
 
         Parameters
         ----------
-        shots : sequence of (ShotFrames, int)
+        shots : sequence of (Frames, int)
         every : int
         descriptor : callable
             From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``, arrays.

@@ -180,22 +180,25 @@ class FixedLengthAimlessMover(AimlessShootingMover):
         index = self._first + self._zero_or_offset()
         forward, backward = self._frames(start, self.length - 1 - index), self._frames(start.reversed, index)
         path = trajectory_of(backward.reversed, self.engine) + paths.Trajectory([start]) + trajectory_of(forward, self.engine)
-        arrived = []
+        reached = []
         if which_state(self.states, frames_of([start], not self.engine.overdamped), self.engine)[0] < 0:
-            times = ((-1, self._arrival(backward)), (1, self._arrival(forward)))
-            arrived = [index + sign * time for sign, time in times if time]
-        self._kept = {index, *arrived}
-        details = {"modified_shooting_snapshot": start, "shooting_index": index, "n_frames": len(path)}
-        return path, details | {"arrivals": [path[frame] for frame in arrived]}
+            reached = [state for state in map(self._arrival, (forward, backward)) if state >= 0]
+        return path, {
+            "modified_shooting_snapshot": start,
+            "shooting_index": index,
+            "n_frames": len(path),
+            "reached": reached,
+        }
 
     def _frames(self, start: Any, n_frames: int) -> Frames:
         self.engine.current_snapshot = start
         return self.engine.block(n_frames, start, [])
 
     def _arrival(self, shot: Frames) -> int:
-        """How many frames from the start a shot is first in a state; 0 if never."""
-        inside = which_state(self.states, shot, self.engine) >= 0
-        return int(inside.argmax()) + 1 if inside.any() else 0
+        """The first state that a shot is in; -1 if it comes to none."""
+        found = which_state(self.states, shot, self.engine)
+        inside = found >= 0
+        return int(found[inside.argmax()]) if inside.any() else -1
 
     def _judged(self, path: paths.Trajectory) -> paths.Trajectory:
         return path

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
+from torch import Tensor
 
-from ..committor.base import Committor
+from ..committor.base import Committor, in_batches
 from ..errors import InputError
 from ..io.checksums import naming_damage
 from ..io.growing_file import GrowingFile
+from ..learning.passages import Passages
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import Shots, yields
 from .aimless import recall_pairs
 from .selector import CommittorSelector
 from .shooting import ShootingMover
 from .snapshots import positions_of
+from .volumes import number_in
 
-__all__ = ["TrainingHook", "outcome"]
+__all__ = ["TrainingHook", "outcome", "take_passages"]
 
 _LOG = logging.getLogger(__name__)
 _ADVICE = "remove it: the shots are taken from the storage then, and the model is trained again"
@@ -41,10 +45,53 @@ def outcome(step: Any, states: Sequence[paths.Volume]) -> tuple[np.ndarray, np.n
     snapshot = getattr(change.details, "shooting_snapshot", None) if change.details is not None else None
     if snapshot is None or not change.trials:
         return None
-    path = change.trials[0].trajectory
-    ends = getattr(change.details, "arrivals", (path[0], path[-1]))  # shots of a fixed length go on after they arrive
-    reached = np.array([sum(bool(state(end)) for end in ends) for state in states])
+    numbers = _reached(change, states)
+    reached = np.array([numbers.count(number) for number in range(len(states))])
     return (positions_of([snapshot])[0], reached) if reached.any() else None
+
+
+def take_passages(
+    change: paths.MoveChange, states: Sequence[paths.Volume], descriptor: Callable[[Tensor], Tensor], number: int
+) -> Passages | None:
+    """Frames that the shots of a trial passed, and where each shot went from there; the frames are gone then.
+
+    Parameters
+    ----------
+    change : openpathsampling.MoveChange
+        As its mover made it, after :meth:`~openmm_rare.ops.shooting.ShootingMover.keep_frames`; what a storage knows has no
+        frames.
+    states : sequence of openpathsampling.Volume
+        In the order by which they are to be numbered.
+    descriptor : callable
+        From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``.
+    number : int
+        About how many; their distance follows from the length of the path that was shot from, and shots longer than it pass
+        more.
+
+    Returns
+    -------
+    Passages or None
+        None without frames, and for a trial whose shots did not both reach one of the states.
+    """
+    frames = vars(change.details).pop("_frames", None)
+    if not number or frames is None:
+        return None
+    reached = _reached(change, states)
+    if min(reached) < 0:  # the network may have states that nobody asks for
+        return None
+    every = max(1, len(change.details.initial_trajectory) // number)
+    return Passages.of(list(zip(frames, reached, strict=True)), every, partial(in_batches, descriptor))
+
+
+def _reached(change: paths.MoveChange, states: Sequence[paths.Volume]) -> list[int]:
+    """The number of the state that each shot reached, as its mover says; -1 for others."""
+    details = change.details
+    if hasattr(details, "reached"):
+        return [number_in(states, change.mover.states[number]) for number in details.reached]
+    # by other movers, and by those of earlier versions
+    path = change.trials[0].trajectory
+    ends = getattr(details, "arrivals", (path[-1], path[0]))
+    return [number for end in ends for number, state in enumerate(states) if state(end)]
 
 
 class TrainingHook(PathSimulatorHook):
@@ -100,6 +147,9 @@ class TrainingHook(PathSimulatorHook):
     def before_simulation(self, sim: Any, **kwargs: Any) -> None:
         """Take up the checkpoint, what the storage knows beyond it, and the pairs of aimless shooting."""
         recall_pairs(sim)
+        for mover in sim.root_mover:
+            if isinstance(mover, ShootingMover):
+                mover.keep_frames()
         if self.checkpoint.exists():
             self._take_up()
             self.selector.model_changed()
@@ -139,10 +189,7 @@ class TrainingHook(PathSimulatorHook):
         if found is None:
             return False
         positions, reached = found
-        change = step.change.canonical
-        mover = change.mover if isinstance(change.mover, ShootingMover) else None
-        descriptor = self.selector.model.descriptor
-        passages = None if mover is None else mover.passages(change, self.states, descriptor, self.passages)
+        passages = take_passages(step.change.canonical, self.states, self.selector.model.descriptor, self.passages)
         expected = self.selector.model.transition_probability(positions[None])[0] if reached.sum() > 1 else 0.0
         self.shots.add(step.mccycle, positions, reached, expected, passages)
         return True

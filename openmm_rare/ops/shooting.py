@@ -5,19 +5,14 @@ See "Path sampling" in docs/theory.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import openpathsampling as paths
 from openpathsampling.pathmover import EngineMover
 from openpathsampling.strategies import OrganizeByMoveGroupStrategy, SingleEnsembleMoveStrategy, levels
-from torch import Tensor
 
-from ..committor.base import in_batches
 from ..dynamics.frames import Frames
 from ..errors import InputError
-from ..learning.passages import Passages
 from .engine import RareEventEngine
 from .snapshots import trajectory_of
 from .volumes import which_state
@@ -44,6 +39,11 @@ class ShootingMover(EngineMover):
     engine : RareEventEngine
     states : list of openpathsampling.Volume
         :class:`~openmm_rare.ops.volumes.StateVolume` is asked for many frames at once; other volumes cost more.
+
+    Notes
+    -----
+    The details of a move say what it saw: ``reached``, the number in `states` of what the shot forward reached, and of what the
+    one backward did; ``n_frames`` of both with the shooting point; ``shooting_index``, the place of that on the whole path.
     """
 
     def __init__(
@@ -57,8 +57,7 @@ class ShootingMover(EngineMover):
         super().__init__(ensemble, ensemble, selector, engine, modifier)
         self.states = list(states)
         self._relaxing = False
-        self._kept: set[int] = set()  # frames of the latest trial that its details speak of: SimStore does not look there
-        self._latest: tuple[str, tuple[Frames, Frames], int] | None = None
+        self._keeps_frames = False
 
     def relax(self, relaxing: bool) -> None:
         """Accept every transition path for now: to get away from a first path that no dynamics has made."""
@@ -69,63 +68,46 @@ class ShootingMover(EngineMover):
         """Both."""
         return "bidirectional"
 
-    def passages(
-        self, change: paths.MoveChange, states: Sequence[paths.Volume], descriptor: Callable[[Tensor], Tensor], number: int
-    ) -> Passages | None:
-        """Frames that the shots of the latest trial passed, and where each shot went from there.
+    def keep_frames(self) -> None:
+        """From now on the details of a trial hold the frames of both shots as ``_frames``, until somebody takes them away.
 
-        Parameters
-        ----------
-        change : openpathsampling.MoveChange
-            Of this mover.
-        states : sequence of openpathsampling.Volume
-            In the order by which they are to be numbered.
-        descriptor : callable
-            From positions ``(n, n_atoms, 3)`` in nm to features ``(n, n_features)``.
-        number : int
-            About how many; their distance follows from the length of the path that was shot from, and shots longer than it
-            pass more.
-
-        Returns
-        -------
-        Passages or None
-            None for another trial than the latest, and for one whose shots did not both reach one of the states.
+        No storage keeps what has such a name.
         """
-        point = getattr(change.details, "modified_shooting_snapshot", None)
-        if not number or point is None or self._latest is None or self._latest[0] != str(point.__uuid__):
-            return None
-        _, shots, length = self._latest
-        path = change.trials[0].trajectory
-        reached = [i for end in (path[-1], path[0]) for i, state in enumerate(states) if state(end)]
-        if len(reached) != len(shots):  # the network may have states that nobody asks for
-            return None
-        return Passages.of(list(zip(shots, reached, strict=True)), max(1, length // number), partial(in_batches, descriptor))
+        self._keeps_frames = True
+
+    def move_core(self, samples: list[paths.Sample]) -> paths.MoveChange:
+        """A move, of which only a few frames are left where it was rejected."""
+        change = super().move_core(samples)
+        index = getattr(change.details, "shooting_index", None)
+        if not change.accepted and index is not None:
+            (trial,) = change.trials
+            path = trial.trajectory
+            index = min(index, len(path) - 2)  # one that turned round has three frames only
+            trial.trajectory = paths.Trajectory([path[frame] for frame in sorted({0, index, len(path) - 1})])
+        return change
 
     def _run(self, trajectory: paths.Trajectory, shooting_index: int) -> tuple[paths.Trajectory, dict[str, Any]]:
         start = self.modifier(trajectory[shooting_index])
         forward, last = shoot_to_state(self.engine, self.states, start)
         backward, first = shoot_to_state(self.engine, self.states, start.reversed)
-        self._latest = (str(start.__uuid__), (forward, backward), len(trajectory))
         before, after = backward.reversed, forward
         details = {
             "modified_shooting_snapshot": start,
             "shooting_index": len(before),
             "n_frames": len(before) + 1 + len(after),
+            "reached": [last, first],  # by the shot forward and the one backward
         }
+        if self._keeps_frames:
+            details["_frames"] = (forward, backward)
         if first == last:
             before, after = before[:1], after[-1:]
-        self._kept = {len(before)}
         return trajectory_of(before, self.engine) + paths.Trajectory([start]) + trajectory_of(after, self.engine), details
 
     def metropolis(self, trials: list[paths.Sample]) -> tuple[bool, dict[str, Any]]:
-        """Accept or reject, as OpenPathSampling does, and leave only a few frames of a rejected path."""
+        """Accept or reject, as OpenPathSampling does."""
         (trial,) = trials
-        path = trial.trajectory
         bias = float(trial.bias > 0.0) if self._relaxing else trial.bias
-        accepted, details = super().metropolis([paths.Sample(trial.replica, self._judged(path), trial.ensemble, bias)])
-        if not accepted:
-            trial.trajectory = paths.Trajectory([path[index] for index in sorted({0, *self._kept, len(path) - 1})])
-        return accepted, details
+        return super().metropolis([paths.Sample(trial.replica, self._judged(trial.trajectory), trial.ensemble, bias)])
 
     def _judged(self, path: paths.Trajectory) -> paths.Trajectory:
         """What the ensemble gets to see of a path: one frame of the many between the states.

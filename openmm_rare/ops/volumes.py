@@ -17,7 +17,7 @@ from ..states.states import States
 from ..states.variables import CollectiveVariables
 from .snapshots import trajectory_of
 
-__all__ = ["StateVolume", "state_volumes", "which_state"]
+__all__ = ["StateVolume", "number_in", "state_volumes", "which_state"]
 
 
 class StateVolume(paths.Volume):
@@ -87,6 +87,16 @@ class StateVolume(paths.Volume):
 def state_volumes(states: States) -> tuple[StateVolume, StateVolume]:
     """A and B."""
     return tuple(StateVolume(states.variables, region).named(name) for name, region in (("A", states.a), ("B", states.b)))
+
+
+def number_in(states: Sequence[paths.Volume], state: paths.Volume) -> int:
+    """Where a state is among others; -1 if it is not. Two with one definition are the same state."""
+
+    def same(other: paths.Volume) -> bool:
+        both = isinstance(state, StateVolume) and isinstance(other, StateVolume)
+        return state is other or state.__uuid__ == other.__uuid__ or (both and state.to_dict() == other.to_dict())
+
+    return next((number for number, other in enumerate(states) if same(other)), -1)
 
 
 def which_state(volumes: Sequence[paths.Volume], frames: Frames, engine: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ import netCDF4
 import numpy as np
 import openpathsampling as paths
 import pytest
+from openpathsampling.experimental.simstore.proxy import GenericLazyLoader
 
 from line import make_engine, make_model, make_path, make_states
 from openmm_rare.committor.multistate import MultiStateModel
@@ -200,6 +201,44 @@ def test_steps_that_are_no_shots_teach_nothing(tmp_path):
     positions, reached = outcome(simulation.storage.steps[1], (a, b))
     assert positions.shape == (1, 3) and reached.sum() == 2
     simulation.storage.close()
+
+
+def stored_details(name):
+    """Of the steps of a storage, as plain values."""
+    steps = open_storage(name, "r").steps
+    found = [steps[index].change.canonical.details for index in range(1, len(steps))]
+    return [vars(each.load() if isinstance(each, GenericLazyLoader) else each) for each in found]
+
+
+@pytest.mark.parametrize("kind", ["nc", "db"])
+def test_a_trial_says_what_it_saw_and_a_storage_keeps_no_frames_of_it(tmp_path, kind):
+    begin = f"""
+        simulation, hook = make_simulation(".", "{kind}")
+        simulation.run(6)
+        simulation.storage.close()
+        reached = hook.shots.reached
+        for details, counts in zip(stored_details("run.{kind}"), reached, strict=True):
+            assert not any(name.startswith("_f") or isinstance(value, np.ndarray) for name, value in details.items())
+            assert [list(details["reached"]).count(state) for state in (0, 1)] == counts.tolist()
+            assert details["n_frames"] > 2 and 0 < details["shooting_index"] < details["n_frames"] - 1
+        stored = [outcome(step, hook.states)[1] for step in open_storage("run.{kind}", "r").steps[1:]]
+        np.testing.assert_array_equal(stored, reached)
+    """
+    in_fresh(begin, tmp_path)
+
+
+def test_states_are_not_asked_again_after_a_trial(tmp_path, monkeypatch):
+    simulation, hook = make_simulation(tmp_path)
+    simulation.run(1)
+    step = simulation.current_step
+    asked, volume = [], type(hook.states[0])
+    original = volume.__call__
+    monkeypatch.setattr(volume, "__call__", lambda *arguments: (asked.append(1), original(*arguments))[1])
+    seen = outcome(step, hook.states)[1]
+    assert not asked and seen.sum() == 2
+    del step.change.canonical.details.reached  # as earlier versions stored it
+    np.testing.assert_array_equal(outcome(step, hook.states)[1], seen)
+    assert asked  # negative control
 
 
 def test_a_model_of_more_states_learns_where_shots_end(tmp_path):

@@ -12,6 +12,7 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.learning.passages import Passages, weights_without_drift
 from openmm_rare.learning.shot_fit import FitOptions, fit_model
 from openmm_rare.learning.shots import Shots
+from openmm_rare.ops.hooks import take_passages
 from openmm_rare.ops.seeding import seed_path_sampling
 from openmm_rare.ops.selector import CommittorSelector
 from openmm_rare.ops.shooting import ShootingStrategy, shooting_scheme
@@ -40,6 +41,7 @@ def mover_and_start(world, seed):
     strategy = ShootingStrategy(selector, world.make_modifier(engine), engine)
     scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all(states), strategy)
     (mover,) = scheme.movers["shooting"]
+    mover.keep_frames()
     return mover, scheme.initial_conditions_from_trajectories(world.make_path(engine, np.linspace(-0.8, 0.8, 30)))
 
 
@@ -57,10 +59,10 @@ def sampled():
         change = mover.move(current)
         current = current.apply_samples(change.results)
         change = change.canonical
-        ends = [(frames[-4:], int(frames.positions[-1, 0, 0] > 0.0)) for frames in mover._latest[1]]
+        ends = [(frames[-4:], int(frames.positions[-1, 0, 0] > 0.0)) for frames in change.details._frames]
         point = change.details.shooting_snapshot.statics.coordinates._value
         reached = np.bincount([state for _, state in ends], minlength=2)
-        shots.add(cycle, point, reached, 0.5, mover.passages(change, mover.states, first_coordinate, N_PASSAGES))
+        shots.add(cycle, point, reached, 0.5, take_passages(change, mover.states, first_coordinate, N_PASSAGES))
         last.append(Passages.of(ends, 1, first_coordinate))
     return shots, last
 
@@ -154,19 +156,25 @@ def test_a_committor_learns_from_them():
 
 
 @pytest.mark.parametrize("world", [line, plane])
-def test_they_are_those_of_the_latest_trial(world):
+def test_they_are_taken_once(world):
     mover, current = mover_and_start(world, 1)
-    first, second = (mover.move(current).canonical for _ in range(2))
-    a, b = mover.states
-    assert mover.passages(first, [a, b], first_coordinate, 20) is None
-    assert mover.passages(second, [a, b], first_coordinate, 0) is None
-    assert mover.passages(second, [], first_coordinate, 20) is None
-    found, turned = (mover.passages(second, states, first_coordinate, 20) for states in ([a, b], [b, a]))
+    change = mover.move(current).canonical
+    (a, b), frames = mover.states, change.details._frames
+
+    def taken(states, number=20, frames=frames):
+        change.details._frames = frames
+        return take_passages(change, states, first_coordinate, number)
+
+    assert taken([a, b], number=0) is None and taken([]) is None
+    found, turned = taken([a, b]), taken([b, a])
+    assert take_passages(change, [a, b], first_coordinate, 20) is None  # a trial holds on to no frames
     np.testing.assert_array_equal(found.state, 1 - turned.state)
     assert len(found) == len(found.features) > 0 and found.rates.any() == (world is plane)
     if world is plane:
-        velocities = np.concatenate([frames.velocities[:-1, 0, 0] for frames in mover._latest[1]])
+        velocities = np.concatenate([each.velocities[:-1, 0, 0] for each in frames])
         np.testing.assert_allclose(found.rates[:, 0], velocities, atol=1e-3)
+    mover._keeps_frames = False
+    assert not hasattr(mover.move(current).canonical.details, "_frames")
 
 
 def test_they_stay_with_their_trials():

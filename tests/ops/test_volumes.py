@@ -8,7 +8,7 @@ import pytest
 
 from line import make_engine, make_path
 from openmm_rare.ops.snapshots import frames_of
-from openmm_rare.ops.volumes import StateVolume, state_volumes, which_state
+from openmm_rare.ops.volumes import StateVolume, number_in, state_volumes, which_state
 from openmm_rare.states.regions import Disc, FunctionRegion, Range, region_from
 from openmm_rare.states.states import States
 from openmm_rare.states.variables import (
@@ -21,6 +21,7 @@ from openmm_rare.states.variables import (
     FunctionVariable,
     LinearCombination,
 )
+from openmm_rare.systems import build
 from processes import in_fresh
 
 POSITIONS = np.random.default_rng(1).normal(0.0, 0.4, (60, 5, 3))
@@ -124,3 +125,11 @@ def test_volumes_that_overlap_are_refused():
     with pytest.raises(ValueError, match="states overlap: a frame lies in both A and B, at positions"):
         which_state([a, b], frames, engine)
     assert which_state([a, b], frames[[0, 2]], engine).tolist() == [0, 1]
+
+
+def test_a_state_is_found_among_others_by_its_definition():
+    states = build("double_well_1d").states
+    a, b = state_volumes(states)
+    again = StateVolume.from_dict(a.to_dict())
+    assert [number_in([b, a], each) for each in (a, b, again)] == [1, 0, 1] and number_in([b], again) == -1
+    assert number_in([], a) == -1

@@ -19,7 +19,7 @@ from ...committor.load import load_committor
 from ...dynamics.unbiased import unbiased_integrator
 from ...ops.aimless import AimlessShootingMover, AimlessShootingStrategy
 from ...ops.engine import RareEventEngine
-from ...ops.hooks import outcome
+from ...ops.hooks import outcome, take_passages
 from ...ops.seeding import seed_path_sampling
 from ...ops.selector import CommittorSelector
 from ...ops.shooting import ShootingStrategy, shooting_scheme
@@ -106,6 +106,7 @@ class _Sampler:
             strategy = ShootingStrategy(self.selector, modifier, self.engine)
         self.scheme = shooting_scheme(paths.TPSNetwork.from_states_all_to_all(self.volumes), strategy)
         (self.mover,) = self.scheme.movers["shooting"]
+        self.mover.keep_frames()
         self.simulation = paths.PathSampling(None, self.scheme)
         self.storage = None if task.storage is None else self._opened(Path(task.storage), task.owner)
 
@@ -169,7 +170,7 @@ class _Sampler:
         expected = float(self.selector.model.transition_probability(point[None])[0])
         path = frames_of(step.active[0].trajectory, with_velocities=False).positions.astype(np.float32) if accepted else None
         n_frames = 0 if unfinished else details.n_frames
-        passages = self.mover.passages(step.change.canonical, self.volumes, self.selector.model.descriptor, n_passages)
+        passages = take_passages(step.change.canonical, self.volumes, self.selector.model.descriptor, n_passages)
         return Trial(step.mccycle, point, n_a, n_b, expected, accepted, relaxed, n_frames, path, passages)
 
     def _state(self, trajectory: paths.Trajectory, relaxed: bool) -> ChainState:
