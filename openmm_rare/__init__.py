@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = face(
         "rates.brute_force": ["BruteForceRate"],
         "rates.estimate": ["RateEstimate"],
         "settings.rates": ["RateSettings"],
+        "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
