@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = face(
         "rates.estimate": ["RateEstimate"],
         "settings.rates": ["Settings=RateSettings"],
         # transition paths, and the mechanism in them
+        "tps.path_sampling": ["PathSampling"],
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
         "paths.direct_committor": ["shoot=direct_committor"],
