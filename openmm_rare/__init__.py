@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = face(
         "settings.rates": ["RateSettings"],
         "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
+        "tps.path_sampling": ["PathSampling"],
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
         "paths.direct_committor": ["shoot=direct_committor"],
