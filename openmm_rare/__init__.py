@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = face(
         "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
         "tps.path_sampling": ["PathSampling"],
+        "tps.path_sampling": ["PathSampling", "SampledPaths"],
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
         "paths.direct_committor": ["shoot=direct_committor"],
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = face(
         "committor.multistate": ["MultiStateModel"],
         "committor.load": ["load_committor"],
         "bias.bias": ["Bias"],
+        "bias.committor_bias": ["CommittorBias"],
         "dynamics.overdamped": ["OverdampedLangevinIntegrator", "BiasedOverdampedLangevinIntegrator"],
         "dynamics.langevin": ["BAOABLangevinIntegrator"],
         "dynamics.frames": ["Frames"],

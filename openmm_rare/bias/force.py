@@ -62,7 +62,7 @@ def require_known(kind: str) -> None:
 def make_bias_force(
     kind: str,
     importance: ImportanceFunction,
-    positions: np.ndarray,
+    positions: np.ndarray | None,
     n_walkers: int,
     kt: float,
     observer: Observer | None = None,
@@ -76,8 +76,8 @@ def make_bias_force(
     importance : ImportanceFunction
         "python" takes any, "native" a :class:`~openmm_rare.bias.importance.FastImportance`, "torch" and "python_torch" that, a
         :class:`~openmm_rare.committor.model.CommittorModel`, or a :class:`~openmm_rare.bias.importance.TorchImportance`.
-    positions : ndarray, shape (n_atoms, 3), nm
-        Of one walker.
+    positions : ndarray, shape (n_atoms, 3), nm, or None
+        Of one walker: "torch" and "python_torch" try the module out there.
     n_walkers : int
         Copies in the System.
     kt : float
