@@ -24,7 +24,10 @@ __getattr__, __dir__, __all__ = face(
         "rates.brute_force": ["BruteForceRate"],
         "rates.estimate": ["RateEstimate"],
         "settings.rates": ["RateSettings"],
+        "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
+        "tps.path_sampling": ["PathSampling"],
+        "tps.path_sampling": ["PathSampling", "SampledPaths"],
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
         "paths.direct_committor": ["shoot=direct_committor"],

@@ -251,8 +251,8 @@ class PathSampler:
         accepted = int((self.record.table("accepted") & self.record.table("relaxed")).sum())
         return news | waiting | {"accepted": accepted} | ({"given_up": lost} if lost else {})
 
-    def finish(self) -> dict[str, Any]:
-        """Write result.json."""
+    def finish(self) -> tuple[dict[str, Any], PathEnsemble | None, Committor]:
+        """Write result.json; what it says, the accepted paths, and the committor that the run leaves."""
         model = self._final()
         self.record.add_model(model)
         self.record.save(self.folder)  # all in one file
@@ -272,7 +272,7 @@ class PathSampler:
             "versions": versions("openpathsampling", "mdtraj"),
         }
         write_json(self.folder / "result.json", result, checked=True)
-        return result
+        return result, ensemble, model
 
     def _final(self) -> Committor:
         """The committor that the run leaves; sampling goes on with the one that it knows."""

@@ -19,7 +19,6 @@ from ...bias.importance import importance_of
 from ...committor.base import Committor
 from ...dynamics.frames import Frames
 from ...errors import InputError
-from ...ops.snapshots import trajectory_of
 from ...states.states import IN_A, IN_B
 from ..chains.task import PathProblem
 from ..trajectories.checks import with_rigid_bonds
@@ -86,6 +85,7 @@ class _Attempt:
 
 def _run(problem: PathProblem, attempt: _Attempt, seed: int, stop: Callable[[Frames], bool]) -> tuple[Frames, bool]:
     """Dynamics from the initial structure until `stop` says so of a block, or there are frames enough."""
+    from ...ops.snapshots import trajectory_of
     from ..chains.chain import make_engine  # a run whose first path is in a file needs no OpenPathSampling in this process
 
     engine = make_engine(PathProblem(attempt.system, problem.settings, problem.platform))
