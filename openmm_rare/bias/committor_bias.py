@@ -10,8 +10,7 @@ from openmm import app, unit
 
 from ..committor.base import Committor
 from ..descriptors.completed import completed
-from ..dynamics import native
-from ..dynamics.native_integrator import NativeOverdampedLangevinIntegrator
+from ..dynamics import native, native_integrator
 from ..dynamics.overdamped import log_weights, shifting_group
 from ..errors import InputError
 from ..units import KB, in_md_units
@@ -135,7 +134,8 @@ class CommittorBias:
             temperature, or shifts the noise.
         """
         integrator = context.getIntegrator()
-        if shifting_group(integrator) is not None or isinstance(integrator, NativeOverdampedLangevinIntegrator):
+        moves_natively = isinstance(integrator, native_integrator.BiasedOverdampedLangevinIntegrator)
+        if moves_natively or shifting_group(integrator) is not None:
             raise InputError("the integrator shifts the noise by the bias, which is no static one: ask log_path_weight")
         if not integrator.getIntegrationForceGroups() >> self.group & 1:
             raise InputError(f"the integrator leaves out the force group {self.group} of the bias: setIntegrationForceGroups")

@@ -17,7 +17,7 @@ from openmm_rare import (
 )
 from openmm_rare.bias.force import why_not
 from openmm_rare.bias.importance import TorchImportance
-from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinIntegrator
+from openmm_rare.dynamics import native_integrator
 from openmm_rare.systems import double_well_1d
 from openmm_rare.units import KB
 from stats import assert_within, mean_and_stderr
@@ -245,6 +245,6 @@ def test_weights_are_refused_where_they_would_not_be_right():
     with pytest.raises(ValueError, match="leaves out CustomExternalForce, which is in another force group"):
         bias.log_path_weight(context)
     if not why_not("native", "Reference"):
-        native = context_of(made, NativeOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, bias_group=bias.group))
+        moves = native_integrator.BiasedOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, bias_group=bias.group)
         with pytest.raises(ValueError, match="shifts the noise"):
-            bias.log_weight(native)
+            bias.log_weight(context_of(made, moves))
