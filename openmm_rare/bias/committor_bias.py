@@ -134,8 +134,9 @@ class CommittorBias:
             temperature, or shifts the noise.
         """
         integrator = context.getIntegrator()
-        moves_natively = isinstance(integrator, native_integrator.BiasedOverdampedLangevinIntegrator)
-        if moves_natively or shifting_group(integrator) is not None:
+        if shifting_group(integrator) is not None or isinstance(
+            integrator, native_integrator.BiasedOverdampedLangevinIntegrator
+        ):
             raise InputError("the integrator shifts the noise by the bias, which is no static one: ask log_path_weight")
         if not integrator.getIntegrationForceGroups() >> self.group & 1:
             raise InputError(f"the integrator leaves out the force group {self.group} of the bias: setIntegrationForceGroups")

@@ -245,6 +245,8 @@ def test_weights_are_refused_where_they_would_not_be_right():
     with pytest.raises(ValueError, match="leaves out CustomExternalForce, which is in another force group"):
         bias.log_path_weight(context)
     if not why_not("native", "Reference"):
-        moves = native_integrator.BiasedOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, bias_group=bias.group)
+        native = context_of(
+            made, native_integrator.BiasedOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, bias_group=bias.group)
+        )
         with pytest.raises(ValueError, match="shifts the noise"):
-            bias.log_weight(context_of(made, moves))
+            bias.log_weight(native)
