@@ -26,7 +26,6 @@ __getattr__, __dir__, __all__ = face(
         "settings.rates": ["RateSettings"],
         "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
-        "tps.path_sampling": ["PathSampling"],
         "tps.path_sampling": ["PathSampling", "SampledPaths"],
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
