@@ -63,8 +63,7 @@ def shoot(
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
     steps_per_test : int, optional
-        Steps between two tests of the states; by default the system's. Path sampling tests at frames only: to check its
-        committor, give the steps between frames.
+        Between two tests of the states; default: those of the problem. Path sampling tests at frames: so does its committor.
     max_steps : int
         Most steps of one shot.
     workers : int

@@ -23,7 +23,7 @@ from ..folders.path_summary import summarize_paths
 from ..folders.path_warnings import all_given_up
 from ..io.checksums import digest_of
 from ..io.files import write_json
-from ..learning.shot_fit import FitOptions
+from ..learning.gated_fit import FitOptions
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import require_same_model, yields
 from ..ops.storage_check import damage_of_storage, set_aside
