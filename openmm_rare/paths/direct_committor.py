@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import as_completed
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ from ..errors import InputError, RunError
 from ..io.regular_file import regular_file
 from ..io.tasks import Progress, Silent
 from ..parallel.cores import available_cores
-from ..parallel.processes import Workers, require_importable, require_own_process
+from ..parallel.executors import Here, Processes, SentOnce
+from ..parallel.processes import require_importable, require_own_process
 from ..states.states import IN_A, IN_B, NEITHER
 from ..walkers.machine import Machine
 from .shot_dynamics import ShotDynamics
@@ -144,13 +144,17 @@ def _complete(
     """Run the blocks of rows of the positions that are not on record yet."""
     for number in log.results:
         progress.update(len(blocks[number]))
-    todo = {number: positions[block] for number, block in enumerate(blocks) if number not in log.results}
-    for number, status in _results(run, todo, workers):
-        log.add(number, status)
-        progress.update(len(status))
+    todo = [(number, positions[block]) for number, block in enumerate(blocks) if number not in log.results]
+    workers = min(workers, len(todo), available_cores())
+    if workers > 1:
+        require_importable(run.system)
+    with Here() if workers <= 1 else Processes(workers, run.machine.platform) as executor:
+        for which, status in executor.map(run, todo):
+            log.add(todo[which][0], status)
+            progress.update(len(status))
 
 
-class ShotRun:
+class ShotRun(SentOnce):
     """How blocks of shots are run: plain data, and one Context that is made when it is first needed.
 
     The noise of a block depends on the seed and its number alone, so that an interrupted block is repeated and not redrawn:
@@ -192,33 +196,6 @@ class ShotRun:
                 steps[free[:new]] = 0
                 dynamics.restart(free[:new], positions[waiting : waiting + new])
                 waiting += new
-
-
-def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and outcome of every block, as they come."""
-    workers = min(workers, len(todo), available_cores())
-    if workers <= 1:
-        for number, block in todo.items():
-            yield number, run(number, block)
-        return
-    require_importable(run)
-    with Workers(workers, _start_worker, run, platform=run.machine.platform) as pool:
-        futures = {pool.submit(_run_block, number, block): number for number, block in todo.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-_worker_run: ShotRun | None = None
-
-
-def _start_worker(run: ShotRun) -> None:
-    global _worker_run
-    _worker_run = run
-
-
-def _run_block(number: int, positions: np.ndarray) -> np.ndarray:
-    assert _worker_run is not None
-    return _worker_run(number, positions)
 
 
 def _digest(entry: Mapping[str, Any]) -> str:
