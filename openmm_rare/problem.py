@@ -16,13 +16,12 @@ from .descriptors.completed import completed
 from .descriptors.default import DefaultDescriptor, default_descriptor
 from .errors import InputError
 from .states.disjoint import require_something_between
-from .states.first_form import first_form
+from .states.first_form import fingerprint_form
 from .states.function_checks import require_atoms_exist, require_in_a, try_functions
 from .states.states import Channels, CollectiveVariable, CollectiveVariables, Region, States
-from .states.variables import BoxVariable
 from .structure.bonds import bonds_of
 from .structure.box import periodic_box, require_cutoffs_fit, require_same_box
-from .structure.checks import require_openmm, require_physical_groups, require_same_particles
+from .structure.checks import checked_positions, checked_topology, require_physical_groups
 from .structure.whole_molecules import whole_structure
 from .trust.user_modules import import_modules
 from .units import KB, lengths_in_nm, parse_quantity, whole_number
@@ -36,17 +35,7 @@ _UNITS = {"temperature": u.kelvin, "friction": u.picosecond**-1, "timestep": u.p
 
 @dataclass(frozen=True)
 class ReducedUnits:
-    """Units in which a model system is usually quoted.
-
-    Attributes
-    ----------
-    energy : float
-        kJ/mol.
-    length : float
-        nm.
-    time : float
-        ps.
-    """
+    """Units in which a model system is usually quoted, in kJ/mol, nm and ps."""
 
     energy: float
     length: float
@@ -125,7 +114,7 @@ class RareEventSystem:
     more_starts: np.ndarray = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        self._check_topology()
+        object.__setattr__(self, "topology", checked_topology(self.system, self.topology))
         for name, unit in _UNITS.items():
             value = parse_quantity(getattr(self, name), unit, name)
             if value <= 0:
@@ -139,46 +128,29 @@ class RareEventSystem:
         self._check_boxes()
         self._check_positions()
 
-    def _check_topology(self) -> None:
-        require_openmm(self.system, self.topology)
-        if self.topology is not None and self.topology.getNumAtoms() == 0:  # as good as none
-            object.__setattr__(self, "topology", None)
-        if self.topology is not None:
-            require_same_particles(self.topology, self.system)
-
     def _check_boxes(self) -> None:
         require_cutoffs_fit(self.system)
         require_same_box(self.topology, self.system)
         object.__setattr__(self, "states", self.states.in_box(periodic_box(self.system)))
 
     def _check_positions(self) -> None:
-        object.__setattr__(self, "positions", self._structure(self.positions, "positions"))
+        object.__setattr__(self, "positions", checked_positions(self.system, self.positions, "positions"))
         positions = self._whole(self.positions)
         object.__setattr__(self, "positions", positions)
         require_atoms_exist(self.states.variables, len(positions))
         try_functions(self.states, self.positions, self.num_dimensions)
         require_in_a(self.states, positions[None])
-        more = [self._whole(self._structure(each, f"more_starts[{i}]")) for i, each in enumerate(self.more_starts)]
+        more = [checked_positions(self.system, each, f"more_starts[{i}]") for i, each in enumerate(self.more_starts)]
+        more = [self._whole(each) for each in more]
         object.__setattr__(self, "more_starts", np.array(more).reshape(len(more), *positions.shape))
         require_in_a(self.states, self.more_starts, "more_starts[{}]")
-
-    def _structure(self, positions: Any, name: str) -> np.ndarray:
-        """Positions in nm, shape (n_atoms, 3), that can be those of the System."""
-        positions = lengths_in_nm(positions, name)
-        expected = (self.system.getNumParticles(), 3)
-        if positions.shape != expected:
-            raise InputError(f"{name} must be finite numbers (nm) of shape {expected}, not of {positions.shape}")
-        if not np.isfinite(positions).all():
-            atom = int(np.argwhere(~np.isfinite(positions))[0, 0])
-            raise InputError(f"{name} must be finite numbers (nm), but those of atom {atom} are {positions[atom].tolist()}")
-        return positions
 
     def _whole(self, positions: np.ndarray) -> np.ndarray:
         """Positions with molecules that a periodic box has cut in two made whole."""
         box = periodic_box(self.system)
         if box is None:
             return positions
-        whole, n_cut = whole_structure(positions, box, bonds_of(self))
+        whole, n_cut = whole_structure(positions, box, bonds_of(self.system, self.topology, self.positions, self.kt))
         if not n_cut:
             return positions
         repair = f"The structure was cut by its periodic box: {n_cut} bonds were made whole."
@@ -302,14 +274,6 @@ class RareEventSystem:
             "fingerprint": self.fingerprint(),
         }
 
-    def _states_as_given(self) -> dict[str, Any]:
-        """The states without the boxes that the System decides about, in the form that fingerprints are made of."""
-        description, periodic = self.states.describe(), self.system.usesPeriodicBoundaryConditions()
-        for variable in self.states.variables.variables:
-            if isinstance(variable, BoxVariable) and (variable.follows_system or not periodic):
-                description["variables"][variable.name].pop("box", None)
-        return first_form(description)
-
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"system": openmm.XmlSerializer.serialize(self.system)}
 
@@ -324,5 +288,6 @@ class RareEventSystem:
         """
         # The XML's version of OpenMM says nothing about the system, and a box that follows the System is in its XML.
         xml = re.sub(r'\sopenmmVersion="[^"]*"', "", openmm.XmlSerializer.serialize(self.system))
-        content = json.dumps([xml, self._states_as_given(), self._dynamics()], sort_keys=True)
+        states = fingerprint_form(self.states, self.system.usesPeriodicBoundaryConditions())
+        content = json.dumps([xml, states, self._dynamics()], sort_keys=True)
         return hashlib.sha256(content.encode("utf8")).hexdigest()

@@ -76,7 +76,7 @@ def test_a_damaged_record_is_noticed(old):
 def test_a_model_says_what_it_said(old):
     positions = np.zeros((3, 1, 3))
     positions[:, 0, 0] = -0.1, 0.0, 0.1
-    logits = CommittorModel.load(old / "rate" / "model.npz").logits(positions)
+    logits = CommittorModel.load(old / "rate" / "model.npz").logit(positions)
     assert logits == pytest.approx([-1.54977, -0.42769, 0.62716], abs=1e-4)  # as it said then
 
 

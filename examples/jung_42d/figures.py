@@ -27,7 +27,7 @@ from exact import STEPS_PER_FRAME, Exact, compare, on_plane
 from panels import Panels, draw, draw_density, pooled_calibration, pooled_relevance, write_tables
 from scipy.special import expit
 
-from openmm_rare.committor.load import Committor
+from openmm_rare.committor.base import Committor
 from openmm_rare.config.run import SamplingConfig, load_config
 from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, with_path_settings
 from openmm_rare.io.files import write_json
@@ -144,7 +144,7 @@ def yield_row(runs: Sequence[Run], paths: PathEnsemble, q: Sequence[np.ndarray])
 def transition_state_yield(runs: Sequence[Run], exact: Exact) -> dict[str, float]:
     """How many trials from points with an exact committor of 0.4 to 0.6 became transition paths: is 1/2 the limit?"""
     arrays = [PathRecord.load(run.folder).shots.arrays() for run in runs]
-    p = expit(exact.logits(np.concatenate([each["positions"] for each in arrays])))
+    p = expit(exact.logit(np.concatenate([each["positions"] for each in arrays])))
     both = np.concatenate([(each["reached"] > 0).all(1) for each in arrays])[(p > 0.4) & (p < 0.6)]
     return {"yield": float(both.mean()), "stderr": float(both.std() / np.sqrt(len(both))), "trials": len(both)}
 
@@ -153,7 +153,7 @@ def collect(kinds: dict[str, list[Run]], exact: Exact, out: Path) -> None:
     """Numbers, tables and figures of everything that has been computed."""
     learned = next(iter(kinds.values()))
     paths = pooled_paths([run for runs in kinds.values() for run in runs])
-    q = [exact.logits(path) for path in paths.paths]
+    q = [exact.logit(path) for path in paths.paths]
     inner = [each[1:-1] for each in q]
     rows = [yield_row(runs, paths, inner) for runs in kinds.values()]
     found = [json.loads((run.study / "panels.json").read_text()) for run in learned]

@@ -71,7 +71,7 @@ def main() -> None:
             flush=True,
         )
         models[method], frames = model, [*frames, *paths.paths]
-    one, other = (expit(model.logits(np.concatenate(frames))) for model in models.values())
+    one, other = (expit(model.logit(np.concatenate(frames))) for model in models.values())
     inner = (np.minimum(one, other) > _EDGES) & (np.maximum(one, other) < 1.0 - _EDGES)
     print(f"committors differ by {np.sqrt(np.mean((one - other)[inner] ** 2)):.3f} (RMS over frames of all paths)")
 

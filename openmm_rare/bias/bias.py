@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from .force import require_known
-from .python_force import ImportanceFunction
+from .importance import ImportanceFunction
 
 __all__ = ["Bias"]
 
@@ -42,7 +42,7 @@ class Bias:
         if self.strength != 0.0 and not hasattr(self.importance, "log_importance_gradient"):
             raise InputError(
                 f"importance is a {type(self.importance).__name__}, which has no log_importance_gradient; "
-                "a torch module gets it as openmm_rare.bias.torch_force.TorchImportance(module)"
+                "a torch module gets it as openmm_rare.bias.importance.TorchImportance(module)"
             )
 
     @property

@@ -14,17 +14,15 @@ from functools import cache
 import numpy as np
 import openmm
 
-from ..committor.load import Committor
 from ..committor.model import CommittorModel
-from ..committor.networks import MLP
 from ..dynamics import native
 from ..errors import InputError
 from .committor_force import CommittorForce, has_native_features
-from .importance import FastImportance
-from .python_force import BIAS_GROUP, ImportanceFunction, Observer, PythonBias, python_force
-from .torch_force import HOW_TO_INSTALL, TorchImportance, python_torch_force, torch_force
+from .importance import FastImportance, ImportanceFunction, TorchImportance
+from .python_force import BIAS_GROUP, Observer, PythonBias, python_force
+from .torch_force import HOW_TO_INSTALL, python_torch_force, torch_force
 
-__all__ = ["FORCES", "auto_force", "check_force", "importance_of", "is_compiled", "make_bias_force", "require_known", "why_not"]
+__all__ = ["FORCES", "auto_force", "check_force", "is_compiled", "make_bias_force", "require_known", "why_not"]
 
 _TOLERANCE = 1e-5  # relative, in a trial; the forces in single precision come to 1e-6
 
@@ -43,12 +41,6 @@ _MAKERS: dict[str, Callable[..., openmm.Force]] = {
 
 FORCES: tuple[str, ...] = ("native", "python", "torch", "python_torch")
 """Kinds of bias force: the plugin's CommittorForce, OpenMM's PythonForce, openmmtorch's TorchForce and PythonTorchForce."""
-
-
-def importance_of(model: Committor, num_dimensions: int = 3) -> FastImportance | TorchImportance:
-    """A learned committor as an importance function: by hand for plain layers, by autograd for other networks and ensembles."""
-    plain = isinstance(model, CommittorModel) and model.architecture == MLP
-    return FastImportance(model, num_dimensions) if plain else TorchImportance(model)
 
 
 def auto_force(importance: ImportanceFunction) -> str:
@@ -70,7 +62,7 @@ def require_known(kind: str) -> None:
 def make_bias_force(
     kind: str,
     importance: ImportanceFunction,
-    positions: np.ndarray,
+    positions: np.ndarray | None,
     n_walkers: int,
     kt: float,
     observer: Observer | None = None,
@@ -83,9 +75,9 @@ def make_bias_force(
         One of :data:`FORCES`, or "auto": see :func:`auto_force`.
     importance : ImportanceFunction
         "python" takes any, "native" a :class:`~openmm_rare.bias.importance.FastImportance`, "torch" and "python_torch" that, a
-        :class:`~openmm_rare.committor.model.CommittorModel`, or a :class:`~openmm_rare.bias.torch_force.TorchImportance`.
-    positions : ndarray, shape (n_atoms, 3), nm
-        Of one walker.
+        :class:`~openmm_rare.committor.model.CommittorModel`, or a :class:`~openmm_rare.bias.importance.TorchImportance`.
+    positions : ndarray, shape (n_atoms, 3), nm, or None
+        Of one walker: "torch" and "python_torch" try the module out there.
     n_walkers : int
         Copies in the System.
     kt : float

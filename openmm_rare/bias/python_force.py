@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import openmm
 
 from ..errors import DynamicsError, InputError
+from .importance import ImportanceFunction
 
-__all__ = ["BIAS_GROUP", "MASK_GROUP", "ImportanceFunction", "Observer", "PythonBias", "python_force"]
+__all__ = ["BIAS_GROUP", "MASK_GROUP", "Observer", "PythonBias", "python_force"]
 
 BIAS_GROUP = 1
 """Force group of the bias; the physical forces are group 0."""
@@ -19,16 +19,6 @@ MASK_GROUP = 2
 """Force group of the ones and zeros that switch the bias on and off, where it cannot do that itself."""
 
 Observer = Callable[[np.ndarray], np.ndarray]
-
-
-class ImportanceFunction(Protocol):
-    """What the bias, the branching and the root selection need of an importance function."""
-
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm."""
-
-    def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ln I ``(n,)`` and its gradient ``(n, n_atoms, 3)`` in 1/nm."""
 
 
 class PythonBias:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -16,79 +15,14 @@ from torch import Tensor
 
 from ..errors import InputError, MissingPackageError
 from ..units import in_md_units
-from .importance import FastImportance
+from .importance import FastImportance, TorchImportance
 
-__all__ = ["HOW_TO_INSTALL", "TorchImportance", "python_torch_force", "torch_force"]
+__all__ = ["HOW_TO_INSTALL", "python_torch_force", "torch_force"]
 
 HOW_TO_INSTALL = (
     "In an environment of its own, because it works with one build of torch only: "
     'pip install "openmm>=8.6,<8.7" torch==2.9.0 openmmtorch==1.5 (with the CUDA build of torch, also on a CPU)'
 )
-
-
-class TorchImportance(torch.nn.Module):
-    """Any torch module as an :class:`~openmm_rare.bias.python_force.ImportanceFunction`, by autograd in double precision.
-
-    Parameters
-    ----------
-    module : torch.nn.Module or FastImportance
-        The module returns ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm, of every walker by itself. It is copied.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-
-    def __init__(self, module: torch.nn.Module | FastImportance) -> None:
-        super().__init__()
-        num_dimensions = 3
-        if isinstance(module, FastImportance):
-            num_dimensions, module = module.features_dimensions, module.model
-        if not isinstance(module, torch.nn.Module):
-            raise InputError(
-                f"a force of openmmtorch needs a torch module that returns ln I, or a FastImportance, not "
-                f"{type(module).__name__}; choose the force python for it"
-            )
-        self.module = copy.deepcopy(module).double().eval().requires_grad_(False)
-        self.register_buffer("counts", (torch.arange(3) < num_dimensions).double())
-
-    def forward(self, positions: Tensor) -> Tensor:
-        """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in double precision."""
-        return self.module(positions * self.counts)
-
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
-        with torch.no_grad():
-            return self(torch.as_tensor(positions, dtype=torch.float64)).numpy()
-
-    def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ln I ``(n,)`` and its gradient ``(n, n_atoms, 3)`` in 1/nm."""
-        x = torch.tensor(positions, dtype=torch.float64, requires_grad=True)
-        value = self(x)
-        (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach().numpy(), gradient.numpy()
-
-    def try_out(self, positions: np.ndarray) -> None:
-        """Refuse a module that cannot be used, having tried it at positions ``(n, n_atoms, 3)`` in nm.
-
-        Raises
-        ------
-        ValueError
-            If it cannot take them, or returns something else than ln I of every walker by itself.
-        """
-        x = torch.as_tensor(positions, dtype=torch.float64)
-        try:
-            value, alone = self(x), self(x[:1])
-        except (RuntimeError, IndexError) as error:
-            raise InputError(
-                f"the module does not take positions of shape {tuple(x.shape)} in double precision: {error}"
-            ) from error
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        if shape != (len(x),):
-            raise InputError(f"the module must return ln I of shape ({len(x)},) for as many walkers; it returned {shape}")
-        if not torch.allclose(value[:1], alone, rtol=1e-9, equal_nan=True):
-            raise InputError("the module must return ln I of every walker by itself; with others around, a walker has another")
 
 
 class _BiasEnergy(torch.nn.Module):
@@ -178,7 +112,7 @@ def _energy(importance: Any, positions: np.ndarray, n_walkers: int, scale: Any) 
         raise InputError(f"n_walkers = {n_walkers} must be at least 1")
     scale = in_md_units(scale, unit.kilojoule_per_mole, "scale")
     nearby = positions + np.random.default_rng(0).normal(scale=0.02, size=(2, n_walkers, *positions.shape))
-    function = TorchImportance(importance)
+    function = importance.by_autograd() if isinstance(importance, FastImportance) else TorchImportance(importance)
     function.try_out(nearby[0])
     return _BiasEnergy(function, n_walkers, scale), [torch.from_numpy(frame.reshape(-1, 3)) for frame in nearby]
 

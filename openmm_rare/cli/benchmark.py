@@ -23,7 +23,7 @@ from ..errors import RunError
 from ..io.files import write_json
 from ..problem import RareEventSystem
 from ..rates.summary import versions
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import Disc, States
 from ..systems import lj7
 from ..walkers.machine import Machine
@@ -216,7 +216,7 @@ def run_benchmark(path: str | Path | None = None, report: Callable[[dict], None]
         fraction of what OpenMM's own BrownianIntegrator does with 1000 walkers on that platform.
     """
     target = lj7.build(kt_over_epsilon=0.1)
-    bias = Bias(FastImportance(_model(target), target.num_dimensions), interval=Settings().bias_interval)
+    bias = Bias(FastImportance(_model(target), target.num_dimensions), interval=RateSettings().bias_interval)
     available = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,25 +1,30 @@
-"""Saving of models as plain arrays and one JSON string, never pickled."""
+"""What a committor is asked, and how it is saved: as plain arrays and one JSON string, never pickled."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..descriptors.base import Descriptor
 from ..errors import InputError
 from ..io.files import require_whole_npz, write_npz
 from .model_file import read_model_file, require_bounded, require_tensors
 
-__all__ = ["SavedModel", "naming_model"]
+__all__ = ["Committor", "in_batches", "naming_model"]
 
-Self = TypeVar("Self", bound="SavedModel")
+Self = TypeVar("Self", bound="Committor")
+Positions = TypeVar("Positions", np.ndarray, Tensor)
+
+_BATCH = 8192
 
 
 @contextmanager
@@ -40,33 +45,100 @@ def naming_model(path: str | Path | BinaryIO, title: str) -> Iterator[None]:
         raise InputError(f"{path} is not a readable {title} ({said}); train a new one") from error
 
 
+def _kept(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model must have in common with a checkpoint; members of an ensemble are all alike."""
+    members = metadata.get("members", [metadata])
+    free = ("version", "temperature_k")
+    return {"format": metadata["format"], "members": len(members)} | {k: v for k, v in members[0].items() if k not in free}
+
+
 def _apart(log_p: np.ndarray) -> np.ndarray:
     """Probability that two shots end in different states, of ln p ``(n, n_states)``."""
     p = np.exp(log_p)
     return (p * (p @ (1.0 - np.eye(p.shape[1])))).sum(1)  # 1 - p as a sum: exact where p is almost 1
 
 
-class SavedModel(nn.Module):
-    """A torch module that can be rebuilt from its metadata and its tensors.
+def in_batches(function: Callable[[Tensor], Tensor], positions: np.ndarray) -> np.ndarray:
+    """A function of positions, ``(n, n_atoms, 3)`` to ``(n, ...)``, without gradients and with bounded memory; float64."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, max(len(positions), 1), _BATCH):
+            block = torch.as_tensor(positions[start : start + _BATCH], dtype=torch.float32)
+            parts.append(function(block).numpy().astype(np.float64))
+    return np.concatenate(parts)
+
+
+class Committor(nn.Module, ABC):
+    r"""Probabilities to reach each of some states before the others, learned as a function of the features of a descriptor.
+
+    It is asked five questions about positions ``(n, n_atoms, 3)`` in nm: :meth:`log_probabilities`, :meth:`logit` and
+    :meth:`log_importance`; and what shooting goes by, :meth:`transition_probability` and :meth:`transition_distance`. As a
+    torch module it is :math:`\ln I` of a tensor of positions. Kinds of committors are final.
 
     Attributes
     ----------
     title : str
         What it is, in messages.
+    n_states : int
+        A, B and perhaps others; logit and importance are those of two.
+    spec : dict
+        Of the descriptor.
+    descriptor : Descriptor
+    n_atoms : int
+        Of one walker.
     fingerprint : str
         Fingerprint of the system and its states that it belongs to.
+    temperature : float
+        K.
     """
 
     title = "committor model"
+    n_states = 2
+    spec: dict[str, Any]
+    descriptor: Descriptor
+    n_atoms: int
     fingerprint: str
+    temperature: float
 
-    def metadata(self) -> dict:
-        """Everything but the tensors, JSON-able."""
-        raise TypeError(f"{type(self).__name__} does not define metadata()")
-
+    @abstractmethod
     def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
         """ln p of each state for an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, n_states)``."""
-        raise TypeError(f"{type(self).__name__} does not define log_probabilities()")
+
+    @abstractmethod
+    def logit_of_features(self, features: Tensor) -> Tensor:
+        """Logit q between two states, shape ``(n,)``, of features ``(n, n_features)`` as the descriptor gives them."""
+
+    @abstractmethod
+    def forward(self, positions: Tensor) -> Tensor:
+        """ln I, the logarithm of the probability to reach B, of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
+
+    @abstractmethod
+    def metadata(self) -> dict[str, Any]:
+        """Everything but the tensors, JSON-able."""
+
+    @classmethod
+    @abstractmethod
+    def from_metadata(cls: type[Self], metadata: Mapping[str, Any]) -> Self:
+        """An untrained model of this kind; ValueError if the metadata are of something else."""
+
+    def logit(self, positions: Positions) -> Positions:
+        r"""Logit :math:`q = \ln p_B - \ln p_A` between two states.
+
+        Parameters
+        ----------
+        positions : ndarray or Tensor, shape (n, n_atoms, 3), nm
+
+        Returns
+        -------
+        ndarray of float64, or Tensor with its gradient, as the positions are; shape (n,)
+        """
+        if isinstance(positions, Tensor):
+            return self.logit_of_features(self.descriptor(positions))
+        return in_batches(self.logit, positions)
+
+    def log_importance(self, positions: np.ndarray) -> np.ndarray:
+        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+        return in_batches(self, positions)
 
     def transition_probability(self, positions: np.ndarray) -> np.ndarray:
         r"""Probability that two shots end in different states, :math:`\sum_i p_i (1 - p_i)`.
@@ -94,10 +166,21 @@ class SavedModel(nn.Module):
         share = np.clip(_apart(log_p) / (1.0 - 1.0 / log_p.shape[1]), 1e-300, 1.0)
         return 2.0 * np.arccosh(1.0 / np.sqrt(share))
 
-    @classmethod
-    def from_metadata(cls, metadata: Mapping) -> SavedModel:
-        """An untrained model of this kind; ValueError if the metadata are of something else."""
-        raise TypeError(f"{cls.__name__} does not define from_metadata()")
+    def require_same(self, path: str | Path, metadata: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint, with this metadata of its model, if that is another one.
+
+        Raises
+        ------
+        ValueError
+            If descriptor, number of atoms, states, network, members or fingerprint differ.
+        """
+        mine, theirs = _kept(self.metadata()), _kept(metadata)
+        different = [key for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
+        if different:
+            raise InputError(
+                f"{path} holds a model with another {' and '.join(different)}: use the model that it was made with, or another "
+                "file"
+            )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Copies of parameters and buffers by name."""

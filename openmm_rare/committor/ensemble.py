@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..errors import InputError
-from .base import SavedModel
-from .model import CommittorModel, in_batches
+from .base import Committor, in_batches
+from .model import CommittorModel
 
 __all__ = ["CommittorEnsemble"]
 
 _FORMAT = "openmm_rare committor ensemble 1"
 
 
-class CommittorEnsemble(SavedModel):
+class CommittorEnsemble(Committor):
     r"""Committor models of one system whose probabilities are averaged: :math:`p_B = \langle p_k \rangle_k`.
 
     It answers what a :class:`~openmm_rare.committor.model.CommittorModel` is asked in path sampling and in the analysis of a
@@ -77,15 +77,11 @@ class CommittorEnsemble(SavedModel):
 
     def _average(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """ln(1 - p) and ln p, averaged over the members, each of shape ``(n,)``."""
-        logits = torch.stack([member.logit_of_features(member.standardized(features)) for member in self.members])
+        logits = torch.stack([member.logit_of_features(features) for member in self.members])
         less = np.log(len(self.members))
         return tuple(torch.logsumexp(nn.functional.logsigmoid(sign * logits), dim=0) - less for sign in (-1.0, 1.0))
 
-    def logit(self, positions: Tensor) -> Tensor:
-        """Logit of the mean probability, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm."""
-        return self.logit_of_raw_features(self.descriptor(positions))
-
-    def logit_of_raw_features(self, features: Tensor) -> Tensor:
+    def logit_of_features(self, features: Tensor) -> Tensor:
         """Logit of the mean probability, shape ``(n,)``, of features as the descriptor gives them."""
         to_a, to_b = self._average(features)
         return to_b - to_a
@@ -94,17 +90,9 @@ class CommittorEnsemble(SavedModel):
         """ln I, the logarithm of the mean probability, of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
         return self._average(self.descriptor(positions))[1]
 
-    def logits(self, positions: np.ndarray) -> np.ndarray:
-        """Logit of the mean probability of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        return in_batches(self.logit, positions)
-
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        return in_batches(self, positions)
-
     def spread(self, positions: np.ndarray) -> np.ndarray:
         """Standard deviation of the members' probabilities to reach B; float64, shape ``(n,)``."""
-        p = np.stack([1.0 / (1.0 + np.exp(-member.logits(positions))) for member in self.members])
+        p = np.stack([1.0 / (1.0 + np.exp(-member.logit(positions))) for member in self.members])
         return p.std(0, ddof=1)
 
     def metadata(self) -> dict[str, Any]:

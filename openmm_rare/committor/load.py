@@ -8,19 +8,16 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
-from .base import SavedModel, naming_model
+from .base import Committor, naming_model
 from .ensemble import CommittorEnsemble
 from .model import CommittorModel
 from .model_file import read_model_file
 from .multistate import MultiStateModel
 
-__all__ = ["Committor", "committor_bin", "load_committor"]
-
-Committor = CommittorModel | CommittorEnsemble
-"""A committor between two states."""
+__all__ = ["committor_bin", "load_committor"]
 
 
-def load_committor(source: str | Path | bytes, fingerprint: str | None = None) -> SavedModel:
+def load_committor(source: str | Path | bytes, fingerprint: str | None = None) -> Committor:
     """A committor model, an ensemble of them, or one of many states, as it was saved.
 
     Parameters

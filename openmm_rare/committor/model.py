@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,17 @@ from torch import Tensor, nn
 from .. import __version__
 from ..descriptors.build import build_descriptor
 from ..errors import InputError
-from .base import SavedModel
+from .base import Committor
 from .networks import MLP, architecture_spec, build_network
 
-__all__ = ["CommittorModel", "FeatureModel", "in_batches"]
+__all__ = ["CommittorModel", "FeatureModel"]
 
 _FIRST_LOGIT = -3.0  # an untrained model says that B is unlikely, everywhere alike
 _FORMAT = "openmm_rare committor model 1"
 _FORMAT_OTHER_NETWORKS = "openmm_rare committor model 2"  # versions that know plain layers only must not misread these
-_BATCH = 8192
 
 
-def in_batches(function: Callable[[Tensor], Tensor], positions: np.ndarray) -> np.ndarray:
-    """A function of positions, ``(n, n_atoms, 3)`` to ``(n, ...)``, without gradients and with bounded memory; float64."""
-    parts = []
-    with torch.no_grad():
-        for start in range(0, max(len(positions), 1), _BATCH):
-            block = torch.as_tensor(positions[start : start + _BATCH], dtype=torch.float32)
-            parts.append(function(block).numpy().astype(np.float64))
-    return np.concatenate(parts)
-
-
-class FeatureModel(SavedModel):
+class FeatureModel(Committor):
     """A network of standardized features of a descriptor.
 
     Dropout, where the network has it, acts only while the model is fitted.
@@ -90,13 +80,13 @@ class FeatureModel(SavedModel):
             spread = features.std(0) if len(features) > 1 else torch.zeros_like(floor)
             self.feature_scale.copy_(torch.maximum(spread, floor))
 
-    def features(self, positions: Tensor) -> Tensor:
-        """Standardized features ``(n, n_features)`` of positions ``(n, n_atoms, 3)`` in nm."""
-        return self.standardized(self.descriptor(positions))
-
     def standardized(self, features: Tensor) -> Tensor:
         """Features ``(n, n_features)`` of the descriptor, with mean 0 and standard deviation 1 over a typical sample."""
         return (features - self.feature_mean) / self.feature_scale
+
+    @abstractmethod
+    def state_logits(self, inputs: Tensor) -> Tensor:
+        """Logits of all states, shape ``(n, n_states)``, of standardized features: what is fitted to outcomes of shots."""
 
     def options(self) -> dict[str, Any]:
         """What the constructor needs to make a model like this one."""
@@ -117,16 +107,8 @@ class CommittorModel(FeatureModel):
 
     Parameters
     ----------
-    descriptor : dict
-        Specification for :func:`openmm_rare.descriptors.build.build_descriptor`.
-    n_atoms : int
-        Atoms of one walker.
-    hidden : sequence of int
-        Widths of the hidden layers.
-    temperature : float
-        Temperature in K at which the model is (being) trained.
-    fingerprint : str
-        Fingerprint of the system and its states; a model refuses to be loaded for another.
+    descriptor, n_atoms, hidden, temperature, fingerprint
+        As for :class:`FeatureModel`.
     network : mapping, optional
         See :func:`openmm_rare.committor.networks.architecture_spec`; rate calculations and the native force take the default
         only.
@@ -151,53 +133,29 @@ class CommittorModel(FeatureModel):
                 parameter.mul_(self.temperature / temperature)
         self.temperature = float(temperature)
 
-    def logit(self, positions: Tensor) -> Tensor:
-        """Logit q of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
-        return self.logit_of_features(self.features(positions))
-
     def logit_of_features(self, features: Tensor) -> Tensor:
-        """Logit q, shape ``(n,)``, of standardized features."""
-        logit = self.network(features)[:, 0]
+        """Logit q, shape ``(n,)``, of features ``(n, n_features)`` as the descriptor gives them."""
+        return self._logit(self.standardized(features))
+
+    def _logit(self, inputs: Tensor) -> Tensor:
+        logit = self.network(inputs)[:, 0]
         for column in self.descriptor.in_logit:
-            logit = logit + self.feature_mean[column] + self.feature_scale[column] * features[:, column]
+            logit = logit + self.feature_mean[column] + self.feature_scale[column] * inputs[:, column]
         return logit
 
-    def logits_of_features(self, features: Tensor) -> Tensor:
+    def state_logits(self, inputs: Tensor) -> Tensor:
         """0 and q, the logits of A and B, shape ``(n, 2)``, of standardized features."""
-        logit = self.logit_of_features(features)
+        logit = self._logit(inputs)
         return torch.stack([torch.zeros_like(logit), logit], dim=1)
 
-    def logit_of_raw_features(self, features: Tensor) -> Tensor:
-        """Logit q, shape ``(n,)``, of features as the descriptor gives them."""
-        return self.logit_of_features(self.standardized(features))
-
-    def from_features(self, features: Tensor) -> Tensor:
-        """ln I, shape ``(n,)``, of standardized features."""
-        return nn.functional.logsigmoid(self.logit_of_features(features))
-
     def forward(self, positions: Tensor) -> Tensor:
-        """Return ln I of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
+        """ln I of positions ``(n, n_atoms, 3)`` in nm; shape ``(n,)``."""
         return nn.functional.logsigmoid(self.logit(positions))
-
-    def logits(self, positions: np.ndarray) -> np.ndarray:
-        """Logit q of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        return in_batches(self.logit, positions)
 
     def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
         """ln(1 - I) and ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, 2)``."""
-        logit = self.logits(positions)
+        logit = self.logit(positions)
         return -np.logaddexp(0.0, np.stack([logit, -logit], axis=1))
-
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
-        return in_batches(self, positions)
-
-    def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ln I and its gradient in 1/nm for positions ``(n, n_atoms, 3)``: arrays ``(n,)`` and ``(n, n_atoms, 3)``."""
-        x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
-        value = self(x)
-        (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach().numpy().astype(np.float64), gradient.numpy().astype(np.float64)
 
     def metadata(self) -> dict:
         """Everything but the tensors, JSON-able."""

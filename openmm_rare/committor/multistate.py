@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
-from .model import FeatureModel, in_batches
+from .base import in_batches
+from .model import FeatureModel
 
 __all__ = ["MultiStateModel"]
 
@@ -52,19 +53,47 @@ class MultiStateModel(FeatureModel):
         self.state_names = tuple(state_names)
         if len(self.state_names) < 2 or len(set(self.state_names)) != len(self.state_names):
             raise InputError(f"state_names = {self.state_names} must be two or more different names")
+        self.n_states = len(self.state_names)
         super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, len(self.state_names))
 
-    def logits_of_features(self, features: Tensor) -> Tensor:
+    def state_logits(self, inputs: Tensor) -> Tensor:
         """Logits ``(n, n_states)`` of standardized features."""
-        return self.network(features)
-
-    def forward(self, positions: Tensor) -> Tensor:
-        """ln p ``(n, n_states)`` of positions ``(n, n_atoms, 3)`` in nm."""
-        return torch.nn.functional.log_softmax(self.logits_of_features(self.features(positions)), dim=1)
+        return self.network(inputs)
 
     def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
         """ln p of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n, n_states)``."""
-        return in_batches(self, positions)
+        return in_batches(self._log_p, positions)
+
+    def logit_of_features(self, features: Tensor) -> Tensor:
+        """Logit of the second of two states, shape ``(n,)``, of features as the descriptor gives them.
+
+        Raises
+        ------
+        ValueError
+            If there are more states.
+        """
+        self._require_two("logit")
+        to_a, to_b = self.state_logits(self.standardized(features)).unbind(1)
+        return to_b - to_a
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """ln of the probability of the second of two states, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm.
+
+        Raises
+        ------
+        ValueError
+            If there are more states.
+        """
+        self._require_two("importance")
+        return self._log_p(positions)[:, 1]
+
+    def _log_p(self, positions: Tensor) -> Tensor:
+        inputs = self.standardized(self.descriptor(positions))
+        return torch.nn.functional.log_softmax(self.state_logits(inputs), dim=1)
+
+    def _require_two(self, what: str) -> None:
+        if self.n_states != 2:
+            raise InputError(f"a committor between {self.n_states} states has no single {what}: ask for log_probabilities")
 
     def options(self) -> dict[str, Any]:
         """What the constructor needs to make a model like this one."""

@@ -16,7 +16,7 @@ from ..io.regular_file import regular_file
 from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
 from ..settings.paths import PathSettings
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..trust.policy import Trust
 from ..trust.user_modules import import_modules
 from .place import FROM_HERE, home_of, place_entries
@@ -40,13 +40,13 @@ class SamplingConfig:
     platform: str = "Reference"
     method: str = "importance"
     no_reweighting: bool = False
-    settings: Settings = field(default_factory=Settings)
+    settings: RateSettings = field(default_factory=RateSettings)
 
     @classmethod
     def parse(cls, section: Section) -> SamplingConfig:
         """From ``[sampling]``, which holds the engine's settings too."""
         own = [f.name for f in fields(cls) if f.name != "settings"]
-        section.check((), (*own, *(f.name for f in fields(Settings))))
+        section.check((), (*own, *(f.name for f in fields(RateSettings))))
         readers: dict[str, Callable[[str], Any]] = {
             "str": lambda key: section.text(key, ""),
             "int": lambda key: section.count(key, least=0),  # the settings know their own limits
@@ -54,7 +54,7 @@ class SamplingConfig:
             "tuple[int, ...]": section.counts,
             "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),
         }
-        settings = {f.name: readers[f.type](f.name) for f in fields(Settings) if f.name in section}
+        settings = {f.name: readers[f.type](f.name) for f in fields(RateSettings) if f.name in section}
         method = section.text("method", cls.method)
         if method not in _METHODS:
             raise InputError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")
@@ -64,13 +64,13 @@ class SamplingConfig:
             section.text("platform", cls.platform),
             method,
             section.flag("no_reweighting", cls.no_reweighting),
-            Settings(**settings),
+            RateSettings(**settings),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
-        values |= {f.name: getattr(self.settings, f.name) for f in fields(Settings)}
+        values |= {f.name: getattr(self.settings, f.name) for f in fields(RateSettings)}
         values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
         return values
 
@@ -129,23 +129,23 @@ class RunConfig:
         system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
         return replace(self, system=system, sampling=replace(self.sampling, **given))
 
-    def expanded(self, system: RareEventSystem) -> RunConfig:
-        """A copy that spells out the system that was built from it: dynamics, boxes, what its builder chose."""
-        chosen = system.parameters if self.system.is_builtin else {}
+    def expanded(self, problem: RareEventSystem) -> RunConfig:
+        """A copy that spells out the problem that was built from it: dynamics, boxes, what its builder chose."""
+        chosen = problem.parameters if self.system.is_builtin else {}
         sees = self.path_sampling is not None or self.sampling.method != "brute_force"  # which has no network
         source = replace(
             self.system,
             parameters={**chosen, **self.system.parameters},
-            name=self.system.name or system.name,
-            temperature_k=system.temperature,
-            friction_per_ps=system.friction,
-            timestep_ps=system.timestep,
-            num_dimensions=system.num_dimensions,
-            check_interval=system.check_interval,
-            inertial=system.inertial or None,
-            descriptor=(system.default_in_descriptor if sees else None) or self.system.descriptor,
+            name=self.system.name or problem.name,
+            temperature_k=problem.temperature,
+            friction_per_ps=problem.friction,
+            timestep_ps=problem.timestep,
+            num_dimensions=problem.num_dimensions,
+            check_interval=problem.check_interval,
+            inertial=problem.inertial or None,
+            descriptor=(problem.default_in_descriptor if sees else None) or self.system.descriptor,
         )
-        periodic = system.system.usesPeriodicBoundaryConditions()
+        periodic = problem.system.usesPeriodicBoundaryConditions()
         return replace(self, system=source, variables=with_boxes(self.variables) if periodic else self.variables)
 
 
@@ -235,10 +235,10 @@ def build_system(config: RunConfig) -> RareEventSystem:
             import_modules(config.system.imports, config.folder, trust)  # which may have kinds of variables
             tables = {"variables": config.variables, "states": config.states, "channels": config.channels or {}}
             states = partial(build_states, *read_states(Section(tables)), config.folder, trust)
-        system = config.system.build(config.folder, states, trust)
-        if system.descriptor is not None:
-            build_descriptor(system.descriptor_spec(), len(system.positions))  # raises what is wrong with it
-        return system
+        problem = config.system.build(config.folder, states, trust)
+        if problem.descriptor is not None:
+            build_descriptor(problem.descriptor_spec(), len(problem.positions))  # raises what is wrong with it
+        return problem
     except (InputError, MissingPackageError) as error:
         if config.file is None or config.file in str(error):
             raise

@@ -267,10 +267,10 @@ class SystemConfig:
             )
         topology.setPeriodicBoxVectors(system.getDefaultPeriodicBoxVectors())
 
-    def _with_dynamics(self, system: RareEventSystem, source: str) -> RareEventSystem:
+    def _with_dynamics(self, problem: RareEventSystem, source: str) -> RareEventSystem:
         if self.box is not None:
             raise InputError(f"system.box = {self.box!r}, but {source} brings its own box: remove it")
-        return replace(system, imports=(*system.imports, *self.imports), **self._dynamics())
+        return replace(problem, imports=(*problem.imports, *self.imports), **self._dynamics())
 
     def _dynamics(self) -> dict[str, Any]:
         """What is given of the dynamics, under the names that RareEventSystem has."""

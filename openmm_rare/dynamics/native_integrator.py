@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from functools import singledispatch
 from typing import Any
 from xml.etree import ElementTree as xml
 
@@ -13,39 +11,21 @@ import openmm
 from openmm import unit
 
 from ..errors import InputError
-from ..states.regions import Disc, Range, Region
 from ..states.states import States
-from ..states.variables import (
-    Angle,
-    CollectiveVariable,
-    CollectiveVariables,
-    Coordinate,
-    CoordinationMoment,
-    Dihedral,
-    Distance,
-    LinearCombination,
-)
 from ..units import in_md_units
 from . import native
+from .native_states import add_states
 from .overdamped import MAX_SHIFT
 
-__all__ = ["IDLE", "NativeOverdampedLangevinIntegrator", "has_native_states"]
+__all__ = ["IDLE", "BiasedOverdampedLangevinIntegrator"]
 
 IDLE: int = -1
 """State of a walker that is held where it is."""
 
-_ANY_LABEL = -1
 _RECEIVE = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_double), ctypes.c_int)
 
 
-def has_native_states(states: States) -> bool:
-    """Whether the native integrator can tell A and B by itself, and label paths; Python functions it cannot call."""
-    rules = () if states.channels is None else states.channels.rules
-    regions = {type(region) for region in (states.a, states.b, *(rule.region for rule in rules))}
-    return all(map(_is_native, states.variables.variables)) and regions <= {Range, Disc}
-
-
-class NativeOverdampedLangevinIntegrator(openmm.Integrator):
+class BiasedOverdampedLangevinIntegrator(openmm.Integrator):
     """Unbiased and biased overdamped Langevin dynamics of many walkers in one System, by the native plugin.
 
     It samples what :class:`~openmm_rare.dynamics.overdamped.BiasedOverdampedLangevinIntegrator` samples, step by step. In
@@ -74,7 +54,7 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
     bias_interval : int
         Steps for which the forces of the bias are kept.
     states : States, optional
-        Where walkers are held; see :func:`has_native_states`.
+        Where walkers are held; see :func:`openmm_rare.dynamics.native_states.has_native_states`.
     check_interval : int
         Steps between looks at the states.
 
@@ -122,7 +102,7 @@ class NativeOverdampedLangevinIntegrator(openmm.Integrator):
         root = xml.Element("Integrator", type="BiasedOverdampedLangevinIntegrator", version="1")
         root.attrib.update({key: repr(value) for key, value in numbers.items()})
         if states is not None:
-            _add_states(root, states)
+            add_states(root, states)
         made = native.make(xml.tostring(root, encoding="unicode"))
         self.this = made.this  # the pointer, and the ownership with it
         self._n = n_walkers
@@ -215,90 +195,3 @@ def _array(values: np.ndarray, kind: type, method: str) -> np.ndarray:
     if len(wrong) > 0:
         raise InputError(f"{method} needs whole numbers of 32 bits, not {wrong[0]}")
     return array
-
-
-def _add_states(root: xml.Element, states: States) -> None:
-    """Variables, A and B as regions that absorb, and the rules of channels."""
-    if not has_native_states(states):
-        raise InputError(
-            "A, B and the regions of channels must be ranges or discs of built-in variables: the native integrator cannot "
-            "call Python functions; test such states from Python"
-        )
-    variables = xml.SubElement(root, "Variables")
-    for variable in states.variables.variables:
-        _add_variable(variables, variable)
-    regions = xml.SubElement(root, "AbsorbingRegions")
-    for region in (states.a, states.b):
-        _add_region(xml.SubElement(regions, "Region"), region, states.variables)
-    if states.channels is not None:
-        rules = xml.SubElement(root, "LabelRules")
-        for rule in states.channels.rules:
-            labels = [_ANY_LABEL if name is None else states.channels.label(name) for name in (rule.after, rule.to)]
-            node = xml.SubElement(rules, "Region", {key: str(label) for key, label in zip(("from", "to"), labels, strict=True)})
-            _add_region(node, rule.region, states.variables)
-
-
-def _add_variable(parent: xml.Element, variable: CollectiveVariable) -> None:
-    number, indices, values = _native_variable(variable)
-    node = xml.SubElement(parent, "Variable", kind=str(number), period=repr(float(variable.period or 0.0)))
-    box = getattr(variable, "periodic_box", None)
-    values = [*values, *([] if box is None else box[np.tril_indices(3)].tolist())]
-    for index in indices:
-        xml.SubElement(node, "Index", i=str(index))
-    for value in values:
-        xml.SubElement(node, "Value", v=repr(float(value)))
-
-
-@singledispatch
-def _native_variable(variable: CollectiveVariable) -> tuple[int, Sequence[int], Sequence[float]]:
-    """Number of a kind of variable in the plugin, and its indices and values, but for the box."""
-    raise InputError(
-        f"variable {variable.name!r} is a {type(variable).__name__}, which the native integrator does not know: use the "
-        "backend python"
-    )
-
-
-def _is_native(variable: CollectiveVariable) -> bool:
-    """Whether the plugin knows a kind of variable."""
-    return _native_variable.dispatch(type(variable)) is not _native_variable.dispatch(object)
-
-
-@_native_variable.register
-def _(variable: Coordinate) -> tuple[int, Sequence[int], Sequence[float]]:
-    return 0, (variable.atom, variable.axis), ()
-
-
-@_native_variable.register
-def _(variable: Distance) -> tuple[int, Sequence[int], Sequence[float]]:
-    return 1, variable.atoms, ()
-
-
-@_native_variable.register
-def _(variable: Angle) -> tuple[int, Sequence[int], Sequence[float]]:
-    return 2, variable.atoms, ()
-
-
-@_native_variable.register
-def _(variable: Dihedral) -> tuple[int, Sequence[int], Sequence[float]]:
-    return 3, variable.atoms, ()
-
-
-@_native_variable.register
-def _(variable: CoordinationMoment) -> tuple[int, Sequence[int], Sequence[float]]:
-    return 4, (variable.order,), (variable.radius,)
-
-
-@_native_variable.register
-def _(variable: LinearCombination) -> tuple[int, Sequence[int], Sequence[float]]:
-    return 5, (), variable.coefficients.ravel().tolist()
-
-
-def _add_region(node: xml.Element, region: Region, variables: CollectiveVariables) -> None:
-    if isinstance(region, Range):
-        for name, (lower, upper) in region.bounds.items():
-            column = str(variables.index(name))
-            xml.SubElement(node, "Range", variable=column, lower=repr(lower), upper=repr(upper))
-    else:
-        disc = xml.SubElement(node, "Disc", radius=repr(region.radius))
-        for name, value in region.center.items():
-            xml.SubElement(disc, "Center", variable=str(variables.index(name)), value=repr(value))

@@ -27,6 +27,7 @@ On the Reference and CPU platforms OpenMM draws from one random generator for th
 reseeds it with its integrator's seed: give every Context its own seed, and do not run two of them in threads.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ DRIFT = "dt/(friction*m)*f0"
 
 _SPREAD = "sqrt(2*kT*dt/(friction*m))"
 _SHIFT = "min(max_shift,max(-max_shift,strength*f{group}*sqrt(dt/(2*kT*friction*m))))"
+_SHIFT_GROUP = r"max\(-max_shift,strength\*f(\d+)\*sqrt"
 
 
 class OverdampedLangevinIntegrator(openmm.CustomIntegrator):
@@ -176,6 +178,15 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
         self.addComputePerDof("v", "log_weight-u*(y-0.5*u);u=v*sqrt(m)")
         self.addComputePerDof("x", f"x+{DRIFT}+{_SPREAD}*y")
         self.addConstrainPositions()
+
+
+def shifting_group(integrator: openmm.Integrator) -> int | None:
+    """The force group by which an integrator shifts the noise, also of one that XML brought back; None: it shifts none."""
+    if isinstance(integrator, openmm.CustomIntegrator):
+        steps = (integrator.getComputationStep(step)[2] for step in range(integrator.getNumComputations()))
+        found = [int(group) for expression in steps for group in re.findall(_SHIFT_GROUP, expression)]
+        return found[0] if found else None
+    return None
 
 
 def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:

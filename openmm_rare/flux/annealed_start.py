@@ -11,7 +11,7 @@ import numpy as np
 from ..dynamics.frames import Frames
 from ..errors import InputError, RunError
 from ..io.tasks import Progress, Task
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_A, NEITHER
 from ..walkers.machine import Machine
 from ..walkers.population import Walkers
@@ -80,31 +80,31 @@ class WeightedStart:
 
 
 def annealed_start(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     starts: Frames,
     group: np.ndarray,
     ladder: Sequence[float],
     n_walkers: int,
-    settings: Settings,
+    settings: RateSettings,
     machine: Machine,
     task: Task,
     progress: Progress,
 ) -> WeightedStart:
-    """Weighted walkers for a flux run: hot ones that have mixed, B included, annealed to the temperature of ``target``.
+    """Weighted walkers for a flux run: hot ones that have mixed, B included, annealed to the temperature of ``problem``.
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     starts : Frames
         Structures as different as there are.
     group : ndarray of int, shape (k,)
         Where they come from; groups get equally many walkers.
     ladder : sequence of float
-        Falling temperatures, that of ``target`` last. Walkers begin at the first (hotter, if they do not mix there), and are
+        Falling temperatures, that of ``problem`` last. Walkers begin at the first (hotter, if they do not mix there), and are
         annealed from the lowest one at which they mix.
     n_walkers : int
         At least 100.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; of the kinds "annealed_mixing", "annealed_cooling" and "annealed_sorting".
@@ -115,22 +115,22 @@ def annealed_start(
     NoEquilibriumError
         With the reason, if walkers do not mix at any temperature, if the weights collapse, or if A is not where walkers are.
     ValueError
-        For a ladder that does not end at the temperature of ``target``, or too few walkers.
+        For a ladder that does not end at the temperature of ``problem``, or too few walkers.
     """
     ladder = [float(temperature) for temperature in ladder]
-    if not ladder or ladder != sorted(ladder, reverse=True) or ladder[-1] != target.temperature:
-        raise InputError(f"ladder = {ladder} must fall to the temperature of the system, {target.temperature:g} K")
+    if not ladder or ladder != sorted(ladder, reverse=True) or ladder[-1] != problem.temperature:
+        raise InputError(f"ladder = {ladder} must fall to the temperature of the system, {problem.temperature:g} K")
     if n_walkers < 100:
         raise InputError(f"n_walkers = {n_walkers} must be at least 100")
-    return _Annealing(target, settings, machine, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
+    return _Annealing(problem, settings, machine, task, progress).run(starts, np.asarray(group), ladder, n_walkers)
 
 
 @dataclass
 class _Annealing:
     """The parts of :func:`annealed_start`."""
 
-    target: RareEventSystem
-    settings: Settings
+    problem: RareEventSystem
+    settings: RateSettings
     machine: Machine
     task: Task
     progress: Progress
@@ -151,10 +151,10 @@ class _Annealing:
             n_steps *= 2
         if found.ess < max(_LEAST * n_walkers, 2.0):
             raise NoEquilibriumError(
-                f"annealing {self.target.name} to {self.target.temperature:.0f} K from {mixing.temperature:.0f} K, the lowest "
-                f"temperature at which walkers mix, left {len(found.family)} walkers of {n_walkers} in A, which are worth "
-                f"{found.ess:.0f}: the populations of the parts of A are not known. Make A smaller, or compute the rate from "
-                "each of its parts"
+                f"annealing {self.problem.name} to {self.problem.temperature:.0f} K from {mixing.temperature:.0f} K, the "
+                f"lowest temperature at which walkers mix, left {len(found.family)} walkers of {n_walkers} in A, which are "
+                f"worth {found.ess:.0f}: the populations of the parts of A are not known. Make A smaller, or compute the rate "
+                "from each of its parts"
             )
         return replace(found, walker_steps=self.walker_steps)
 
@@ -171,7 +171,7 @@ class _Annealing:
             slow, fastest, hottest = hottest, min(fastest, found.decay), hottest * self.settings.heating_factor
         if not found.mixed:
             raise NoEquilibriumError(
-                f"walkers of {self.target.name} do not mix at up to {found.temperature:.0f} K: over the second half of "
+                f"walkers of {self.problem.name} do not mix at up to {found.temperature:.0f} K: over the second half of "
                 f"{found.steps} steps there, {found.slowest} kept a correlation of {found.memory:.2f} with what it was. Make A "
                 "smaller, or compute the rate from each of its parts"
             )
@@ -183,7 +183,7 @@ class _Annealing:
         return found
 
     def _mix(self, frames: Frames, group: np.ndarray, temperature: float, first: int, limit: int, with_b: bool) -> Mixing:
-        at = self.target.with_temperature(temperature)
+        at = self.problem.with_temperature(temperature)
         found = mix(at, frames, group, first, limit, with_b, self.settings, self.machine, self.task)
         self.walker_steps += found.walker_steps
         mixed = "mixed" if found.mixed else f"slow in {found.slowest}"
@@ -191,9 +191,9 @@ class _Annealing:
         return found
 
     def _annealed(self, mixing: Mixing, n_steps: int) -> WeightedStart:
-        """Mixed walkers brought to the temperature of the target, with so many steps at each temperature on the way."""
+        """Mixed walkers brought to the temperature of the problem, with so many steps at each temperature on the way."""
         walkers = mixing.frames, mixing.temperature
-        cold = cool(self.target, *walkers, n_steps, self.settings, self.machine, self.task, self.progress)
+        cold = cool(self.problem, *walkers, n_steps, self.settings, self.machine, self.task, self.progress)
         self.walker_steps += cold.walker_steps
         kept = self._last_in_a(cold)
         log_weights, family, everyone = cold.log_weights[kept], cold.family[kept], log_total(cold.log_weights)
@@ -214,10 +214,10 @@ class _Annealing:
         """Which walkers have A as the state visited last: those in A, and of those outside as many as come to A next."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            status = self.target.states.classify(cold.frames.positions)
+            status = self.problem.states.classify(cold.frames.positions)
             outside = np.flatnonzero(status == NEITHER)
             settings, spent = self.settings, 0
-            propagator = Propagator(self.target, None, settings.n_slots, self.machine, seed)
+            propagator = Propagator(self.problem, None, settings.n_slots, self.machine, seed)
             walkers, length = Walkers.start(cold.frames[outside], outside), settings.training_path_length
             while len(walkers) and length <= settings.waiting_steps:
                 block = propagator.advance(walkers, length)
@@ -233,8 +233,8 @@ class _Annealing:
         undecided = share[status == NEITHER].sum() / share.sum()
         if undecided > _UNDECIDED:
             raise NoEquilibriumError(
-                f"{100 * undecided:.0f} % of the annealed walkers of {self.target.name} came neither to A nor to B: there is a "
-                "long-lived state between them. Put it into A or B, or compute two steps"
+                f"{100 * undecided:.0f} % of the annealed walkers of {self.problem.name} came neither to A nor to B: there is "
+                "a long-lived state between them. Put it into A or B, or compute two steps"
             )
         return status == IN_A
 

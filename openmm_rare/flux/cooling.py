@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dynamics.frames import Frames
 from ..io.tasks import Progress, Task
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_A, IN_B, NEITHER
 from ..units import KB
 from ..walkers.machine import Machine
@@ -57,30 +57,30 @@ class Cooled:
 
 
 def cool(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     frames: Frames,
     temperature: float,
     n_steps: int,
-    settings: Settings,
+    settings: RateSettings,
     machine: Machine,
     task: Task,
     progress: Progress,
 ) -> Cooled:
-    r"""Anneal walkers to the temperature of ``target``, and count what it does to their weights.
+    r"""Anneal walkers to the temperature of ``problem``, and count what it does to their weights.
 
     Each step of inverse temperature adds :math:`-\Delta\beta\,U(x)` to the log weight of a walker, and is followed by motion at
     the new temperature. Weighted averages are right however fast the temperature falls; the spread of the weights is not.
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     frames : Frames
         In equilibrium at ``temperature``, in the whole space.
     temperature : float
-        K; not below that of ``target``.
+        K; not below that of ``problem``.
     n_steps : int
         Steps of motion at each temperature.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; some steps of temperature are one task of the kind "annealed_cooling".
@@ -88,10 +88,10 @@ def cool(
     """
     n, spent = len(frames), 0
     at = Cooled(frames, np.zeros(n), np.arange(n), 1.0 / (KB * temperature), 0)
-    while at.beta < 1.0 / target.kt:
+    while at.beta < 1.0 / problem.kt:
 
         def compute(seed: np.random.SeedSequence, at: Cooled = at) -> Mapping:
-            return _some_levels(target, at, n_steps, settings, machine, seed).record()
+            return _some_levels(problem, at, n_steps, settings, machine, seed).record()
 
         record = task("annealed_cooling", compute)
         arrays = (np.asarray(record[name]) for name in ("log_weights", "family"))
@@ -102,21 +102,21 @@ def cool(
 
 
 def _some_levels(
-    target: RareEventSystem, at: Cooled, n_steps: int, settings: Settings, machine: Machine, seed: np.random.SeedSequence
+    problem: RareEventSystem, at: Cooled, n_steps: int, settings: RateSettings, machine: Machine, seed: np.random.SeedSequence
 ) -> Cooled:
     """Some steps of temperature."""
     rng, noise = np.random.default_rng(seed), seed.spawn(1)[0]
-    walkers = ThermalWalkers(target, settings.n_slots, machine, noise)
+    walkers = ThermalWalkers(problem, settings.n_slots, machine, noise)
     frames, log_weights, family, beta = at.frames, at.log_weights, at.family, at.beta
-    end, levels = 1.0 / target.kt, 0
+    end, levels = 1.0 / problem.kt, 0
     while levels < _LEVELS and beta < end:
         energies = walkers.energies(frames)
-        status = target.states.classify(frames.positions)
+        status = problem.states.classify(frames.positions)
         wanted = np.flatnonzero(status == IN_A) if (status == IN_A).any() else np.arange(len(status))
         after = next_inverse_temperature(energies[wanted], log_weights[wanted], beta, end, _LOSS)
         parents, log_weights = _regenerated(log_weights - (after - beta) * energies, status, rng)
         frames, family, beta, levels = frames[parents], family[parents], after, levels + 1
-        frames = walkers.move(frames, target.temperature if beta == end else 1.0 / (KB * beta), n_steps)
+        frames = walkers.move(frames, problem.temperature if beta == end else 1.0 / (KB * beta), n_steps)
     return Cooled(frames, log_weights, family, beta, levels * n_steps * len(frames))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..dynamics.frames import Frames
 from ..errors import DynamicsError, InputError
 from ..io.tasks import Progress, Task
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_A, NEITHER
 from ..walkers.machine import Machine
 from ..walkers.population import Walkers
@@ -76,27 +76,27 @@ class Dispersal:
         return FluxState.at(self.starts[chosen], self.group[chosen])
 
 
-def dispersed(target: RareEventSystem, settings: Settings, machine: Machine, task: Task, progress: Progress) -> Dispersal:
+def dispersed(problem: RareEventSystem, settings: RateSettings, machine: Machine, task: Task, progress: Progress) -> Dispersal:
     """Starts of flux walkers all over A.
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
         At the wanted temperature.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; one task of kind "dispersal".
     progress : Progress
     """
     progress.stage("starts all over A")
-    record = task("dispersal", lambda seed: _disperse(target, settings, machine, seed))
-    given, cooled, crossed = Frames(target.starts), Frames.from_arrays(record, "cooled"), np.asarray(record["crossed"])
+    record = task("dispersal", lambda seed: _disperse(problem, settings, machine, seed))
+    given, cooled, crossed = Frames(problem.starts), Frames.from_arrays(record, "cooled"), np.asarray(record["crossed"])
     n = len(given)
     names = ["the given structure"] if n == 1 else [f"given structure {i + 1}" for i in range(n)]
     temperatures = np.asarray(record["temperatures"])
     progress.update(
-        hottest=f"{temperatures.max(initial=target.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum())
+        hottest=f"{temperatures.max(initial=problem.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum())
     )
     return Dispersal(
         Frames.join([given, cooled]),
@@ -108,14 +108,14 @@ def dispersed(target: RareEventSystem, settings: Settings, machine: Machine, tas
     )
 
 
-def _disperse(target: RareEventSystem, settings: Settings, machine: Machine, seed: np.random.SeedSequence) -> Mapping:
+def _disperse(problem: RareEventSystem, settings: RateSettings, machine: Machine, seed: np.random.SeedSequence) -> Mapping:
     """Heat and cool walkers."""
-    rng, temperature = np.random.default_rng(seed), target.temperature
-    state, visited = FluxState.start(target, settings.training_flux_walkers), np.zeros(settings.training_flux_walkers, bool)
+    rng, temperature = np.random.default_rng(seed), problem.temperature
+    state, visited = FluxState.start(problem, settings.training_flux_walkers), np.zeros(settings.training_flux_walkers, bool)
     temperatures, frames, crossed, exits, steps, beyond = [], [], [], [], 0, 0
     for _ in range(settings.heating_tries):
         temperature *= settings.heating_factor
-        chunk = _hot(target.with_temperature(temperature), state, settings, machine, rng)
+        chunk = _hot(problem.with_temperature(temperature), state, settings, machine, rng)
         if chunk is None:
             break
         state, steps = chunk.state, steps + chunk.walker_steps
@@ -125,47 +125,47 @@ def _disperse(target: RareEventSystem, settings: Settings, machine: Machine, see
         crossed.append(visited)
         exits.append(chunk.exits[rng.permutation(len(chunk.exits))[:_EXITS]])
         beyond += int(visited.mean() >= _CROSSING)
-        if beyond > _BEYOND or (target.states.classify(state.frames.positions) != NEITHER).mean() < _LOST:
+        if beyond > _BEYOND or (problem.states.classify(state.frames.positions) != NEITHER).mean() < _LOST:
             break
-    cooled, was_in_b, spent = _cool(target, frames[-_KEPT:], crossed[-_KEPT:], settings, machine, seed)
+    cooled, was_in_b, spent = _cool(problem, frames[-_KEPT:], crossed[-_KEPT:], settings, machine, seed)
     mixed, left = rng.permutation(len(cooled)), Frames.join([cooled[:0], *exits])
     return {
         "temperatures": np.array(temperatures),
         **cooled[mixed].arrays("cooled"),
         "crossed": was_in_b[mixed],
         **left.arrays("exits"),
-        "exit_energy": ThermalWalkers(target, 1, machine, seed).energies(left),
+        "exit_energy": ThermalWalkers(problem, 1, machine, seed).energies(left),
         "exit_temperature": np.repeat(temperatures, [len(each) for each in exits]).astype(float),
         "walker_steps": steps + spent,
     }
 
 
 def _hot(
-    stage: RareEventSystem, state: FluxState, settings: Settings, machine: Machine, rng: np.random.Generator
+    problem: RareEventSystem, state: FluxState, settings: RateSettings, machine: Machine, rng: np.random.Generator
 ) -> FluxChunk | None:
     """A stretch at one temperature; None where the time step is too long for it, or variables are not known there."""
     try:
         # walkers in B go on: nobody is to be replaced by a copy of another one
-        chunk = run_flux(stage, state, _LONGER * settings.flux_steps, machine, int(rng.integers(2**31)), None)
+        chunk = run_flux(problem, state, _LONGER * settings.flux_steps, machine, int(rng.integers(2**31)), None)
     except (DynamicsError, InputError):
         return None
     return chunk if chunk.state.frames.n_finite() == len(chunk.state) else None
 
 
 def _cool(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     frames: list[Frames],
     crossed: list[np.ndarray],
-    settings: Settings,
+    settings: RateSettings,
     machine: Machine,
     seed: np.random.SeedSequence,
 ) -> tuple[Frames, np.ndarray, int]:
     """Those of the frames that come back to A at the wanted temperature, whether they had been in B, and the cost."""
-    places, was_in_b = Frames.join(frames or [Frames(target.starts[:0])]), np.concatenate([np.zeros(0, bool), *crossed])
-    status = target.states.classify(places.positions)
+    places, was_in_b = Frames.join(frames or [Frames(problem.starts[:0])]), np.concatenate([np.zeros(0, bool), *crossed])
+    status = problem.states.classify(places.positions)
     walkers = Walkers.start(places[status == NEITHER], np.flatnonzero(status == NEITHER))
-    plain = Propagator(target, None, settings.n_slots, machine, seed)
-    stride, steps = max(1, round(settings.flux_steps / target.check_interval)) * target.check_interval, 0
+    plain = Propagator(problem, None, settings.n_slots, machine, seed)
+    stride, steps = max(1, round(settings.flux_steps / problem.check_interval)) * problem.check_interval, 0
     for _ in range(_COOLING):
         if not len(walkers):
             break

@@ -49,9 +49,9 @@ class FluxState(Rows):
     cluster: np.ndarray
 
     @classmethod
-    def start(cls, target: RareEventSystem, n_walkers: int) -> FluxState:
+    def start(cls, problem: RareEventSystem, n_walkers: int) -> FluxState:
         """Walkers at the initial structures, which lie in A, one after another."""
-        return cls.at(Frames(target.starts[np.arange(n_walkers) % len(target.starts)]))
+        return cls.at(Frames(problem.starts[np.arange(n_walkers) % len(problem.starts)]))
 
     @classmethod
     def at(cls, frames: Frames, group: np.ndarray | None = None) -> FluxState:
@@ -122,8 +122,8 @@ class FluxChunk:
 class _Counter:
     """The observer of a flux run; also called once on the final frame."""
 
-    def __init__(self, target: RareEventSystem, state: FluxState) -> None:
-        self.target, self.state, self.in_a, self.last_a = target, state, state.in_a.copy(), state.last_a.copy()
+    def __init__(self, problem: RareEventSystem, state: FluxState) -> None:
+        self.problem, self.state, self.in_a, self.last_a = problem, state, state.in_a.copy(), state.last_a.copy()
         self.labels = np.zeros(len(self.in_a), dtype=np.int64)
         self.frames_last_a = np.zeros(len(self.in_a), dtype=np.int64)
         self.transitions = np.zeros(len(self.in_a), dtype=np.int64)
@@ -133,16 +133,16 @@ class _Counter:
         self._frame = 0
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        if self._frame > 0 and self._frame % self.target.check_interval == 0:
+        if self._frame > 0 and self._frame % self.problem.check_interval == 0:
             self.count(positions)
         self._frame += 1
         return np.zeros(0, dtype=np.int64)
 
     def count(self, positions: np.ndarray) -> None:
         """Count one tested frame, shape (n, n_atoms, 3), nm."""
-        require_finite(positions, self.target)
-        self.frames_last_a += self.last_a * self.target.check_interval
-        status, labels = self.target.states.observe(positions, self.labels)
+        require_finite(positions, self.problem)
+        self.frames_last_a += self.last_a * self.problem.check_interval
+        status, labels = self.problem.states.observe(positions, self.labels)
         now_a, now_b = status == IN_A, status == IN_B
         left = self.in_a & ~now_a
         if left.any():
@@ -170,7 +170,7 @@ class _Counter:
 
 
 def run_flux(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     state: FluxState,
     n_steps: int,
     machine: Machine,
@@ -183,7 +183,7 @@ def run_flux(
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     state : FluxState
     n_steps : int
         Steps of every walker.
@@ -198,12 +198,12 @@ def run_flux(
     FloatingPointError
         If positions become NaN.
     """
-    n_steps = max(1, round(n_steps / target.check_interval)) * target.check_interval
+    n_steps = max(1, round(n_steps / problem.check_interval)) * problem.check_interval
     state = state if rng is None else state.recycled(rng)
-    if run_without_python(target, machine, None):
-        return _watch(target, state, n_steps, machine, seed)
-    counter = _Counter(target, state)
-    slots = SlotContext(target, len(state), machine, seed, observer=counter)
+    if run_without_python(problem, machine, None):
+        return _watch(problem, state, n_steps, machine, seed)
+    counter = _Counter(problem, state)
+    slots = SlotContext(problem, len(state), machine, seed, observer=counter)
     slots.set_positions(state.frames.positions)
     slots.step(n_steps)
     end = slots.positions().copy()
@@ -211,15 +211,15 @@ def run_flux(
     return counter.chunk(Frames(end), n_steps)
 
 
-def _watch(target: RareEventSystem, state: FluxState, n_steps: int, machine: Machine, seed: int) -> FluxChunk:
+def _watch(problem: RareEventSystem, state: FluxState, n_steps: int, machine: Machine, seed: int) -> FluxChunk:
     """As :func:`run_flux`, by teams of walkers with nothing of Python in a step."""
     n_walkers = len(state)
     shares = np.array_split(np.arange(n_walkers), -(-n_walkers // TEAM))
     seeds = np.random.SeedSequence(seed).generate_state(len(shares)) >> 1
-    regions = target.states.classify(state.frames.positions)
+    regions = problem.states.classify(state.frames.positions)
 
     def run(rows: np.ndarray, seed: int) -> tuple[np.ndarray, Changes]:
-        slots = WatchedSlots(target, state.frames.positions[rows], regions[rows], machine, int(seed))
+        slots = WatchedSlots(problem, state.frames.positions[rows], regions[rows], machine, int(seed))
         changes = slots.step(n_steps)
         return slots.positions(), replace(changes, walker=rows[changes.walker])
 
@@ -230,12 +230,12 @@ def _watch(target: RareEventSystem, state: FluxState, n_steps: int, machine: Mac
     np.add.at(frames_last_a, seen.walker[turn], np.where(seen.after[turn] == IN_A, 1, -1) * (n_steps - seen.step[turn]))
     exits, arrivals = seen.take(seen.before == IN_A), seen.take(turn[seen.after[turn] == IN_B])
     return FluxChunk(
-        state=replace(state, frames=Frames(end), in_a=target.states.classify(end) == IN_A, last_a=last_a),
+        state=replace(state, frames=Frames(end), in_a=problem.states.classify(end) == IN_A, last_a=last_a),
         exits=exits.frames,
         exit_walker=exits.walker,
         frames_last_a=frames_last_a,
         transitions=np.bincount(arrivals.walker, minlength=n_walkers),
-        transition_label=target.states.arrival_labels(arrivals.frames.positions, arrivals.label),
+        transition_label=problem.states.arrival_labels(arrivals.frames.positions, arrivals.label),
         walker_steps=n_steps * n_walkers,
     )
 

@@ -29,7 +29,7 @@ _HOTTEST = 2.0  # times the wanted temperature
 _MOST = 3000  # exits of the flux run that are looked at
 
 
-def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: Dispersal, pool: Pool) -> str | None:
+def unvisited_exits(problem: RareEventSystem, model: CommittorModel, dispersal: Dispersal, pool: Pool) -> str | None:
     """A sentence, if exits of hot walkers that are like none of the flux run seem to carry a good part of the rate.
 
     Hot exits are weighted with the ratio of the Boltzmann factors of the two temperatures, and with the model's importance at
@@ -37,7 +37,7 @@ def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: D
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     model : CommittorModel
         At the wanted temperature.
     dispersal : Dispersal
@@ -49,10 +49,10 @@ def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: D
     tree = cKDTree(cold)
     near = max(_FAR * float(np.quantile(tree.query(cold, k=2, p=np.inf)[0][:, 1], 0.99)), _APART)
     temperatures = np.unique(dispersal.exit_temperature)
-    for temperature in temperatures[temperatures <= _HOTTEST * target.temperature]:
+    for temperature in temperatures[temperatures <= _HOTTEST * problem.temperature]:
         rows = dispersal.exit_temperature == temperature
         exits, energy = dispersal.exits.positions[rows], dispersal.exit_energy[rows]
-        exponent = energy * (1.0 / (KB * temperature) - 1.0 / target.kt)
+        exponent = energy * (1.0 / (KB * temperature) - 1.0 / problem.kt)
         weight = np.exp(exponent - exponent.max())
         if effective_sample_size(weight) < _KNOWN:
             continue
@@ -61,7 +61,7 @@ def unvisited_exits(target: RareEventSystem, model: CommittorModel, dispersal: D
         share = float(carried[new].sum() / carried.sum())
         if share > _SHARE and effective_sample_size(carried[new]) >= _SEVERAL:
             heaviest = exits[new][int(carried[new].argmax())][None]
-            place = values_text(target.states.variables, target.states.variables(heaviest.astype(np.float64))[0])
+            place = values_text(problem.states.variables, problem.states.variables(heaviest.astype(np.float64))[0])
             return (
                 f"Walkers at {temperature:.0f} K leave A from places where the flux run never did, such as {place}, and by the "
                 f"model's importance {100 * share:.0f} % of the rate may come from there: give a structure in that part of A "

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..committor.model import in_batches
+from ..committor.base import in_batches
 from ..convergence import split_r_hat
 from ..descriptors.build import build_descriptor
 from ..dynamics.frames import Frames
 from ..io.tasks import Task
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_B
 from ..walkers.machine import Machine
 from ..walkers.thermal import ThermalWalkers
@@ -35,16 +35,16 @@ class Observables:
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
 
     Attributes
     ----------
     names : tuple of str
     """
 
-    def __init__(self, target: RareEventSystem) -> None:
-        self._variables = target.states.variables
-        self._descriptor = build_descriptor(target.descriptor_spec(), len(target.positions))
+    def __init__(self, problem: RareEventSystem) -> None:
+        self._variables = problem.states.variables
+        self._descriptor = build_descriptor(problem.descriptor_spec(), len(problem.positions))
         periods = [variable.period for variable in self._variables.variables]
         self._turns = [np.inf if period is None else 2.0 * np.pi / period for period in periods]
         names = []
@@ -128,24 +128,24 @@ class Mixing:
 
 
 def mix(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     frames: Frames,
     group: np.ndarray,
     first: int,
     limit: int,
     with_b: bool,
-    settings: Settings,
+    settings: RateSettings,
     machine: Machine,
     task: Task,
 ) -> Mixing:
-    """Move walkers at the temperature of ``target`` until they have forgotten their starts, or cannot within the limit.
+    """Move walkers at the temperature of ``problem`` until they have forgotten their starts, or cannot within the limit.
 
     They have when, over a stretch as long as all before it, no observable of a walker is correlated with what it was at the
     beginning of the stretch, and the groups agree. (Groups that start at one place agree long before that.)
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     frames : Frames
     group : ndarray of int, shape (n,)
         Of starts.
@@ -154,14 +154,14 @@ def mix(
     with_b : bool
         Whether A and B must exchange walkers, too; if not, and where so few have come from B or gone there that it makes no
         difference to A, only those are looked at that have not been in B.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every stretch is one task of the kind "annealed_mixing".
     """
-    observables = Observables(target)
+    observables = Observables(problem)
     forgotten = max(_FORGOTTEN, _NOISE / np.sqrt(len(frames)))
-    in_b = target.states.classify(frames.positions) == IN_B
+    in_b = problem.states.classify(frames.positions) == IN_B
     sides = np.column_stack([in_b, ~in_b])
     steps, walker_steps = 0, 0
     while True:
@@ -170,8 +170,8 @@ def mix(
         def compute(
             seed: np.random.SeedSequence, at: tuple[Frames, np.ndarray] = (frames, sides), length: int = length
         ) -> Mapping:
-            walkers = ThermalWalkers(target, settings.n_slots, machine, seed)
-            return _stretch(target, walkers, observables, *at, group, length, with_b)
+            walkers = ThermalWalkers(problem, settings.n_slots, machine, seed)
+            return _stretch(problem, walkers, observables, *at, group, length, with_b)
 
         record = task("annealed_mixing", compute)
         frames, sides, begun = Frames.from_arrays(record), np.asarray(record["sides"], dtype=bool), steps > 0
@@ -183,11 +183,11 @@ def mix(
         if mixed or 2 * steps > limit or (begun and -2.0 * decay * np.log(forgotten) > limit):
             compared = {name: float(value) for name, value in zip(observables.names, r_hat, strict=True) if not np.isnan(value)}
             slowest = observables.names[int(kept.argmax())]
-            return Mixing(target.temperature, frames, mixed, compared, slowest, most, float(decay), steps, walker_steps)
+            return Mixing(problem.temperature, frames, mixed, compared, slowest, most, float(decay), steps, walker_steps)
 
 
 def _stretch(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     walkers: ThermalWalkers,
     observables: Observables,
     frames: Frames,
@@ -200,9 +200,9 @@ def _stretch(
     values = [observables(frames.positions)]
     ends = np.linspace(0, n_steps, _SNAPSHOTS + 1).round().astype(int)
     for length in np.diff(ends):
-        frames = walkers.move(frames, target.temperature, int(length))
+        frames = walkers.move(frames, problem.temperature, int(length))
         values.append(observables(frames.positions))
-        in_b = target.states.classify(frames.positions) == IN_B
+        in_b = problem.states.classify(frames.positions) == IN_B
         sides = sides | np.column_stack([in_b, ~in_b])
     never, changed = ~sides[:, 0], sides.all(1)
     apart = not with_b and changed.sum() <= _FEW * never.sum()
@@ -213,7 +213,7 @@ def _stretch(
     for column in {*range(observables.n_variables), *np.argsort(-kept)[:_COMPARED].tolist()}:
         r_hat[column] = split_r_hat([looked_at[:, group == one, column].ravel() for one in np.unique(group)])
     return {
-        "temperature_k": target.temperature,
+        "temperature_k": problem.temperature,
         **frames.arrays(),
         "sides": sides,
         "memory": kept,

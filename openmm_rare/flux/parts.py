@@ -22,7 +22,7 @@ def mixing_of(flux: FluxRun) -> dict | None:
     """What ``result.json`` says about the agreement of flux walkers."""
     if flux.agreement is None:
         return None
-    shown = [FLUX, WEIGHTED_FLUX, *(variable.name for variable in flux.system.states.variables.variables)]
+    shown = [FLUX, WEIGHTED_FLUX, *(variable.name for variable in flux.problem.states.variables.variables)]
     found = flux.agreement.to_dict(shown)
     if flux.weighted is not None:
         start = flux.weighted
@@ -40,7 +40,7 @@ def note_on_parts(flux: FluxRun) -> str | None:
     """What should be known of an A whose walkers are weighted."""
     if flux.weighted is None:
         return None
-    parts = two_parts(flux.agreement, flux.found, flux.system.states)
+    parts = two_parts(flux.agreement, flux.found, flux.problem.states)
     where = "" if parts is None else f", such as those near {parts.name} = {parts.values[0]} and near {parts.values[1]}"
     return (
         f"A has parts that hardly exchange{where}: its walkers are weighted, annealed from {flux.weighted.temperature:.0f} K, "
@@ -58,7 +58,7 @@ def doubts_about_a(flux: FluxRun, rate: ClusteredRate, target_error: float) -> l
     return doubts_about_parts(
         flux.agreement,
         flux.found,
-        flux.system.states,
+        flux.problem.states,
         lambda members: _rate_of(rate.part(members)),
         rate.value,
         target_error,

@@ -12,7 +12,7 @@ from ..committor.model import CommittorModel
 from ..descriptors.by_hand import feature_columns
 from ..io.progress import reached
 from ..io.tasks import Progress, Task
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_A
 from ..statistics import ratio_of_sums
 from ..walkers.machine import Machine
@@ -36,7 +36,7 @@ FLUX, WEIGHTED_FLUX = "flux", "I-weighted flux"
 
 
 def stretch(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     model: CommittorModel,
     state: FluxState,
     n_steps: int,
@@ -55,7 +55,7 @@ def stretch(
     rng = np.random.default_rng(seed)
     parts, snapshots = [], []
     for piece in range(_PIECES):
-        chunk = run_flux(target, state, -(-n_steps // _PIECES), machine, int(rng.integers(2**31)), rng)
+        chunk = run_flux(problem, state, -(-n_steps // _PIECES), machine, int(rng.integers(2**31)), rng)
         state, walker = chunk.state, chunk.exit_walker
         parts.append(
             {
@@ -71,7 +71,7 @@ def stretch(
                 "transitions": chunk.transitions[None],
             }
         )
-        values = [target.states.variables(state.frames.positions), _inputs(model, state.frames.positions)]
+        values = [problem.states.variables(state.frames.positions), _inputs(model, state.frames.positions)]
         snapshots.append(np.where(state.last_a[:, None], np.concatenate(values, axis=1), np.nan))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {
@@ -99,10 +99,10 @@ class FluxRun:
 
     Attributes
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
     model : CommittorModel
         Trained.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; tasks of the kinds "equilibration" and "flux", and those of annealed walkers.
@@ -128,9 +128,9 @@ class FluxRun:
         Of the flux run after equilibration, of the walkers that were there from its beginning.
     """
 
-    system: RareEventSystem
+    problem: RareEventSystem
     model: CommittorModel
-    settings: Settings
+    settings: RateSettings
     machine: Machine
     task: Task
     progress: Progress
@@ -153,7 +153,7 @@ class FluxRun:
         for number in range(self.settings.equilibration_tries):
             record = self._stretch("equilibration", n_steps)
             exits = np.bincount(np.asarray(record["exit_walker"]), minlength=len(self.state)).astype(float)
-            now = ratio_of_sums(exits, np.asarray(record["frames"]).sum(0) * self.system.timestep)
+            now = ratio_of_sums(exits, np.asarray(record["frames"]).sum(0) * self.problem.timestep)
             self.agreement = self._compare(record)
             name, r_hat = self.agreement.worst
             self.progress.update(flux_per_ps=f"{now[0]:.3g}", R_hat=f"{r_hat:.2f} ({name})")
@@ -188,7 +188,7 @@ class FluxRun:
     def _longer(self, n_steps: int) -> int:
         """Run all walkers on; returns walker-steps."""
         record = self._stretch("flux", n_steps)
-        self.pool.extend(record, self.model, self.system.timestep)
+        self.pool.extend(record, self.model, self.problem.timestep)
         self.steps += n_steps
         return int(record["walker_steps"])
 
@@ -198,11 +198,11 @@ class FluxRun:
         if start is None:
             self.stuck = True
             return 0
-        others, new = self.state, _state_of(start, self.system)
+        others, new = self.state, _state_of(start, self.problem)
         self.state = replace(new, cluster=new.cluster + len(self.pool.time_ps))
         record = self._stretch("flux", self.steps)
         self.pool.widen(self.state.n_clusters)
-        self.pool.extend(record, self.model, self.system.timestep)
+        self.pool.extend(record, self.model, self.problem.timestep)
         self.state = others.join(self.state)
         return int(record["walker_steps"])
 
@@ -210,7 +210,7 @@ class FluxRun:
         """The record of one stretch; the state becomes that at its end."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            return stretch(self.system, self.model, self.state, n_steps, self.machine, seed)
+            return stretch(self.problem, self.model, self.state, n_steps, self.machine, seed)
 
         record = self.task(kind, compute)
         self.state = FluxState.from_record(record)
@@ -219,7 +219,7 @@ class FluxRun:
     def _compare(self, record: Mapping) -> Agreement:
         """How well the walkers agree in one stretch."""
         names = [self.model.descriptor.names[column] for column in _looked_at(self.model)]
-        self.found = quantities(self.system.states, names, np.asarray(record["snapshots"]), self._fluxes(record))
+        self.found = quantities(self.problem.states, names, np.asarray(record["snapshots"]), self._fluxes(record))
         return compare(self.found, self.state.group, self.dispersal.names, self.state.weight)
 
     def _fluxes(self, record: Mapping) -> dict[str, np.ndarray]:
@@ -227,7 +227,7 @@ class FluxRun:
         walker, late = np.asarray(record["exit_walker"]), np.asarray(record["exit_piece"]) >= _PIECES // 2
         n = len(self.state)
         importance = np.exp(self.model.log_importance(np.asarray(record["exits"])))
-        times = np.array([half.sum(0) for half in np.array_split(np.asarray(record["frames"]), 2)]) * self.system.timestep
+        times = np.array([half.sum(0) for half in np.array_split(np.asarray(record["frames"]), 2)]) * self.problem.timestep
         times = np.where(times > 0.0, times, np.nan)
         rows = [(walker[late == half], importance[late == half]) for half in (False, True)]
         counts = np.array([np.bincount(who, minlength=n) for who, _ in rows])
@@ -241,16 +241,16 @@ class FluxRun:
         start = self._annealed()
         if start is None:
             return False
-        self.weighted, self.state = start, _state_of(start, self.system)
+        self.weighted, self.state = start, _state_of(start, self.problem)
         self._stretch("equilibration", self.settings.flux_steps)
         return True
 
     def _annealed(self) -> WeightedStart | None:
-        ladder = [*self.dispersal.temperatures[::-1], self.system.temperature]
+        ladder = [*self.dispersal.temperatures[::-1], self.problem.temperature]
         starts, group = self.dispersal.starts, self.dispersal.group
         options = self.settings, self.machine, self.task, self.progress
         try:
-            found = annealed_start(self.system, starts, group, ladder, 2 * self.settings.flux_walkers, *options)
+            found = annealed_start(self.problem, starts, group, ladder, 2 * self.settings.flux_walkers, *options)
         except NoEquilibriumError as error:
             self.failure = str(error)
             found = None
@@ -258,9 +258,9 @@ class FluxRun:
         return found
 
 
-def _state_of(start: WeightedStart, target: RareEventSystem) -> FluxState:
+def _state_of(start: WeightedStart, problem: RareEventSystem) -> FluxState:
     """Flux walkers at annealed positions."""
     state = FluxState.at(start.frames)
     cluster = np.unique(start.family, return_inverse=True)[1].astype(np.int64)
-    in_a = target.states.classify(start.frames.positions) == IN_A
+    in_a = problem.states.classify(start.frames.positions) == IN_A
     return replace(state, in_a=in_a, weight=start.weights, cluster=cluster)

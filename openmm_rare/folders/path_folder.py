@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..committor.load import Committor, load_committor
+from ..committor.base import Committor
+from ..committor.load import load_committor
 from ..config.run import RunConfig, build_system
 from ..config.stored import require_result_of_run, stored_config
 from ..errors import InputError

@@ -24,7 +24,7 @@ from .path_files import holds_paths
 from .path_shapes import require_columns, require_shapes, require_texts
 
 if TYPE_CHECKING:
-    from ..committor.load import Committor
+    from ..committor.base import Committor
 
 __all__ = ["PathRecord"]
 

@@ -16,7 +16,7 @@ from .path_folder import PathRecord
 from .path_warnings import run_warnings
 
 if TYPE_CHECKING:
-    from ..committor.load import Committor
+    from ..committor.base import Committor
     from ..paths.ways import Ways
 
 __all__ = ["mean_outcome", "path_rows", "summarize_paths"]
@@ -109,7 +109,7 @@ def _averages(
     counted = [relaxed & (chain == number) for number in range(len(record.states))]
     predicted = expected.copy()
     if len(record.shots):
-        predicted[n_a + n_b > 0] = _predicted_yield(model.logits(np.array(record.shots.positions)))
+        predicted[n_a + n_b > 0] = _predicted_yield(model.logit(np.array(record.shots.positions)))
     stationary = _on_paths(ensemble, model) if settings.selector == "aimless" and ensemble is not None else None
     per_path = (accepted & relaxed).sum() / max((connects & relaxed).sum(), 1)  # of the transition paths, so many are accepted
     squared = None if stationary is None else (per_path * stationary[0], per_path**2 * stationary[1])
@@ -148,7 +148,7 @@ def _on_paths(ensemble: PathEnsemble, model: Committor) -> tuple[float, float]:
     Paths lead from a committor of 0 to 1, and no model that has learned it says the same of nearly all their frames. For one
     that does, the moments are those of a committor that rises evenly along paths.
     """
-    inner = [_predicted_yield(model.logits(path[1:-1])) for path in ensemble.paths]
+    inner = [_predicted_yield(model.logit(path[1:-1])) for path in ensemble.paths]
     mean, square = (float(np.average([(each**power).mean() for each in inner], weights=ensemble.weights)) for power in (1, 2))
     variance = square - mean**2
     return (mean, variance) if mean < _TOO_EVEN and variance > 0.1 * _RISING[1] else _RISING

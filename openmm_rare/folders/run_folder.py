@@ -17,7 +17,7 @@ from ..io.files import lock_folder, remove_stale
 from ..io.run_file import RunFile
 from ..problem import RareEventSystem
 from ..rates.summary import versions
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import CollectiveVariables
 
 __all__ = ["check_new", "open_run", "variable_units"]
@@ -161,5 +161,5 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     sampling = config.sampling
     same = {"temperature": f"{config.system.temperature_k:g} K"}
     same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method")}
-    same |= {f.name: getattr(sampling.settings, f.name) for f in fields(Settings) if f.name not in _FREE}
+    same |= {f.name: getattr(sampling.settings, f.name) for f in fields(RateSettings) if f.name not in _FREE}
     return same | {"descriptor": config.system.descriptor, "more_starts": list(config.system.more_starts)}

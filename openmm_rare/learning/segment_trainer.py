@@ -175,11 +175,15 @@ class Trainer:
     def _targets(self, segments: SegmentData) -> _Targets:
         with torch.no_grad():  # the descriptor has no parameters: one evaluation of the starts serves all updates
             features, ends = (self._features(positions) for positions in (segments.start.positions, segments.end.positions))
-            reference, end = (self.model.from_features(each).double().numpy() for each in (features, ends))
+            reference, end = (self._log_importance(each).double().numpy() for each in (features, ends))
         end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
         ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
         start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start.positions, segments.drift))
         return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
+
+    def _log_importance(self, inputs: Tensor) -> Tensor:
+        """ln I, shape (n,), of standardized features."""
+        return torch.nn.functional.logsigmoid(self.model.state_logits(inputs)[:, 1])
 
     def _features(self, positions: np.ndarray) -> Tensor:
         """Standardized features ``(n, n_features)``."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..committor.base import SavedModel
+from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
 from ..committor.model import CommittorModel, FeatureModel
 from ..errors import InputError
@@ -20,7 +20,7 @@ from .shots import Shots
 
 __all__ = ["fit_model"]
 
-Model = TypeVar("Model", bound=SavedModel)
+Model = TypeVar("Model", bound=Committor)
 
 _STEP = 1e-2  # of standardized features, for rates of the logit
 
@@ -134,7 +134,7 @@ def _logit_and_rate(model: CommittorModel, features: Tensor, rates: Tensor) -> t
     """Logit, and its change per time, of features that change at some rates."""
     time = _STEP / (rates / model.feature_scale).square().mean().sqrt()
     with torch.no_grad():
-        logit, ahead, behind = (model.logit_of_raw_features(features + sign * time * rates) for sign in (0.0, 1.0, -1.0))
+        logit, ahead, behind = (model.logit_of_features(features + sign * time * rates) for sign in (0.0, 1.0, -1.0))
     return logit.double().numpy(), ((ahead - behind) / (2.0 * time)).double().numpy()
 
 
@@ -164,11 +164,11 @@ def _fit_one(
         else:
             model.set_tensors(prior.tensors())
             with torch.no_grad():
-                logits = prior.logits_of_features(prior.standardized(data.features[: data.n_shots]))
+                logits = prior.state_logits(prior.standardized(data.features[: data.n_shots]))
             counts[: data.n_shots] += options.prior_shots / data.n_shots * torch.softmax(logits, dim=1)
         with torch.no_grad():
             features = model.standardized(data.features)
-            offset = model.logits_of_features(features) - two_logits(model.network(features))
+            offset = model.state_logits(features) - two_logits(model.network(features))
         fit = GatedFit(model.network, features, offset, counts, options)
         if prior is None:
             fit.anew([each.network for each in others], None if guess is None else guess.network)

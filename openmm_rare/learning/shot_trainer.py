@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..committor.base import SavedModel
+from ..committor.base import Committor
 from .gated_fit import FitOptions
 from .shot_fit import fit_model
 from .shots import Shots, training_effort
@@ -45,7 +45,7 @@ class ShotTrainer:
 
     def __init__(
         self,
-        model: SavedModel,
+        model: Committor,
         options: FitOptions | None = None,
         seed: int = 1,
         growth: float = 0.2,
@@ -76,7 +76,7 @@ class ShotTrainer:
         self.model.set_tensors(self._fitted(shots, options).tensors())
         self.fitted = len(shots)
 
-    def final(self, shots: Shots) -> SavedModel:
+    def final(self, shots: Shots) -> Committor:
         """A model fitted with all iterations and more starts, for use after the sampling; that of the trainer stays as it is.
 
         Raises
@@ -86,7 +86,7 @@ class ShotTrainer:
         """
         return self._fitted(shots, replace(self.options, starts=max(_FINAL_STARTS, self.options.starts)))
 
-    def _fitted(self, shots: Shots, options: FitOptions) -> SavedModel:
+    def _fitted(self, shots: Shots, options: FitOptions) -> Committor:
         seed = (self.seed + len(shots)) % 2**31  # another start each time
         return fit_model(self.model, shots, seed, options, self._prior, self.model)
 

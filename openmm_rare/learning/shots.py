@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..committor.base import SavedModel
-from ..errors import InputError
 from .passages import Passages
 
-__all__ = ["Shots", "require_same_model", "training_effort", "yields"]
+__all__ = ["Shots", "training_effort", "yields"]
 
 
 @dataclass
@@ -99,27 +95,3 @@ def training_effort(shots: Shots, window: int) -> float:
     """
     seen, expected = yields(shots, window)
     return 1.0 if len(shots) < 10 else min(1.0, (1.0 - seen / max(expected, 1e-12)) ** 2)
-
-
-def require_same_model(path: str | Path, theirs: Mapping[str, Any], model: SavedModel) -> None:
-    """Refuse a checkpoint, with this metadata of its model, for another model.
-
-    Raises
-    ------
-    ValueError
-        If descriptor, number of atoms, states, network, members or fingerprint differ.
-    """
-    mine = _flat(model.metadata())
-    theirs = _flat(theirs)
-    different = [key for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
-    if different:
-        raise InputError(
-            f"{path} holds a model with another {' and '.join(different)}: use the model that it was made with, or another file"
-        )
-
-
-def _flat(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model must have in common with a checkpoint; members of an ensemble are all alike."""
-    members = metadata.get("members", [metadata])
-    free = ("version", "temperature_k")
-    return {"format": metadata["format"], "members": len(members)} | {k: v for k, v in members[0].items() if k not in free}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from openmm import app, unit
 
-from ..committor.load import Committor
+from ..committor.base import Committor
 from ..errors import InputError
 from ..io.files import write_text
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
-from ..committor.load import Committor
 from ..committor.model import CommittorModel
 from ..learning.gated_fit import FitOptions
 from ..learning.shot_fit import fit_model

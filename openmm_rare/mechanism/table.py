@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..committor.load import Committor
-from ..committor.model import in_batches
+from ..committor.base import Committor, in_batches
 from ..errors import InputError
 from ..learning.shots import Shots
 
@@ -97,7 +96,7 @@ def logit_function(model: Committor) -> Logit:
 
     def logit(inputs: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return model.logit_of_raw_features(torch.as_tensor(inputs, dtype=torch.float32)).numpy().astype(np.float64)
+            return model.logit_of_features(torch.as_tensor(inputs, dtype=torch.float32)).numpy().astype(np.float64)
 
     return logit
 

@@ -14,14 +14,13 @@ import openpathsampling as paths
 from openpathsampling.beta.hooks import PathSimulatorHook
 from torch import Tensor
 
-from ..committor.base import SavedModel
-from ..committor.model import in_batches
+from ..committor.base import Committor, in_batches
 from ..errors import InputError
 from ..io.checksums import naming_damage
 from ..io.growing_file import GrowingFile
 from ..learning.passages import Passages
 from ..learning.shot_trainer import ShotTrainer
-from ..learning.shots import Shots, require_same_model, yields
+from ..learning.shots import Shots, yields
 from .aimless import recall_pairs
 from .selector import CommittorSelector
 from .shooting import ShootingMover
@@ -175,7 +174,7 @@ class TrainingHook(PathSimulatorHook):
         if self._stored and self._file.size_of_parts > self.checkpoint.stat().st_size:
             self._write()
 
-    def committor(self) -> SavedModel:
+    def committor(self) -> Committor:
         """A committor fitted to all shots, with more effort than between the steps; that of the selector stays as it is.
 
         Raises
@@ -218,7 +217,7 @@ class TrainingHook(PathSimulatorHook):
         grown = self._file.load()
         with naming_damage(self.checkpoint, _ADVICE):
             arrays = grown.joined()
-            require_same_model(self.checkpoint, json.loads(str(arrays["metadata"])), self.selector.model)
+            self.selector.model.require_same(self.checkpoint, json.loads(str(arrays["metadata"])))
             self.shots = Shots.from_arrays({n[6:]: v for n, v in arrays.items() if n.startswith("shots/")})
             self.trainer.set_state({n[8:]: v for n, v in arrays.items() if n.startswith("trainer/")})
         self._stored = len(self.shots) if self._file.is_sealed else 0  # that of a version before checksums is written anew

@@ -10,8 +10,8 @@ import numpy as np
 import openpathsampling as paths
 from openpathsampling.shooting import ShootingPointSelector
 
-from ..committor.base import SavedModel
-from ..committor.load import Committor, committor_bin, load_committor
+from ..committor.base import Committor
+from ..committor.load import committor_bin, load_committor
 from ..errors import InputError
 from .snapshots import positions_of
 
@@ -51,7 +51,7 @@ class CommittorSelector(ShootingPointSelector):
     """
 
     def __init__(
-        self, model: SavedModel, width: float = 0.5, form: str = "lorentzian", density: Sequence[float] | None = None
+        self, model: Committor, width: float = 0.5, form: str = "lorentzian", density: Sequence[float] | None = None
     ) -> None:
         super().__init__()
         if form not in _FORMS:
@@ -63,7 +63,7 @@ class CommittorSelector(ShootingPointSelector):
         self.set_density(density)
 
     @property
-    def model(self) -> SavedModel:
+    def model(self) -> Committor:
         """The committor model."""
         return self._model
 
@@ -72,7 +72,7 @@ class CommittorSelector(ShootingPointSelector):
         counts = None if density is None else [float(count) for count in density]
         if counts is not None and not (np.isfinite(counts).all() and min(counts, default=-1.0) >= 0.0):
             raise InputError(f"density = {counts} must be finite numbers of at least 0, one for each bin")
-        if counts is not None and not isinstance(self._model, Committor):
+        if counts is not None and self._model.n_states != 2:
             raise InputError("density needs the logit between two states, and this model knows more of them")
         self.density = counts
         self.model_changed()
@@ -125,7 +125,7 @@ class CommittorSelector(ShootingPointSelector):
         if self.density is None:
             return 1.0
         counts = np.maximum(self.density, 1.0)
-        return (counts.sum() / counts)[committor_bin(self._model.logits(positions_of(frames)), len(counts))]
+        return (counts.sum() / counts)[committor_bin(self._model.logit(positions_of(frames)), len(counts))]
 
     def _biases(self, trajectory: paths.Trajectory) -> list[float]:
         return self.weights(trajectory).tolist()

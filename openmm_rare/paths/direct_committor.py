@@ -26,7 +26,7 @@ from .shot_dynamics import ShotDynamics
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["ShotRecord", "shoot"]
+__all__ = ["ShotRecord", "direct_committor"]
 
 _FORMAT, _UNCHECKED = "openmm_rare fresh shots 2", "openmm_rare fresh shots 1"
 _PARTICLES = 5000  # of all copies of a small system in one Context
@@ -34,7 +34,7 @@ _BLOCK = 500  # shots of a small system that are recorded together
 _SMALL = 200  # atoms
 
 
-def shoot(
+def direct_committor(
     system: RareEventSystem,
     positions: np.ndarray,
     n_shots: int,
@@ -100,7 +100,7 @@ def shoot(
 def _shot(
     run: ShotRun, positions: np.ndarray, n_shots: int, workers: int, record: str | Path | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`shoot`, with what has been checked."""
+    """As :func:`direct_committor`, with what has been checked."""
     start, size = np.tile(np.arange(len(positions)), n_shots), _BLOCK if run.copied else 1
     blocks = [start[first : first + size] for first in range(0, len(start), size)]
     progress.stage("fresh shots", float(len(start)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..committor.model import in_batches
+from ..committor.base import in_batches
 from ..states.variable_units import value_text
 from .mirror_images import equivalent_atoms, is_its_mirror_image, mirrored
 

@@ -17,7 +17,7 @@ from .inputs import PathInputs
 from .separation import Separation, independent, median, rounding, separation
 
 if TYPE_CHECKING:
-    from ..committor.load import Committor
+    from ..committor.base import Committor
     from ..problem import RareEventSystem
     from .ensemble import PathEnsemble
 
@@ -186,7 +186,7 @@ class Ways:
 
 def _nearest_to_half(model: Committor, path: np.ndarray) -> int:
     """Of the frames between the states; the first of a path that has none."""
-    return 1 + int(np.argmin(np.abs(model.logits(path[1:-1])))) if len(path) > 2 else 0
+    return 1 + int(np.argmin(np.abs(model.logit(path[1:-1])))) if len(path) > 2 else 0
 
 
 def _channel(system: RareEventSystem, path: np.ndarray) -> int:

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..bias.bias import Bias
-from ..bias.importance import FastImportance
 from ..committor.model import CommittorModel
 from ..dynamics.frames import Frames
-from ..errors import RunError
-from ..flux.root_density import RootDensity
 from ..io.tasks import Progress, Task
-from ..learning.segment_trainer import SegmentData, Trainer
-from ..settings.rates import Settings
-from ..states.states import IN_B
+from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
-from ..walkers.propagator import Propagator
-from .crossing import suit_settings, values_in_words
+from .crossing import suit_settings
 from .heating import Start, easy_temperature, find_exits
-from .segments import noise_of_one_step, sample_segments
+from .stage import ROUNDS_OF_A_SWEEP, Stage, sweeps_of_final_fit
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
 __all__ = ["anneal", "temperature_ladder"]
-
-_LAST_SWEEPS = 4  # of the final fit
-_SWEEP = 3.0  # rounds that such a sweep takes about as long as
-_LAST_LARGER = 2  # times the batches before
-_LONGER = 16  # times the lengths that a stage begins with, at most
 
 
 def temperature_ladder(hot: float, cold: float, ratio: float) -> list[float]:
@@ -44,23 +31,23 @@ def temperature_ladder(hot: float, cold: float, ratio: float) -> list[float]:
 
 
 def anneal(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     model: CommittorModel,
-    settings: Settings,
+    settings: RateSettings,
     machine: Machine,
     task: Task,
     fresh: bool,
     progress: Progress,
-    disperse: Callable[[RareEventSystem, Settings], RareEventSystem] | None = None,
-) -> Settings:
-    """Train ``model`` in place down to the temperature of ``target``; returns settings long enough for its motion.
+    disperse: Callable[[RareEventSystem, RateSettings], RareEventSystem] | None = None,
+) -> RateSettings:
+    """Train ``model`` in place down to the temperature of ``problem``; returns settings long enough for its motion.
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     model : CommittorModel
         Untrained (``fresh``), or trained at ``model.temperature``.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every round is one task of kind "training".
@@ -68,21 +55,21 @@ def anneal(
         Start from an easy temperature with random weights.
     progress : Progress
     disperse : callable, optional
-        Gives the target starts all over A, once it is known how long motion takes.
+        Gives the problem starts all over A, once it is known how long motion takes.
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
-    start, settings = _start(target, settings, machine, task, fresh, progress)
+    start, settings = _start(problem, settings, machine, task, fresh, progress)
     exits, seen = (None, []) if start is None else (start.exits, [start.segments])
-    ladder = _ladder(target, model if start is None else start, settings)
+    ladder = _ladder(problem, model if start is None else start, settings)
     if disperse is not None:
-        target = disperse(target, settings)
+        problem = disperse(problem, settings)
     if start is not None and not start.left_a:
-        find_exits(target, settings, machine, task)  # says at once that A has no exits, from wherever walkers start
+        find_exits(problem, settings, machine, task)  # says at once that A has no exits, from wherever walkers start
     rounds = _rounds(settings, fresh, len(ladder))
-    progress.stage("training", sum(rounds) + bool(rounds[-1]) * _last_sweeps(settings) * _SWEEP)
+    progress.stage("training", sum(rounds) + bool(rounds[-1]) * sweeps_of_final_fit(settings) * ROUNDS_OF_A_SWEEP)
     for number, temperature in enumerate(ladder):
-        at = target.with_temperature(temperature)
+        at = problem.with_temperature(temperature)
         first, last = fresh and number == 0, number == len(ladder) - 1
         if not first:
             model.cool(temperature)
@@ -95,208 +82,34 @@ def anneal(
             model.standardize(Frames.join([exits, *(part.end for part in seen)]).positions)
             model.temperature = temperature
         place = f"{temperature:.0f} K (stage {number + 1} of {len(ladder)})"
-        stage = _Stage(at, model, exits, settings, machine, task, progress, place)
+        stage = Stage(at, model, exits, settings, machine, task, progress, place)
         seen = stage.train(seen, first, last, rounds[number])
         settings, exits = stage.settings, None
     return settings
 
 
 def _start(
-    target: RareEventSystem, settings: Settings, machine: Machine, task: Task, fresh: bool, progress: Progress
-) -> tuple[Start | None, Settings]:
+    problem: RareEventSystem, settings: RateSettings, machine: Machine, task: Task, fresh: bool, progress: Progress
+) -> tuple[Start | None, RateSettings]:
     """Where an untrained model starts, unless the settings say it, and settings that suit it."""
     if settings.annealing or not fresh:
         return None, settings
     progress.stage("first paths to B")
-    start, settings = easy_temperature(target, settings, machine, task, progress)
+    start, settings = easy_temperature(problem, settings, machine, task, progress)
     if not settings.time_scale:
-        settings = suit_settings(target, start, settings, machine, task, progress)
+        settings = suit_settings(problem, start, settings, machine, task, progress)
     return start, settings
 
 
-def _ladder(target: RareEventSystem, first: Start | CommittorModel, settings: Settings) -> list[float]:
+def _ladder(problem: RareEventSystem, first: Start | CommittorModel, settings: RateSettings) -> list[float]:
     """Temperatures (K) to train at: those of the settings, or from the easy one or the one below that of a trained model."""
     if settings.annealing:
-        return [*settings.annealing, target.temperature]
-    ladder = temperature_ladder(first.temperature, target.temperature, settings.ladder_ratio)
-    return ladder if not isinstance(first, CommittorModel) else ladder[1:] or [target.temperature]
+        return [*settings.annealing, problem.temperature]
+    ladder = temperature_ladder(first.temperature, problem.temperature, settings.ladder_ratio)
+    return ladder if not isinstance(first, CommittorModel) else ladder[1:] or [problem.temperature]
 
 
-def _rounds(settings: Settings, fresh: bool, n_stages: int) -> list[int]:
+def _rounds(settings: RateSettings, fresh: bool, n_stages: int) -> list[int]:
     """Planned rounds of every stage."""
     rounds = [settings.first_stage_rounds if fresh and number == 0 else settings.stage_rounds for number in range(n_stages)]
     return [*rounds[:-1], max(rounds[-1], settings.last_stage_rounds)]
-
-
-def _last_sweeps(settings: Settings) -> int:
-    """Sweeps of the final fit."""
-    return _LAST_SWEEPS if settings.last_updates else 0
-
-
-def _residual(stage: RareEventSystem, settings: Settings) -> tuple[int, float, float]:
-    """Batch, weight and steps of the residual: no weight with constraints, which change the drift and the noise of a step."""
-    weight = 0.0 if stage.system.getNumConstraints() else settings.residual_weight
-    return settings.residual_batch, weight, settings.residual_steps
-
-
-@dataclass
-class _Stage:
-    """Training at one temperature.
-
-    Attributes
-    ----------
-    system : RareEventSystem
-        At the temperature of the stage.
-    model : CommittorModel
-        Trained in place.
-    exits : Frames
-    settings : Settings
-        Their lengths grow while no walker reaches B.
-    machine : Machine
-    task : callable
-    progress : Progress
-    place : str
-        Temperature and number of the stage, in words.
-    """
-
-    system: RareEventSystem
-    model: CommittorModel
-    exits: Frames
-    settings: Settings
-    machine: Machine
-    task: Task
-    progress: Progress
-    place: str
-
-    def train(self, seen: list[SegmentData], fresh: bool, last: bool, rounds: int) -> list[SegmentData]:
-        """Rounds of sampling and fitting, and in the last stage a final, longer fit to all of its segments.
-
-        ``seen`` are the segments of the stage before; ``fresh``: the model is untrained.
-        """
-        trainer = Trainer(
-            self.model, noise_of_one_step(self.system), self.settings.batch, *_residual(self.system, self.settings)
-        )
-        buffer, arrivals = [], []
-        if fresh and seen:  # a random model may point away from B: first learn from the paths that got there unaided
-            buffer = list(seen)
-
-            def first(seed: np.random.SeedSequence) -> Mapping:
-                fit = _fit(trainer, buffer, 0.0, self.settings, np.random.default_rng(seed))
-                return {"walker_steps": 0, **fit, **trainer.state()}
-
-            trainer.set_state(self.task("training_first_fit", first))
-        given = self.settings.segment_length
-        # a stage goes on while some of its latest rounds brought no walker to B
-        while len(arrivals) < rounds or (min(arrivals[-3:]) == 0 and len(arrivals) < self.settings.patience * rounds):
-            late = len(arrivals) - rounds
-            if late >= 0 and late % 2 == 0 and not self.settings.time_scale and self.settings.segment_length < _LONGER * given:
-                self.settings = self.settings.slowed(2.0)  # walkers that need more steps than they get never arrive
-                trainer.residual_steps = self.settings.residual_steps
-            known = buffer or seen
-
-            def compute(seed: np.random.SeedSequence, known: list[SegmentData] = known) -> Mapping:
-                return self._round(trainer, buffer, known, min(len(arrivals) / rounds, 1.0), seed)
-
-            record = self.task("training", compute)
-            trainer.set_state(record)
-            arrivals.append(int(record["arrivals"]))
-            buffer.append(SegmentData.of_record(record))
-            while len(buffer) > 1 and sum(map(len, buffer[1:])) >= self.settings.buffer:
-                buffer.pop(0)
-            more = "" if len(arrivals) <= rounds else f", at most {self.settings.patience * rounds}: few reach B yet"
-            self._tell(record, float(len(arrivals) <= rounds), round=f"{len(arrivals)} of {rounds}{more}")
-        if max(arrivals[-3:]) == 0:
-            raise RunError(self._nobody_arrived(record, len(arrivals)))
-        for sweep in range(_last_sweeps(self.settings) if last else 0):
-
-            def final(seed: np.random.SeedSequence, sweep: int = sweep) -> Mapping:
-                fit = _last_fit(trainer, buffer, sweep, self.settings, np.random.default_rng(seed))
-                p_ab = float(np.exp(self.model.log_importance(self.exits.positions)).mean())
-                return {"walker_steps": 0, "p_ab": p_ab, **fit, **trainer.state()}
-
-            record = self.task("training_last_fit", final)
-            trainer.set_state(record)
-            self._tell(record, _SWEEP, final_fit=f"{sweep + 1} of {_LAST_SWEEPS}")
-        return buffer
-
-    def _tell(self, record: Mapping, work: float, **what: str) -> None:
-        """Show where training is."""
-        numbers = {"p_ab": f"{float(record['p_ab']):.2e}", "sd_ln_I": f"{float(record['sd_log_importance']):.1f}"}
-        self.progress.update(work, at=self.place, **what, **numbers)
-
-    def _nobody_arrived(self, record: Mapping, rounds: int) -> str:
-        """What was seen of a stage that brought no walker to B."""
-        seen = SegmentData.of_record(record).start.positions
-        log_importance = self.model.log_importance(seen)
-        best = int(log_importance.argmax())
-        variables = self.system.states.variables
-        place = values_in_words(variables.names, variables(seen[best : best + 1].astype(float))[0])
-        return (
-            f"training at {self.system.temperature:.0f} K brought no walker to B in the last of its {rounds} rounds, each "
-            f"followed for {self.settings.segment_length} steps; the farthest one seen was at {place}, where ln I = "
-            f"{log_importance[best]:.1f}. If that is a long-lived state of its own, put it into A or B, or compute two steps; "
-            "if the descriptor does not tell the places on the way to B from others, give a richer one; or give more walkers "
-            "(training_walkers), more rounds (stage_rounds), a slower ladder (ladder_ratio)"
-        )
-
-    def _round(
-        self,
-        trainer: Trainer,
-        buffer: list[SegmentData],
-        known: list[SegmentData],
-        progress: float,
-        seed: np.random.SeedSequence,
-    ) -> dict:
-        """Sample segments with the present model, then train it on the buffer.
-
-        Walkers start from exits and from ``known`` places between the states; while there are none, they go all the way.
-        """
-        settings, exits, rng = self.settings, self.exits, np.random.default_rng(seed)
-        importance = FastImportance(trainer.model, self.system.num_dimensions)
-        bias = Bias(importance, settings.training_strength, settings.bias_interval)
-        propagator = Propagator(self.system, bias, settings.n_slots, self.machine, seed)
-        log_importance = importance.log_importance(exits.positions)
-        density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
-        starts, length = exits[density.draw(log_importance, settings.training_roots, rng)], settings.training_path_length
-        if known:
-            places = Frames.join([exits, *(part.start for part in known)])
-            starts = Frames.join([starts, _spread(places, importance, settings.training_walkers, rng)])
-            length = settings.segment_length
-        batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)))
-        fit = _fit(trainer, [*buffer, batch.segments], progress, settings, rng)
-        return {
-            "temperature_k": self.system.temperature,
-            "p_ab": float(np.exp(log_importance).mean()),
-            "arrivals": int((batch.status == IN_B).sum()),
-            "walker_steps": batch.walker_steps,
-            **fit,
-            **batch.segments.record(),
-            **trainer.state(),
-        }
-
-
-def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: Settings, rng: np.random.Generator) -> dict:
-    """Train on everything at hand; each sweep carries what is known about B one segment further towards A."""
-    segments = data[0].join(*data[1:]).newest(settings.buffer)
-    rate = settings.learning_rate * settings.learning_rate_decay**progress
-    for _ in range(settings.sweeps):
-        report = trainer.fit(segments, rng, settings.updates, rate)
-    return report
-
-
-def _last_fit(
-    trainer: Trainer, data: list[SegmentData], sweep: int, settings: Settings, rng: np.random.Generator
-) -> dict[str, float]:
-    """One sweep of large batches and a falling learning rate, looked at only at its end: to get the most out of the data."""
-    segments = data[0].join(*data[1:]).newest(settings.buffer)
-    rate = 0.5 * settings.learning_rate * 0.3**sweep
-    return trainer.fit(segments, rng, settings.last_updates, rate, check=settings.last_updates, larger=_LAST_LARGER)
-
-
-def _spread(places: Frames, importance: FastImportance, n: int, rng: np.random.Generator) -> Frames:
-    """Draw n of the places, evenly over ln I, so that every depth between A and B keeps being visited."""
-    places = places[rng.integers(0, len(places), 20 * n)]
-    depth = importance.log_importance(places.positions)
-    bins = np.clip(((depth - depth.min()) / max(np.ptp(depth), 1e-6) * 20).astype(int), 0, 19)
-    flat = 1.0 / np.bincount(bins, minlength=20)[bins]
-    return places[rng.choice(len(places), n, p=flat / flat.sum())]

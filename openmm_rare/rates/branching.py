@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["WeightWindow"]
+__all__ = ["Branching", "WeightWindow"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,34 @@ class WeightWindow:
         copies = np.where(outside, np.floor(np.exp(np.where(outside, log_m, 0.0)) + rng.random(len(score))), 1.0)
         parents = np.repeat(np.arange(len(score)), copies.astype(np.int64))
         return parents, np.where(outside, log_weights - log_m, log_weights)[parents]
+
+
+@dataclass(frozen=True)
+class Branching:
+    """When walkers branch, and how.
+
+    Attributes
+    ----------
+    log_level : float
+        ln C of the weight windows.
+    window : WeightWindow
+    stride : int
+        Steps between branchings.
+    max_population : int
+        C is raised when more walkers than this would be needed.
+    """
+
+    log_level: float
+    window: WeightWindow = WeightWindow()
+    stride: int = 20
+    max_population: int = 4000
+
+    def steps(self, check_interval: int) -> int:
+        """The stride as a multiple of the interval at which states are tested."""
+        return max(1, round(self.stride / check_interval)) * check_interval
+
+    def branch(
+        self, log_weights: np.ndarray, log_importance: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`WeightWindow.branch`."""
+        return self.window.branch(log_weights, log_importance, self.log_level, self.max_population, rng)

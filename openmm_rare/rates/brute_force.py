@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..dynamics.checks import require_runnable
-from ..errors import InputError, RunError
+from ..errors import RunError
 from ..flux.agreement import Agreement, Quantity, compare, quantities
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.flux import FluxState, run_flux
 from ..flux.parts import doubts_about_parts
-from ..io.progress import reached, shown
-from ..io.tasks import Memory, Progress, Recorder, TaskLog
-from ..settings.rates import Settings
+from ..io.progress import reached
 from ..statistics import pareto_k, ratio_of_sums
-from ..walkers.machine import Machine
 from .estimate import RateEstimate
+from .rate_run import RateRun
 from .summary import common_fields
 
 if TYPE_CHECKING:
@@ -39,22 +36,23 @@ _ADVICE = (
 )
 
 
-class BruteForceRate:
+class BruteForceRate(RateRun):
     """Rate constant from A to B by counting transitions.
 
     Parameters
     ----------
-    system : RareEventSystem
-    settings : Settings, optional
+    problem : RareEventSystem
+    settings : RateSettings, optional
         ``flux_walkers``, ``flux_steps`` and ``max_walker_steps`` are used, and for starts all over A those of training walkers.
     seed : int
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
+    progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     target_error : float
         Relative standard error at which to stop; about 1/sqrt(number of transitions).
     recorder : Recorder, optional
-    progress : Progress, optional
-        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
+        Keeps every finished stretch; a recorder with earlier ones resumes the run.
 
     Raises
     ------
@@ -63,75 +61,31 @@ class BruteForceRate:
         :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
     """
 
-    def __init__(
-        self,
-        system: RareEventSystem,
-        settings: Settings | None = None,
-        *,
-        seed: int = 1,
-        machine: Machine | str | None = None,
-        target_error: float = 0.1,
-        recorder: Recorder | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        if not 0.0 < target_error < 1.0:
-            raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
-        self.notes = tuple(require_runnable(system, "rate"))
-        settings = settings or Settings()
-        self.machine = Machine.choose(machine, settings.backend)
-        self.system, self.target_error, self.seed = system, target_error, seed
-        self.settings = replace(settings, backend=self.machine.backend)
-        self._progress = progress
-        self._task, self._spent = TaskLog(recorder or Memory(), seed), 0
+    _first_task = "brute_force"
 
-    def run(self) -> RateEstimate:
-        """Run until the target error is reached.
-
-        Raises
-        ------
-        RuntimeError
-            If ``max_walker_steps`` is passed first; the message says how many transitions there were.
-        """
-        self._task.start_clock()
-        with shown(self._progress) as progress:
-            for note in self.notes:
-                progress.note(note)
-            return self._count(progress)
-
-    def _count(self, progress: Progress) -> RateEstimate:
+    def _estimate(self) -> RateEstimate:
         """Stretches until the target error is reached, and walkers agree on A or go on in vain."""
-        if self._task.recorded("brute_force") and not self._task.recorded("dispersal"):
-            raise InputError(
-                "this run was begun by an earlier version, which started all walkers from one structure: it cannot be "
-                "continued; start a new one (the report of the old one can still be made)"
-            )
-        starts = dispersed(self.system, self.settings, self.machine, self._run_task, progress)
-        progress.stage("brute force")
-        counted, state = _Counted(self.system), starts.flux_state(self.settings.flux_walkers)
+        starts = dispersed(self.problem, self.settings, self.machine, partial(self._run_task, "flux"), self.progress)
+        self.progress.stage("brute force")
+        counted, state = _Counted(self.problem), starts.flux_state(self.settings.flux_walkers)
         doubts, limit = [], np.inf
         while True:
             record, state = self._stretch(state)
             counted.add(record)
-            error = counted.relative_error()
-            progress.update(transitions=counted.n_transitions, **reached(error, self.target_error))
+            error, spent = counted.relative_error(), self.walker_steps["flux"]
+            self.progress.update(transitions=counted.n_transitions, **reached(error, self.target_error))
             if counted.n_transitions >= 20 and error <= self.target_error:
                 agreement, found = counted.doubts(state, starts, self.target_error)
                 # once in doubt, agreement alone is an answer: a moment at which the parts seem alike comes by chance
-                doubts, limit = [] if agreement.agree else found or doubts, min(limit, _LONGER * self._spent)
-                if not doubts or self._spent >= limit:
-                    return self._estimate(counted, agreement, doubts)
-            if self._spent > self.settings.max_walker_steps:
+                doubts, limit = [] if agreement.agree else found or doubts, min(limit, _LONGER * spent)
+                if not doubts or spent >= limit:
+                    return self._estimate_of(counted, agreement, doubts)
+            if spent > self.settings.max_walker_steps:
                 raise RunError(
-                    f"brute force saw {counted.n_transitions} transitions of {self.system.name} in {self._spent:.3g} "
+                    f"brute force saw {counted.n_transitions} transitions of {self.problem.name} in {spent:.3g} "
                     f"walker-steps, too few for an error of {100 * self.target_error:g} %: raise max_walker_steps, or use "
                     "importance sampling"
                 )
-
-    def _run_task(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
-        """Run or replay a task and add to the cost."""
-        record = self._task(kind, compute)
-        self._spent += int(record["walker_steps"])
-        return record
 
     def _stretch(self, state: FluxState) -> tuple[Mapping, FluxState]:
         """The record of one stretch, and the state at its end."""
@@ -139,26 +93,25 @@ class BruteForceRate:
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             steps = 4 * self.settings.flux_steps
-            chunk = run_flux(self.system, state, steps, self.machine, int(rng.integers(2**31)), rng)
+            chunk = run_flux(self.problem, state, steps, self.machine, int(rng.integers(2**31)), rng)
             return {
                 "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state)),
                 "transition_label": chunk.transition_label,
                 **chunk.record(),
             }
 
-        record = self._run_task("brute_force", compute)
+        record = self._run_task("flux", "brute_force", compute)
         return record, FluxState.from_record(record)
 
-    def _estimate(self, counted: _Counted, agreement: Agreement, doubts: list[str]) -> RateEstimate:
+    def _estimate_of(self, counted: _Counted, agreement: Agreement, doubts: list[str]) -> RateEstimate:
         """The estimate from counts and steps per walker."""
         exits, frames, transitions = counted.by_walker()
-        time_ps = frames * self.system.timestep
+        time_ps = frames * self.problem.timestep
         k, error = ratio_of_sums(transitions, time_ps)
         flux, flux_error = ratio_of_sums(exits, time_ps)
         p_ab, p_error = ratio_of_sums(transitions, exits)
-        cost = {"training": 0, "flux": self._spent, "pilot": 0, "production": 0}
         return RateEstimate(
-            **common_fields(self, k, error, error / k, cost, self._task.wall_seconds()),
+            **common_fields(self._facts(), k, error, error / k),
             method="brute_force",
             flux_per_ps=flux,
             flux_stderr=flux_error,
@@ -170,14 +123,14 @@ class BruteForceRate:
             n_exits=int(exits.sum()),
             strength=0.0,
             window_power=1.0,
-            channels=_channels(self.system.states, counted.labels()),
+            channels=_channels(self.problem.states, counted.labels()),
             mean_weight=1.0,
             mean_weight_stderr=0.0,
             pool_relative_error=flux_error / flux,
             roots_relative_error=error / k,
             reliable=not doubts,
             warnings=tuple(doubts),
-            mixing=agreement.to_dict([_FLUX, *(variable.name for variable in self.system.states.variables.variables)]),
+            mixing=agreement.to_dict([_FLUX, *(variable.name for variable in self.problem.states.variables.variables)]),
         )
 
 
@@ -187,15 +140,15 @@ _FLUX = "flux"
 class _Counted:
     """What the stretches so far have counted, without the first fifth of them."""
 
-    def __init__(self, system: RareEventSystem) -> None:
-        self._system, self._counts, self._labels, self._values = system, [], [], []
+    def __init__(self, problem: RareEventSystem) -> None:
+        self._problem, self._counts, self._labels, self._values = problem, [], [], []
 
     def add(self, record: Mapping) -> None:
         """One more stretch."""
         names = "exits_by_walker", "frames_last_a", "transitions"
         self._counts.append(np.stack([np.asarray(record[name]) for name in names]))
         self._labels.append(np.asarray(record["transition_label"]))
-        values = self._system.states.variables(np.asarray(record["positions"]))
+        values = self._problem.states.variables(np.asarray(record["positions"]))
         self._values.append(np.where(np.asarray(record["last_a"])[:, None], values, np.nan).astype(np.float32))
 
     @property
@@ -229,20 +182,20 @@ class _Counted:
         agreement = compare(found, state.group, starts.names, state.weight)
         if agreement.agree:
             return agreement, []
-        states, whole = self._system.states, self._rate(np.ones(len(state.group), dtype=bool))[0]
+        states, whole = self._problem.states, self._rate(np.ones(len(state.group), dtype=bool))[0]
         return agreement, doubts_about_parts(agreement, found, states, self._rate, whole, target_error, _ADVICE)
 
     def _quantities(self) -> list[Quantity]:
         halves = [np.sum(half, axis=0) for half in np.array_split(self._counts[self._first :], 2)]
         exits, frames, transitions = np.stack(halves, axis=1)
-        times = np.where(frames > 0, frames, np.nan) * self._system.timestep
+        times = np.where(frames > 0, frames, np.nan) * self._problem.timestep
         rates = {_FLUX: exits / times, "transition rate": transitions / times}
-        return quantities(self._system.states, [], np.array(self._values[self._first :]), rates)
+        return quantities(self._problem.states, [], np.array(self._values[self._first :]), rates)
 
     def _rate(self, members: np.ndarray) -> tuple[float, float]:
         """Rate out of some walkers and its standard error, 1/ps; that of one transition where there is none."""
         _, frames, transitions = self.by_walker()[:, members]
-        time_ps = frames * self._system.timestep
+        time_ps = frames * self._problem.timestep
         if not time_ps.any() or len(time_ps) < 2:
             return 0.0, float("inf")
         return ratio_of_sums(transitions, time_ps) if transitions.any() else (0.0, 1.0 / float(time_ps.sum()))

@@ -17,7 +17,7 @@ from ..dynamics.checks import largest_curvature
 from ..errors import RunError
 from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_B, NEITHER, States
 from ..walkers.machine import Machine
 from ..walkers.population import Walkers
@@ -63,23 +63,23 @@ class LongLivedState:
 
 
 def suit_settings(
-    target: RareEventSystem,
+    problem: RareEventSystem,
     start: Start,
-    settings: Settings,
+    settings: RateSettings,
     machine: Machine,
     task: Task,
     progress: Progress,
-) -> Settings:
+) -> RateSettings:
     """Settings long enough for the motion between the states.
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
         At the wanted temperature.
     start : Start
         Paths of unaided walkers at a temperature where some reach B; a state that holds walkers only at the wanted
         temperature is no reason for longer segments.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; one task of kind "training_probe".
@@ -91,25 +91,25 @@ def suit_settings(
         If walkers stay in a state between A and B for longer than ``waiting_steps``, or move so slowly that training would
         take hours.
     """
-    record = task("training_probe", lambda seed: _follow(target, start.segments, settings, machine, seed))
+    record = task("training_probe", lambda seed: _follow(problem, start.segments, settings, machine, seed))
     status, steps = np.asarray(record["status"]), np.asarray(record["steps"])
-    state = find_long_lived(target.states, record)
+    state = find_long_lived(problem.states, record)
     if state is not None and state.steps > max(settings.waiting_steps, _LONG):
         raise RunError(
-            f"{target.name} has a long-lived state near {state.place}: {state.walkers} of {len(steps)} walkers set out between "
-            f"A and B at {target.temperature:g} K were still there after {steps.max()} steps, and a walker stays for about "
-            f"{state.steps:.1g} steps. Put it into A or B, or compute two steps, A to it and it to B; waiting_steps = "
+            f"{problem.name} has a long-lived state near {state.place}: {state.walkers} of {len(steps)} walkers set out "
+            f"between A and B at {problem.temperature:g} K were still there after {steps.max()} steps, and a walker stays for "
+            f"about {state.steps:.1g} steps. Put it into A or B, or compute two steps, A to it and it to B; waiting_steps = "
             f"{5 * state.steps:.0g} follows walkers through it all the same, which takes long"
         )
     typical = float(np.quantile(np.where(status == NEITHER, np.inf, steps), 0.5, method="higher"))
     factor = typical / (_TYPICAL * settings.training_path_length)
     if state is not None or np.isfinite(typical):
         factor = min(factor, _HOTTER * start.crossing_steps / settings.training_path_length)
-    advice = _advice(target)
+    advice = _advice(problem)
     if factor == np.inf:
         raise RunError(
-            f"walkers between A and B of {target.name} take far more than {steps.max()} steps of {target.timestep:g} ps to A "
-            f"or B at {target.temperature:g} K, so that training would take hours: {advice or 'make A and B larger'}; or set "
+            f"walkers between A and B of {problem.name} take far more than {steps.max()} steps of {problem.timestep:g} ps to A "
+            f"or B at {problem.temperature:g} K, so that training would take hours: {advice or 'make A and B larger'}; or set "
             "time_scale, the factor on all lengths in steps, to train all the same"
         )
     told = {"paths_take": f"about {typical:.2g} steps" + (f" ({advice})" if advice and typical > _MANY else "")}
@@ -163,15 +163,15 @@ def values_in_words(names: Sequence[str], values: np.ndarray) -> str:
 
 
 def _follow(
-    target: RareEventSystem, hot: SegmentData, settings: Settings, machine: Machine, seed: np.random.SeedSequence
+    problem: RareEventSystem, hot: SegmentData, settings: RateSettings, machine: Machine, seed: np.random.SeedSequence
 ) -> Mapping:
     """Follow frames of hot paths to B, without a bias, to A or B."""
     rng = np.random.default_rng(seed)
     frames = hot.start[hot.status == IN_B]
     starts = frames[rng.integers(0, len(frames), _WALKERS)].astype(float)
-    starts = starts[target.states.classify(starts.positions) == NEITHER]
-    plain = Propagator(target, None, _WALKERS, machine, seed)
-    walkers, interval = Walkers.start(starts, np.arange(len(starts))), target.check_interval
+    starts = starts[problem.states.classify(starts.positions) == NEITHER]
+    plain = Propagator(problem, None, _WALKERS, machine, seed)
+    walkers, interval = Walkers.start(starts, np.arange(len(starts))), problem.check_interval
     steps, status = np.zeros((2, len(starts)), dtype=np.int64)
     spent, done, late, block = 0, 0, starts, _FIRST_BLOCK
     while len(walkers) and done < _LIMIT:
@@ -192,9 +192,9 @@ def _follow(
     }
 
 
-def _advice(target: RareEventSystem) -> str:
+def _advice(problem: RareEventSystem) -> str:
     """Which time step would take fewer steps, if a much longer one will do."""
-    limit = 2.0 * target.friction / max(largest_curvature(target), 1e-300)
-    if _ACCURATE * limit < 1.5 * target.timestep:
+    limit = 2.0 * problem.friction / max(largest_curvature(problem), 1e-300)
+    if _ACCURATE * limit < 1.5 * problem.timestep:
         return ""
     return f"a time step up to {_STABLE * limit:.1g} ps is stable here, and {_ACCURATE * limit:.1g} ps still accurate"

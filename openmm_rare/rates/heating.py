@@ -13,7 +13,7 @@ from ..errors import RunError
 from ..flux.flux import FluxState, run_flux
 from ..io.tasks import Progress, Task
 from ..learning.segment_trainer import SegmentData
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..states.states import IN_B, NEITHER
 from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
@@ -53,16 +53,16 @@ class Start:
     left_a: bool = True
 
 
-def find_exits(stage: RareEventSystem, settings: Settings, machine: Machine, task: Task, needed: bool = True) -> Frames:
-    """At most ``training_exits`` exits from a short flux run at the temperature of the stage; none are an error if needed."""
+def find_exits(problem: RareEventSystem, settings: RateSettings, machine: Machine, task: Task, needed: bool = True) -> Frames:
+    """At most ``training_exits`` exits from a short flux run at the temperature of the problem; none are an error if needed."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng, wanted = np.random.default_rng(seed), settings.training_exits
-        state, steps = FluxState.start(stage, settings.training_flux_walkers), 0
+        state, steps = FluxState.start(problem, settings.training_flux_walkers), 0
         found: list[Frames] = []
         n_steps = settings.training_flux_steps
         while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
-            chunk = run_flux(stage, state, n_steps, machine, int(rng.integers(2**31)), rng)
+            chunk = run_flux(problem, state, n_steps, machine, int(rng.integers(2**31)), rng)
             state, steps = chunk.state, steps + chunk.walker_steps
             found.append(chunk.exits)
             n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
@@ -70,18 +70,18 @@ def find_exits(stage: RareEventSystem, settings: Settings, machine: Machine, tas
         pool = Frames.join(found[1:] if sum(map(len, found[1:])) >= wanted else found)
         if len(pool) == 0 and needed:
             raise RunError(
-                f"no walker left state A of {stage.name} in {steps} steps at {stage.temperature:g} K: "
+                f"no walker left state A of {problem.name} in {steps} steps at {problem.temperature:g} K: "
                 "A may cover its whole basin; make it smaller"
             )
         pool = pool[rng.choice(len(pool), min(wanted, len(pool)), replace=False)]
-        return {"temperature_k": stage.temperature, **pool.arrays("exits"), "walker_steps": steps}
+        return {"temperature_k": problem.temperature, **pool.arrays("exits"), "walker_steps": steps}
 
     return Frames.from_arrays(task("training_exits", compute), "exits")
 
 
 def easy_temperature(
-    target: RareEventSystem, settings: Settings, machine: Machine, task: Task, progress: Progress
-) -> tuple[Start, Settings]:
+    problem: RareEventSystem, settings: RateSettings, machine: Machine, task: Task, progress: Progress
+) -> tuple[Start, RateSettings]:
     """The lowest of rising temperatures at which unaided exits reach B often enough, and settings long enough for that.
 
     Unless ``time_scale`` is given, lengths in steps are doubled while more walkers are still under way at the end than
@@ -92,16 +92,16 @@ def easy_temperature(
     RuntimeError
         If no temperature is high enough.
     """
-    temperature, reached, left_a = target.temperature, False, True
+    temperature, reached, left_a = problem.temperature, False, True
     enough = max(1, int(np.ceil(_EASY * settings.heating_roots)))
     given = settings.training_path_length
     for _ in range(settings.heating_tries):
-        stage = target.with_temperature(temperature)
-        exits = find_exits(stage, settings, machine, task, needed=temperature > _HOTTER * target.temperature)
+        at = problem.with_temperature(temperature)
+        exits = find_exits(at, settings, machine, task, needed=temperature > _HOTTER * problem.temperature)
         hits = -1
-        left_a = left_a and (len(exits) > 0 or temperature > target.temperature)
+        left_a = left_a and (len(exits) > 0 or temperature > problem.temperature)
         while len(exits):  # from a part of A that has no way out but through others, there are some only when it is hotter
-            record = _unaided(stage, exits, settings, machine, task)
+            record = _unaided(at, exits, settings, machine, task)
             before, hits, left = hits, int(record["hits"]), int(record.get("left", 0))
             reached, longest = reached or hits > 0, settings.training_path_length
             progress.update(temperature=f"{temperature:.0f} K", reached_B=f"{hits} of {settings.heating_roots}")
@@ -115,25 +115,25 @@ def easy_temperature(
         temperature *= settings.heating_factor
     hottest = temperature / settings.heating_factor
     raise RunError(
-        f"state B of {target.name} was {'hardly' if reached else 'never'} reached from A at up to {hottest:.0f} K: "
+        f"state B of {problem.name} was {'hardly' if reached else 'never'} reached from A at up to {hottest:.0f} K: "
         f"there {hits} of {settings.heating_roots} walkers came to B, and {left} "
         f"were still between the states after {longest} steps. Check that B is where you think it is (the run tested it on "
         "every frame), raise training_path_length if paths take longer than that, or give annealing temperatures"
     )
 
 
-def _unaided(stage: RareEventSystem, exits: Frames, settings: Settings, machine: Machine, task: Task) -> Mapping:
+def _unaided(problem: RareEventSystem, exits: Frames, settings: RateSettings, machine: Machine, task: Task) -> Mapping:
     """The record of unbiased walkers from exits that go all the way, for `training_path_length` steps at most."""
 
     def compute(seed: np.random.SeedSequence) -> Mapping:
         rng = np.random.default_rng(seed)
         roots = exits[rng.integers(0, len(exits), settings.heating_roots)]
-        plain = Propagator(stage, None, settings.n_slots, machine, seed)
+        plain = Propagator(problem, None, settings.n_slots, machine, seed)
         length = settings.training_path_length
         batch = sample_segments(plain, roots, settings.training_stride, length, int(rng.integers(2**31)))
         arrived = batch.status == IN_B
         return {
-            "temperature_k": stage.temperature,
+            "temperature_k": problem.temperature,
             "hits": int(arrived.sum()),
             "left": int((batch.status == NEITHER).sum()),
             "crossing_steps": float(np.median(batch.steps[arrived])) if arrived.any() else 0.0,

@@ -12,23 +12,23 @@ import torch
 
 from ..bias.importance import FastImportance
 from ..committor.model import CommittorModel
-from ..dynamics.checks import require_runnable
 from ..errors import InputError, RunError
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.parts import note_on_parts
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..flux.run import FluxRun
-from ..io.progress import reached, shown
-from ..io.tasks import Memory, Progress, Recorder, Silent, TaskLog
+from ..io.progress import reached
+from ..io.tasks import Progress, Recorder
 from ..parallel.threads import one_torch_thread
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..statistics import effective_sample_size
 from ..walkers.machine import Machine
 from .annealing import anneal
 from .estimate import RateEstimate
 from .pilot import choose_steering
 from .production import NEGLIGIBLE, Production, production_round
+from .rate_run import RateRun
 from .roots import RootSampler, Steering
 from .summary import bootstrap_stream, importance_estimate
 from .weighted_paths import Patience
@@ -43,28 +43,28 @@ _POOL_STEP = 0.8
 """Factor on the error of S when the pool grows during production."""
 
 
-class ImportanceSamplingRate:
+class ImportanceSamplingRate(RateRun):
     """Rate constant from A to B, with an error bar, from nothing or from a trained model.
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
         System, states, temperature and dynamics.
-    settings : Settings, optional
+    settings : RateSettings, optional
     seed : int
         The same seed gives the same result, bit for bit, on the Reference platform.
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
     model : CommittorModel, optional
         A model of the same system and states, at this or a higher temperature, to start from.
+    progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     target_error : float
         Relative standard error at which to stop.
     no_reweighting : bool
         Also report what the importance function alone would say.
     recorder : Recorder, optional
         Keeps every finished round; a recorder with earlier rounds resumes the run.
-    progress : Progress, optional
-        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
     Attributes
     ----------
@@ -80,10 +80,12 @@ class ImportanceSamplingRate:
         :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
     """
 
+    _first_task = "equilibration"
+
     def __init__(
         self,
-        system: RareEventSystem,
-        settings: Settings | None = None,
+        problem: RareEventSystem,
+        settings: RateSettings | None = None,
         *,
         seed: int = 1,
         machine: Machine | str | None = None,
@@ -93,59 +95,41 @@ class ImportanceSamplingRate:
         no_reweighting: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
-        if not 0.0 < target_error < 1.0:
-            raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
-        self.notes = (*require_runnable(system, "rate"), *filter(None, [system.descriptor_note]))
-        settings = settings or Settings()
-        self.machine = Machine.choose(machine, settings.backend)
-        fingerprint = system.fingerprint()
+        options = {"progress": progress, "target_error": target_error, "recorder": recorder}
+        super().__init__(problem, settings, seed=seed, machine=machine, **options)
+        self.notes = (*self.notes, *filter(None, [problem.descriptor_note]))
+        self.no_reweighting = no_reweighting
+        self.model, self._fresh = self._model(model), model is None
+
+    def _model(self, model: CommittorModel | None) -> CommittorModel:
+        """A copy of the given model, or an untrained one."""
+        problem, fingerprint = self.problem, self.problem.fingerprint()
         if model is not None and model.fingerprint != fingerprint:
             raise InputError(
                 f"the model was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
-                f"{system.name} has {fingerprint[:12]}); leave it out to train a new one"
+                f"{problem.name} has {fingerprint[:12]}); leave it out to train a new one"
             )
-        self.system, self.target_error, self.seed = system, target_error, seed
-        self.settings = replace(settings, backend=self.machine.backend)
-        self.no_reweighting = no_reweighting
-        self._progress: Progress | None = progress
-        self.progress: Progress = progress or Silent()
-        self._task = TaskLog(recorder or Memory(), seed)
-        self.walker_steps = {"training": 0, "flux": 0, "pilot": 0, "production": 0}
-        self._fresh = model is None
         if model is not None:
-            self.model = model.copy()
-        else:
-            spec, n_atoms = system.descriptor_spec(), system.system.getNumParticles()
-            with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
-                torch.manual_seed(seed)
-                self.model = CommittorModel(spec, n_atoms, self.settings.hidden, system.temperature, fingerprint)
+            return model.copy()
+        spec, n_atoms = problem.descriptor_spec(), problem.system.getNumParticles()
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+            torch.manual_seed(self.seed)
+            return CommittorModel(spec, n_atoms, self.settings.hidden, problem.temperature, fingerprint)
 
-    def run(self) -> RateEstimate:
-        """Train, choose how to steer, and sample until the target error is reached.
-
-        Raises
-        ------
-        FloatingPointError
-            If positions become NaN.
-        RuntimeError
-            If no walker leaves A, or B is never reached at any temperature.
-        """
-        self._task.start_clock()
-        with one_torch_thread(), shown(self._progress) as self.progress:
-            for note in self.notes:
-                self.progress.note(note)
-            self._require_this_version()
+    def _estimate(self) -> RateEstimate:
+        """Train, choose how to steer, and sample until the target error is reached."""
+        with one_torch_thread():
             importance, dispersal = self._train()
             task = partial(self._run_task, "flux")
-            flux = FluxRun(self.system, self.model, self.settings, self.machine, task, self.progress, dispersal)
+            flux = FluxRun(self.problem, self.model, self.settings, self.machine, task, self.progress, dispersal)
             flux.equilibrate()
             self._note(note_on_parts(flux))
             flux.extend(self.settings.pool_share * self.target_error)
             density = self._root_density(flux.pool)
-            sampler = RootSampler(self.system, importance, self.settings, self.machine, flux.pool, density)
+            sampler = RootSampler(self.problem, importance, self.settings, self.machine, flux.pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
             production = self._produce(sampler, flux, steering)
-        return importance_estimate(self, flux, density, production, steering, self._task.wall_seconds())
+        return importance_estimate(self._facts(), flux, density, production, steering, self.no_reweighting)
 
     def _note(self, sentence: str | None) -> None:
         """Say what should be known, and keep it for the result."""
@@ -153,18 +137,9 @@ class ImportanceSamplingRate:
             self.notes = (*self.notes, sentence)
             self.progress.note(sentence)
 
-    def _require_this_version(self) -> None:
-        """Refuse to go on with records of a version whose flux walkers all began at one structure."""
-        if self._task.recorded("equilibration") and not self._task.recorded("dispersal"):
-            raise InputError(
-                "this run was begun by an earlier version, which started all flux walkers from one structure: it cannot be "
-                "continued; start a new one (the report of the old one can still be made)"
-            )
-
     def _run_task(self, part: str, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
-        """Run or replay a task and add its walker-steps to one part of the cost."""
-        record = self._task(kind, compute)
-        self.walker_steps[part] += int(record["walker_steps"])
+        """Run or replay a task, unless the limit of walker-steps is passed."""
+        record = super()._run_task(part, kind, compute)
         spent = sum(self.walker_steps.values())
         if spent > self.settings.max_walker_steps:
             raise RunError(
@@ -177,15 +152,15 @@ class ImportanceSamplingRate:
         """Train the model down to the temperature of the system; gives what evaluates it from there on, and starts in A."""
         found = []
 
-        def disperse(target: RareEventSystem, settings: Settings) -> RareEventSystem:
+        def disperse(problem: RareEventSystem, settings: RateSettings) -> RareEventSystem:
             task = partial(self._run_task, "flux")
-            found.append(dispersed(target, settings, self.machine, task, self.progress))
-            return replace(target, more_starts=found[0].starts.positions[1:])
+            found.append(dispersed(problem, settings, self.machine, task, self.progress))
+            return replace(problem, more_starts=found[0].starts.positions[1:])
 
         task, options = partial(self._run_task, "training"), (self._fresh, self.progress, disperse)
-        self.settings = anneal(self.system, self.model, self.settings, self.machine, task, *options)
-        self.model.temperature = self.system.temperature
-        return FastImportance(self.model, self.system.num_dimensions), found[0]
+        self.settings = anneal(self.problem, self.model, self.settings, self.machine, task, *options)
+        self.model.temperature = self.problem.temperature
+        return FastImportance(self.model, self.problem.num_dimensions), found[0]
 
     def _root_density(self, pool: Pool) -> RootDensity:
         """The density of roots, set once: a run continued to a smaller error has a larger pool, but the same density."""
@@ -198,9 +173,9 @@ class ImportanceSamplingRate:
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
     def _produce(self, sampler: RootSampler, flux: FluxRun, steering: Steering) -> Production:
-        """Rounds of roots until the whole error is at most the target."""
+        """Rounds of roots until the whole error is at most the problem."""
         self.progress.stage("production")
-        production = Production(len(self.system.states.channel_names))
+        production = Production(len(self.problem.states.channel_names))
         level = sampler.level(steering.window)
         n_new, drawn_before = self.settings.production_roots, 0
         while True:

@@ -40,7 +40,7 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress) -> Ste
         merits = _merits(sampler, longest, task, progress)
     if max(merits.values()) == 0.0:
         raise RunError(
-            f"no walker of the pilot reached B of {sampler.system.name} in {longest} steps, with any bias strength: train "
+            f"no walker of the pilot reached B of {sampler.problem.name} in {longest} steps, with any bias strength: train "
             "longer (last_stage_rounds, last_updates), or check whether B lies on the far side of another state"
         )
     best = max(merits, key=merits.get)

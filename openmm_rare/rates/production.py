@@ -133,7 +133,7 @@ def production_round(
         "log_weights": batch.log_weights.astype(np.float32),
         "walker_steps": batch.walker_steps,
         **batch.pending.record("pending_"),
-        **_sample_paths(batch, sampler.system.states.variables.names),
+        **_sample_paths(batch, sampler.problem.states.variables.names),
     }
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..bias.bias import Bias
-from ..bias.python_force import ImportanceFunction
+from ..bias.importance import ImportanceFunction
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
-from ..settings.rates import Settings
+from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
-from .branching import WeightWindow
+from .branching import Branching, WeightWindow
 from .weighted_paths import PathBatch, run_roots
 
 if TYPE_CHECKING:
@@ -44,19 +44,19 @@ class RootSampler:
 
     Attributes
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
     importance : ImportanceFunction
         The trained model.
-    settings : Settings
+    settings : RateSettings
     machine : Machine
     pool : Pool
         May grow between calls.
     density : RootDensity
     """
 
-    system: RareEventSystem
+    problem: RareEventSystem
     importance: ImportanceFunction
-    settings: Settings
+    settings: RateSettings
     machine: Machine
     pool: Pool
     density: RootDensity
@@ -97,17 +97,14 @@ class RootSampler:
         root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
         log_weight = -np.log(self.density(self.pool.log_importance[root]))
         bias = Bias(self.importance, steering.strength, settings.bias_interval)
-        propagator = Propagator(self.system, bias, settings.n_slots, self.machine, seed)
+        propagator = Propagator(self.problem, bias, settings.n_slots, self.machine, seed)
         batch = run_roots(
             propagator,
             self.importance,
             self.pool.exits[root],
-            level,
+            Branching(level, steering.window, settings.stride, settings.max_population),
             rng,
             log_weights=log_weight,
-            window=steering.window,
-            stride=settings.stride,
-            max_population=settings.max_population,
             **options,
         )
         return root, log_weight, batch

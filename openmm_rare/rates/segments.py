@@ -42,9 +42,9 @@ class SegmentBatch:
     walker_steps: int
 
 
-def noise_of_one_step(target: RareEventSystem) -> np.ndarray:
+def noise_of_one_step(problem: RareEventSystem) -> np.ndarray:
     """Standard deviation of the noise of one step, shape (n_atoms, 3), nm; 0 where nothing moves."""
-    return np.sqrt(2.0 * target.kt * mobility(target))
+    return np.sqrt(2.0 * problem.kt * mobility(problem))
 
 
 def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,12 @@ from ..flux.run import FluxRun
 from ..statistics import effective_sample_size, pareto_k, ratio_of_sums
 from .crossing import values_in_words
 from .estimate import RateEstimate
+from .facts import RunFacts
 from .production import NEGLIGIBLE, Production
 from .roots import Steering
 
 if TYPE_CHECKING:
     from ..states.states import States
-    from .brute_force import BruteForceRate
-    from .importance import ImportanceSamplingRate
 
 __all__ = ["bootstrap_stream", "common_fields", "importance_estimate", "installed_version", "versions"]
 
@@ -50,85 +48,71 @@ def versions(*more: str) -> dict[str, str]:
     } | {name: found for name in more if (found := installed_version(name)) is not None}
 
 
-def common_fields(
-    run: ImportanceSamplingRate | BruteForceRate,
-    rate: float,
-    stderr: float,
-    log_error: float,
-    walker_steps: Mapping[str, int],
-    wall: float,
-) -> dict[str, Any]:
+def common_fields(facts: RunFacts, rate: float, stderr: float, log_error: float) -> dict[str, Any]:
     """The fields of a :class:`RateEstimate` that every method fills in the same way.
 
     Parameters
     ----------
-    run : ImportanceSamplingRate or BruteForceRate
-        Gives system, seed and machine.
+    facts : RunFacts
     rate, stderr : float
         k and its standard error, 1/ps.
     log_error : float
         Standard error of ln k.
-    walker_steps : mapping
-        By part of the cost: training, flux, pilot, production.
-    wall : float
-        Seconds.
     """
-    system = run.system
-    time_unit = None if system.reduced is None else system.reduced.time
+    problem = facts.problem
+    time_unit = None if problem.reduced is None else problem.reduced.time
     return {
-        "system": system.name,
-        "temperature_k": system.temperature,
+        "system": problem.name,
+        "temperature_k": problem.temperature,
         "rate_per_ps": rate,
         "rate_stderr": stderr,
         "rate_ci95": (float(rate * np.exp(-1.96 * log_error)), float(rate * np.exp(1.96 * log_error))),
         "rate_reduced": None if time_unit is None else rate * time_unit,
         "rate_reduced_stderr": None if time_unit is None else stderr * time_unit,
-        "walker_steps": sum(walker_steps.values()),
-        **{f"{part}_walker_steps": steps for part, steps in walker_steps.items()},
-        "wall_seconds": wall,
-        "seed": run.seed,
-        "platform": run.machine.platform,
-        "backend": run.machine.backend,
+        "walker_steps": sum(facts.walker_steps.values()),
+        **{f"{part}_walker_steps": steps for part, steps in facts.walker_steps.items()},
+        "wall_seconds": facts.wall_seconds,
+        "seed": facts.seed,
+        "platform": facts.machine.platform,
+        "backend": facts.machine.backend,
         "versions": versions(),
-        "notes": run.notes,
+        "notes": facts.notes,
     }
 
 
 def importance_estimate(
-    run: ImportanceSamplingRate, flux: FluxRun, density: RootDensity, production: Production, steering: Steering, wall: float
+    facts: RunFacts,
+    flux: FluxRun,
+    density: RootDensity,
+    production: Production,
+    steering: Steering,
+    no_reweighting: bool = False,
 ) -> RateEstimate:
     """The estimate of a finished run.
 
     Parameters
     ----------
-    run : ImportanceSamplingRate
-        Gives system, seed, cost and options.
+    facts : RunFacts
     flux, density, production : FluxRun, RootDensity, Production
     steering : Steering
-    wall : float
-        Seconds.
+    no_reweighting : bool
+        Also say what the importance function alone would.
     """
-    pool = flux.pool
+    pool, states = flux.pool, facts.problem.states
     rate = production.clustered(pool, density)
     pool_error, roots_error = rate.errors()
-    replicas = rate.bootstrap(bootstrap_stream(run.seed))
+    replicas = rate.bootstrap(bootstrap_stream(facts.seed))
     k, k_replicas = rate.value, replicas[:, 0] * replicas[:, 2]
     log_error = float(np.std(np.log(np.maximum(k_replicas, 1e-300))))
     flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
     tail, weight = pareto_k(production.contribution), production.mean_weight()
-    pending = production.pending_fraction()
-    warnings = _warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift())
-    warnings += doubts_about_a(flux, rate, run.target_error)
-    warnings += filter(None, [unvisited_exits(run.system, run.model, flux.dispersal, pool)])
-    if pending > NEGLIGIBLE * run.target_error:
-        place = _heaviest(run.system.states, production)
-        warnings.append(
-            f"Walkers that could raise the rate by up to {100 * pending:.2g} % were still between the states after "
-            f"{run.settings.waiting_steps} steps without a new root, the heaviest near {place}: "
-            "they may sit in a trap. Raise waiting_steps, make the trap a part of A or B, or compute two steps."
-        )
+    warnings = [
+        *_warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift()),
+        *doubts_about_a(flux, rate, facts.target_error),
+        *filter(None, [unvisited_exits(facts.problem, flux.model, flux.dispersal, pool), _left_over(facts, production)]),
+    ]
     return RateEstimate(
-        **common_fields(run, k, k * rate.relative_error(replicas), log_error, run.walker_steps, wall),
+        **common_fields(facts, k, k * rate.relative_error(replicas), log_error),
         method="importance",
         flux_per_ps=flux_per_ps,
         flux_stderr=flux_error,
@@ -140,24 +124,31 @@ def importance_estimate(
         n_exits=len(pool.exits),
         strength=steering.strength,
         window_power=steering.window.power,
-        channels=_channels(run.system.states, rate.root_value.mean(0), replicas[:, 2:]),
+        channels=_channels(states, rate.root_value.mean(0), replicas[:, 2:]),
         mean_weight=weight[0],
         mean_weight_stderr=weight[1],
         pool_relative_error=pool_error,
         roots_relative_error=roots_error,
-        pending_fraction=pending,
+        pending_fraction=production.pending_fraction(),
         reliable=not warnings,
         warnings=tuple(warnings),
-        no_reweighting=_without_weights(run.system.states, pool, flux_per_ps, production) if run.no_reweighting else None,
+        no_reweighting=_without_weights(states, pool, flux_per_ps, production) if no_reweighting else None,
         mixing=mixing_of(flux),
     )
 
 
-def _heaviest(states: States, production: Production) -> str:
-    """Where the heaviest walker between the states is, in words."""
-    pending = production.pending
-    heaviest = pending.frames[int(pending.log_weights.argmax())].positions
-    return values_in_words(states.variables.names, states.variables(heaviest)[0])
+def _left_over(facts: RunFacts, production: Production) -> str | None:
+    """A sentence, if walkers left between the states could change the rate."""
+    fraction, walkers, variables = production.pending_fraction(), production.pending, facts.problem.states.variables
+    if fraction <= NEGLIGIBLE * facts.target_error:
+        return None
+    heaviest = walkers.frames[int(walkers.log_weights.argmax())].positions
+    return (
+        f"Walkers that could raise the rate by up to {100 * fraction:.2g} % were still between the states after "
+        f"{facts.settings.waiting_steps} steps without a new root, the heaviest near "
+        f"{values_in_words(variables.names, variables(heaviest)[0])}: "
+        "they may sit in a trap. Raise waiting_steps, make the trap a part of A or B, or compute two steps."
+    )
 
 
 def bootstrap_stream(seed: int) -> np.random.Generator:

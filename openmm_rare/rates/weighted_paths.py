@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..bias.python_force import ImportanceFunction
+from ..bias.importance import ImportanceFunction
 from ..dynamics.frames import Frames
 from ..states.states import IN_A, IN_B, NEITHER, States
 from ..walkers.population import Block, Walkers
 from ..walkers.propagator import Propagator
-from .branching import WeightWindow
+from .branching import Branching
 
 __all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
 
@@ -179,16 +179,13 @@ def run_roots(
     propagator: Propagator,
     importance: ImportanceFunction,
     roots: Frames,
-    log_level: float,
+    branching: Branching,
     rng: np.random.Generator,
     *,
     log_weights: np.ndarray | None = None,
     pending: Walkers | None = None,
     first_root: int = 0,
     patience: Patience | None = None,
-    window: WeightWindow | None = None,
-    stride: int = 20,
-    max_population: int = 4000,
     max_steps: int | None = None,
     record_paths: bool = False,
 ) -> PathBatch:
@@ -202,8 +199,7 @@ def run_roots(
         Steers the branching.
     roots : Frames
         Outside A.
-    log_level : float
-        ln C of the weight windows.
+    branching : Branching
     rng : numpy.random.Generator
         For branching.
     log_weights : ndarray, optional
@@ -215,25 +211,16 @@ def run_roots(
     patience : Patience, optional
         When to leave walkers between the states: the slow ones of one call then share their Contexts with the fresh ones of
         the next.
-    window : WeightWindow, optional
-    stride : int
-        Steps between branchings.
-    max_population : int
-        C is raised when more walkers than this would be needed.
     max_steps : int, optional
         Drop walkers at this age: for the pilot only, it biases the estimate.
     record_paths : bool
         Keep the ancestry, for pictures of paths.
-
-    Returns
-    -------
-    PathBatch
     """
-    target, window, patience, waited = propagator.problem, window or WeightWindow(), patience or Patience(), 0
-    stride = max(1, round(stride / target.check_interval)) * target.check_interval
+    problem, patience, waited = propagator.problem, patience or Patience(), 0
+    stride = branching.steps(problem.check_interval)
     history = PathHistory() if record_paths else None
     started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
-    tally, population = _started(started, target.states, first_root + len(roots), pending)
+    tally, population = _started(started, problem.states, first_root + len(roots), pending)
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
         waited += stride if len(population.waiting) == 0 else 0
@@ -241,11 +228,11 @@ def run_roots(
         tally.add(block)
         log_i = importance.log_importance(block.walkers.frames.positions)
         if history is not None:
-            values = np.column_stack([target.states.variables(block.walkers.frames.positions), log_i])
+            values = np.column_stack([problem.states.variables(block.walkers.frames.positions), log_i])
             history.add(values, population.parents, block.status == IN_B)
         going = _going(block, max_steps)
-        branched = window.branch(block.walkers.log_weights[going], log_i[going], log_level, max_population, rng)
-        population.replace(block.walkers, going[branched[0]], branched[1])
+        parents, weights = branching.branch(block.walkers.log_weights[going], log_i[going], rng)
+        population.replace(block.walkers, going[parents], weights)
     return tally.batch(population.active, history)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..committor.load import Committor
+from ..committor.base import Committor
 from ..config.run import RunConfig, build_system
 from ..errors import UntrustedCodeError
 from ..folders.path_files import read_first_paths
@@ -144,7 +144,7 @@ def _drawn(
     if ensemble is None:
         return
     try:
-        statistics = path_statistics(ensemble, [model.logits(path) for path in ensemble.paths])
+        statistics = path_statistics(ensemble, [model.logit(path) for path in ensemble.paths])
     except ValueError:  # paths without a frame between the states
         return
     figure, axes = plots.new_figure(1, 2, width=8.6, height=3.6)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from ..errors import InputError
 
-__all__ = ["Settings"]
+__all__ = ["RateSettings"]
 
 _MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "time_scale"}
 
@@ -29,7 +29,7 @@ _RESOLUTIONS = ("stride", "bias_interval")
 
 
 @dataclass(frozen=True)
-class Settings:
+class RateSettings:
     """Sampling settings; the defaults serve from one particle in a plane to small clusters.
 
     Attributes
@@ -163,7 +163,7 @@ class Settings:
     learning_rate: float = 2e-3
     learning_rate_decay: float = 0.1
 
-    def slowed(self, factor: float) -> Settings:
+    def slowed(self, factor: float) -> RateSettings:
         """A copy for motion that takes ``factor`` times as many steps."""
         longer = {name: getattr(self, name) * factor for name in _LENGTHS}
         longer |= {name: getattr(self, name) * math.sqrt(factor) for name in _RESOLUTIONS}

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
+from .box_variables import BoxVariable
 from .variable_base import VARIABLE_KINDS
 
-__all__ = ["first_form", "region_from_first_form", "variables_from_first_form"]
+__all__ = ["fingerprint_form", "region_from_first_form", "variables_from_first_form"]
 
 _REGIONS = {
     "Range": ("range", ("bounds",)),
@@ -54,8 +55,24 @@ def region_from_first_form(description: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: description[keys[0]] if len(keys) == 1 else {key: description[key] for key in keys}}
 
 
-def first_form(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What the first versions wrote for states that describe themselves so: fingerprints are what they were."""
+def fingerprint_form(states: Any, periodic: bool) -> dict[str, Any]:
+    """States as fingerprints are made of them: in the first form, without the boxes that the System decides about.
+
+    Parameters
+    ----------
+    states : States
+    periodic : bool
+        Whether the System is.
+    """
+    description = states.describe()
+    for variable in states.variables.variables:
+        if isinstance(variable, BoxVariable) and (variable.follows_system or not periodic):
+            description["variables"][variable.name].pop("box", None)
+    return _first_form(description)
+
+
+def _first_form(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first versions wrote for states that describe themselves so."""
     kinds, channels = VARIABLE_KINDS, description.get("channels")
     variables = [
         {"kind": kinds[each["type"]].__name__, "name": name, **_without(each, "type")}

@@ -18,8 +18,6 @@ from .particles import require_particles, sites_of
 if TYPE_CHECKING:
     from openmm import app
 
-    from ..problem import RareEventSystem
-
 __all__ = ["Bonds", "bonded_pairs", "bonds_of", "harmonic_bonds"]
 
 # kT in a harmonic bond: the hottest first paths, at 15 times the temperature, leave 170 in the worst of 10^5 bonds, and a
@@ -109,23 +107,33 @@ class _Bond(NamedTuple):
     holds: bool = True  # a molecule together; no restraint between two
 
 
-def bonds_of(problem: RareEventSystem) -> Bonds:
-    """All bonds: constraints, harmonic and custom bonds, virtual sites, Drude particles, and those of the topology."""
-    collected = _collected(problem.system, problem.topology)
+def bonds_of(system: openmm.System, topology: app.Topology | None, positions: np.ndarray, kt: float) -> Bonds:
+    """All bonds: constraints, harmonic and custom bonds, virtual sites, Drude particles, and those of the topology.
+
+    Parameters
+    ----------
+    system : openmm.System
+    topology : openmm.app.Topology or None
+    positions : ndarray, shape (n_atoms, 3), nm
+        The initial structure.
+    kt : float
+        kJ/mol; it says how far a bond may be stretched.
+    """
+    collected = _collected(system, topology)
     columns = [np.array(column) for column in zip(*collected, strict=True)] or [np.zeros(0)] * len(_Bond._fields)
     pairs, (lengths, stiffness) = columns[0].astype(np.int64).reshape(-1, 2), columns[1:3]
     known, periodic, holds = (column.astype(bool) for column in columns[3:])
-    vectors = problem.positions[pairs[:, 1]] - problem.positions[pairs[:, 0]]
-    box = periodic_box(problem.system)
+    vectors = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    box = periodic_box(system)
     at_start = np.linalg.norm(nearest_image(vectors, box), axis=1)
     loose = np.isnan(lengths)
     lengths = np.where(loose, at_start, lengths)
-    slack = np.where(np.isinf(stiffness), _MOST_STRAIN * lengths, np.sqrt(2.0 * _MOST_ENERGY * problem.kt / stiffness))
+    slack = np.where(np.isinf(stiffness), _MOST_STRAIN * lengths, np.sqrt(2.0 * _MOST_ENERGY * kt / stiffness))
     slack = np.where(loose, np.maximum(_LOOSE * lengths, _LEAST_LOOSE), slack)
     bonds = Bonds(pairs, lengths, slack, known, periodic, holds)
     known &= ~bonds.strained(at_start)  # a restraint may be strained from the start
     if periodic.any() and box is not None:
-        holds &= ~(periodic & bonds.turns(problem.positions[None], box[None]).any(axis=(0, 2)))
+        holds &= ~(periodic & bonds.turns(positions[None], box[None]).any(axis=(0, 2)))
     return bonds
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
-from ..committor.load import Committor
 from ..config.run import RunConfig, SystemConfig
 from ..config.stored import stored_config, write_config
 from ..dynamics.checks import require_runnable
@@ -234,7 +234,7 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
 
 def _require_fitting(model: Committor, system: RareEventSystem) -> None:
     """Refuse a model of something else."""
-    if not isinstance(model, Committor):
+    if model.n_states != 2:
         raise InputError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
     if model.spec != system.descriptor_spec():
         raise InputError(

@@ -53,6 +53,6 @@ class PointSampler(PathSampler):
 
     def _place(self, path: Frames, rng: np.random.Generator) -> Frames:
         """A frame of a path, drawn as the bias would have it."""
-        bias = np.exp(log_bias(self.model.logits(path.positions[1:-1]), self.settings.reach))
+        bias = np.exp(log_bias(self.model.logit(path.positions[1:-1]), self.settings.reach))
         index = 1 + int(rng.choice(len(bias), p=bias / bias.sum()))
         return path[index : index + 1]

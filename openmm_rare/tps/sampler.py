@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
-from ..committor.load import Committor, committor_bin
+from ..committor.load import committor_bin
 from ..committor.model import CommittorModel
 from ..config.stored import run_identity
 from ..dynamics.frames import Frames
@@ -23,7 +24,7 @@ from ..io.checksums import digest_of
 from ..io.files import write_json
 from ..learning.gated_fit import FitOptions
 from ..learning.shot_trainer import ShotTrainer
-from ..learning.shots import require_same_model, yields
+from ..learning.shots import yields
 from ..ops.storage_check import damage_of_storage, set_aside
 from ..parallel.executors import Executor, Processes
 from ..paths.ensemble import PathEnsemble
@@ -134,7 +135,7 @@ class PathSampler:
 
     def take_up(self, record: PathRecord, config: RunConfig) -> None:
         """Go on from where a run stands, with this configuration, which its record has before ``config.toml`` has it."""
-        require_same_model(self.folder / "shots.npz", record.metadata, self.model)
+        self.model.require_same(self.folder / "shots.npz", record.metadata)
         self.record = record
         self.trainer.set_state(record.trainer)
         self.states = [self._state_of(arrays) for arrays in record.states]
@@ -227,7 +228,7 @@ class PathSampler:
         for chain, cycle in latest:
             number = (cycle - 1) // self.settings.trials_per_round
             path = read_paths(self.folder, chain, number, self.record.digests, self.record.cycles)[cycle]
-            counts += np.bincount(committor_bin(self.model.logits(path[1:-1]), _BINS), minlength=_BINS)
+            counts += np.bincount(committor_bin(self.model.logit(path[1:-1]), _BINS), minlength=_BINS)
         return tuple(counts.tolist()) if latest else None
 
     def _renew(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from ..bias.bias import Bias
 from ..bias.force import is_compiled
 from ..dynamics.frames import Frames
-from ..dynamics.native_integrator import has_native_states
+from ..dynamics.native_states import has_native_states
 from .machine import Machine
 from .native_slots import NativeSlots
 from .population import Moved

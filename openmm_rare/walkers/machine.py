@@ -10,7 +10,7 @@ import openmm
 
 from ..bias.force import why_not
 from ..dynamics import native
-from ..dynamics.native_integrator import NativeOverdampedLangevinIntegrator
+from ..dynamics.native_integrator import BiasedOverdampedLangevinIntegrator
 from ..dynamics.platforms import platform_by_name
 from ..errors import InputError
 from ..structure.openmm_errors import naming_system
@@ -132,7 +132,7 @@ def _trial_step(platform: str) -> str | None:
     """What goes wrong in a native step of a free particle, if anything does: kernels may be there and not run."""
     system = openmm.System()
     system.addParticle(1.0)
-    integrator = NativeOverdampedLangevinIntegrator(300.0, 1.0, 0.001, n_walkers=1, seed=1)
+    integrator = BiasedOverdampedLangevinIntegrator(300.0, 1.0, 0.001, n_walkers=1, seed=1)
     try:
         context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
         context.setPositions(np.zeros((1, 3)))

@@ -10,7 +10,7 @@ import openmm
 from ..bias.bias import Bias
 from ..bias.force import make_bias_force
 from ..bias.python_force import BIAS_GROUP, Observer, python_force
-from ..dynamics.native_integrator import NativeOverdampedLangevinIntegrator
+from ..dynamics.native_integrator import BiasedOverdampedLangevinIntegrator
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -58,15 +58,15 @@ class NativeDynamics:
 
 def native_parts(
     problem: RareEventSystem, n_walkers: int, seed: int, bias: Bias | None, states: States | None = None
-) -> tuple[NativeOverdampedLangevinIntegrator, tuple[openmm.Force, ...]]:
+) -> tuple[BiasedOverdampedLangevinIntegrator, tuple[openmm.Force, ...]]:
     """The native integrator, which looks walkers up in ``states``, and the bias as a force for it, if there is a bias."""
     dynamics = (problem.temperature, problem.friction, problem.timestep, problem.num_dimensions)
     # as for OpenMM's integrators, a seed of 0 would be one that nobody knows
     options = {"n_walkers": n_walkers, "seed": seed or 1, "states": states, "check_interval": problem.check_interval}
     if bias is None:
-        return NativeOverdampedLangevinIntegrator(*dynamics, **options), ()
+        return BiasedOverdampedLangevinIntegrator(*dynamics, **options), ()
     options |= {"bias_group": BIAS_GROUP, "strength": bias.strength, "bias_interval": bias.interval}
-    integrator = NativeOverdampedLangevinIntegrator(*dynamics, **options)
+    integrator = BiasedOverdampedLangevinIntegrator(*dynamics, **options)
     force = make_bias_force(
         bias.force,
         bias.importance,

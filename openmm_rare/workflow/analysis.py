@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..committor.load import Committor
+from ..committor.base import Committor
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.path_warnings import ensemble_warnings
@@ -26,7 +26,7 @@ from ..mechanism.relevance import Relevance, input_relevance
 from ..mechanism.structure_search import MISSING, is_installed
 from ..mechanism.table import Logit, ShotTable, logit_function, shot_losses
 from ..mechanism.validation import FEWEST, Calibration, calibrate, spread_over_q
-from ..paths.direct_committor import shoot
+from ..paths.direct_committor import direct_committor
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import PathStatistics, path_statistics
 from ..paths.ways import Ways
@@ -113,7 +113,7 @@ def _mechanism(
         analyzed.save(out / "model.npz")
     relevance = _relevance(held_out if options.refit else logit_function(model), table, options, streams, progress)
     progress.stage("paths")
-    logits = [analyzed.logits(path) for path in paths.paths]
+    logits = [analyzed.logit(path) for path in paths.paths]
     statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames, nearest.weights)
@@ -237,7 +237,7 @@ def _calibrations(
 
     States are tested where path sampling tested them: at frames.
     """
-    n_a, n_b = shoot(
+    n_a, n_b = direct_committor(
         system,
         tested.frames,
         options.fresh_shots,
@@ -248,7 +248,7 @@ def _calibrations(
         record=out / "fresh_shots.jsonl",
         progress=progress,
     )
-    return calibrate(tested.q, n_a, n_b), calibrate(model.logits(tested.frames), n_a, n_b)
+    return calibrate(tested.q, n_a, n_b), calibrate(model.logit(tested.frames), n_a, n_b)
 
 
 def _calibration_doubts(calibration: Calibration | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..committor.load import Committor
+from ..committor.base import Committor
 from ..config.run import RunConfig, build_system
 from ..folders.path_folder import path_settings
 from ..io.progress import shows_progress

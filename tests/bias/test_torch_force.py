@@ -13,9 +13,9 @@ from openmm import unit
 from openmm_rare.bias import force as bias_force
 from openmm_rare.bias.bias import Bias
 from openmm_rare.bias.force import FORCES, auto_force, check_force, make_bias_force, why_not
-from openmm_rare.bias.importance import FastImportance
+from openmm_rare.bias.importance import FastImportance, TorchImportance
 from openmm_rare.bias.python_force import BIAS_GROUP, PythonBias
-from openmm_rare.bias.torch_force import TorchImportance, python_torch_force, torch_force
+from openmm_rare.bias.torch_force import python_torch_force, torch_force
 from openmm_rare.cli import doctor
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.dynamics.frames import Frames
@@ -101,7 +101,7 @@ def test_energy_and_forces_are_those_of_torch(kind, name, platform):
 @pytest.mark.parametrize("name", DESCRIPTORS)
 def test_what_openmmtorch_is_given(imitation, kind, name):
     model, positions, num_dimensions = case(name)
-    for importance in (FastImportance(model, num_dimensions), TorchImportance(FastImportance(model, num_dimensions))):
+    for importance in (FastImportance(model, num_dimensions), FastImportance(model, num_dimensions).by_autograd()):
         assert max(compare(kind, importance, model, positions, num_dimensions)) < 1e-9
     with torch.no_grad():
         model.network[-1].weight[0, 0] += 1e-3  # negative control

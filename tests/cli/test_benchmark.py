@@ -11,7 +11,7 @@ from openmm_rare.bias.bias import Bias
 from openmm_rare.bias.importance import FastImportance
 from openmm_rare.cli import benchmark
 from openmm_rare.dynamics import native
-from openmm_rare.settings.rates import Settings
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.systems import lj7
 from stats import assert_within, mean_and_stderr
 
@@ -40,7 +40,7 @@ def test_rows_and_json(monkeypatch, tmp_path):
     row, unbiased = rows[:2]
     assert [(each["backend"], each["threads"]) for each in rows] == [(variant[0], variant[-1]) for variant in variants]
     assert (row["system"], row["platform"], row["backend"], row["walkers"]) == ("lj7", "Reference", "python", 3)
-    assert row["bias_interval"] == Settings().bias_interval and "bias_interval" not in unbiased
+    assert row["bias_interval"] == RateSettings().bias_interval and "bias_interval" not in unbiased
     for each in rows:
         assert each["walker_steps_per_cpu_second"] > 0.0 and each["walker_steps_per_second"] > 0.0
         assert each["relative_to_brownian"] > 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmm_rare.bias.importance import FastImportance
+from openmm_rare.bias.importance import FastImportance, TorchImportance
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.descriptors.sorting import ascending, scatter, sorted_values
@@ -63,7 +63,7 @@ def test_fast_inference_agrees_with_torch(name, plane):
     if plane and name == "dihedrals":
         plane = False  # flat dihedrals are 0 or pi: their gradient is defined, their features constant
     model, positions = model_of(name), frames(40, plane=plane)
-    value, gradient = model.log_importance_gradient(positions)
+    value, gradient = TorchImportance(model).log_importance_gradient(positions)
     fast = FastImportance(model, 2 if plane else 3)
     fast_value, fast_gradient = fast.log_importance_gradient(positions)
     assert np.allclose(fast_value, value, rtol=1e-4, atol=1e-5)
@@ -84,7 +84,9 @@ def test_fast_inference_in_blocks_with_several_radii():
     model, positions = CommittorModel({"kind": "concatenate", "parts": parts}, 5, hidden=(16,)), frames(1500)
     model.standardize(positions)
     fast = FastImportance(model, 3)
-    (value, gradient), (fast_value, fast_gradient) = (f.log_importance_gradient(positions) for f in (model, fast))
+    (value, gradient), (fast_value, fast_gradient) = (
+        f.log_importance_gradient(positions) for f in (TorchImportance(model), fast)
+    )
     assert np.allclose(fast_gradient, gradient, rtol=0.0, atol=2e-5 * np.abs(gradient).max())
     assert np.allclose(fast_value, value, rtol=1e-4, atol=1e-5)
     assert np.array_equal(fast.log_importance(positions), fast_value)

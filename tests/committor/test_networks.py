@@ -59,10 +59,10 @@ def test_models_of_every_network_save_and_load(network, tmp_path):
     model, path = model_of(network), tmp_path / "model.npz"
     model.save(path)
     again = CommittorModel.load(path, "f" * 64)
-    np.testing.assert_array_equal(again.logits(frames()), model.logits(frames()))
+    np.testing.assert_array_equal(again.logit(frames()), model.logit(frames()))
     assert again.metadata() == model.metadata()
-    np.testing.assert_array_equal(model.copy().logits(frames()), model.logits(frames()))
-    np.testing.assert_array_equal(CommittorModel.load(io.BytesIO(model.to_bytes())).logits(frames()), model.logits(frames()))
+    np.testing.assert_array_equal(model.copy().logit(frames()), model.logit(frames()))
+    np.testing.assert_array_equal(CommittorModel.load(io.BytesIO(model.to_bytes())).logit(frames()), model.logit(frames()))
 
 
 def test_files_of_before_still_load_and_older_versions_refuse_new_networks(tmp_path):
@@ -163,18 +163,18 @@ def test_a_multi_state_model_learns_the_fractions(tmp_path):
     model = MultiStateModel(SPEC, 2, ("A", "B", "C"), (8,), 300.0, "f" * 64)
     truth = np.array([0.2, 0.5, 0.3])
     counts = torch.tensor(rng.multinomial(50, truth, 60)).float()
-    features = model.features(torch.tensor(frames(60), dtype=torch.float32)) * 0.0
+    features = model.descriptor(torch.tensor(frames(60), dtype=torch.float32)) * 0.0
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=100)
 
     def closure():
         optimizer.zero_grad()
-        loss = multinomial_loss(model.logits_of_features(features), counts)
+        loss = multinomial_loss(model.state_logits(features), counts)
         loss.backward()
         return loss
 
     optimizer.step(closure)
     with torch.no_grad():
-        p = torch.softmax(model.logits_of_features(features[:1]), 1)[0].numpy()
+        p = torch.softmax(model.state_logits(features[:1]), 1)[0].numpy()
     stderr = np.sqrt(truth * (1.0 - truth) / 3000)
     assert_within(p, truth, stderr)
     with pytest.raises(AssertionError):
@@ -198,21 +198,21 @@ def test_distance_from_the_transition_states_of_two_states_is_the_logit():
 
 def test_an_ensemble_averages_probabilities():
     ensemble = CommittorEnsemble([model_of(None, seed) for seed in range(4)])
-    p = np.stack([1.0 / (1.0 + np.exp(-member.logits(frames()))) for member in ensemble.members])
-    np.testing.assert_allclose(1.0 / (1.0 + np.exp(-ensemble.logits(frames()))), p.mean(0), rtol=1e-4)
+    p = np.stack([1.0 / (1.0 + np.exp(-member.logit(frames()))) for member in ensemble.members])
+    np.testing.assert_allclose(1.0 / (1.0 + np.exp(-ensemble.logit(frames()))), p.mean(0), rtol=1e-4)
     np.testing.assert_allclose(np.exp(ensemble.log_importance(frames())), p.mean(0), rtol=1e-4)
     np.testing.assert_allclose(ensemble.spread(frames()), p.std(0, ddof=1), rtol=1e-4)
     with torch.no_grad():
         for member in ensemble.members:
             member.network[-1].weight.mul_(1e4)
-    assert np.isfinite(ensemble.logits(frames())).all() and np.abs(ensemble.logits(frames())).max() > 200.0
+    assert np.isfinite(ensemble.logit(frames())).all() and np.abs(ensemble.logit(frames())).max() > 200.0
 
 
 def test_an_ensemble_saves_and_loads(tmp_path):
     ensemble = CommittorEnsemble.of(3, SPEC, 2, (8,), 300.0, "f" * 64, seed=2)
     ensemble.save(tmp_path / "ensemble.npz")
     again = CommittorEnsemble.load(tmp_path / "ensemble.npz", "f" * 64)
-    np.testing.assert_array_equal(again.logits(frames()), ensemble.logits(frames()))
+    np.testing.assert_array_equal(again.logit(frames()), ensemble.logit(frames()))
     with pytest.raises(ValueError, match="not a readable committor ensemble"):
         model_of(None).save(tmp_path / "model.npz")
         CommittorEnsemble.load(tmp_path / "model.npz")
@@ -239,11 +239,11 @@ def test_a_committor_of_any_kind_is_read_back(kind, tmp_path):
 
 def test_transition_probabilities_stay_exact_far_from_the_transition_states():
     model = model_of({"kind": "residual"})
-    q = model.logits(frames())
+    q = model.logit(frames())
     with torch.no_grad():
         model.network[-1].weight.mul_(300.0 / np.abs(q).max())
         model.network[-1].bias.mul_(300.0 / np.abs(q).max())
-    q = model.logits(frames())
+    q = model.logit(frames())
     assert np.abs(q).max() > 200.0
     exact = np.log(2.0) - np.logaddexp(0.0, q) - np.logaddexp(0.0, -q)
     np.testing.assert_allclose(np.log(model.transition_probability(frames())), exact, atol=1e-9)

@@ -132,10 +132,10 @@ def test_backward_residual_and_its_gradient_agree_with_autograd(name):
 @pytest.mark.parametrize("name", ["disc_gap", "pairs_together"])  # the first of them is added to the logit
 def test_network_gradient_is_that_of_autograd(name):
     model, rng = model_of(name), np.random.default_rng(4)
-    features = model.features(torch.tensor(frames(50), dtype=torch.float32))
+    features = model.standardized(model.descriptor(torch.tensor(frames(50), dtype=torch.float32)))
     reference, ratio = (torch.tensor(rng.normal(size=50), dtype=torch.float32) for _ in range(2))
     network = Network.of_model(model)
-    loss, _ = stopped_operator_loss(model.from_features(features), reference, ratio)
+    loss, _ = stopped_operator_loss(torch.nn.functional.logsigmoid(model.state_logits(features)[:, 1]), reference, ratio)
     expected = torch.autograd.grad(loss.mean(), list(model.parameters()))
     at, found = network.forward(features.T), network.zeros()
     mine, slope = stopped_operator_loss(at.log_importance(), reference, ratio)

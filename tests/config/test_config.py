@@ -11,7 +11,7 @@ from openmm import app, unit
 
 from openmm_rare.config.run import RunConfig, SystemConfig, build_system, load_config, parse_config
 from openmm_rare.io.toml import read_toml, write_toml
-from openmm_rare.settings.rates import Settings
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states import states as st
 
 OWN = """
@@ -151,7 +151,7 @@ def test_own_system_is_built_as_described(folder):
     assert sampling.settings.annealing == (900.0, 500.0)
     assert sampling.settings.strengths == (1.0, 0.0)
     assert sampling.settings.max_walker_steps == 10**9
-    assert sampling.settings.stride == Settings().stride
+    assert sampling.settings.stride == RateSettings().stride
 
 
 def test_toml_round_trip_gives_the_same_object_wherever_it_is_read(folder, tmp_path):

@@ -9,13 +9,13 @@ import pytest
 
 import platforms
 from openmm_rare.bias.bias import Bias
-from openmm_rare.dynamics import native
-from openmm_rare.dynamics.native_integrator import IDLE, NativeOverdampedLangevinIntegrator
+from openmm_rare.dynamics import native, native_integrator
+from openmm_rare.dynamics.native_integrator import IDLE
 from openmm_rare.dynamics.overdamped import BiasedOverdampedLangevinIntegrator, check_system, log_weights
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator as Unbiased
 from openmm_rare.problem import RareEventSystem
-from openmm_rare.rates import annealing
-from openmm_rare.settings.rates import Settings
+from openmm_rare.rates import stage
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range
 from openmm_rare.units import KB
 from openmm_rare.walkers.backends import make_dynamics
@@ -78,7 +78,9 @@ def angles_of(positions, n):
 
 def integrator_of(kind, n=N, bias=True, seed=5, **options):
     if kind == "native":
-        return NativeOverdampedLangevinIntegrator(*DYNAMICS, n_walkers=n, seed=seed, bias_group=1 if bias else None, **options)
+        return native_integrator.BiasedOverdampedLangevinIntegrator(
+            *DYNAMICS, n_walkers=n, seed=seed, bias_group=1 if bias else None, **options
+        )
     made = BiasedOverdampedLangevinIntegrator if bias else Unbiased
     integrator = made(*DYNAMICS, constrained=True, **options)
     integrator.setRandomNumberSeed(seed)
@@ -322,8 +324,8 @@ def test_training_goes_without_the_residual_where_there_are_constraints():
     free = target_of()
     for index in reversed(range(free.system.getNumConstraints())):
         free.system.removeConstraint(index)
-    settings = Settings(residual_weight=3.0)
-    assert [annealing._residual(target, settings)[1] for target in (target_of(), free)] == [0.0, 3.0]
+    settings = RateSettings(residual_weight=3.0)
+    assert [stage._residual(target, settings)[1] for target in (target_of(), free)] == [0.0, 3.0]
 
 
 def test_too_large_a_step_is_noticed(backend, platform):

@@ -9,7 +9,8 @@ import openmm
 import pytest
 
 from openmm_rare.dynamics import native
-from openmm_rare.dynamics.native_integrator import IDLE, NativeOverdampedLangevinIntegrator, has_native_states
+from openmm_rare.dynamics.native_integrator import IDLE, BiasedOverdampedLangevinIntegrator
+from openmm_rare.dynamics.native_states import has_native_states
 from openmm_rare.states.states import (
     IN_B,
     Angle,
@@ -54,7 +55,7 @@ def system_of(n_particles, masses=MASS, potential=None, bias=None):
 
 
 def integrator_of(n_walkers, **options):
-    return NativeOverdampedLangevinIntegrator(TEMPERATURE, FRICTION, TIMESTEP, n_walkers=n_walkers, **{"seed": 5, **options})
+    return BiasedOverdampedLangevinIntegrator(TEMPERATURE, FRICTION, TIMESTEP, n_walkers=n_walkers, **{"seed": 5, **options})
 
 
 def positions_of(context, n_walkers):
@@ -144,7 +145,7 @@ REGIONS = [
 ]
 
 
-@pytest.mark.parametrize("region", REGIONS, ids=lambda region: "-".join(region.describe().get("center") or region.bounds))
+@pytest.mark.parametrize("region", REGIONS, ids=lambda region: "-".join(getattr(region, "center", None) or region.bounds))
 def test_states_agree_with_python(region, precise_platform, make_context):
     n = 500
     states = States(CollectiveVariables(VARIABLES), Disc({"sum": 50.0}, 1.0), region)
@@ -333,9 +334,9 @@ def test_wrong_arguments(make_context):
         with pytest.raises(openmm.OpenMMException, match=message):
             integrator_of(**{"n_walkers": 2, **options})
     with pytest.raises(openmm.OpenMMException, match="the temperature must be positive"):
-        NativeOverdampedLangevinIntegrator(-1.0, FRICTION, TIMESTEP)
+        BiasedOverdampedLangevinIntegrator(-1.0, FRICTION, TIMESTEP)
     with pytest.raises(ValueError, match="friction"):
-        NativeOverdampedLangevinIntegrator(TEMPERATURE, 1.0 * openmm.unit.picosecond, TIMESTEP)
+        BiasedOverdampedLangevinIntegrator(TEMPERATURE, 1.0 * openmm.unit.picosecond, TIMESTEP)
     with pytest.raises(openmm.OpenMMException, match="3 walkers do not divide the 4 particles"):
         make_context(system_of(4), integrator_of(3), "Reference", np.zeros((4, 3)))
     far = States(CollectiveVariables([Coordinate("x", 2, 0)]), Range({"x": (-2.0, -1.0)}), Range({"x": (1.0, 2.0)}))

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from openmm_rare.dynamics import native
-from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinIntegrator
+from openmm_rare.dynamics.native_integrator import BiasedOverdampedLangevinIntegrator
 from openmm_rare.units import KB
 from stats import assert_within
 
@@ -27,7 +27,7 @@ def noise(n=N, steps=STEPS, seed=1, platform="Reference", properties=None):
     system = openmm.System()
     for _ in range(n):
         system.addParticle(MASS)
-    integrator = NativeOverdampedLangevinIntegrator(TEMPERATURE, FRICTION, TIMESTEP, n_walkers=n, seed=seed)
+    integrator = BiasedOverdampedLangevinIntegrator(TEMPERATURE, FRICTION, TIMESTEP, n_walkers=n, seed=seed)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform), properties or {})
     numbers = []
     for _ in range(steps):

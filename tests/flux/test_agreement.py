@@ -29,14 +29,14 @@ from openmm_rare.rates.brute_force import BruteForceRate
 from openmm_rare.rates.heating import easy_temperature
 from openmm_rare.rates.importance import ImportanceSamplingRate
 from openmm_rare.rates.production import Production
-from openmm_rare.settings.rates import Settings
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states.states import Coordinate, Dihedral, Range, States
 from openmm_rare.statistics import ClusteredRate, ratio_of_sums
 from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
 NAMES = ("the given structure", "walkers that were hot", "walkers that were hot and in B")
-CHEAP = Settings(flux_walkers=200, flux_steps=200, training_flux_walkers=60, equilibration_tries=6)
+CHEAP = RateSettings(flux_walkers=200, flux_steps=200, training_flux_walkers=60, equilibration_tries=6)
 PLANE = States([Coordinate("x", 0, 0), Coordinate("y", 0, 1)], Range({"x": (-9, -0.4)}), Range({"x": (0.4, 9)}))
 
 
@@ -268,10 +268,10 @@ def test_exits_that_the_flux_run_never_visits_are_said_where_they_matter(monkeyp
     exits[:, 0, 1] += np.random.default_rng(1).normal(0, 0.03, 200)
     warm, energy = np.full(200, 540.0), np.random.default_rng(2).normal(12.0, 1.0, 200)
     hot = replace(run.dispersal, exits=Frames(exits), exit_temperature=warm, exit_energy=energy)
-    sentence = unvisited_exits(run.system, run.model, hot, run.pool)
+    sentence = unvisited_exits(run.problem, run.model, hot, run.pool)
     assert "at 540 K" in sentence and "y = 0." in sentence and "more_starts" in sentence
     high = replace(hot, exit_energy=energy + 40.0 * (exits[:, 0, 1] > 0))  # negative control: they weigh nothing when cold
-    assert unvisited_exits(run.system, run.model, high, run.pool) is None
+    assert unvisited_exits(run.problem, run.model, high, run.pool) is None
 
 
 def test_more_starts_lie_in_a():

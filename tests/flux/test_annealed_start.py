@@ -14,7 +14,7 @@ from openmm_rare.flux.mixing import Observables, memory
 from openmm_rare.flux.reweighting import family_sample_size, log_total, next_inverse_temperature, resampled
 from openmm_rare.io.tasks import Memory, Silent, TaskLog
 from openmm_rare.problem import RareEventSystem
-from openmm_rare.settings.rates import Settings
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states.states import IN_B, Coordinate, Dihedral, Range
 from openmm_rare.systems import double_well_1d
 from openmm_rare.units import KB
@@ -62,7 +62,7 @@ def annealed(target, ladder, n=1000, seed=1, recorder=None, starts=None, group=N
     starts = target.positions[None] if starts is None else starts
     group = np.zeros(len(starts), dtype=int) if group is None else group
     task = TaskLog(recorder or Memory(), seed)
-    return annealed_start(target, Frames(starts), group, ladder, n, Settings(**options), Machine(), task, Silent())
+    return annealed_start(target, Frames(starts), group, ladder, n, RateSettings(**options), Machine(), task, Silent())
 
 
 def test_a_step_of_temperature_costs_the_part_of_the_sample_that_it_may():
@@ -166,7 +166,7 @@ def test_walkers_that_are_killed_in_b_are_biased():
         frames = walkers.move(frames, HOT, 50)
         in_b = target.states.classify(frames.positions) == IN_B
         frames[in_b] = frames[rng.choice(np.flatnonzero(~in_b), in_b.sum())]
-    cold = cool(target, frames, HOT, 40, Settings(), Machine(), TaskLog(Memory(), 5), Silent())
+    cold = cool(target, frames, HOT, 40, RateSettings(), Machine(), TaskLog(Memory(), 5), Silent())
     kept = cold.frames.positions[:, 0, 0] < 0.0
     mean, error = mean_of(cold.frames.positions[kept, 0, 1] > 0, np.exp(cold.log_weights[kept]), cold.family[kept])
     with pytest.raises(AssertionError):
@@ -202,7 +202,7 @@ def test_errors_of_walkers_annealed_too_fast_are_honest():
     for seed in range(24):
         rng = np.random.default_rng(seed)
         positions = rng.normal(scale=np.sqrt(KB * hot / spring), size=(n, 1, 3))
-        cold = cool(target, Frames(positions), hot, 1, Settings(), Machine(), TaskLog(Memory(), seed), Silent())
+        cold = cool(target, Frames(positions), hot, 1, RateSettings(), Machine(), TaskLog(Memory(), seed), Silent())
         energy = 0.5 * spring * (cold.frames.positions**2).sum((1, 2))
         weights, everyone = np.exp(cold.log_weights - cold.log_weights.max()), np.arange(n)
         total = np.bincount(cold.family, weights, minlength=n)

@@ -198,7 +198,7 @@ def test_the_pilot_follows_walkers_longer_before_it_gives_up(found_after, longes
         value = np.full(n_roots, 1.0 if len(calls) > found_after else 0.0)
         return np.arange(n_roots), value, SimpleNamespace(contribution=value, walker_steps=100)
 
-    sampler = SimpleNamespace(settings=settings, level=lambda window: 0.0, follow=follow, system=SimpleNamespace(name="s"))
+    sampler = SimpleNamespace(settings=settings, level=lambda window: 0.0, follow=follow, problem=SimpleNamespace(name="s"))
     if longest is None:
         with pytest.raises(RunError, match="no walker of the pilot reached B of s in 1000 steps"):
             choose_steering(sampler, TaskLog(Memory(), 1), Silent())

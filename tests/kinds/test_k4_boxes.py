@@ -12,6 +12,7 @@ import chain4
 from openmm_rare import Angle, CoordinationMoment, Dihedral, Distance, Range, RareEventSystem
 from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.dynamics.checks import require_runnable
+from openmm_rare.io.toml import read_toml
 from openmm_rare.states.states import IN_A, IN_B, CollectiveVariables
 from openmm_rare.structure.nearest_image import box_vectors, same_box
 from openmm_rare.systems import build
@@ -251,9 +252,7 @@ def test_other_sources_of_a_system_are_held_to_its_box(tmp_path):
         parse_config('[system]\nname = "lj7"\nbox = "cell"', tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("given", "spelled"), [(None, '"system"'), ('"none"', '"none"'), ("[2.0, 2.0, 2.0]", "[2.0, 2.0, 2.0]")]
-)
+@pytest.mark.parametrize(("given", "spelled"), [(None, "system"), ('"none"', "none"), ("[2.0, 2.0, 2.0]", [2.0, 2.0, 2.0])])
 def test_the_configuration_of_a_run_says_which_box_a_variable_uses(tmp_path, given, spelled):
     path = files(tmp_path, BOXES["cube"], None)
     if given:
@@ -261,7 +260,7 @@ def test_the_configuration_of_a_run_says_which_box_a_variable_uses(tmp_path, giv
     config = load_config(path)
     problem = build_system(config)
     expanded = config.expanded(problem)
-    assert f"box = {spelled}" in expanded.to_toml()
+    assert read_toml(expanded.to_toml())["variables"]["phi"]["box"] == spelled
     again = parse_config(expanded.to_toml(), tmp_path)
     assert again == expanded and build_system(again).fingerprint() == problem.fingerprint()
     assert (problem.states.variables.variables[0].periodic_box is None) == (given == '"none"')

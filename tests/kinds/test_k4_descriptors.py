@@ -10,7 +10,8 @@ from openmm import app
 
 import chain4
 from openmm_rare import CommittorModel, Distance, Range, RareEventSystem
-from openmm_rare.bias.force import auto_force, importance_of, make_bias_force
+from openmm_rare.bias.force import auto_force, make_bias_force
+from openmm_rare.bias.importance import importance_of
 from openmm_rare.config.run import parse_config
 from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.descriptors.by_hand import feature_columns
@@ -128,7 +129,7 @@ def test_fast_features_and_models_see_the_nearest_images():
     np.testing.assert_allclose(columns.T, again, atol=2e-6)
     model = CommittorModel(json.loads(json.dumps(spec)), N_ATOMS, (8,))  # what a file keeps
     model.standardize(positions)
-    np.testing.assert_allclose(model.logits(positions), model.logits(clusters()), atol=1e-4)
+    np.testing.assert_allclose(model.logit(positions), model.logit(clusters()), atol=1e-4)
 
 
 def gas(spec=None, box=None, **options):

@@ -10,22 +10,23 @@ import pytest
 import torch
 
 import chain4
-from openmm_rare import CommittorModel, Distance, ImportanceSamplingRate, Range, RareEventSystem, States
+from openmm_rare import CommittorModel, Distance, ImportanceSamplingRate, Range, RareEventSystem, RateSettings, States
 from openmm_rare.bias.committor_force import CommittorForce, has_native_features
-from openmm_rare.bias.importance import FastImportance
+from openmm_rare.bias.importance import FastImportance, TorchImportance
 from openmm_rare.config.run import build_system, parse_config
 from openmm_rare.descriptors.base import Descriptor
 from openmm_rare.descriptors.build import build_descriptor
-from openmm_rare.dynamics.native_integrator import NativeOverdampedLangevinIntegrator, has_native_states
+from openmm_rare.dynamics.native_integrator import BiasedOverdampedLangevinIntegrator
+from openmm_rare.dynamics.native_states import has_native_states
 from openmm_rare.ops.volumes import StateVolume
 from openmm_rare.paths.mirror_images import is_its_mirror_image
-from openmm_rare.settings.rates import Settings
 from openmm_rare.states.variable_base import Atom, CollectiveVariable, Length, require_atoms
 from openmm_rare.systems import double_well_1d
 from openmm_rare.tps.first_paths.pull_force import Pull, why_no_pull
+from openmm_rare.walkers.machine import Machine
 from stats import assert_within
 
-TINY = Settings(
+TINY = RateSettings(
     **{"hidden": (16, 16), "n_slots": 100, "flux_walkers": 100, "flux_steps": 200, "training_flux_walkers": 50},
     **{"training_flux_steps": 200, "training_exits": 200, "training_roots": 50, "training_walkers": 100},
     **{"training_path_length": 400, "segment_length": 100, "training_stride": 20, "heating_roots": 100},
@@ -205,7 +206,7 @@ def test_what_a_kind_cannot_do_is_said_in_one_line():
     states = own_states()
     assert not has_native_states(states)
     with pytest.raises(ValueError, match="must be ranges or discs of built-in variables"):
-        NativeOverdampedLangevinIntegrator(300, 1, 0.001, states=states)
+        BiasedOverdampedLangevinIntegrator(300, 1, 0.001, states=states)
     assert why_no_pull(states.variables, states.b) == "is given by the gyration size, which has no forces"
     with pytest.raises(ValueError, match="nothing can pull into a region that is given by the gyration size"):
         Pull(states.variables, states.b, [1.0, 1.0])
@@ -237,8 +238,8 @@ def test_default_descriptors_are_about_the_named_atoms():
     assert problem.descriptor_spec() == {"kind": "subset", "atoms": [3, 5, 8], "part": {"kind": "pair_distances"}}
 
 
-def rate(problem, **options):
-    return ImportanceSamplingRate(problem, 0.15, seed=3, settings=replace(TINY, **options)).run()
+def rate(problem, backend="auto"):
+    return ImportanceSamplingRate(problem, TINY, seed=3, machine=Machine("Reference", backend), target_error=0.15).run()
 
 
 def test_a_rate_is_that_of_the_built_in_variable_and_the_exact_one():
@@ -261,7 +262,7 @@ def test_a_descriptor_is_built_saved_and_evaluated(tmp_path):
     model.save(tmp_path / "model.npz")
     again = CommittorModel.load(tmp_path / "model.npz")
     value, gradient = FastImportance(again).log_importance_gradient(frames)
-    expected = model.log_importance_gradient(frames)
+    expected = TorchImportance(model).log_importance_gradient(frames)
     np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     np.testing.assert_allclose(gradient, expected[1], atol=1e-5)
     built = build_descriptor({"kind": "heights", "atoms": [1]}, 4)

@@ -38,13 +38,13 @@ def model_of(network=None, hidden=(8,)):
 def slopes(model):
     """Of the logit along each of the six coordinates."""
     step = 0.05 * np.eye(6).reshape(6, 2, 3)
-    return (model.logits(step) - model.logits(-step)) / 0.1
+    return (model.logit(step) - model.logit(-step)) / 0.1
 
 
 def error(model, slope=6.0):
     """Root mean square of the error of the committor."""
     x = frames(200, 9)
-    p, q = slope * x[:, 0, 0], model.logits(x)
+    p, q = slope * x[:, 0, 0], model.logit(x)
     return np.sqrt(np.mean((1.0 / (1.0 + np.exp(-p)) - 1.0 / (1.0 + np.exp(-q))) ** 2))
 
 
@@ -98,7 +98,7 @@ def test_a_fit_is_the_most_likely_one():
     shots = make_shots(300)
     model = fit_model(model_of({"kind": "mlp"}, ()), shots, 1, FitOptions(0.0, 0.0, iterations=1000))
     arrays = shots.arrays()
-    p = 1.0 / (1.0 + np.exp(-model.logits(arrays["positions"])))
+    p = 1.0 / (1.0 + np.exp(-model.logit(arrays["positions"])))
     residual = 2.0 * p - arrays["reached"][:, 1]
     assert np.abs(residual @ arrays["positions"].reshape(300, 6)).max() / 600 < 1e-4
     assert_within(slopes(model)[0], 6.0, 0.75)
@@ -138,10 +138,10 @@ def test_the_state_of_a_trainer_is_all_that_it_needs(kind, given):
     second = ShotTrainer(make(2))
     second.set_state(first.state())
     assert second.fitted == 40
-    np.testing.assert_array_equal(second.model.logits(frames()), first.model.logits(frames()))
+    np.testing.assert_array_equal(second.model.logit(frames()), first.model.logit(frames()))
     for trainer in (first, second):
         trainer.fit(shots)
-    np.testing.assert_array_equal(second.model.logits(frames()), first.model.logits(frames()))
+    np.testing.assert_array_equal(second.model.logit(frames()), first.model.logit(frames()))
 
 
 def test_bad_shots_and_options():

@@ -123,7 +123,7 @@ def test_sine_and_cosine_of_an_angle_go_together():
 def test_the_noise_enters_a_model_through_positions_as_it_does_through_inputs():
     model, shots = model_of(), make_shots(50)
     table = ShotTable.of(model, shots)
-    np.testing.assert_allclose(logit_function(model)(table.inputs), model.logits(shots.arrays()["positions"]), atol=1e-6)
+    np.testing.assert_allclose(logit_function(model)(table.inputs), model.logit(shots.arrays()["positions"]), atol=1e-6)
     np.testing.assert_allclose(features_of(model, shots.arrays()["positions"]), table.inputs)
     with pytest.raises(ValueError, match="no shots to analyze"):
         ShotTable.of(model, Shots())
@@ -136,7 +136,7 @@ def test_atoms_share_the_gradient():
     shots = make_shots(400)
     model = fit_model(model_of(), shots, 1)
     positions = shots.arrays()["positions"]
-    found = atom_contributions(model, positions[transition_states(model.logits(positions), 0.5)])
+    found = atom_contributions(model, positions[transition_states(model.logit(positions), 0.5)])
     assert found.share.sum() == pytest.approx(1.0) and found.share[0] > 0.99 and found.relative[0] == 1.0
     untrained = model_of()
     for parameter in untrained.parameters():

@@ -63,7 +63,7 @@ def sample(density, seed):
 
 
 def logits_on_paths(trials):
-    return [make_model().logits(trial.path[1:-1]) for trial in trials if trial.accepted]
+    return [make_model().logit(trial.path[1:-1]) for trial in trials if trial.accepted]
 
 
 def density_of(trials):
@@ -84,7 +84,7 @@ def seen_yield(trials):
 
 def distance_from_even(trials):
     """Of the distribution of the committor at shooting points: half the sum of the differences, 0 to 1."""
-    chosen = np.bincount(committor_bin(make_model().logits(np.array([trial.point for trial in trials])), BINS), minlength=BINS)
+    chosen = np.bincount(committor_bin(make_model().logit(np.array([trial.point for trial in trials])), BINS), minlength=BINS)
     return 0.5 * np.abs(chosen / len(trials) - 1.0 / BINS).sum()
 
 

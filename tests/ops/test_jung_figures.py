@@ -46,9 +46,9 @@ def test_the_exact_committor_is_symmetric_and_as_smooth_as_its_errors_say(exact)
     assert (np.abs(both - 1.0) > 1e-12).sum() <= 1  # the middle is its own mirror image
     assert 0.5 < exact.summary()["chi_squared_of_spline"] < 2.0
     middle = np.zeros((1, 14, 3))
-    assert_within(expit(exact.logits(middle))[0], 0.5, 0.02)
+    assert_within(expit(exact.logit(middle))[0], 0.5, 0.02)
     middle[0, 0, :2] = jung_42d.CENTER_B
-    assert exact.logits(middle)[0] > 2.0
+    assert exact.logit(middle)[0] > 2.0
 
 
 def test_models_are_compared_without_the_noise_of_the_shots(exact):

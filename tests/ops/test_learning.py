@@ -60,9 +60,9 @@ def make_simulation(folder, kind=None, seed=1):
 
 def test_the_hook_learns_the_direction_from_accepted_and_rejected_trials(tmp_path):
     simulation, hook = make_simulation(tmp_path)
-    before = hook.selector.model.logits(PROBES)
+    before = hook.selector.model.logit(PROBES)
     simulation.run(60)
-    after = hook.selector.model.logits(PROBES)
+    after = hook.selector.model.logit(PROBES)
     reached = np.array(hook.shots.reached)
     assert len(hook.shots) == 60 and set(reached.sum(1)) == {2}
     assert np.ptp(before) < 0.2 and np.corrcoef(after, PROBES[:, 0, 0])[0, 1] > 0.9 and np.ptp(after) > 1.0
@@ -75,12 +75,12 @@ def test_the_model_does_not_change_within_a_step(tmp_path):
     original = selector.probability_ratio
 
     def watched(*arguments, **keywords):
-        seen.append(selector.model.logits(PROBES))
+        seen.append(selector.model.logit(PROBES))
         return original(*arguments, **keywords)
 
     selector.probability_ratio = watched
     pick = selector.pick
-    selector.pick = lambda path: (seen.append(selector.model.logits(PROBES)), pick(path))[1]
+    selector.pick = lambda path: (seen.append(selector.model.logit(PROBES)), pick(path))[1]
     simulation.run(14)
     for at_pick, at_ratio in zip(seen[::2], seen[1::2], strict=True):
         np.testing.assert_array_equal(at_pick, at_ratio)
@@ -104,7 +104,7 @@ def test_selector_scheme_and_engine_reload_in_a_fresh_process_and_go_on(tmp_path
         simulation, hook = make_simulation(".", "{kind}")
         simulation.run(4)
         simulation.storage.close()
-        np.save("logits.npy", hook.selector.model.logits(PROBES))
+        np.save("logits.npy", hook.selector.model.logit(PROBES))
     """
     go_on = f"""
         simulation, hook, mover = continued(".", "{kind}")
@@ -112,7 +112,7 @@ def test_selector_scheme_and_engine_reload_in_a_fresh_process_and_go_on(tmp_path
         assert types == ["ShootingMover", "RareEventEngine", "CommittorSelector"]
         assert [state.name for state in mover.states] == ["A", "B"]
         hook.before_simulation(simulation)
-        np.testing.assert_allclose(mover.selector.model.logits(PROBES), np.load("logits.npy"), rtol=1e-6)
+        np.testing.assert_allclose(mover.selector.model.logit(PROBES), np.load("logits.npy"), rtol=1e-6)
         simulation.run(2)
         assert hook.shots.cycle == [1, 2, 3, 4, 5, 6]
         simulation.storage.close()
@@ -128,7 +128,7 @@ def test_a_selector_reloads_with_the_model_that_it_had(tmp_path):
     simulation.run(3)
     hook.selector.named("trained")
     again = CommittorSelector.from_dict(hook.selector.to_dict())
-    np.testing.assert_array_equal(again.model.logits(PROBES), hook.selector.model.logits(PROBES))
+    np.testing.assert_array_equal(again.model.logit(PROBES), hook.selector.model.logit(PROBES))
     assert (again.width, again.form) == (hook.selector.width, hook.selector.form)
     simulation.storage.close()
 

@@ -246,7 +246,7 @@ def test_what_an_analysis_reads(tmp_path):
         assert {status[0], status[-1]} == {IN_A, IN_B} and not status[1:-1].any()
     assert ensemble.frame_time == pytest.approx(10 * system.timestep)
     assert result["generated"] >= result["accepted"] > 0 and 0 < result["yield"] < 1 and result["yield_stderr"] > 0
-    assert model.logits(np.array([[[-0.5, 0, 0]]])) < model.logits(np.array([[[0.5, 0, 0]]]))
+    assert model.logit(np.array([[[-0.5, 0, 0]]])) < model.logit(np.array([[[0.5, 0, 0]]]))
 
 
 def test_plain_aimless_shooting_has_weights(tmp_path):

@@ -254,7 +254,7 @@ def test_what_an_analysis_reads(tmp_path, in_this_process):
     mean, stderr = mean_over_paths(ensemble.durations, weights, ensemble.chains)
     assert (result["mean_path_time_ps"], result["mean_path_time_ps_stderr"]) == (mean, stderr)
     assert mean == pytest.approx(np.average(ensemble.durations, weights=weights)) != pytest.approx(ensemble.durations.mean())
-    assert model.logits(np.array([[[-0.5, 0, 0]]])) < model.logits(np.array([[[0.5, 0, 0]]]))
+    assert model.logit(np.array([[[-0.5, 0, 0]]])) < model.logit(np.array([[[0.5, 0, 0]]]))
 
 
 def test_options_that_do_not_fit_are_refused_in_one_line():

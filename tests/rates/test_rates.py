@@ -11,12 +11,12 @@ from openmm_rare.dynamics.frames import Frames
 from openmm_rare.flux.root_density import RootDensity
 from openmm_rare.io.tasks import Memory
 from openmm_rare.rates.annealing import temperature_ladder
-from openmm_rare.rates.branching import WeightWindow
+from openmm_rare.rates.branching import Branching, WeightWindow
 from openmm_rare.rates.brute_force import BruteForceRate
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.rates.importance import ImportanceSamplingRate
 from openmm_rare.rates.weighted_paths import Patience, run_roots
-from openmm_rare.settings.rates import Settings
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states.states import Range, States
 from openmm_rare.statistics import ClusteredRate, effective_sample_size
 from openmm_rare.systems import double_well_1d
@@ -25,7 +25,7 @@ from openmm_rare.walkers.propagator import Propagator
 from stats import assert_within, mean_and_stderr
 
 T = 600.0
-CHEAP = Settings(
+CHEAP = RateSettings(
     hidden=(24, 24),
     n_slots=200,
     flux_walkers=200,
@@ -173,9 +173,9 @@ def test_wall_time_counts_every_session(finished):
     before = 1000.0 * (sum(map(len, records.values())) - 1)
     records["production"].pop()  # the last task is left to a second session
     settings = {"settings": CHEAP, "recorder": Fragile(records, lives=1)}
-    continued = ImportanceSamplingRate(run.system, target_error=0.1, seed=5, **settings).run()
+    continued = ImportanceSamplingRate(run.problem, target_error=0.1, seed=5, **settings).run()
     assert before < continued.wall_seconds < before + 1000.0
-    again = ImportanceSamplingRate(run.system, target_error=0.1, seed=5, **settings).run()
+    again = ImportanceSamplingRate(run.problem, target_error=0.1, seed=5, **settings).run()
     assert before < again.wall_seconds < before + 1000.0
 
 
@@ -193,7 +193,7 @@ def test_wall_time_of_brute_force_counts_every_session():
 
 def test_another_seed_gives_another_answer(finished):
     run, estimate, _ = finished
-    other = ImportanceSamplingRate(run.system, target_error=0.1, seed=6, settings=CHEAP, model=run.model).run()
+    other = ImportanceSamplingRate(run.problem, target_error=0.1, seed=6, settings=CHEAP, model=run.model).run()
     assert other.rate_per_ps != estimate.rate_per_ps
     assert_within(other.rate_per_ps, estimate.rate_per_ps, np.hypot(other.rate_stderr, estimate.rate_stderr))
     assert other.training_walker_steps < estimate.training_walker_steps
@@ -226,8 +226,8 @@ def exit_committor(importance, strength, seed, n_roots=1500, power=1.0):
         system, Bias(importance, strength), 400, Machine("Reference", "python"), np.random.SeedSequence(seed)
     )
     level = power * float(importance.log_importance(roots[:1])[0])
-    rng, window = np.random.default_rng(seed), WeightWindow(power=power)
-    return run_roots(propagator, importance, Frames(roots), level, rng, window=window, stride=10)
+    rng, branching = np.random.default_rng(seed), Branching(level, WeightWindow(power=power), stride=10)
+    return run_roots(propagator, importance, Frames(roots), branching, rng)
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_pending_walkers_are_carried_over_without_loss():
     roots[:, 0, 0] = -0.1
     propagator = Propagator(system, None, 500, Machine("Reference", "python"), np.random.SeedSequence(1))
     rng = np.random.default_rng(1)
-    first = run_roots(propagator, Flat(), Frames(roots[:500]), -3.0, rng, patience=Patience(walkers=300))
+    first = run_roots(propagator, Flat(), Frames(roots[:500]), Branching(-3.0), rng, patience=Patience(walkers=300))
     assert 0 < len(first.pending) < 300
-    second = run_roots(propagator, Flat(), Frames(roots[500:]), -3.0, rng, pending=first.pending, first_root=500)
+    second = run_roots(propagator, Flat(), Frames(roots[500:]), Branching(-3.0), rng, pending=first.pending, first_root=500)
     assert len(second.pending) == 0
     contribution = np.concatenate([first.contribution, np.zeros(500)]) + second.contribution
     returned = np.concatenate([first.returned, np.zeros(500)]) + second.returned
@@ -270,7 +270,7 @@ def test_pending_walkers_are_carried_over_without_loss():
 def test_every_backend_gives_the_rate(finished, backend):
     run, _, _ = finished
     settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, backend=backend)
-    estimate = ImportanceSamplingRate(run.system, target_error=0.1, seed=8, settings=settings, model=run.model).run()
+    estimate = ImportanceSamplingRate(run.problem, target_error=0.1, seed=8, settings=settings, model=run.model).run()
     assert estimate.backend == backend
     exact = double_well_1d.rate(T)
     assert_within(estimate.rate_per_ps, exact, estimate.rate_stderr, nsigma=4)
@@ -286,7 +286,7 @@ def test_patience_leaves_no_more_than_it_says():
 
     def follow(patience):
         propagator = Propagator(system, None, 500, Machine("Reference", "python"), np.random.SeedSequence(1))
-        return run_roots(propagator, Flat(), Frames(roots), -3.0, np.random.default_rng(1), patience=patience)
+        return run_roots(propagator, Flat(), Frames(roots), Branching(-3.0), np.random.default_rng(1), patience=patience)
 
     light, short, whole = (follow(patience) for patience in (Patience(weight=5.5), Patience(steps=40), Patience()))
     assert 0 < len(light.pending) <= 5 < 5.5 < len(short.pending)  # neither bias nor branching: every weight is 1
@@ -300,7 +300,7 @@ def test_patience_leaves_no_more_than_it_says():
 def test_walkers_that_do_not_arrive_are_waited_for_and_then_reported(finished, waiting_steps, left):
     run, _, _ = finished
     settings = replace(CHEAP, stage_rounds=0, last_stage_rounds=0, waiting_steps=waiting_steps, stride=10)
-    estimate = ImportanceSamplingRate(run.system, target_error=0.15, seed=7, settings=settings, model=run.model).run()
+    estimate = ImportanceSamplingRate(run.problem, target_error=0.15, seed=7, settings=settings, model=run.model).run()
     assert (estimate.pending_fraction > 0.015) == left
     assert any("still between the states after 20 steps" in warning for warning in estimate.warnings) == left
     assert estimate.reliable != left
@@ -354,13 +354,15 @@ def test_bad_input():
         ImportanceSamplingRate(system, target_error=5)
     with pytest.raises(ValueError, match="not available here"):
         ImportanceSamplingRate(system, machine="Abacus")
+    with pytest.raises(ValueError, match="settings = 0.1 must be RateSettings; target_error and the others are given by name"):
+        BruteForceRate(system, 0.1)
     with pytest.raises(ValueError, match="choose one of native, python"):
-        ImportanceSamplingRate(system, settings=Settings(backend="abacus"))
+        ImportanceSamplingRate(system, settings=RateSettings(backend="abacus"))
     with pytest.raises(ValueError, match="another system or other states"):
         ImportanceSamplingRate(system, model=CommittorModel(system.descriptor_spec(), 1, fingerprint="0" * 64))
     with pytest.raises(RuntimeError, match="too few for"):
         BruteForceRate(
-            system, target_error=0.01, settings=Settings(flux_walkers=20, flux_steps=10, max_walker_steps=2000)
+            system, target_error=0.01, settings=RateSettings(flux_walkers=20, flux_steps=10, max_walker_steps=2000)
         ).run()
 
 
@@ -368,7 +370,7 @@ def test_b_that_is_never_reached_is_an_error_not_a_number():
     system = double_well_1d.build(temperature=T)
     far = States(system.states.variables, system.states.a, Range({"x": (5.0, 6.0)}))
     system = replace(system, states=far)
-    settings = Settings(**{**vars(CHEAP), "heating_tries": 2})
+    settings = RateSettings(**{**vars(CHEAP), "heating_tries": 2})
     with pytest.raises(RuntimeError, match="never reached"):
         ImportanceSamplingRate(system, target_error=0.1, settings=settings).run()
 
@@ -404,7 +406,7 @@ def test_run_stops_at_the_error_that_it_reports(finished, monkeypatch):
 
     monkeypatch.setattr(ClusteredRate, "relative_error", watched)
     again = ImportanceSamplingRate(
-        run.system, target_error=0.1, seed=5, settings=CHEAP, recorder=recorder, no_reweighting=True
+        run.problem, target_error=0.1, seed=5, settings=CHEAP, recorder=recorder, no_reweighting=True
     ).run()
     assert comparable(again) == comparable(estimate)  # replayed from the records
     assert len(errors) == len(recorder.load("production")) + 1  # after every round, and for the report

@@ -68,7 +68,7 @@ def energies(context, positions):
     return np.array(found)
 
 
-@pytest.mark.parametrize("region", REGIONS, ids=lambda region: str(region.describe().get("bounds", region.describe())))
+@pytest.mark.parametrize("region", REGIONS, ids=lambda region: str(region.describe()))
 def test_the_energy_is_that_of_the_distance(region):
     pull, positions = Pull(VARIABLES, region, FLUCTUATION), random_positions(6)
     distance = pull.distance(positions)

@@ -8,7 +8,7 @@ import pytest
 
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.dynamics import native
-from openmm_rare.settings.rates import Settings
+from openmm_rare.settings.rates import RateSettings
 from openmm_rare.systems import double_well_1d
 from openmm_rare.walkers import machine as module
 from openmm_rare.walkers.machine import BACKENDS, Machine
@@ -70,9 +70,9 @@ def test_contexts_have_the_threads_and_the_precision(platform):
 def test_a_rate_takes_a_machine_or_the_name_of_a_platform(rate):
     problem = double_well_1d.build(temperature=900.0)
     for backend in BACKENDS[1:]:
-        assert rate(problem, Settings(backend=backend)).machine == Machine("Reference", backend)
+        assert rate(problem, RateSettings(backend=backend)).machine == Machine("Reference", backend)
         run = rate(problem, machine=Machine("CPU", backend))
         assert (run.machine.platform, run.settings.backend) == ("CPU", backend)
     assert rate(problem, machine="CPU").machine.platform == "CPU"
     with pytest.raises(ValueError, match="the given machine has 'python'"):
-        rate(problem, Settings(backend="custom_integrator"), machine=Machine("Reference", "python"))
+        rate(problem, RateSettings(backend="custom_integrator"), machine=Machine("Reference", "python"))

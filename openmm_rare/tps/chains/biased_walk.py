@@ -9,7 +9,7 @@ import numpy as np
 import openpathsampling as paths
 import torch
 
-from ...committor.load import Committor
+from ...committor.base import Committor
 from ...dynamics.frames import Frames
 from ...dynamics.langevin import moving_axes
 from ...dynamics.time_reversal import temperature_of
@@ -97,7 +97,7 @@ class BiasedWalk:
 
     def _place(self, frame: Frames) -> _Place:
         if self._engine.overdamped:
-            return _Place(frame, float(log_bias(self._model.logits(frame.positions), self._reach)[0]), None)
+            return _Place(frame, float(log_bias(self._model.logit(frame.positions), self._reach)[0]), None)
         x = torch.tensor(frame.positions, dtype=torch.float32, requires_grad=True)
         logit = self._model.logit(x)
         (gradient,) = torch.autograd.grad(logit.sum(), x)

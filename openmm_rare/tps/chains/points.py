@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import openpathsampling as paths
 
-from ...committor.load import Committor, load_committor
-from ...committor.model import in_batches
+from ...committor.base import Committor, in_batches
+from ...committor.load import load_committor
 from ...dynamics.frames import Frames
 from ...learning.passages import Passages
 from ...ops.engine import RareEventEngine
@@ -131,7 +131,7 @@ class _Walker:
         path, weight, ends = None, 0.0, (shots.first, shots.last)
         if shots.path is not None and counts:
             path = shots.path.positions.astype(np.float32)
-            weight = exp(log_path_weight(self.model.logits(shots.path.positions[1:-1]), self.settings.reach))
+            weight = exp(log_path_weight(self.model.logit(shots.path.positions[1:-1]), self.settings.reach))
             self.made.append((cycle, shots.path, weight))
         n_frames = way + len(shots.forward) + 1 + len(shots.backward)
         n_a, passages = ends.count(0), self._passages(shots)
@@ -147,7 +147,7 @@ class _Walker:
     def _frame_of_path(self) -> Frames:
         """A frame between the ends of the path where the walker begins, likely one near q = 0."""
         path = self.state.frames
-        near = 1.0 / (self.model.logits(path.positions[1:-1]) ** 2 + 1.0)
+        near = 1.0 / (self.model.logit(path.positions[1:-1]) ** 2 + 1.0)
         index = 1 + int(self._rng.choice(len(near), p=near / near.sum()))
         return path[index : index + 1]
 

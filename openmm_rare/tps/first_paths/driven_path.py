@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from ...bias.force import importance_of, make_bias_force, why_not
-from ...committor.load import Committor
+from ...bias.force import make_bias_force, why_not
+from ...bias.importance import importance_of
+from ...committor.base import Committor
 from ...dynamics.frames import Frames
 from ...errors import InputError
 from ...states.states import IN_A, IN_B

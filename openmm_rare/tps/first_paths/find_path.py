@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...committor.load import Committor
+from ...committor.base import Committor
 from ...dynamics.checks import require_runnable
 from ...dynamics.frames import Frames
 from ...dynamics.platforms import platform_by_name

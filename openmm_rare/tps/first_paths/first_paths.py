@@ -21,7 +21,7 @@ from .initial_path import LARGE, heatings, initial_path
 from .relaxing import Relaxed, relax_path
 
 if TYPE_CHECKING:
-    from ...committor.load import Committor
+    from ...committor.base import Committor
     from ...io.tasks import Progress
     from ...parallel.executors import Executor
     from ...paths.inputs import PathInputs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...committor.load import Committor
+from ...committor.base import Committor
 from ...dynamics.frames import Frames
 from ...errors import InputError, UserCodeError
 from ...states.region_text import region_text

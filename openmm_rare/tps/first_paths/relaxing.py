@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...committor.load import Committor
+from ...committor.base import Committor
 from ...committor.model import CommittorModel
 from ...dynamics.frames import Frames
 from ...states.states import IN_B

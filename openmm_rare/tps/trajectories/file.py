@@ -57,7 +57,7 @@ def read_path(name: str, problem: PathProblem, say: Callable[[str], None] = _LOG
         the System's, or has broken bonds or impossible energies.
     """
     path, target = Path(name), problem.system
-    content, bonds = read_content(path, target), bonds_of(target)
+    content, bonds = read_content(path, target), bonds_of(target.system, target.topology, target.positions, target.kt)
     require_nanometers(content.positions, bonds, str(path))
     content = _whole(content, target, bonds, path, say)
     if np.isfinite(content.positions).all():

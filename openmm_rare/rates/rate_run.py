@@ -1,0 +1,110 @@
+"""What both ways to compute a rate have in common: what they are given and refuse, their tasks, and their cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..dynamics.checks import require_runnable
+from ..errors import InputError
+from ..io.progress import shown
+from ..io.tasks import Memory, Progress, Recorder, Silent, TaskLog
+from ..settings.rates import RateSettings
+from ..walkers.machine import Machine
+from .estimate import RateEstimate
+from .facts import RunFacts
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+__all__ = ["RateRun"]
+
+
+class RateRun(ABC):
+    """A rate calculation; for parameters see the classes that are made of it.
+
+    Attributes
+    ----------
+    problem : RareEventSystem
+    settings : RateSettings
+    machine : Machine
+    notes : tuple of str
+        What should be known about the dynamics.
+    walker_steps : dict
+        Spent so far, by part of the cost: training, flux, pilot, production.
+    """
+
+    _first_task: str
+    """Kind of the first task of flux walkers."""
+
+    def __init__(
+        self,
+        problem: RareEventSystem,
+        settings: RateSettings | None = None,
+        *,
+        seed: int = 1,
+        machine: Machine | str | None = None,
+        progress: Progress | None = None,
+        target_error: float = 0.1,
+        recorder: Recorder | None = None,
+    ) -> None:
+        if not 0.0 < target_error < 1.0:
+            raise InputError(f"target_error is a relative standard error between 0 and 1, not {target_error!r}")
+        settings = RateSettings() if settings is None else settings
+        if not isinstance(settings, RateSettings):
+            raise InputError(f"settings = {settings!r} must be RateSettings; target_error and the others are given by name")
+        self.machine = Machine.choose(machine, settings.backend)
+        self.notes: tuple[str, ...] = tuple(require_runnable(problem, "rate"))
+        self.problem, self.target_error, self.seed = problem, target_error, seed
+        self.settings = replace(settings, backend=self.machine.backend)
+        self.progress: Progress = progress or Silent()
+        self.walker_steps = {"training": 0, "flux": 0, "pilot": 0, "production": 0}
+        self._given_progress, self._task = progress, TaskLog(recorder or Memory(), seed)
+
+    def run(self) -> RateEstimate:
+        """Compute the rate to the wanted error.
+
+        Raises
+        ------
+        FloatingPointError
+            If positions become NaN.
+        RuntimeError
+            If no walker leaves A, B is never reached, or ``max_walker_steps`` is passed; the message says how far it came.
+        """
+        self._task.start_clock()
+        with shown(self._given_progress) as self.progress:
+            for note in self.notes:
+                self.progress.note(note)
+            if self._task.recorded(self._first_task) and not self._task.recorded("dispersal"):
+                raise InputError(
+                    "this run was begun by an earlier version, which started all walkers from one structure: it cannot be "
+                    "continued; start a new one (the report of the old one can still be made)"
+                )
+            return self._estimate()
+
+    @abstractmethod
+    def _estimate(self) -> RateEstimate:
+        """What :meth:`run` does, and gives."""
+
+    def _run_task(self, part: str, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
+        """Run or replay a task and add its walker-steps to one part of the cost."""
+        record = self._task(kind, compute)
+        self.walker_steps[part] += int(record["walker_steps"])
+        return record
+
+    def _facts(self) -> RunFacts:
+        """What the estimate says about this run, now that it is finished."""
+        return RunFacts(
+            self.problem,
+            self.settings,
+            self.machine,
+            self.seed,
+            self.target_error,
+            self.notes,
+            self.walker_steps,
+            self._task.wall_seconds(),
+        )
