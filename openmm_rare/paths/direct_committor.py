@@ -35,7 +35,7 @@ _SMALL = 200  # atoms
 
 
 def direct_committor(
-    system: RareEventSystem,
+    problem: RareEventSystem,
     positions: np.ndarray,
     n_shots: int,
     seed: int,
@@ -53,7 +53,7 @@ def direct_committor(
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
         With its states and dynamics: Langevin dynamics with Maxwell-Boltzmann velocities, or overdamped.
     positions : ndarray, shape (n, n_atoms, 3), nm
         Between the states.
@@ -65,7 +65,7 @@ def direct_committor(
     steps_per_test : int, optional
         Between two tests of the states; default: those of the problem. Path sampling tests at frames: so does its committor.
     max_steps : int
-        Most steps of one shot.
+        Of one shot.
     workers : int
         Processes, for systems that run one shot at a time.
     record : path, optional
@@ -80,8 +80,7 @@ def direct_committor(
     Raises
     ------
     ValueError
-        If an argument is out of range, a configuration lies in a state, the record is of other shots, or whatever
-        :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
+        For arguments out of range, a configuration in a state, a record of other shots, and what cannot be run.
     RuntimeError
         If a shot reaches neither state within `max_steps`.
     FloatingPointError
@@ -89,11 +88,11 @@ def direct_committor(
     """
     require_own_process()
     positions = np.asarray(positions, dtype=np.float64)
-    interval = system.check_interval if steps_per_test is None else steps_per_test
-    _check(system, positions, n_shots, interval, max_steps)
-    require_runnable(system, "paths")
-    copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
-    run = ShotRun(system, Machine.choose(machine), interval, max_steps, int(seed), copied)
+    interval = problem.check_interval if steps_per_test is None else steps_per_test
+    _check(problem, positions, n_shots, interval, max_steps)
+    require_runnable(problem, "paths")
+    copied = ShotDynamics.can_copy(problem) and len(problem.positions) <= _SMALL
+    run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), copied)
     return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
 
 
@@ -110,9 +109,9 @@ def _shot(
     return tuple(np.bincount(start[status == state], minlength=len(positions)) for state in (IN_A, IN_B))
 
 
-def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interval: int, max_steps: int) -> None:
+def _check(problem: RareEventSystem, positions: np.ndarray, n_shots: int, interval: int, max_steps: int) -> None:
     """Refuse what cannot be run."""
-    expected = system.positions.shape
+    expected = problem.positions.shape
     if positions.ndim != 3 or positions.shape[1:] != expected or not len(positions):
         raise InputError(f"positions must have shape (n, {expected[0]}, 3) with n > 0, not {positions.shape}")
     if not np.isfinite(positions).all():
@@ -121,7 +120,7 @@ def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interva
     for name, value in (("n_shots", n_shots), ("steps_per_test", interval), ("max_steps", max_steps)):
         if value < 1:
             raise InputError(f"{name} = {value} must be at least 1")
-    inside = np.flatnonzero(system.states.classify(positions) != NEITHER)
+    inside = np.flatnonzero(problem.states.classify(positions) != NEITHER)
     if len(inside):
         raise InputError(f"configurations {inside[:10].tolist()} lie in A or B, where the committor is known: leave them out")
 
@@ -162,9 +161,9 @@ class ShotRun(SentOnce):
     """
 
     def __init__(
-        self, system: RareEventSystem, machine: Machine, interval: int, max_steps: int, seed: int, copied: bool
+        self, problem: RareEventSystem, machine: Machine, interval: int, max_steps: int, seed: int, copied: bool
     ) -> None:
-        self.system, self.machine, self.seed = system, machine, seed
+        self.system, self.machine, self.seed = problem, machine, seed
         self.interval, self.max_steps, self.copied = interval, max_steps, copied
 
     def __call__(self, number: int, positions: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class PathSampler:
     ----------
     config : RunConfig
         Expanded.
-    system : RareEventSystem
+    problem : RareEventSystem
     folder : Path
     progress : Noting
         Its notes become those of the result.
@@ -64,20 +64,20 @@ class PathSampler:
     def __init__(
         self,
         config: RunConfig,
-        system: RareEventSystem,
+        problem: RareEventSystem,
         folder: Path,
         progress: Noting,
         model: Committor | None = None,
     ) -> None:
-        self.system, self.folder, self.progress = system, folder, progress
+        self.system, self.folder, self.progress = problem, folder, progress
         self.settings, self.seed = path_settings(config), config.sampling.seed
-        self.problem = PathProblem(system, self.settings, config.sampling.platform)
+        self.problem = PathProblem(problem, self.settings, config.sampling.platform)
         self.model, self._given = model or self._new_model(), model is not None
         options = FitOptions(self.settings.gate_strength, self.settings.weight_decay)
         growth, window = self.settings.growth, self.settings.window
         self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
         recorded = _to_record(config)
-        run = run_identity(recorded, system.fingerprint(), digest_of(self.model.tensors()))
+        run = run_identity(recorded, problem.fingerprint(), digest_of(self.model.tensors()))
         self.record = PathRecord(metadata=self.model.metadata(), config=recorded, run=run)
         self.states: list[ChainState] = []
         self._executor: Executor = Processes(self.settings.processes, self.problem.platform)
