@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = face(
         "aimless": ["AimlessShootingStrategy", "recall_pairs"],
         "hooks": ["TrainingHook"],
         "simstore": ["open_simstore"],
+        "point_storage": ["weighted_paths"],
         "seeding": ["seed_path_sampling"],
     },
 )
