@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = face(
         "tps.path_sampling": ["PathSampling", "SampledPaths"],
         "settings.paths": ["PathSettings"],
         "paths.ensemble": ["PathEnsemble"],
-        "paths.direct_committor": ["shoot=direct_committor"],
+        "paths.direct_committor": ["direct_committor"],
         "tps.first_paths.find_path": ["find_path"],
         "mechanism.findings": ["Mechanism"],
         "mechanism.options": ["AnalysisOptions"],

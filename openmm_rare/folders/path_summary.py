@@ -78,11 +78,35 @@ def summarize_paths(
     inertial : bool
         Whether the dynamics has momenta.
     """
+    chain, relaxed, accepted, n_a, n_b = (record.table(name) for name in ("chain", "relaxed", "accepted", "n_a", "n_b"))
+    connects, numbers = (n_a > 0) & (n_b > 0), range(len(record.states))
+    shown = _averages(record, ensemble, model, settings)
+    result = {
+        "trials": len(chain),
+        "trials_after_relaxation": int(relaxed.sum()),
+        "generated": int((connects & relaxed).sum()),
+        "accepted": int((accepted & relaxed).sum()),
+        "unfinished": int((n_a + n_b == 0).sum()),
+        **{key: value for name, (mean, error) in shown.items() for key, value in ((name, mean), (f"{name}_stderr", error))},
+        f"{settings.kind}s": len(record.states),
+        "relaxed_after": [int((~relaxed & (chain == number)).sum()) for number in numbers],
+        "relaxed": [bool(state["relaxed"]) for state in record.states],
+        "frames": int(record.table("n_frames").sum()),
+    }
+    result |= _of_walkers(record, ensemble) if settings.method == "points" else {}
+    warnings = run_warnings(record, result, ensemble, settings, inertial, ways)
+    return result | {"reliable": not warnings, "warnings": warnings}
+
+
+def _averages(
+    record: PathRecord, ensemble: PathEnsemble | None, model: Committor, settings: PathSettings
+) -> dict[str, tuple[float, float]]:
+    """Means with their errors, by their names in ``result.json``."""
     chain, relaxed, accepted, n_a, n_b, expected = (
         record.table(name) for name in ("chain", "relaxed", "accepted", "n_a", "n_b", "expected")
     )
-    connects, numbers = (n_a > 0) & (n_b > 0), range(len(record.states))
-    counted = [relaxed & (chain == number) for number in numbers]
+    connects = (n_a > 0) & (n_b > 0)
+    counted = [relaxed & (chain == number) for number in range(len(record.states))]
     predicted = expected.copy()
     if len(record.shots):
         predicted[n_a + n_b > 0] = _predicted_yield(model.logit(np.array(record.shots.positions)))
@@ -99,21 +123,7 @@ def summarize_paths(
     }
     if settings.method == "points":
         del shown["acceptance"]  # nothing is rejected
-    result = {
-        "trials": len(chain),
-        "trials_after_relaxation": int(relaxed.sum()),
-        "generated": int((connects & relaxed).sum()),
-        "accepted": int((accepted & relaxed).sum()),
-        "unfinished": int((n_a + n_b == 0).sum()),
-        **{key: value for name, (mean, error) in shown.items() for key, value in ((name, mean), (f"{name}_stderr", error))},
-        f"{settings.kind}s": len(record.states),
-        "relaxed_after": [int((~relaxed & (chain == number)).sum()) for number in numbers],
-        "relaxed": [bool(state["relaxed"]) for state in record.states],
-        "frames": int(record.table("n_frames").sum()),
-    }
-    result |= _of_walkers(record, ensemble) if settings.method == "points" else {}
-    warnings = run_warnings(record, result, ensemble, settings, inertial, ways)
-    return result | {"reliable": not warnings, "warnings": warnings}
+    return shown
 
 
 def _of_walkers(record: PathRecord, ensemble: PathEnsemble | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def check_new(folder: Path) -> None:
 
 @contextmanager
 def open_run(
-    folder: Path, config: RunConfig, system: RareEventSystem, resume: bool, model: CommittorModel | None
+    folder: Path, config: RunConfig, problem: RareEventSystem, resume: bool, model: CommittorModel | None
 ) -> Iterator[tuple[RunFile, CommittorModel | None]]:
     """The run file of a new or continued run, locked for this process.
 
@@ -55,7 +55,7 @@ def open_run(
     folder : Path
     config : RunConfig
         Expanded.
-    system : RareEventSystem
+    problem : RareEventSystem
     resume : bool
         Continue what is there; start where there is nothing.
     model : CommittorModel or None
@@ -80,14 +80,14 @@ def open_run(
     with lock_folder(folder):
         remove_stale(folder)
         if fresh or not (folder / "run.nc").exists():
-            run = _start(folder, config, system, model)
+            run = _start(folder, config, problem, model)
         else:
             run = RunFile.open(folder / "run.nc")
             restore_config(folder, run.attributes.get("config"))
-            _check_same(folder, run, config, system)
+            _check_same(folder, run, config, problem)
             run.attributes["config"] = config.to_toml()
         try:
-            yield run, _start_model(folder, run, system)
+            yield run, _start_model(folder, run, problem)
         except BaseException:
             if fresh and not run.kinds:
                 for name in ("run.nc", "config.toml", _START):
@@ -104,11 +104,11 @@ def variable_units(variables: CollectiveVariables) -> dict[str, str]:
     return {variable.name: variable.unit or "" for variable in variables.variables}
 
 
-def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: CommittorModel | None) -> RunFile:
+def _start(folder: Path, config: RunConfig, problem: RareEventSystem, model: CommittorModel | None) -> RunFile:
     attributes: dict[str, Any] = {
         "config": config.to_toml(),
         "seed": config.sampling.seed,
-        "fingerprint": system.fingerprint(),
+        "fingerprint": problem.fingerprint(),
     }
     write_config(config, folder)
     if model is not None:
@@ -117,12 +117,12 @@ def _start(folder: Path, config: RunConfig, system: RareEventSystem, model: Comm
         attributes["start_model"] = hashlib.sha256((folder / _START).read_bytes()).hexdigest()
     attributes["run"] = run_identity(attributes["config"], attributes["fingerprint"], attributes.get("start_model", ""))
     attributes |= {f"version_{name}": version for name, version in versions().items()}
-    units = variable_units(system.states.variables)
+    units = variable_units(problem.states.variables)
     attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in units.items())
     return RunFile.create(folder / "run.nc", attributes)
 
 
-def _start_model(folder: Path, run: RunFile, system: RareEventSystem) -> CommittorModel | None:
+def _start_model(folder: Path, run: RunFile, problem: RareEventSystem) -> CommittorModel | None:
     """The model that the run began with."""
     path, digest = folder / _START, run.attributes.get("start_model")
     if not path.exists():
@@ -133,12 +133,12 @@ def _start_model(folder: Path, run: RunFile, system: RareEventSystem) -> Committ
         raise InputError(f"{path} does not belong to the run in {folder}, which began without a model: remove it")
     if digest is not None and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise InputError(f"{path} is damaged or another model than the run began with: restore it from a copy")
-    return CommittorModel.load(path, system.fingerprint())
+    return CommittorModel.load(path, problem.fingerprint())
 
 
-def _check_same(folder: Path, run: RunFile, config: RunConfig, system: RareEventSystem) -> None:
+def _check_same(folder: Path, run: RunFile, config: RunConfig, problem: RareEventSystem) -> None:
     """Refuse to mix two calculations in one folder."""
-    if run.attributes["fingerprint"] != system.fingerprint():
+    if run.attributes["fingerprint"] != problem.fingerprint():
         raise InputError(f"the run in {folder} is of another system, other states or other dynamics; choose another --out")
     stored = stored_config(folder, run.attributes["config"])
     assert stored is not None

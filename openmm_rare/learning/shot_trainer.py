@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..committor.base import Committor
-from .shot_fit import FitOptions, fit_model
+from .gated_fit import FitOptions
+from .shot_fit import fit_model
 from .shots import Shots, training_effort
 
 __all__ = ["ShotTrainer"]

@@ -10,7 +10,8 @@ import numpy as np
 from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
 from ..committor.model import CommittorModel
-from ..learning.shot_fit import FitOptions, fit_model
+from ..learning.gated_fit import FitOptions
+from ..learning.shot_fit import fit_model
 from ..learning.shots import Shots
 from .table import ShotTable, logit_function
 

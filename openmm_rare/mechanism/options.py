@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from ..errors import InputError
-from ..learning.shot_fit import FitOptions
+from ..learning.gated_fit import FitOptions
 
 __all__ = ["AnalysisOptions"]
 
@@ -35,7 +35,7 @@ class AnalysisOptions:
         Of the cross-validation.
     gate_strengths, weight_decays : tuple of float
         How strongly inputs are weeded out, and weights held down, when the committor is fitted anew; see
-        :class:`~openmm_rare.learning.shot_fit.FitOptions`. Those that predict left-out shots best are taken.
+        :class:`~openmm_rare.learning.gated_fit.FitOptions`. Those that predict left-out shots best are taken.
     refit : bool
         Analyze the committor that is fitted anew, one member for each fold. Otherwise that of the run, which knows all
         shots: what it says about them is too good.

@@ -10,7 +10,7 @@ from openpathsampling.pathmover import SampleMaxLengthError
 from ..dynamics.frames import Frames
 from ..errors import InputError
 from .engine import RareEventEngine
-from .shooting import FreshShotsStrategy, ShootingMover
+from .shooting import ShootingMover, TwoWayShootingStrategy
 from .snapshots import frames_of, trajectory_of
 from .volumes import which_state
 
@@ -204,7 +204,7 @@ class FixedLengthAimlessMover(AimlessShootingMover):
         return path
 
 
-class AimlessShootingStrategy(FreshShotsStrategy):
+class AimlessShootingStrategy(TwoWayShootingStrategy):
     """Makes a mover of aimless shooting for each ensemble.
 
     Of flexible length, :class:`AimlessShootingMover`, for a ``TPSNetwork``, and of fixed length,

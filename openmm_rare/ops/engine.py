@@ -20,7 +20,7 @@ from ..structure.openmm_errors import naming_system, our_error
 from ..structure.special_forces import barostats
 from .engine_checks import require_ready, require_suitable
 from .frame_watch import FrameWatch
-from .snapshots import VELOCITY
+from .snapshots import VELOCITY, snapshot_in
 from .velocities import draw_velocities
 
 __all__ = ["RareEventEngine"]
@@ -134,9 +134,8 @@ class RareEventEngine(Engine):
             return
         if platform is not None:
             self.platform_name = platform if isinstance(platform, str) else platform.getName()
-        mdtraj_topology = getattr(self.topology, "mdtraj", None)
-        topology = openmm.app.Topology() if mdtraj_topology is None else mdtraj_topology.to_openmm()
-        platform = platform_by_name(self.platform_name)
+        known = getattr(self.topology, "mdtraj", None)
+        topology, platform = openmm.app.Topology() if known is None else known.to_openmm(), platform_by_name(self.platform_name)
         with naming_system("the System", self.platform_name):
             self._simulation = openmm.app.Simulation(topology, self.system, self.integrator, platform, self.openmm_properties)
         _LOG.info("%s on platform %s", type(self).__name__, self.platform_name)
@@ -263,15 +262,7 @@ class RareEventEngine(Engine):
         return all(bool(np.isfinite(array._value).all()) for array in arrays)
 
     def _build_current_snapshot(self) -> Snapshot:
-        context, still = self.simulation.context, self.no_velocities()
-        state = context.getState(positions=True, velocities=still is None)
-        return Snapshot.construct(
-            coordinates=state.getPositions(asNumpy=True),
-            box_vectors=state.getPeriodicBoxVectors(asNumpy=True),
-            velocities=None if still is not None else state.getVelocities(asNumpy=True),
-            kinetics=still,
-            engine=self,
-        )
+        return snapshot_in(self.simulation.context, self)
 
     def no_velocities(self) -> Any:
         """The one set of zero velocities that all overdamped frames share, or None if the dynamics has velocities."""

@@ -17,7 +17,7 @@ from .engine import RareEventEngine
 from .snapshots import trajectory_of
 from .volumes import which_state
 
-__all__ = ["FreshShotsStrategy", "ShootingMover", "ShootingStrategy", "shoot_to_state", "shooting_scheme"]
+__all__ = ["TwoWayShootingStrategy", "ShootingMover", "ShootingStrategy", "shoot_to_state", "shooting_scheme"]
 
 _STEPS_PER_TEST, _MOST_AT_ONCE = 200, 16
 
@@ -134,7 +134,7 @@ def shoot_to_state(engine: RareEventEngine, states: list[paths.Volume], start: A
     return frames, state
 
 
-class FreshShotsStrategy(SingleEnsembleMoveStrategy):
+class TwoWayShootingStrategy(SingleEnsembleMoveStrategy):
     """One mover for each ensemble of a network, which shoots in both directions.
 
     Attributes
@@ -174,7 +174,7 @@ class FreshShotsStrategy(SingleEnsembleMoveStrategy):
         raise TypeError(f"{type(self).__name__} does not say which mover it makes")
 
 
-class ShootingStrategy(FreshShotsStrategy):
+class ShootingStrategy(TwoWayShootingStrategy):
     """Makes a :class:`ShootingMover` for each ensemble.
 
     Parameters
@@ -202,7 +202,7 @@ class ShootingStrategy(FreshShotsStrategy):
         return ShootingMover(ensemble, self.selector, self.modifier, self.engine, states)
 
 
-def shooting_scheme(network: paths.TransitionNetwork, strategy: FreshShotsStrategy) -> paths.MoveScheme:
+def shooting_scheme(network: paths.TransitionNetwork, strategy: TwoWayShootingStrategy) -> paths.MoveScheme:
     """A move scheme of nothing but the shooting moves of one strategy.
 
     Use a network with all states to all states, as ``TPSNetwork.from_states_all_to_all([a, b])``: a path then may turn round.

@@ -13,9 +13,11 @@ from openpathsampling.engines.openmm import Snapshot
 from ..dynamics.frames import Frames
 
 if TYPE_CHECKING:
+    import openmm
+
     from .engine import RareEventEngine
 
-__all__ = ["VELOCITY", "frames_of", "positions_of", "trajectory_of"]
+__all__ = ["VELOCITY", "frames_of", "positions_of", "snapshot_in", "trajectory_of"]
 
 VELOCITY = unit.nanometer / unit.picosecond
 
@@ -39,6 +41,19 @@ def trajectory_of(frames: Frames, engine: RareEventEngine) -> paths.Trajectory:
     """The frames as a trajectory of OpenPathSampling."""
     still = engine.no_velocities() if frames.velocities is None else None
     return paths.Trajectory([_snapshot(frames, i, engine, still) for i in range(len(frames))])
+
+
+def snapshot_in(context: openmm.Context, engine: RareEventEngine) -> Snapshot:
+    """Where a Context of an engine stands."""
+    still = engine.no_velocities()
+    state = context.getState(positions=True, velocities=still is None)
+    return Snapshot.construct(
+        coordinates=state.getPositions(asNumpy=True),
+        box_vectors=state.getPeriodicBoxVectors(asNumpy=True),
+        velocities=None if still is not None else state.getVelocities(asNumpy=True),
+        kinetics=still,
+        engine=engine,
+    )
 
 
 def _snapshot(frames: Frames, index: int, engine: RareEventEngine, still: Snapshot.KineticContainer | None) -> Snapshot:

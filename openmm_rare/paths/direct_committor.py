@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import as_completed
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ from ..errors import InputError, RunError
 from ..io.regular_file import regular_file
 from ..io.tasks import Progress, Silent
 from ..parallel.cores import available_cores
-from ..parallel.processes import Workers, require_importable, require_own_process
+from ..parallel.executors import Here, Processes, SentOnce
+from ..parallel.processes import require_importable, require_own_process
 from ..states.states import IN_A, IN_B, NEITHER
 from ..walkers.machine import Machine
 from .shot_dynamics import ShotDynamics
@@ -26,7 +26,7 @@ from .shot_dynamics import ShotDynamics
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["ShotRecord", "shoot"]
+__all__ = ["ShotRecord", "direct_committor"]
 
 _FORMAT, _UNCHECKED = "openmm_rare fresh shots 2", "openmm_rare fresh shots 1"
 _PARTICLES = 5000  # of all copies of a small system in one Context
@@ -34,8 +34,8 @@ _BLOCK = 500  # shots of a small system that are recorded together
 _SMALL = 200  # atoms
 
 
-def shoot(
-    system: RareEventSystem,
+def direct_committor(
+    problem: RareEventSystem,
     positions: np.ndarray,
     n_shots: int,
     seed: int,
@@ -53,7 +53,7 @@ def shoot(
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
         With its states and dynamics: Langevin dynamics with Maxwell-Boltzmann velocities, or overdamped.
     positions : ndarray, shape (n, n_atoms, 3), nm
         Between the states.
@@ -63,10 +63,9 @@ def shoot(
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
     steps_per_test : int, optional
-        Steps between two tests of the states; by default the system's. Path sampling tests at frames only: to check its
-        committor, give the steps between frames.
+        Between two tests of the states; default: those of the problem. Path sampling tests at frames: so does its committor.
     max_steps : int
-        Most steps of one shot.
+        Of one shot.
     workers : int
         Processes, for systems that run one shot at a time.
     record : path, optional
@@ -81,8 +80,7 @@ def shoot(
     Raises
     ------
     ValueError
-        If an argument is out of range, a configuration lies in a state, the record is of other shots, or whatever
-        :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
+        For arguments out of range, a configuration in a state, a record of other shots, and what cannot be run.
     RuntimeError
         If a shot reaches neither state within `max_steps`.
     FloatingPointError
@@ -90,18 +88,18 @@ def shoot(
     """
     require_own_process()
     positions = np.asarray(positions, dtype=np.float64)
-    interval = system.check_interval if steps_per_test is None else steps_per_test
-    _check(system, positions, n_shots, interval, max_steps)
-    require_runnable(system, "paths")
-    copied = ShotDynamics.can_copy(system) and len(system.positions) <= _SMALL
-    run = ShotRun(system, Machine.choose(machine), interval, max_steps, int(seed), copied)
+    interval = problem.check_interval if steps_per_test is None else steps_per_test
+    _check(problem, positions, n_shots, interval, max_steps)
+    require_runnable(problem, "paths")
+    copied = ShotDynamics.can_copy(problem) and len(problem.positions) <= _SMALL
+    run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), copied)
     return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
 
 
 def _shot(
     run: ShotRun, positions: np.ndarray, n_shots: int, workers: int, record: str | Path | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`shoot`, with what has been checked."""
+    """As :func:`direct_committor`, with what has been checked."""
     start, size = np.tile(np.arange(len(positions)), n_shots), _BLOCK if run.copied else 1
     blocks = [start[first : first + size] for first in range(0, len(start), size)]
     progress.stage("fresh shots", float(len(start)))
@@ -111,9 +109,9 @@ def _shot(
     return tuple(np.bincount(start[status == state], minlength=len(positions)) for state in (IN_A, IN_B))
 
 
-def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interval: int, max_steps: int) -> None:
+def _check(problem: RareEventSystem, positions: np.ndarray, n_shots: int, interval: int, max_steps: int) -> None:
     """Refuse what cannot be run."""
-    expected = system.positions.shape
+    expected = problem.positions.shape
     if positions.ndim != 3 or positions.shape[1:] != expected or not len(positions):
         raise InputError(f"positions must have shape (n, {expected[0]}, 3) with n > 0, not {positions.shape}")
     if not np.isfinite(positions).all():
@@ -122,7 +120,7 @@ def _check(system: RareEventSystem, positions: np.ndarray, n_shots: int, interva
     for name, value in (("n_shots", n_shots), ("steps_per_test", interval), ("max_steps", max_steps)):
         if value < 1:
             raise InputError(f"{name} = {value} must be at least 1")
-    inside = np.flatnonzero(system.states.classify(positions) != NEITHER)
+    inside = np.flatnonzero(problem.states.classify(positions) != NEITHER)
     if len(inside):
         raise InputError(f"configurations {inside[:10].tolist()} lie in A or B, where the committor is known: leave them out")
 
@@ -145,13 +143,17 @@ def _complete(
     """Run the blocks of rows of the positions that are not on record yet."""
     for number in log.results:
         progress.update(len(blocks[number]))
-    todo = {number: positions[block] for number, block in enumerate(blocks) if number not in log.results}
-    for number, status in _results(run, todo, workers):
-        log.add(number, status)
-        progress.update(len(status))
+    todo = [(number, positions[block]) for number, block in enumerate(blocks) if number not in log.results]
+    workers = min(workers, len(todo), available_cores())
+    if workers > 1:
+        require_importable(run.system)
+    with Here() if workers <= 1 else Processes(workers, run.machine.platform) as executor:
+        for which, status in executor.map(run, todo):
+            log.add(todo[which][0], status)
+            progress.update(len(status))
 
 
-class ShotRun:
+class ShotRun(SentOnce):
     """How blocks of shots are run: plain data, and one Context that is made when it is first needed.
 
     The noise of a block depends on the seed and its number alone, so that an interrupted block is repeated and not redrawn:
@@ -159,9 +161,9 @@ class ShotRun:
     """
 
     def __init__(
-        self, system: RareEventSystem, machine: Machine, interval: int, max_steps: int, seed: int, copied: bool
+        self, problem: RareEventSystem, machine: Machine, interval: int, max_steps: int, seed: int, copied: bool
     ) -> None:
-        self.system, self.machine, self.seed = system, machine, seed
+        self.system, self.machine, self.seed = problem, machine, seed
         self.interval, self.max_steps, self.copied = interval, max_steps, copied
 
     def __call__(self, number: int, positions: np.ndarray) -> np.ndarray:
@@ -193,33 +195,6 @@ class ShotRun:
                 steps[free[:new]] = 0
                 dynamics.restart(free[:new], positions[waiting : waiting + new])
                 waiting += new
-
-
-def _results(run: ShotRun, todo: Mapping[int, np.ndarray], workers: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and outcome of every block, as they come."""
-    workers = min(workers, len(todo), available_cores())
-    if workers <= 1:
-        for number, block in todo.items():
-            yield number, run(number, block)
-        return
-    require_importable(run)
-    with Workers(workers, _start_worker, run, platform=run.machine.platform) as pool:
-        futures = {pool.submit(_run_block, number, block): number for number, block in todo.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-_worker_run: ShotRun | None = None
-
-
-def _start_worker(run: ShotRun) -> None:
-    global _worker_run
-    _worker_run = run
-
-
-def _run_block(number: int, positions: np.ndarray) -> np.ndarray:
-    assert _worker_run is not None
-    return _worker_run(number, positions)
 
 
 def _digest(entry: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ class PathInputs:
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
     descriptor : Descriptor
 
     Attributes
@@ -37,13 +37,13 @@ class PathInputs:
         Of the columns.
     """
 
-    def __init__(self, system: RareEventSystem, descriptor: Descriptor) -> None:
-        self._variables, self._descriptor = system.states.variables, descriptor
-        shuffled = _shuffled(system)
-        features = [in_batches(descriptor, each[None])[0] for each in (system.positions, system.positions[shuffled])]
+    def __init__(self, problem: RareEventSystem, descriptor: Descriptor) -> None:
+        self._variables, self._descriptor = problem.states.variables, descriptor
+        shuffled = _shuffled(problem)
+        features = [in_batches(descriptor, each[None])[0] for each in (problem.positions, problem.positions[shuffled])]
         self._kept = np.flatnonzero(np.abs(features[0] - features[1]) <= _CHANGED * (1.0 + np.abs(features[0])))
         labels = [f"input {descriptor.names[column]}" for column in self._kept]
-        self._folded = is_its_mirror_image(system)
+        self._folded = is_its_mirror_image(problem)
         self.names = (*self._variables.names, *labels)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
@@ -82,9 +82,9 @@ class PathInputs:
         return " ".join([f"{float(number):.3g}", *unit])
 
 
-def _shuffled(system: RareEventSystem) -> np.ndarray:
+def _shuffled(problem: RareEventSystem) -> np.ndarray:
     """Atoms in another order, in which equivalent ones have changed places."""
-    order = np.arange(len(system.positions))
-    for group in equivalent_atoms(system):
+    order = np.arange(len(problem.positions))
+    for group in equivalent_atoms(problem):
         order[group] = np.roll(group, 1)
     return order

@@ -28,39 +28,39 @@ def mirrored(positions: np.ndarray) -> np.ndarray:
     return positions * np.array([-1.0, 1.0, 1.0])
 
 
-def equivalent_atoms(system: RareEventSystem) -> list[list[int]]:
+def equivalent_atoms(problem: RareEventSystem) -> list[list[int]]:
     """Groups of atoms of one mass that are bound to the same single atom."""
-    masses, groups = masses_of(system.system), {}
-    for atom, bound in _partners(system).items():
+    masses, groups = masses_of(problem.system), {}
+    for atom, bound in _partners(problem).items():
         if len(bound) == 1:
             groups.setdefault((bound[0], float(masses[atom])), []).append(atom)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def is_its_mirror_image(system: RareEventSystem) -> bool:
+def is_its_mirror_image(problem: RareEventSystem) -> bool:
     """Whether mirror images of all that happens in a small molecule in vacuum are as likely, and lead to the same states.
 
     A mirror must keep the values of all variables or change their sign, as of distances and dihedrals, and no atom may have
     four different partners: mirror images of such molecules are others. Where this cannot be seen, they count as different.
     """
-    if system.num_dimensions != 3 or len(system.positions) > _MOST_ATOMS or system.system.usesPeriodicBoundaryConditions():
+    if problem.num_dimensions != 3 or len(problem.positions) > _MOST_ATOMS or problem.system.usesPeriodicBoundaryConditions():
         return False
-    variables = system.states.variables
+    variables = problem.states.variables
     turning = {variable.name: variable.period for variable in variables.variables if variable.mirror == -1}
     known = all(variable.mirror is not None for variable in variables.variables)
-    if not known or not all(_is_even(region, turning) for region in (system.states.a, system.states.b)):
+    if not known or not all(_is_even(region, turning) for region in (problem.states.a, problem.states.b)):
         return False
-    if system.states.channels is not None:
+    if problem.states.channels is not None:
         return False
-    equivalent = {atom for group in equivalent_atoms(system) for atom in group}
-    if any(len(bound) > 3 and len(equivalent.intersection(bound)) < 2 for bound in _partners(system).values()):
+    equivalent = {atom for group in equivalent_atoms(problem) for atom in group}
+    if any(len(bound) > 3 and len(equivalent.intersection(bound)) < 2 for bound in _partners(problem).values()):
         return False
-    return _has_energy_of_mirror_image(system)
+    return _has_energy_of_mirror_image(problem)
 
 
-def _partners(system: RareEventSystem) -> dict[int, list[int]]:
+def _partners(problem: RareEventSystem) -> dict[int, list[int]]:
     partners: dict[int, list[int]] = {}
-    for pair in bonded_pairs(system.system, system.topology).tolist():
+    for pair in bonded_pairs(problem.system, problem.topology).tolist():
         for one, other in (pair, pair[::-1]):
             partners.setdefault(one, []).append(other)
     return partners
@@ -77,9 +77,9 @@ def _is_even(region: Region, turning: dict[str, float | None]) -> bool:
     return all(abs(each if period is None else np.sin(np.pi * each / period)) < 1e-6 for each, period in sums)
 
 
-def _has_energy_of_mirror_image(system: RareEventSystem) -> bool:
-    context = openmm.Context(system.system, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
-    stirred = system.positions + _STIR * np.random.default_rng(1).normal(size=system.positions.shape)
+def _has_energy_of_mirror_image(problem: RareEventSystem) -> bool:
+    context = openmm.Context(problem.system, openmm.VerletIntegrator(0.001), platform_by_name("Reference"))
+    stirred = problem.positions + _STIR * np.random.default_rng(1).normal(size=problem.positions.shape)
     energies = []
     for positions in (stirred, mirrored(stirred)):
         context.setPositions(positions)

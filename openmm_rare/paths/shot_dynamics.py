@@ -36,7 +36,7 @@ class ShotDynamics:
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
     n_slots : int
         With 1, the System is taken as it is, which may be periodic.
     machine : Machine
@@ -44,28 +44,28 @@ class ShotDynamics:
         Seeds the noise, and draws velocities.
     """
 
-    def __init__(self, system: RareEventSystem, n_slots: int, machine: Machine, rng: np.random.Generator) -> None:
-        self._target, self._rng = system, rng
-        many = system.system if n_slots == 1 else replicate(system.system, n_slots)
-        self.integrator = unbiased_integrator(system)
+    def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine, rng: np.random.Generator) -> None:
+        self._target, self._rng = problem, rng
+        many = problem.system if n_slots == 1 else replicate(problem.system, n_slots)
+        self.integrator = unbiased_integrator(problem)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
-        self.context = machine.one_thread.context(many, self.integrator, system.name)
-        masses = masses_of(system.system)
+        self.context = machine.one_thread.context(many, self.integrator, problem.name)
+        masses = masses_of(problem.system)
         with np.errstate(divide="ignore"):
-            spread = np.where(masses > 0.0, np.sqrt(system.kt / masses), 0.0)
-        self._spread = spread[:, None] * (np.arange(3) < system.num_dimensions)
-        self._shape = (n_slots, len(system.positions), 3)
-        self._slots = np.repeat(system.positions[None], n_slots, axis=0)
+            spread = np.where(masses > 0.0, np.sqrt(problem.kt / masses), 0.0)
+        self._spread = spread[:, None] * (np.arange(3) < problem.num_dimensions)
+        self._shape = (n_slots, len(problem.positions), 3)
+        self._slots = np.repeat(problem.positions[None], n_slots, axis=0)
         self._starts, self._steps = self._slots.copy(), 0
-        self._kept = KeptDistances(system.system, system.name, system.timestep)
-        way = None if system.inertial else 2.0 * system.kt * system.timestep / system.friction
-        self._explosions = ExplosionWatch(system.system, system.kt, platform_by_name(machine.platform), way)
+        self._kept = KeptDistances(problem.system, problem.name, problem.timestep)
+        way = None if problem.inertial else 2.0 * problem.kt * problem.timestep / problem.friction
+        self._explosions = ExplosionWatch(problem.system, problem.kt, platform_by_name(machine.platform), way)
 
     @staticmethod
-    def can_copy(system: RareEventSystem) -> bool:
+    def can_copy(problem: RareEventSystem) -> bool:
         """Whether many copies of the system fit into one Context."""
         try:
-            replicate(system.system, 2)
+            replicate(problem.system, 2)
         except ValueError:
             return False
         return True

@@ -64,26 +64,26 @@ class Ways:
     text: Callable[[int, float], str] = lambda column, value: f"{value:.3g}"
 
     @classmethod
-    def of(cls, system: RareEventSystem, model: Committor, paths: PathEnsemble, first: Sequence[np.ndarray] = ()) -> Ways:
+    def of(cls, problem: RareEventSystem, model: Committor, paths: PathEnsemble, first: Sequence[np.ndarray] = ()) -> Ways:
         """At the frame between the states that a committor says is nearest to 1/2, with the channels that the states define.
 
         Parameters
         ----------
-        system : RareEventSystem
+        problem : RareEventSystem
         model : CommittorModel or CommittorEnsemble
         paths : PathEnsemble
         first : sequence of ndarray, shape (n_frames, n_atoms, 3), nm
         """
-        inputs, every = PathInputs(system, model.descriptor), [*paths.paths, *first]
+        inputs, every = PathInputs(problem, model.descriptor), [*paths.paths, *first]
         numbers = [_nearest_to_half(model, path) for path in every]
         places = [path[[number, number + 1]] for path, number in zip(every, numbers, strict=True)]
         values, names, n_channels = inputs.unwrapped(inputs(np.concatenate(places))), inputs.names, 0
         steps, values = np.median(np.abs(values[1::2] - values[::2]), axis=0), values[::2]
-        if system.states.channels is not None:
-            labels = np.array([_channel(system, path) for path in every])
-            n_channels = len(system.states.channel_names)
+        if problem.states.channels is not None:
+            labels = np.array([_channel(problem, path) for path in every])
+            n_channels = len(problem.states.channel_names)
             values = np.hstack([values, labels[:, None] == np.arange(n_channels)])
-            names += tuple(f"channel {name}" for name in system.states.channel_names)
+            names += tuple(f"channel {name}" for name in problem.states.channel_names)
         n = len(paths.paths)
         return cls(names, values[:n], paths.weights, paths.chains, values[n:], n_channels, steps, paths.kind, inputs.text)
 
@@ -189,11 +189,11 @@ def _nearest_to_half(model: Committor, path: np.ndarray) -> int:
     return 1 + int(np.argmin(np.abs(model.logit(path[1:-1])))) if len(path) > 2 else 0
 
 
-def _channel(system: RareEventSystem, path: np.ndarray) -> int:
+def _channel(problem: RareEventSystem, path: np.ndarray) -> int:
     """The channel by which a path reaches B."""
-    if system.states.classify(path[:1])[0] != IN_A:
+    if problem.states.classify(path[:1])[0] != IN_A:
         path = path[::-1]
     labels = np.zeros(1, dtype=np.int64)
     for frame in path:
-        _, labels = system.states.observe(frame[None], labels)
+        _, labels = problem.states.observe(frame[None], labels)
     return int(labels[0])

@@ -85,7 +85,7 @@ class PathSettings:
         shots longer than the path that they start from pass more. 0: none. With momenta they are weighted to be fair to first
         order.
     gate_strength, weight_decay : float
-        See :class:`~openmm_rare.learning.shot_fit.FitOptions`.
+        See :class:`~openmm_rare.learning.gated_fit.FitOptions`.
     growth : float
         The committor is fitted anew when the shots have grown by this part; earlier, at most after every round, where
         transition paths are more or fewer than expected (:class:`~openmm_rare.learning.shot_trainer.ShotTrainer`).

@@ -197,10 +197,10 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
         raise
 
 
-def _take_up(sampler: PathSampler, out: Path, config: RunConfig, system: RareEventSystem, progress: Progress) -> RunConfig:
+def _take_up(sampler: PathSampler, out: Path, config: RunConfig, problem: RareEventSystem, progress: Progress) -> RunConfig:
     """Continue the run in a folder; its configuration from now on."""
     stored, record = load_run(out)
-    _require_same(out, stored, record, config, system)
+    _require_same(out, stored, record, config, problem)
     unchecked = unchecked_note(out, remade=True)
     if unchecked:
         progress.note(unchecked)
@@ -219,7 +219,7 @@ def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Prog
     return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
 
 
-def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -> RunConfig:
+def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None) -> RunConfig:
     """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
@@ -229,19 +229,19 @@ def _expanded(config: RunConfig, system: RareEventSystem, stored: Path | None) -
     if began is not None:
         threads = path_settings(began).threads
     settings = replace(settings, processes=processes, threads=threads, initial_path=initial_paths_of(config))
-    return replace(config.expanded(system), path_sampling=settings)
+    return replace(config.expanded(problem), path_sampling=settings)
 
 
-def _require_fitting(model: Committor, system: RareEventSystem) -> None:
+def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
     """Refuse a model of something else."""
     if model.n_states != 2:
         raise InputError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
-    if model.spec != system.descriptor_spec():
+    if model.spec != problem.descriptor_spec():
         raise InputError(
-            f"the model was trained on the descriptor {model.spec}, but the run uses {system.descriptor_spec()}: give the "
+            f"the model was trained on the descriptor {model.spec}, but the run uses {problem.descriptor_spec()}: give the "
             "descriptor of the model in [system], or train a new model"
         )
-    if model.fingerprint != system.fingerprint():
+    if model.fingerprint != problem.fingerprint():
         raise InputError("the model is one of another system, other states or other dynamics; train a new one")
 
 
@@ -251,12 +251,12 @@ def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
     return replace(settings, network=kind, dropout=dropout, hidden=members[0].hidden, members=len(members))
 
 
-def _require_same(out: Path, stored: RunConfig, record: PathRecord, config: RunConfig, system: RareEventSystem) -> None:
+def _require_same(out: Path, stored: RunConfig, record: PathRecord, config: RunConfig, problem: RareEventSystem) -> None:
     """Refuse to mix two runs in one folder; code that the folder names does not run for it."""
     began = record.model_of
-    if began["fingerprint"] != system.fingerprint():
+    if began["fingerprint"] != problem.fingerprint():
         raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
-    old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(system.descriptor_spec())))
+    old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(problem.descriptor_spec())))
     for name, value in new.items():
         if old[name] != value:
             raise InputError(

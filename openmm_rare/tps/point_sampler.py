@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from .chains.barrier_bias import log_bias
 from .chains.point_task import WalkerState, run_walker
 from .chains.task import ChainTask
 from .sampler import PathSampler
+
+if TYPE_CHECKING:
+    from ..paths.trial import Trial
 
 __all__ = ["PointSampler"]
 
@@ -36,8 +38,8 @@ class PointSampler(PathSampler):
     def _state_of(self, arrays: Mapping[str, np.ndarray]) -> WalkerState:
         return WalkerState.from_arrays(arrays)
 
-    def _submit(self, worker: Executor, task: ChainTask) -> Future[Any]:
-        return worker.submit(run_walker, task)
+    def _task(self) -> Callable[[ChainTask], tuple[WalkerState, list[Trial]]]:
+        return run_walker
 
     def _between_rounds(self) -> None:
         """Let all walk as soon as there is somewhere to begin."""

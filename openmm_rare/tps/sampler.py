@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +22,11 @@ from ..folders.path_summary import summarize_paths
 from ..folders.path_warnings import all_given_up
 from ..io.checksums import digest_of
 from ..io.files import write_json
-from ..learning.shot_fit import FitOptions
+from ..learning.gated_fit import FitOptions
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import yields
 from ..ops.storage_check import damage_of_storage, set_aside
-from ..parallel.processes import Workers
+from ..parallel.executors import Executor, Processes
 from ..paths.ensemble import PathEnsemble
 from ..paths.inputs import PathInputs
 from ..paths.ways import Ways
@@ -39,6 +37,7 @@ from .first_paths.first_paths import first_paths
 if TYPE_CHECKING:
     from ..config.run import RunConfig
     from ..io.tasks import Noting
+    from ..paths.trial import Trial
     from ..problem import RareEventSystem
 
 __all__ = ["PathSampler"]
@@ -54,7 +53,7 @@ class PathSampler:
     ----------
     config : RunConfig
         Expanded.
-    system : RareEventSystem
+    problem : RareEventSystem
     folder : Path
     progress : Noting
         Its notes become those of the result.
@@ -65,36 +64,31 @@ class PathSampler:
     def __init__(
         self,
         config: RunConfig,
-        system: RareEventSystem,
+        problem: RareEventSystem,
         folder: Path,
         progress: Noting,
         model: Committor | None = None,
     ) -> None:
-        self.system, self.folder, self.progress = system, folder, progress
+        self.system, self.folder, self.progress = problem, folder, progress
         self.settings, self.seed = path_settings(config), config.sampling.seed
-        self.problem = PathProblem(system, self.settings, config.sampling.platform)
+        self.problem = PathProblem(problem, self.settings, config.sampling.platform)
         self.model, self._given = model or self._new_model(), model is not None
         options = FitOptions(self.settings.gate_strength, self.settings.weight_decay)
         growth, window = self.settings.growth, self.settings.window
         self.trainer = ShotTrainer(self.model, options, self._random(_NETWORK), growth, window, self._given)
         recorded = _to_record(config)
-        run = run_identity(recorded, system.fingerprint(), digest_of(self.model.tensors()))
+        run = run_identity(recorded, problem.fingerprint(), digest_of(self.model.tensors()))
         self.record = PathRecord(metadata=self.model.metadata(), config=recorded, run=run)
         self.states: list[ChainState] = []
-        self._stack, self._started = ExitStack(), None
+        self._executor: Executor = Processes(self.settings.processes, self.problem.platform)
 
     def __enter__(self) -> PathSampler:
+        self._executor.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
         """End the processes."""
-        return self._stack.__exit__(*error)
-
-    def _workers(self) -> Sequence[Executor]:
-        """Processes of one worker each, started when there is something to do."""
-        if self._started is None:
-            self._started = self._stack.enter_context(_workers(self.settings.processes, self.problem.platform))
-        return self._started
+        return self._executor.__exit__(*error)
 
     def _first_state(self, path: Frames) -> Any:
         return ChainState(path)
@@ -121,7 +115,7 @@ class PathSampler:
         """Find the first paths."""
         inputs, guide = PathInputs(self.system, self.model.descriptor), self.model if self._given else None
         seed, n_chains = self._random(_INITIAL), self.settings.series
-        first = first_paths(self.problem, n_chains, seed, self.progress, self._workers(), inputs, guide)
+        first = first_paths(self.problem, n_chains, seed, self.progress, self._executor, inputs, guide)
         self.record.notes = list(self.progress.notes)  # a file is read only once
         if not self._given:
             self.model.standardize(np.concatenate([path.positions for path in first.starts]))
@@ -183,23 +177,24 @@ class PathSampler:
         self.progress.stage(f"sampling paths{onward}", (wanted - done) * n_chains)
         while self.record.cycles < wanted and not all_given_up(self.record):
             before = self.record.cycles
-            self._stretch(self._workers())
+            self._stretch()
             self.progress.update((self.record.cycles - before) * n_chains, **self._news())
 
-    def _stretch(self, workers: Sequence[Executor]) -> None:
+    def _stretch(self) -> None:
         """What is left of the round, as far as the run goes."""
         per_round, cycles = self.settings.trials_per_round, self.record.cycles
         number, done = divmod(cycles, per_round)
         until = min(per_round, self.settings.trials - number * per_round)
-        frozen, density, futures = self.model.to_bytes(), self._density(), []
+        frozen, density, tasks = self.model.to_bytes(), self._density(), []
         for chain, state in enumerate(self.states):
             storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
             task = ChainTask(
                 self.problem, chain, number, self.seed, state, frozen, density, storage, self._owner(chain), done, until
             )
-            futures.append(self._submit(workers[chain % len(workers)], task))
-        results = [future.result() for future in futures]
-        for chain, (state, trials) in enumerate(results):
+            tasks.append((task,))
+        # a chain always comes back to the process that holds its engine and storage
+        results = sorted(self._executor.map(self._task(), tasks, range(len(tasks))))
+        for chain, (state, trials) in results:
             self.states[chain] = state
             for trial in trials:
                 self.record.add(chain, trial)
@@ -216,8 +211,9 @@ class PathSampler:
         """What the storage of a chain belongs to."""
         return f"{self.record.run} {chain}"
 
-    def _submit(self, worker: Executor, task: ChainTask) -> Future:
-        return worker.submit(run_chain, task)
+    def _task(self) -> Callable[[ChainTask], tuple[Any, list[Trial]]]:
+        """What makes a stretch."""
+        return run_chain
 
     def _between_rounds(self) -> None:
         """What else changes before the states are saved."""
@@ -285,10 +281,3 @@ class PathSampler:
 def _to_record(config: RunConfig) -> str:
     """The configuration as the record has it: the same for any number of processes."""
     return replace(config, path_sampling=replace(path_settings(config), processes=0)).to_toml()
-
-
-@contextmanager
-def _workers(n: int, platform: str) -> Iterator[list[Executor]]:
-    """Processes of one worker each, so that a chain always comes back to the one that holds its engine and storage."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(Workers(1, platform=platform)) for _ in range(n)]

@@ -26,7 +26,7 @@ from ..mechanism.relevance import Relevance, input_relevance
 from ..mechanism.structure_search import MISSING, is_installed
 from ..mechanism.table import Logit, ShotTable, logit_function, shot_losses
 from ..mechanism.validation import FEWEST, Calibration, calibrate, spread_over_q
-from ..paths.direct_committor import shoot
+from ..paths.direct_committor import direct_committor
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import PathStatistics, path_statistics
 from ..paths.ways import Ways
@@ -237,7 +237,7 @@ def _calibrations(
 
     States are tested where path sampling tested them: at frames.
     """
-    n_a, n_b = shoot(
+    n_a, n_b = direct_committor(
         system,
         tested.frames,
         options.fresh_shots,

@@ -245,7 +245,7 @@ def sampled(tmp_path_factory):
     """A small path sampling run."""
     folder = tmp_path_factory.mktemp("paths") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "_workers", workers_here)
+        patch.setattr(sampler, "Processes", workers_here)
         done = command("tps", "double_well_1d", "--trials", "10", "--chains", "2", "--out", folder)
     assert done.exit_code == 0, done.output
     return folder
@@ -253,7 +253,7 @@ def sampled(tmp_path_factory):
 
 @pytest.fixture
 def tps(sampled, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     return shutil.copytree(sampled, tmp_path / "tps")
 
 
@@ -415,7 +415,7 @@ def test_the_storage_of_another_chain_is_set_aside(tps):
 
 def test_what_a_kill_before_the_first_record_left_is_written_again(tmp_path, monkeypatch):
     folder, call = tmp_path / "t", ("tps", "double_well_1d", "--trials", "5", "--out", tmp_path / "t", "--resume")
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     with monkeypatch.context() as patch:
         patch.setattr(sampler.PathSampler, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         command(*call)
@@ -554,7 +554,7 @@ def of_another_seed(tmp_path_factory):
     """As `sampled`, but for the seed."""
     folder = tmp_path_factory.mktemp("other-paths") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "_workers", workers_here)
+        patch.setattr(sampler, "Processes", workers_here)
         done = command("tps", "double_well_1d", "--trials", "10", "--chains", "2", "--seed", "2", "--out", folder)
     assert done.exit_code == 0, done.output
     return folder

@@ -22,7 +22,7 @@ from openmm_rare.dynamics.checks import examine, require_runnable
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
-from openmm_rare.paths.direct_committor import shoot
+from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import PathProblem, make_engine
@@ -106,7 +106,7 @@ def test_constraints_in_a_plane_are_refused_by_every_command(purpose, inertial):
 def test_fresh_shots_pass_the_gate():
     problem = dimer_in_a_plane(True)
     with pytest.raises(ValueError, match="num_dimensions = 2"):
-        shoot(problem, np.array([[[0.3, 0.0, 0.0], [0.4, 0.0, 0.0]]]), 2, 1)
+        direct_committor(problem, np.array([[[0.3, 0.0, 0.0], [0.4, 0.0, 0.0]]]), 2, 1)
 
 
 def engine_of(system, integrator, positions, platform="Reference", n_steps=1):

@@ -26,7 +26,7 @@ from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.dynamics.stability import largest_curvature, step_limit
 from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
-from openmm_rare.paths.direct_committor import shoot
+from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import PathProblem, make_engine
@@ -98,7 +98,7 @@ def test_fresh_shots_and_scripts_refuse_it_too():
     between = problem.positions.copy()
     between[3] += [0.0, 0.0, 0.14]
     with pytest.raises(ValueError, match="time step of 0.02 ps is too large"):
-        shoot(problem, between[None], 2, 1)
+        direct_committor(problem, between[None], 2, 1)
     for integrator in (BAOABLangevinIntegrator(300, 5, 0.02), OverdampedLangevinIntegrator(300, 5, 1e-3)):
         engine = RareEventEngine(Topology(4), chain4.system(), integrator, platform="Reference")
         with pytest.raises(ValueError, match="is too large for the System: from"):

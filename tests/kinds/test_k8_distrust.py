@@ -26,7 +26,7 @@ from openmm_rare.tps import sampler
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
 
 
 def tps(folder, *arguments, **lines):

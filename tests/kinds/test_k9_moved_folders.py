@@ -117,7 +117,7 @@ def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeyp
     from openmm_rare.tps import sampler
     from openmm_rare.workflow.path_sampling import run_path_sampling
 
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     named = inputs(tmp_path / "old")
     named.write_text(named.read_text().replace('name = "chain"', 'name = "<b>x</b> & y"'))
     config = load_config(named)

@@ -27,12 +27,14 @@ import numpy as np
 with open("runs.txt", "a") as log:
     log.write("run\\n")
 from openmm_rare.config.run import build_system, load_config
-from openmm_rare.paths.direct_committor import ShotRun, _results
+from openmm_rare.parallel.executors import Processes
+from openmm_rare.paths.direct_committor import ShotRun
 from openmm_rare.walkers.machine import Machine
 system = build_system(load_config("config.toml"))
 turned = np.load("between.npy")
 run = ShotRun(system, Machine(), 10, 1_000_000, 1, False)
-print(sorted(number for number, _ in _results(run, {0: turned, 1: turned}, 2)))
+with Processes(2) as executor:
+    print(sorted(number for number, _ in executor.map(run, [(0, turned), (1, turned)])))
 """
 
 OWN_FUNCTION = """

@@ -138,7 +138,7 @@ def sampled(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("paths") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "_workers", workers_here)
+        patch.setattr(sampler, "Processes", workers_here)
         done = CliRunner().invoke(main, ["tps", "double_well_1d", "--trials", "5", "--out", str(folder)])
     assert done.exit_code == 0, done.output
     return folder

@@ -43,7 +43,7 @@ def made(tmp_path_factory):
     path = chain4.write(home, BUILDER)
     path.write_text(path.read_text().replace(":build", ":counted"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "_workers", workers_here)
+        patch.setattr(sampler, "Processes", workers_here)
         run_path_sampling(load_config(path), home / "out")
     return home
 
@@ -106,7 +106,7 @@ def test_a_run_is_continued_by_the_code_of_who_continues_it(made, run, tmp_path,
     """The code that the folder names is not even looked at."""
     from openmm_rare.tps import sampler
 
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     mine = tmp_path / "mine"
     mine.mkdir()
     path = chain4.write(mine)

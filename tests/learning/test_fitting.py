@@ -7,7 +7,8 @@ import torch
 from openmm_rare.committor.ensemble import CommittorEnsemble
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.committor.multistate import MultiStateModel
-from openmm_rare.learning.shot_fit import FitOptions, fit_model
+from openmm_rare.learning.gated_fit import FitOptions
+from openmm_rare.learning.shot_fit import fit_model
 from openmm_rare.learning.shot_trainer import ShotTrainer
 from openmm_rare.learning.shots import Shots
 from stats import assert_within

@@ -14,7 +14,8 @@ from scipy.special import expit
 
 from openmm_rare.cli.main import main
 from openmm_rare.committor.model import CommittorModel
-from openmm_rare.learning.shot_fit import FitOptions, fit_model
+from openmm_rare.learning.gated_fit import FitOptions
+from openmm_rare.learning.shot_fit import fit_model
 from openmm_rare.learning.shots import Shots
 from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
 from openmm_rare.mechanism.cross_fit import cross_fit

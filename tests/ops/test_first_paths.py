@@ -29,7 +29,7 @@ CONFIG = Path(__file__).parents[2] / "examples" / "validation" / "two_channels_i
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def line(y):
 def found(system, n=2, seed=1, **settings):
     inputs = PathInputs(system, build_descriptor(system.descriptor_spec(), 1))
     problem, progress = PathProblem(system, PathSettings(**settings), "Reference"), Noting(Silent())
-    return first_paths(problem, n, seed, progress, [Here()], inputs), progress.notes
+    return first_paths(problem, n, seed, progress, Here(), inputs), progress.notes
 
 
 def test_both_ways_are_found_from_any_seed(system):
@@ -117,7 +117,7 @@ def divided(tmp_path_factory):
     (place / "two_channels_of_chains.py").write_text(CONFIG.with_suffix(".py").read_text())
     options = ["--trials", "70", "--chains", "2", "--initial-path", str(place / "upper.npz"), "--initial-path"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "_workers", workers_here)
+        patch.setattr(sampler, "Processes", workers_here)
         out = ["--out", str(place / "out")]
         done = CliRunner().invoke(main, ["tps", str(named), *options, str(place / "lower.npz"), *out, "--strict"])
     return place / "out", done

@@ -9,8 +9,9 @@ import pytest
 import line
 import plane
 from openmm_rare.committor.model import CommittorModel
+from openmm_rare.learning.gated_fit import FitOptions
 from openmm_rare.learning.passages import Passages, weights_without_drift
-from openmm_rare.learning.shot_fit import FitOptions, fit_model
+from openmm_rare.learning.shot_fit import fit_model
 from openmm_rare.learning.shots import Shots
 from openmm_rare.ops.hooks import take_passages
 from openmm_rare.ops.seeding import seed_path_sampling

@@ -28,7 +28,7 @@ from openmm_rare.workflow.reports import make_report
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
 
 
 def configure(name, trials, **options):
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     """A run on a plane that starts from a pulled path."""
     made = tmp_path_factory.mktemp("runs") / "plane"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "_workers", workers_here)
+        patch.setattr(sampler, "Processes", workers_here)
         run_path_sampling(configure("two_channel_2d", 60, chains=2, initial_path="biased", steps_per_frame=50), made)
     return made
 

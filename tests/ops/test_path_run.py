@@ -43,7 +43,7 @@ from openmm_rare.workflow.rate import configuration
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     monkeypatch.setattr(paths, "write_path_report", lambda *about: None)  # test_path_report.py looks at it
 
 

@@ -205,7 +205,7 @@ def test_openpathsampling_reads_the_paths_and_their_weights(tmp_path):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     monkeypatch.setattr(path_report, "write_path_report", lambda *given: None)
 
 

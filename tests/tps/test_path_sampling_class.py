@@ -11,7 +11,7 @@ from openmm_rare.committor.load import load_committor
 from openmm_rare.config.run import SamplingConfig
 from openmm_rare.folders.path_folder import read_path_ensemble, with_path_settings
 from openmm_rare.io.tasks import Silent
-from openmm_rare.paths.direct_committor import shoot
+from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.report import paths
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import build
@@ -24,7 +24,7 @@ from openmm_rare.workflow.rate import configuration
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(sampler, "_workers", workers_here)
+    monkeypatch.setattr(sampler, "Processes", workers_here)
     monkeypatch.setattr(paths, "write_path_report", lambda *about: None)
 
 
@@ -97,4 +97,4 @@ def test_a_problem_of_ones_own_needs_no_configuration(tmp_path):
     with pytest.raises(ValueError, match="platform"):
         PathSampling(problem, machine="Abacus")
     middle = found.shots.arrays()["positions"][:1]
-    assert shoot(problem, middle, 2, 1)[0].shape == (1,)
+    assert direct_committor(problem, middle, 2, 1)[0].shape == (1,)

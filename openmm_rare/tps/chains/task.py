@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...dynamics.frames import Frames
+from ...parallel.executors import SentOnce
 from ...paths.trial import Trial
 from ...settings.paths import PathSettings
 
@@ -25,7 +26,7 @@ __all__ = ["ChainState", "ChainTask", "PathProblem", "run_chain"]
 
 
 @dataclass(frozen=True, eq=False)
-class PathProblem:
+class PathProblem(SentOnce):
     """What stays the same for all chains and rounds.
 
     Attributes

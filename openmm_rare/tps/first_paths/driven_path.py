@@ -245,10 +245,10 @@ def pulled_path(problem: PathProblem, seed: int, progress: Progress) -> Frames:
     return _first_to_arrive(problem, _pulls(system, pull), seed, progress, advice)
 
 
-def _fluctuations(system: RareEventSystem, positions: np.ndarray) -> np.ndarray:
+def _fluctuations(problem: RareEventSystem, positions: np.ndarray) -> np.ndarray:
     """Standard deviations of the variables, shape ``(n_variables,)``; of periodic ones about their circular mean."""
-    values = system.states.variables(positions)
-    for column, variable in enumerate(system.states.variables.variables):
+    values = problem.states.variables(positions)
+    for column, variable in enumerate(problem.states.variables.variables):
         if variable.period is not None:
             turn = 2.0 * np.pi / variable.period
             mean = np.angle(np.exp(1j * turn * values[:, column]).mean()) / turn
@@ -256,25 +256,25 @@ def _fluctuations(system: RareEventSystem, positions: np.ndarray) -> np.ndarray:
     return values.std(axis=0)
 
 
-def _pulls(system: RareEventSystem, pull: Pull) -> Iterator[_Attempt]:
-    start = float(pull.distance(system.positions[None])[0])
+def _pulls(problem: RareEventSystem, pull: Pull) -> Iterator[_Attempt]:
+    start = float(pull.distance(problem.positions[None])[0])
 
     def steer(context: openmm.Context, done: int) -> None:
         context.setParameter(ALLOWED, start * max(0.0, 1.0 - done / _PULL_FRAMES))
 
     for stiffness in _STIFFNESS:
-        force = pull.force(stiffness * system.kt, start, len(system.positions))
+        force = pull.force(stiffness * problem.kt, start, len(problem.positions))
         name = f"a pull of {stiffness:g} kT"
-        work = stiffness * system.kt * start**2  # all of the pull at once, and twice
-        yield _Attempt(name, _with_force(system, force), 2 * _PULL_FRAMES, _PULL_BLOCK, steer, work)
+        work = stiffness * problem.kt * start**2  # all of the pull at once, and twice
+        yield _Attempt(name, _with_force(problem, force), 2 * _PULL_FRAMES, _PULL_BLOCK, steer, work)
 
 
-def _with_force(system: RareEventSystem, force: openmm.Force) -> RareEventSystem:
+def _with_force(problem: RareEventSystem, force: openmm.Force) -> RareEventSystem:
     """The same problem with one force more."""
-    driven = copy.deepcopy(system.system)
+    driven = copy.deepcopy(problem.system)
     force.setForceGroup(0)  # the dynamics of all systems obeys this group
     driven.addForce(force)
-    return replace(system, system=driven)
+    return replace(problem, system=driven)
 
 
 def guided_path(problem: PathProblem, seed: int, progress: Progress, model: Committor) -> Frames:

@@ -58,7 +58,7 @@ class FoundPath:
 
 @shows_progress
 def find_path(
-    system: RareEventSystem,
+    problem: RareEventSystem,
     how: str = "auto",
     *,
     model: Committor | None = None,
@@ -73,12 +73,12 @@ def find_path(
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
     how : str
         "auto", "line", "hot", "biased", or a file; see :func:`~openmm_rare.tps.first_paths.initial_path.initial_path`. "auto"
         means "biased" where there is a model.
     model : CommittorModel or CommittorEnsemble, optional
-        Of this system, to guide "biased" and to choose shooting points.
+        Of this problem, to guide "biased" and to choose shooting points.
     relax : int
         Shots that are to be accepted, each from the path before.
     out : path, optional
@@ -103,19 +103,19 @@ def find_path(
     """
     _check(relax, platform)
     progress = Noting(progress)
-    for note in require_runnable(system, "paths"):
+    for note in require_runnable(problem, "paths"):
         progress.note(note)
     if out is not None:
-        require_writable(out, system)
+        require_writable(out, problem)
     settings = settings or PathSettings()
     how = "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
-    problem = PathProblem(system, settings, platform)
-    frame_time = settings.steps_per_frame * system.timestep
-    found = FoundPath(initial_path(problem, seed, progress, model), frame_time)
+    sampled = PathProblem(problem, settings, platform)
+    frame_time = settings.steps_per_frame * problem.timestep
+    found = FoundPath(initial_path(sampled, seed, progress, model), frame_time)
     if relax:
-        found = _relaxed(found, relax, problem, model, seed, progress)
-    file = None if out is None else _written(Path(out), found.frames, problem, progress)
+        found = _relaxed(found, relax, sampled, model, seed, progress)
+    file = None if out is None else _written(Path(out), found.frames, sampled, progress)
     return replace(found, file=file, notes=tuple(progress.notes))
 
 
@@ -163,10 +163,10 @@ def _relaxed(
     return replace(found, frames=from_a_to_b(problem, state.path), trials=trials, accepted=accepted)
 
 
-def found_rows(found: FoundPath, system: RareEventSystem) -> list[tuple[str, str]]:
+def found_rows(found: FoundPath, problem: RareEventSystem) -> list[tuple[str, str]]:
     """Lines for the terminal."""
-    values = system.states.variables(found.frames.positions[[0, -1]])
-    first, last = (values_text(system.states.variables, row) for row in values)
+    values = problem.states.variables(found.frames.positions[[0, -1]])
+    first, last = (values_text(problem.states.variables, row) for row in values)
     shots = f"{found.accepted} accepted of {found.trials} shots" if found.trials else "nothing: the dynamics did not make it"
     time, duration = found.frame_time, found.frame_time * (len(found.frames) - 1)
     return [

@@ -8,7 +8,6 @@ relaxed by shots of the dynamics itself. What comes out are paths of the dynamic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from .relaxing import Relaxed, relax_path
 if TYPE_CHECKING:
     from ...committor.base import Committor
     from ...io.tasks import Progress
+    from ...parallel.executors import Executor
     from ...paths.inputs import PathInputs
 
 __all__ = ["FirstPaths", "first_paths"]
@@ -57,7 +57,7 @@ def first_paths(
     n: int,
     seed: int,
     progress: Progress,
-    executors: Sequence[Executor],
+    executor: Executor,
     inputs: PathInputs,
     model: Committor | None = None,
 ) -> FirstPaths:
@@ -73,7 +73,7 @@ def first_paths(
     n : int
     seed : int
     progress : Progress
-    executors : sequence of Executor
+    executor : Executor
         For dynamics; results do not depend on them.
     inputs : PathInputs
         What tells paths apart.
@@ -87,7 +87,7 @@ def first_paths(
     """
     choices = problem.settings.initial_path
     given = [initial_path(problem, _seed(seed, i), progress, model, choice) for i, choice in enumerate(choices)]
-    relaxed = _scouted(problem, given, n, seed, progress, executors, inputs)
+    relaxed = _scouted(problem, given, n, seed, progress, executor, inputs)
     found = [each.path for each in relaxed if each.accepted]
     starts = (
         [
@@ -126,7 +126,7 @@ def _scouted(
     n: int,
     seed: int,
     progress: Progress,
-    executors: Sequence[Executor],
+    executor: Executor,
     inputs: PathInputs,
 ) -> list[Relaxed]:
     """The given paths and the most different ones of those that hot dynamics finds, relaxed; none if nothing may be spent."""
@@ -134,20 +134,17 @@ def _scouted(
     if not n_frames or problem.system.num_dimensions * len(problem.system.positions) == 1:  # of one dimension is one way only
         return []
     progress.stage("looking for other ways", n_frames)
-    hot, spent = _crossings(problem, seed, int(_HOT * n_frames), progress, executors[0])
+    hot, spent = _crossings(problem, seed, int(_HOT * n_frames), progress, executor)
     paths = list(given)
     while hot and len(paths) < max(n, len(given)) + _OTHERS:
         paths.append(hot.pop(_farthest(paths, hot, inputs)))
     each = (n_frames - spent) // len(paths)
-    futures = [
-        executors[i % len(executors)].submit(relax_path, problem, path, seed, _SCOUT + i, _ACCEPTED, each)
-        for i, path in enumerate(paths)
-    ]
-    relaxed = []
-    for future in futures:
-        relaxed.append(future.result())
-        progress.update(relaxed[-1].n_frames, paths=sum(path.accepted > 0 for path in relaxed))
-    return relaxed
+    tasks = [(problem, path, seed, _SCOUT + i, _ACCEPTED, each) for i, path in enumerate(paths)]
+    relaxed: dict[int, Relaxed] = {}
+    for number, found in executor.map(relax_path, tasks, range(len(tasks))):
+        relaxed[number] = found
+        progress.update(found.n_frames, paths=sum(path.accepted > 0 for path in relaxed.values()))
+    return [relaxed[number] for number in range(len(tasks))]
 
 
 def _most_frames(problem: PathProblem, length: int) -> int:
@@ -168,9 +165,8 @@ def _crossings(
         temperature = problem.system.temperature * HEATING**power
         own = _seed(seed, _SCOUT + spent)
         wanted = _CROSSINGS - len(found)
-        crossings, made = executor.submit(
-            hot_crossings, problem, own, temperature, min(part, n_frames - spent), wanted
-        ).result()
+        task = (problem, own, temperature, min(part, n_frames - spent), wanted)
+        ((_, (crossings, made)),) = executor.map(hot_crossings, [task], [0])
         progress.update(made, kelvin=f"{temperature:.0f}", crossings=len(found) + len(crossings))
         found, spent = found + crossings, spent + made
         power = min(power + (len(crossings) < _OFTEN), heatings(problem.system))

@@ -78,9 +78,9 @@ def initial_path(
     return make()
 
 
-def heatings(system: RareEventSystem) -> int:
+def heatings(problem: RareEventSystem) -> int:
     """How many temperatures, each a quarter above the one before, a system may be heated through to look for paths."""
-    return MOST_HEATINGS if _coordinates_of_b(system) is not None and len(system.positions) <= LARGE else _MILD_HEATINGS
+    return MOST_HEATINGS if _coordinates_of_b(problem) is not None and len(problem.positions) <= LARGE else _MILD_HEATINGS
 
 
 def _from_file(problem: PathProblem, name: str, progress: Progress) -> Frames:
@@ -95,9 +95,9 @@ def _hot(problem: PathProblem, seed: int, progress: Progress) -> Frames:
     return frames
 
 
-def _first_route(system: RareEventSystem) -> str:
+def _first_route(problem: RareEventSystem) -> str:
     """What to try first: heat, which finds its way by itself; a pull in large systems, where each heating takes minutes."""
-    large = len(system.positions) > LARGE and not why_no_pull(system.states.variables, system.states.b)
+    large = len(problem.positions) > LARGE and not why_no_pull(problem.states.variables, problem.states.b)
     return "biased" if large else "hot"
 
 
@@ -127,16 +127,16 @@ def _driven(problem: PathProblem, seed: int, progress: Progress, model: Committo
     raise failures["biased"]
 
 
-def _coordinates_of_b(system: RareEventSystem) -> dict[tuple[int, int], float] | None:
+def _coordinates_of_b(problem: RareEventSystem) -> dict[tuple[int, int], float] | None:
     """A place in the middle of B, by atom and axis, if B is given by nothing but Cartesian coordinates."""
-    region = system.states.b
+    region = problem.states.b
     if isinstance(region, Disc):
         middle = dict(region.center)
     elif isinstance(region, Range):
         middle = {name: _inside(*bounds) for name, bounds in region.bounds.items()}
     else:
         return None
-    variables = {variable.name: variable for variable in system.states.variables.variables}
+    variables = {variable.name: variable for variable in problem.states.variables.variables}
     if not all(isinstance(variables[name], Coordinate) for name in middle):
         return None
     return {(variables[name].atom, variables[name].axis): value for name, value in middle.items()}

@@ -51,13 +51,13 @@ def require_nanometers(positions: np.ndarray, bonds: Bonds, source: str) -> None
 
 
 def require_bonds(
-    target: RareEventSystem, bonds: Bonds, positions: np.ndarray, boxes: np.ndarray, source: str, first: int
+    problem: RareEventSystem, bonds: Bonds, positions: np.ndarray, boxes: np.ndarray, source: str, first: int
 ) -> None:
     """Refuse frames in which a bond is broken.
 
     Parameters
     ----------
-    target : RareEventSystem
+    problem : RareEventSystem
     bonds : Bonds
     positions : ndarray, shape (n_frames, n_atoms, 3), nm
     boxes : ndarray, shape (n_frames, 3, 3), nm
@@ -79,7 +79,7 @@ def require_bonds(
     if (off := sure.strained(usual)).any():
         worst = int(np.argmax(off * np.abs(usual - sure.lengths)))
         raise InputError(
-            f"{source}: in most frames the bond between {_names(target, sure.pairs[worst])} is about {usual[worst]:.3g} nm "
+            f"{source}: in most frames the bond between {_names(problem, sure.pairs[worst])} is about {usual[worst]:.3g} nm "
             f"long, and should be {sure.lengths[worst]:.3g} nm ({int(off.sum())} of {len(sure)} bonds are like that): is it "
             "another molecule, are its atoms in another order than those of the System, or was it drawn as a straight line? "
             "Give a path that dynamics has made"
@@ -89,7 +89,7 @@ def require_bonds(
         if (off := sure.broken(lengths)).any():
             worst = int(np.argmax(off * np.abs(lengths - sure.lengths)))
             raise InputError(
-                f"{source}: in frame {first + number} the bond between {_names(target, sure.pairs[worst])} is "
+                f"{source}: in frame {first + number} the bond between {_names(problem, sure.pairs[worst])} is "
                 f"{lengths[worst]:.3g} nm long, and should be {sure.lengths[worst]:.3g} nm ({int(off.sum())} of {len(sure)} "
                 "bonds of this frame are broken): give a path whose molecules are whole, or leave this frame out"
             )
@@ -102,10 +102,10 @@ def _lengths(bonds: Bonds, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.linalg.norm(vectors, axis=1)
 
 
-def _names(target: RareEventSystem, pair: np.ndarray) -> str:
+def _names(problem: RareEventSystem, pair: np.ndarray) -> str:
     """Two atoms, by number and, where there is a topology, name."""
-    if target.topology is None:
+    if problem.topology is None:
         return f"atoms {pair[0]} and {pair[1]}"
-    atoms = list(target.topology.atoms())
+    atoms = list(problem.topology.atoms())
     named = (f"{atoms[index].name} of {atoms[index].residue.name} {atoms[index].residue.id}" for index in pair)
     return f"atoms {pair[0]} and {pair[1]} ({', '.join(named)})"

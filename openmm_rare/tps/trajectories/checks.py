@@ -42,14 +42,14 @@ class FileAtom(NamedTuple):
     residue: str
 
 
-def require_elements(atoms: Sequence[FileAtom], target: RareEventSystem, source: str) -> None:
+def require_elements(atoms: Sequence[FileAtom], problem: RareEventSystem, source: str) -> None:
     """Refuse a file whose own topology is one of other atoms.
 
     Parameters
     ----------
     atoms : sequence of FileAtom
         Of the file.
-    target : RareEventSystem
+    problem : RareEventSystem
     source : str
 
     Raises
@@ -57,9 +57,11 @@ def require_elements(atoms: Sequence[FileAtom], target: RareEventSystem, source:
     InputError
         If it has another number of atoms, or atoms of another name and element at some place.
     """
-    own = [] if target.topology is None else [_as_in_file(atom) for atom in target.topology.atoms()]
-    if len(atoms) != len(target.positions):
-        raise InputError(f"{source} holds {len(atoms)} atoms, the System {len(target.positions)}: give a path of all its atoms")
+    own = [] if problem.topology is None else [_as_in_file(atom) for atom in problem.topology.atoms()]
+    if len(atoms) != len(problem.positions):
+        raise InputError(
+            f"{source} holds {len(atoms)} atoms, the System {len(problem.positions)}: give a path of all its atoms"
+        )
     differ = [i for i, (theirs, mine) in enumerate(zip(atoms, own, strict=False)) if _other_element(theirs, mine)]
     if differ:
         theirs, mine = atoms[differ[0]], own[differ[0]]
@@ -185,20 +187,20 @@ def require_energies(problem: PathProblem, positions: np.ndarray, boxes: np.ndar
 
 
 def _energy_and_kick(
-    context: openmm.Context, target: RareEventSystem, masses: np.ndarray, positions: np.ndarray, box: np.ndarray | None
+    context: openmm.Context, problem: RareEventSystem, masses: np.ndarray, positions: np.ndarray, box: np.ndarray | None
 ) -> tuple[float, float]:
     """Potential energy in kT, and how far forces push an atom in one step, in thermal widths."""
-    if target.system.usesPeriodicBoundaryConditions():
-        vectors = target.system.getDefaultPeriodicBoxVectors() if box is None else box
+    if problem.system.usesPeriodicBoundaryConditions():
+        vectors = problem.system.getDefaultPeriodicBoxVectors() if box is None else box
         context.setPeriodicBoxVectors(*vectors)
     context.setPositions(positions)
     state = context.getState(energy=True, forces=True)
     forces = np.linalg.norm(state.getForces(asNumpy=True)._value, axis=1)[masses > 0.0]
-    masses, kt, step = masses[masses > 0.0], target.kt, target.timestep
-    if target.inertial:  # speed gained in a step over that of heat
+    masses, kt, step = masses[masses > 0.0], problem.kt, problem.timestep
+    if problem.inertial:  # speed gained in a step over that of heat
         kicks = forces * step / np.sqrt(masses * kt)
     else:  # displacement in a step over that of the noise
-        kicks = forces * np.sqrt(step / (2.0 * target.friction * masses * kt))
+        kicks = forces * np.sqrt(step / (2.0 * problem.friction * masses * kt))
     return state.getPotentialEnergy()._value / kt, float(kicks.max(initial=0.0))
 
 

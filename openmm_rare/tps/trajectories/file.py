@@ -76,45 +76,45 @@ def read_path(name: str, problem: PathProblem, say: Callable[[str], None] = _LOG
     return frames
 
 
-def _whole(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path, say: Callable[[str], None]) -> FileContent:
+def _whole(content: FileContent, problem: RareEventSystem, bonds: Bonds, path: Path, say: Callable[[str], None]) -> FileContent:
     """The same with molecules that are whole, also of a molecule that is in vacuum now but was not when it was written."""
-    boxes = periodic_box(target.system) if content.boxes is None else content.boxes
+    boxes = periodic_box(problem.system) if content.boxes is None else content.boxes
     if boxes is None or not np.isfinite(content.positions).all():
         return content
     boxes = np.broadcast_to(boxes, (len(content.positions), 3, 3))
-    positions, n_mended = WholeMolecules(bonds, len(target.positions)).mend(content.positions, boxes)
+    positions, n_mended = WholeMolecules(bonds, len(problem.positions)).mend(content.positions, boxes)
     if n_mended:
         say(f"{path}: molecules cut by the periodic boundary in {n_mended} frames: made whole.")
     return replace(content, positions=positions)
 
 
-def _connecting(content: FileContent, target: RareEventSystem, bonds: Bonds, path: Path) -> slice:
+def _connecting(content: FileContent, problem: RareEventSystem, bonds: Bonds, path: Path) -> slice:
     """The frames of the path."""
-    found = between_states(target, content.positions, str(path))
+    found = between_states(problem, content.positions, str(path))
     if found is not None:
         return found
     # another box or broken molecules may be the reason
-    frames = frames_at_rest(target, content.positions, _boxes_of(content, slice(None), target, path))
-    require_bonds(target, bonds, frames.positions, frames.boxes, str(path), 0)
+    frames = frames_at_rest(problem, content.positions, _boxes_of(content, slice(None), problem, path))
+    require_bonds(problem, bonds, frames.positions, frames.boxes, str(path), 0)
     raise InputError(
-        f"{path} does not connect A and B: {where_frames_lie(target, content.positions)}{_unit_hint(content, target)}"
+        f"{path} does not connect A and B: {where_frames_lie(problem, content.positions)}{_unit_hint(content, problem)}"
     )
 
 
-def _unit_hint(content: FileContent, target: RareEventSystem) -> str:
+def _unit_hint(content: FileContent, problem: RareEventSystem) -> str:
     """Angstrom, if the path connects the states as such; bonds have told where there are any."""
     try:
-        connects = between_states(target, 0.1 * content.positions, "the path") is not None
+        connects = between_states(problem, 0.1 * content.positions, "the path") is not None
     except ValueError:  # of positions that nobody has given
         return ""
     return ". Divided by 10 they would connect A and B: are the positions in Angstrom? They must be in nm" if connects else ""
 
 
-def _boxes_of(content: FileContent, stretch: slice, target: RareEventSystem, path: Path) -> np.ndarray | None:
+def _boxes_of(content: FileContent, stretch: slice, problem: RareEventSystem, path: Path) -> np.ndarray | None:
     """The boxes that the dynamics can use; a System without periodic boundaries ignores those of a file."""
-    if content.boxes is None or not target.system.usesPeriodicBoundaryConditions():
+    if content.boxes is None or not problem.system.usesPeriodicBoundaryConditions():
         return None
-    return in_box_of_system(content.boxes[stretch], target.system, str(path))
+    return in_box_of_system(content.boxes[stretch], problem.system, str(path))
 
 
 def _note_frame_time(frame_time: float | None, problem: PathProblem, path: Path, say: Callable[[str], None]) -> None:
@@ -153,7 +153,7 @@ def write_path(name: str | Path, frames: Frames, problem: PathProblem) -> None:
             raise InputError(f"{path} would not hold the ends of the path in enough digits: choose .npz")
 
 
-def require_writable(name: str | Path, target: RareEventSystem) -> None:
+def require_writable(name: str | Path, problem: RareEventSystem) -> None:
     """Refuse a name under which no path can be written, before one is looked for.
 
     Raises
@@ -170,14 +170,14 @@ def require_writable(name: str | Path, target: RareEventSystem) -> None:
         raise InputError(
             f"{path} cannot be written: {above} is no folder that can be written to; choose another name with --out"
         )
-    require_format(path, target)
+    require_format(path, problem)
     with tempfile.TemporaryDirectory() as folder:  # the initial structure twice, for what only writing tells
         trial = Path(folder) / path.name
         try:
-            save_frames(trial, frames_at_rest(target, target.positions[None][[0, 0]]), target, 1.0)
+            save_frames(trial, frames_at_rest(problem, problem.positions[None][[0, 0]]), problem, 1.0)
             if not trial.is_file():
                 raise InputError("mdtraj does not write several frames to one file")
-            read_content(trial, target)
+            read_content(trial, problem)
         except (OSError, InputError) as error:
             reason = str(error).replace(str(trial), path.name)
             raise InputError(f"a path cannot be written as {path.name!r} ({reason}): use .npz, .xtc or .dcd") from error

@@ -45,7 +45,7 @@ class FileContent:
     frame_time: float | None = None
 
 
-def read_content(path: Path, target: RareEventSystem) -> FileContent:
+def read_content(path: Path, problem: RareEventSystem) -> FileContent:
     """Read a file that has the right shape: ``.npz`` or what mdtraj reads.
 
     Raises
@@ -56,17 +56,17 @@ def read_content(path: Path, target: RareEventSystem) -> FileContent:
     if not path.is_file():
         choices = ", ".join(f'"{each}"' for each in INITIAL_PATHS)
         raise InputError(f"initial_path = {str(path)!r} must be {choices}, or a file; there is no such file")
-    positions, boxes, frame_time = (_read_npz if path.suffix == ".npz" else _read_mdtraj)(path, target)
-    expected = (len(target.positions), 3)
+    positions, boxes, frame_time = (_read_npz if path.suffix == ".npz" else _read_mdtraj)(path, problem)
+    expected = (len(problem.positions), 3)
     if positions.ndim != 3 or positions.shape[1:] != expected:
         raise InputError(f"{path}: positions must have the shape (n_frames, {expected[0]}, 3), not {positions.shape}")
     if not len(positions):
         raise InputError(f"{path} holds no frames: give a path from A to B")
-    periodic = target.system.usesPeriodicBoundaryConditions()
+    periodic = problem.system.usesPeriodicBoundaryConditions()
     return FileContent(positions, boxes_of_file(boxes, len(positions), str(path), periodic), frame_time)
 
 
-def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
+def _read_npz(path: Path, problem: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
     try:
         require_intact(path)  # what others wrote has no checksum
         found = read_archive(path)
@@ -76,23 +76,23 @@ def _read_npz(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, flo
         raise InputError(f"{path} cannot be read ({_one_line(error)})") from error
 
 
-def _read_mdtraj(path: Path, target: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
+def _read_mdtraj(path: Path, problem: RareEventSystem) -> tuple[np.ndarray, Any, float | None]:
     if path.suffix.lower() in _PICKLED:
         raise InputError(
             f"{path} is not read: PyTables, which mdtraj reads {path.suffix} with, runs what is pickled in such a file. If you "
             "trust it, write it as .npz or .xtc first, with mdtraj"
         )
     own = path.suffix in _OWN_ATOMS
-    topology = target.topology
+    topology = problem.topology
     try:
         found = read_trajectory(path, None if own or topology is None else topology.getNumAtoms())
     except ChildFailure as error:
         hint = "" if own or topology is not None else "; the System has no topology: give the path as .npz, or as .pdb"
         raise InputError(f"{path} cannot be read by mdtraj ({error}){hint}") from error
     if own:
-        require_elements([FileAtom(*atom) for atom in found["atoms"]], target, str(path))
+        require_elements([FileAtom(*atom) for atom in found["atoms"]], problem, str(path))
     boxes = found.get("boxes")
-    if boxes is not None and not target.system.usesPeriodicBoundaryConditions() and not np.isfinite(boxes).all():
+    if boxes is not None and not problem.system.usesPeriodicBoundaryConditions() and not np.isfinite(boxes).all():
         boxes = None  # a box of zero in some frames, which nothing asks for
     return found["positions"].astype(np.float64), boxes, None
 
@@ -101,7 +101,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def require_format(path: Path, target: RareEventSystem) -> None:
+def require_format(path: Path, problem: RareEventSystem) -> None:
     """Refuse a format in which a path of the system cannot be written.
 
     Raises
@@ -113,13 +113,13 @@ def require_format(path: Path, target: RareEventSystem) -> None:
 
     if path.suffix == ".npz":
         return
-    if target.topology is None:
-        raise InputError(f"a path of {target.name}, which has no topology, can be written as .npz only, not as {path.name!r}")
-    n_named, n_atoms = target.topology.getNumAtoms(), len(target.positions)
+    if problem.topology is None:
+        raise InputError(f"a path of {problem.name}, which has no topology, can be written as .npz only, not as {path.name!r}")
+    n_named, n_atoms = problem.topology.getNumAtoms(), len(problem.positions)
     if n_named != n_atoms:
         raise InputError(
-            f"a path of {target.name} can be written as .npz only, not as {path.name!r}: its topology has {n_named} atoms, its "
-            f"System {n_atoms} particles"
+            f"a path of {problem.name} can be written as .npz only, not as {path.name!r}: its topology has {n_named} atoms, "
+            f"its System {n_atoms} particles"
         )
     known = mdtraj.formats.registry.FormatRegistry.fileobjects
     if path.suffix not in known:
@@ -128,7 +128,7 @@ def require_format(path: Path, target: RareEventSystem) -> None:
         )
 
 
-def save_frames(path: Path, frames: Frames, target: RareEventSystem, frame_time: float) -> None:
+def save_frames(path: Path, frames: Frames, problem: RareEventSystem, frame_time: float) -> None:
     """Write positions and boxes, frames `frame_time` ps apart.
 
     Raises
@@ -143,9 +143,9 @@ def save_frames(path: Path, frames: Frames, target: RareEventSystem, frame_time:
         return
     import mdtraj
 
-    topology = mdtraj.Topology.from_openmm(target.topology)
+    topology = mdtraj.Topology.from_openmm(problem.topology)
     trajectory = mdtraj.Trajectory(frames.positions, topology, time=frame_time * np.arange(len(frames)))
-    if target.system.usesPeriodicBoundaryConditions():
+    if problem.system.usesPeriodicBoundaryConditions():
         trajectory.unitcell_vectors = frames.boxes
     try:
         trajectory.save(str(path))

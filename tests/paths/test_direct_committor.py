@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.paths.direct_committor import shoot
+from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
@@ -34,7 +34,7 @@ def binomial_error(p, n):
 
 def test_overdamped_shots_agree_with_quadrature():
     x, n = np.array([-0.2, 0.0, 0.1]), 300
-    n_a, n_b = shoot(double_well_1d.build(**HOT), line(x), n, seed=11)
+    n_a, n_b = direct_committor(double_well_1d.build(**HOT), line(x), n, seed=11)
     assert (n_a + n_b == n).all()
     exact = double_well_1d.committor(x, **HOT)
     assert_within(n_b / n, exact, binomial_error(exact, n) + 0.01)  # and what a finite step does
@@ -47,7 +47,7 @@ def test_langevin_shots_agree_with_the_same_dynamics_in_numpy():
     x, y = np.array([-0.3, 0.25]), np.array([-0.05, 0.1])
     positions = np.zeros((2, 14, 3))
     positions[:, 0, 0], positions[:, 0, 1] = x, y
-    _, n_b = shoot(target, positions, n, seed=5, steps_per_test=10)
+    _, n_b = direct_committor(target, positions, n, seed=5, steps_per_test=10)
     p, error = jung_42d.committor(x, y, 4000, seed=3, steps_per_test=10)
     assert_within(n_b / n, p, np.hypot(error, binomial_error(p, n)))
     with pytest.raises(AssertionError):  # negative control: the other way round
@@ -65,7 +65,7 @@ def test_forces_of_the_plane_are_the_gradient():
 
 def test_same_seed_same_shots_and_another_seed_others():
     target, positions = double_well_1d.build(**HOT), line([0.0, 0.05])
-    first, again, other = (shoot(target, positions, 40, seed)[1] for seed in (1, 1, 2))
+    first, again, other = (direct_committor(target, positions, 40, seed)[1] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -116,8 +116,8 @@ def test_one_by_one_in_processes_as_many_at_once():
     middle = np.array([[[0.05, 0.0, 0.0], [0.05, 0.1, 0.0]]])
     single, copied = dimer(True), dimer(False)
     assert not ShotDynamics.can_copy(single) and ShotDynamics.can_copy(copied)
-    _, one = shoot(single, middle, 16, 7, workers=2)
-    _, many = shoot(copied, middle, 400, 7)
+    _, one = direct_committor(single, middle, 16, 7, workers=2)
+    _, many = direct_committor(copied, middle, 400, 7)
     error = np.sqrt(0.25 / 16 + 0.25 / 400)
     assert_within(one[0] / 16, many[0] / 400, error)
     with pytest.raises(AssertionError):  # negative control
@@ -126,28 +126,28 @@ def test_one_by_one_in_processes_as_many_at_once():
 
 def test_a_record_is_taken_up_and_another_one_refused(tmp_path):
     target, positions, path = double_well_1d.build(**HOT), line([0.0]), tmp_path / "shots.jsonl"
-    first = shoot(target, positions, 750, 1, record=path)
+    first = direct_committor(target, positions, 750, 1, record=path)
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == 3  # a head, and two blocks
     path.write_bytes(b"".join(lines[:2]) + lines[2][:10])  # as a kill leaves it
-    again = shoot(target, positions, 750, 1, record=path)
+    again = direct_committor(target, positions, 750, 1, record=path)
     np.testing.assert_array_equal(np.array(first), np.array(again))
     assert path.read_bytes() == b"".join(lines)
     with pytest.raises(ValueError, match="holds other shots"):
-        shoot(target, positions, 750, 2, record=path)
+        direct_committor(target, positions, 750, 2, record=path)
     path.write_bytes(lines[0] + b'{"block": 0}\n')
     with pytest.raises(ValueError, match="is damaged"):
-        shoot(target, positions, 750, 1, record=path)
+        direct_committor(target, positions, 750, 1, record=path)
 
 
 @pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on(tmp_path):
     code = """
         import numpy as np
-        from openmm_rare.paths.direct_committor import shoot
+        from openmm_rare.paths.direct_committor import direct_committor
         from openmm_rare.systems import double_well_1d
         target = double_well_1d.build(temperature=600.0, barrier=10.0)
-        print(shoot(target, np.zeros((1, 1, 3)), 2000, 3, record="shots.jsonl")[1][0])
+        print(direct_committor(target, np.zeros((1, 1, 3)), 2000, 3, record="shots.jsonl")[1][0])
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
@@ -167,15 +167,15 @@ def test_killed_in_the_middle_it_goes_on(tmp_path):
 def test_what_cannot_be_shot_is_refused():
     target = double_well_1d.build(**HOT)
     with pytest.raises(ValueError, match=r"configurations \[1\] lie in A or B"):
-        shoot(target, line([0.0, 0.45]), 5, 1)
+        direct_committor(target, line([0.0, 0.45]), 5, 1)
     with pytest.raises(ValueError, match="configuration 0 has positions that are not finite"):
-        shoot(target, line([np.nan]), 5, 1)
+        direct_committor(target, line([np.nan]), 5, 1)
     with pytest.raises(ValueError, match="n_shots = 0 must be at least 1"):
-        shoot(target, line([0.0]), 0, 1)
+        direct_committor(target, line([0.0]), 0, 1)
     with pytest.raises(ValueError, match=r"positions must have shape \(n, 1, 3\)"):
-        shoot(target, np.zeros((1, 2, 3)), 5, 1)
+        direct_committor(target, np.zeros((1, 2, 3)), 5, 1)
     with pytest.raises(RuntimeError, match="reached neither A nor B of double_well_1d in 3 steps"):
-        shoot(target, line([0.0]), 5, 1, max_steps=3)
+        direct_committor(target, line([0.0]), 5, 1, max_steps=3)
 
 
 def test_nan_stops_the_shots_and_leaves_where_they_began(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_nan_stops_the_shots_and_leaves_where_they_began(tmp_path, monkeypatch):
     target.system.getForce(0).setEnergyFunction("sqrt(x-10)")
     start = np.array([[[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]])
     with pytest.raises(FloatingPointError, match="became NaN in dimer, 1 steps after the positions in .*broken-shot-"):
-        shoot(target, start, 2, 1)
+        direct_committor(target, start, 2, 1)
     (left,) = tmp_path.glob("broken-shot-*.npz")
     with np.load(left) as archive:
         np.testing.assert_array_equal(archive["starts"][0], start[0])
