@@ -1,4 +1,4 @@
-
+"""Folders of runs: what is written into them, and what is read from them."""
 
 from ..faces import face
 
