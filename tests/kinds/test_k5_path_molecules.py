@@ -69,7 +69,7 @@ def test_a_molecule_cut_out_of_a_solution_is_made_whole_by_the_box_of_its_file(t
 def test_atoms_anywhere_in_a_tilted_box_come_together():
     """All molecules of a solution, in a rhombic dodecahedron, whichever images their atoms are in."""
     solution = build("alanine_dipeptide")
-    bonds, random = bonds_of(solution), np.random.default_rng(5)
+    bonds, random = bonds_of(solution.system, solution.topology, solution.positions, solution.kt), np.random.default_rng(5)
     box = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, np.sqrt(0.5)]]) * 3.0
     boxes = np.repeat(box[None], 3, axis=0)
     scattered = solution.positions + random.integers(-2, 3, size=(3, len(solution.positions), 3)) @ box
@@ -92,7 +92,7 @@ def test_a_long_restraint_between_molecules_is_left_alone():
     mine = replace(made, system=restrained)
     apart = turned() + CORNER
     apart[:, 3, 0] += 1.0
-    bonds = bonds_of(mine)
+    bonds = bonds_of(mine.system, mine.topology, mine.positions, mine.kt)
     assert len(bonds) == 4 and bonds.known.sum() == 3
     assert not bonds.known[-1]  # nor is it judged, as long as it is in the initial structure
     far = bonds[np.array([3])]
@@ -115,7 +115,7 @@ def test_bonds_that_take_images_by_themselves(tmp_path):
         bonds.addBond(i, (i + 1) % 4, 0.25, 1e5)
     ring.addForce(bonds)
     crystal = replace(chain4.problem(), system=ring, positions=x, states=_anywhere(), topology=None)
-    around = bonds_of(crystal)
+    around = bonds_of(crystal.system, crystal.topology, crystal.positions, crystal.kt)
     frames, boxes = np.repeat(x[None], 3, axis=0), np.repeat(np.eye(3)[None], 3, axis=0)
     require_bonds(crystal, around, frames, boxes, "crystal", 0)
     assert around.known.all() and WholeMolecules(around, 4).mend(frames, boxes)[1] == 0

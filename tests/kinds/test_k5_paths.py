@@ -116,7 +116,14 @@ def test_hot_paths_and_straight_lines_are_let_in(tmp_path):
     """Negative control: fourteen times the temperature, the hottest that looks for a path, is no fault of a file."""
     mine = paths_of(chain4.problem(timestep=0.0005))
     hot = dynamics_in_a(replace(mine, system=mine.system.with_temperature(4200.0)), 3, 400)
-    require_bonds(mine.system, bonds_of(mine.system), hot.positions, hot.boxes, "hot", 0)
+    require_bonds(
+        mine.system,
+        bonds_of(mine.system.system, mine.system.topology, mine.system.positions, mine.system.kt),
+        hot.positions,
+        hot.boxes,
+        "hot",
+        0,
+    )
     require_energies(mine, hot.positions, hot.boxes, "hot", 0)
     ends = turned(2)
     straight = ends[0] + np.linspace(0.0, 1.0, 21)[:, None, None] * (ends[1] - ends[0])  # its last bond shrinks
