@@ -16,7 +16,7 @@ from openmm_rare.tps.trajectories import reading
 from openmm_rare.tps.trajectories.reading import read_archive
 from openmm_rare.trust import rehearsal
 
-pytest.importorskip("mdtraj")
+pytest.importorskip("openpathsampling")
 from path_files import in_trajectory, saved, turned  # noqa: E402
 
 from openmm_rare.tps.trajectories.formats import read_content  # noqa: E402

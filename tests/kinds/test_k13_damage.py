@@ -9,6 +9,9 @@ import sqlite3
 
 import numpy as np
 import pytest
+
+pytest.importorskip("openpathsampling")
+
 from click.testing import CliRunner
 from executors import workers_here
 

@@ -6,9 +6,6 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.ops.snapshots import trajectory_of
-from openmm_rare.walkers.machine import Machine
-
 pytest.importorskip("openpathsampling")
 
 from openmm import unit
@@ -22,12 +19,14 @@ from openmm_rare.dynamics.checks import examine, require_runnable
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import PathProblem, make_engine
 from openmm_rare.tps.first_paths.driven_path import dynamics_in_a
 from openmm_rare.tps.trajectories.connection import frames_at_rest
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.workflow.path_sampling import run_path_sampling
 
 BOND, KEPT = 0.153, 1e-5

@@ -6,8 +6,6 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.ops.snapshots import trajectory_of
-
 pytest.importorskip("openpathsampling")
 
 from click.testing import CliRunner
@@ -21,6 +19,7 @@ from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.structure.special_forces import special_forces
 from openmm_rare.tps.chains.chain import PathProblem, make_engine

@@ -4,9 +4,6 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.ops.snapshots import trajectory_of
-from openmm_rare.walkers.machine import Machine
-
 pytest.importorskip("openpathsampling")
 
 from openpathsampling.engines.topology import Topology
@@ -16,12 +13,14 @@ from openmm_rare.config.run import load_config
 from openmm_rare.dynamics.checks import require_runnable
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator, moving_axes
 from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import PathProblem, make_engine
 from openmm_rare.tps.trajectories.connection import frames_at_rest
 from openmm_rare.tps.trajectories.file import read_path
 from openmm_rare.units import KB
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.workflow.path_sampling import run_path_sampling
 from stats import assert_within, mean_and_stderr
 

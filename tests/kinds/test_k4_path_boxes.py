@@ -9,14 +9,13 @@ import pytest
 from openmm import unit
 from openmm.app.internal.unitcell import computePeriodicBoxVectors, reducePeriodicBoxVectors
 
-from openmm_rare.ops.snapshots import trajectory_of
-
 pytest.importorskip("openpathsampling")
 
 from path_files import in_trajectory, paths_of, saved, turned
 
 import chain4
 from openmm_rare.errors import InputError
+from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.tps.chains.chain import make_engine
 from openmm_rare.tps.first_paths.find_path import find_path
 from openmm_rare.tps.trajectories.boxes import boxes_of_file, in_box_of_system

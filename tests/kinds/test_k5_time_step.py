@@ -7,9 +7,6 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.ops.snapshots import trajectory_of
-from openmm_rare.walkers.machine import Machine
-
 pytest.importorskip("openpathsampling")
 
 from click.testing import CliRunner
@@ -26,12 +23,14 @@ from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.dynamics.stability import largest_curvature, step_limit
 from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
+from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import PathProblem, make_engine
 from openmm_rare.tps.first_paths.driven_path import hot_path
 from openmm_rare.tps.trajectories.connection import frames_at_rest
+from openmm_rare.walkers.machine import Machine
 
 OFTEN = PathSettings(steps_per_frame=2)
 

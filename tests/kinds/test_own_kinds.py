@@ -18,7 +18,6 @@ from openmm_rare.descriptors.base import Descriptor
 from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.dynamics.native_integrator import BiasedOverdampedLangevinIntegrator
 from openmm_rare.dynamics.native_states import has_native_states
-from openmm_rare.ops.volumes import StateVolume
 from openmm_rare.paths.mirror_images import is_its_mirror_image
 from openmm_rare.states.variable_base import Atom, CollectiveVariable, Length, require_atoms
 from openmm_rare.systems import double_well_1d
@@ -174,6 +173,9 @@ def own_states():
 
 
 def test_records_bring_it_back():
+    pytest.importorskip("openpathsampling")
+    from openmm_rare.ops.volumes import StateVolume
+
     states = own_states()
     text = json.dumps(states.describe(), allow_nan=False)
     again = States.from_description(json.loads(text))
@@ -188,6 +190,9 @@ def test_records_bring_it_back():
 
 
 def test_what_the_first_versions_wrote_is_read():
+    pytest.importorskip("openpathsampling")
+    from openmm_rare.ops.volumes import StateVolume
+
     first = {"variables": [{"kind": "Height", "name": "h", "atom": 0, "normal": [0, 1, 0], "offset": 0.1}]}
     first |= {"region": {"kind": "Range", "bounds": {"h": ["-inf", 0.5]}}}
     volume = StateVolume.from_dict({"definition": json.dumps(first)})

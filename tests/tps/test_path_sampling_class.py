@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+pytest.importorskip("openpathsampling")
+
 from executors import workers_here
 
 from openmm_rare.committor.load import load_committor
