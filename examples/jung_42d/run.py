@@ -25,7 +25,8 @@ from openmm_rare.ops import (
 )
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import jung_42d
-from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.initial_path import initial_path
 
 TARGET = jung_42d.build()

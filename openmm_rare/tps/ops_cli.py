@@ -25,7 +25,8 @@ from ..ops.snapshots import trajectory_of
 from ..ops.volumes import StateVolume, state_volumes
 from ..structure.files import read_system
 from ..trust.system_xml import checked_xml
-from .chains.chain import PathProblem, make_engine
+from .chains.chain import make_engine
+from .chains.task import PathProblem
 from .first_paths.initial_path import initial_path
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..dynamics.frames import Frames
 from .chains.barrier_bias import log_bias
-from .chains.point_task import WalkerState, run_walker
+from .chains.point_task import WalkerState
+from .chains.stretches import run_walker
 from .chains.task import ChainTask
 from .sampler import PathSampler
 

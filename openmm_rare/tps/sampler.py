@@ -31,7 +31,8 @@ from ..paths.ensemble import PathEnsemble
 from ..paths.inputs import PathInputs
 from ..paths.ways import Ways
 from ..rates.summary import versions
-from .chains.task import ChainState, ChainTask, PathProblem, run_chain
+from .chains.stretches import run_chain
+from .chains.task import ChainState, ChainTask, PathProblem
 from .first_paths.first_paths import first_paths
 
 if TYPE_CHECKING:

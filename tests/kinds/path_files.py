@@ -5,7 +5,7 @@ import numpy as np
 
 import chain4
 from openmm_rare.settings.paths import PathSettings
-from openmm_rare.tps.chains.chain import PathProblem
+from openmm_rare.tps.chains.task import PathProblem
 
 
 def turned(n=9, first=2.65, last=1.5):

@@ -22,7 +22,8 @@ from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.structure.special_forces import special_forces
-from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.driven_path import hot_path
 from openmm_rare.tps.trajectories.connection import frames_at_rest
 

@@ -16,7 +16,8 @@ from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
-from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.trajectories.connection import frames_at_rest
 from openmm_rare.tps.trajectories.file import read_path
 from openmm_rare.units import KB

@@ -27,7 +27,8 @@ from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
-from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.driven_path import hot_path
 from openmm_rare.tps.trajectories.connection import frames_at_rest
 from openmm_rare.walkers.machine import Machine

@@ -11,7 +11,8 @@ from openmm_rare.cli.main import main
 from openmm_rare.io.tasks import Silent
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.systems import alanine_dipeptide, build
-from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.initial_path import initial_path
 
 

@@ -15,7 +15,8 @@ from openmm_rare.ops.shooting import ShootingMover
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
-from openmm_rare.tps.chains.chain import ChainState, ChainTask, PathProblem, run_chain
+from openmm_rare.tps.chains.chain import run_chain
+from openmm_rare.tps.chains.task import ChainState, ChainTask, PathProblem
 from openmm_rare.units import KB
 from processes import in_fresh
 from stats import assert_within, mean_and_stderr

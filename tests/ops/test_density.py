@@ -14,7 +14,8 @@ from openmm_rare.dynamics.frames import Frames
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import RareEventSystem
-from openmm_rare.tps.chains.chain import ChainState, ChainTask, PathProblem, run_chain
+from openmm_rare.tps.chains.chain import run_chain
+from openmm_rare.tps.chains.task import ChainState, ChainTask, PathProblem
 from openmm_rare.units import KB
 from stats import assert_within
 

@@ -19,7 +19,7 @@ from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import IN_A, IN_B, CollectiveVariables, Coordinate, Dihedral, FunctionVariable, Range, States
 from openmm_rare.systems import RareEventSystem, build
 from openmm_rare.tps import sampler
-from openmm_rare.tps.chains.chain import PathProblem
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths import driven_path
 from openmm_rare.tps.first_paths import initial_path as choice
 from openmm_rare.tps.first_paths.driven_path import biased_path, guided_path, pulled_path

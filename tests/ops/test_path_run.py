@@ -32,7 +32,8 @@ from openmm_rare.settings.paths import PathSettings
 from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.systems import RareEventSystem, build
 from openmm_rare.tps import sampler
-from openmm_rare.tps.chains.chain import PathProblem, make_engine
+from openmm_rare.tps.chains.chain import make_engine
+from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.driven_path import hot_path
 from openmm_rare.tps.first_paths.initial_path import initial_path
 from openmm_rare.tps.trajectories.connection import between_states

@@ -30,7 +30,7 @@ from ...ops.volumes import state_volumes
 from ...paths.trial import Trial
 from .task import ChainState, ChainTask, PathProblem
 
-__all__ = ["ChainState", "ChainTask", "PathProblem", "fixed_identities", "known_code", "make_engine", "run_chain"]
+__all__ = ["fixed_identities", "known_code", "make_engine", "run_chain"]
 
 
 def known_code(volumes: Sequence[paths.Volume], engine: RareEventEngine) -> list[str]:

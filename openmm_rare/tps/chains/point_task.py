@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...dynamics.frames import Frames
-from ...paths.trial import Trial
-from .task import ChainTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WalkerState", "run_walker"]
+__all__ = ["WalkerState"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +49,3 @@ class WalkerState:
         """Inverse of :meth:`arrays`."""
         numbers = (int(arrays["length"]), bool(arrays["made"]), int(arrays["walked"]))
         return cls(Frames.from_arrays(arrays), *numbers)
-
-
-def run_walker(task: ChainTask) -> tuple[WalkerState, list[Trial]]:
-    """What :func:`openmm_rare.tps.chains.points.run_walker` returns: imported where it runs."""
-    from . import points
-
-    return points.run_walker(task)

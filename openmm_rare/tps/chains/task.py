@@ -15,14 +15,13 @@ import numpy as np
 
 from ...dynamics.frames import Frames
 from ...parallel.executors import SentOnce
-from ...paths.trial import Trial
 from ...settings.paths import PathSettings
 
 if TYPE_CHECKING:
     from ...problem import RareEventSystem
     from .point_task import WalkerState
 
-__all__ = ["ChainState", "ChainTask", "PathProblem", "run_chain"]
+__all__ = ["ChainState", "ChainTask", "PathProblem"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +128,3 @@ class ChainTask:
         whole = self.problem.settings.trials_per_round
         before = self.round * whole
         return range(before + self.done + 1, before + (self.until or whole) + 1)
-
-
-def run_chain(task: ChainTask) -> tuple[ChainState, list[Trial]]:
-    """What :func:`openmm_rare.tps.chains.chain.run_chain` returns: imported where it runs."""
-    from . import chain as chains
-
-    return chains.run_chain(task)

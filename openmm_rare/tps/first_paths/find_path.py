@@ -17,7 +17,8 @@ from ...io.tasks import Noting, Progress
 from ...parallel.cores import available_cores
 from ...settings.paths import PathSettings
 from ...states.region_text import values_text
-from ..chains.task import ChainState, ChainTask, PathProblem, run_chain
+from ..chains.stretches import run_chain
+from ..chains.task import ChainState, ChainTask, PathProblem
 from ..trajectories.file import require_writable, write_path
 from .initial_path import initial_path
 from .relaxing import from_a_to_b, relaxing_problem

@@ -8,7 +8,8 @@ from ...committor.base import Committor
 from ...committor.model import CommittorModel
 from ...dynamics.frames import Frames
 from ...states.states import IN_B
-from ..chains.task import ChainState, ChainTask, PathProblem, run_chain
+from ..chains.stretches import run_chain
+from ..chains.task import ChainState, ChainTask, PathProblem
 
 __all__ = ["Relaxed", "from_a_to_b", "relax_path", "relaxing_problem"]
 
