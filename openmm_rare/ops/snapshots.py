@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import openpathsampling as paths
@@ -15,11 +15,16 @@ from ..dynamics.frames import Frames
 if TYPE_CHECKING:
     import openmm
 
-    from .engine import RareEventEngine
-
 __all__ = ["VELOCITY", "frames_of", "positions_of", "snapshot_in", "trajectory_of"]
 
 VELOCITY = unit.nanometer / unit.picosecond
+
+
+class Engine(Protocol):
+    """The engine that snapshots belong to."""
+
+    def no_velocities(self) -> Snapshot.KineticContainer | None:
+        """What all snapshots share in dynamics without velocities, else None."""
 
 
 def positions_of(trajectory: Iterable[Snapshot]) -> np.ndarray:
@@ -37,13 +42,13 @@ def frames_of(snapshots: Iterable[Snapshot], with_velocities: bool = True) -> Fr
     return Frames(positions_of(snapshots), velocities, boxes)
 
 
-def trajectory_of(frames: Frames, engine: RareEventEngine) -> paths.Trajectory:
+def trajectory_of(frames: Frames, engine: Engine) -> paths.Trajectory:
     """The frames as a trajectory of OpenPathSampling."""
     still = engine.no_velocities() if frames.velocities is None else None
     return paths.Trajectory([_snapshot(frames, i, engine, still) for i in range(len(frames))])
 
 
-def snapshot_in(context: openmm.Context, engine: RareEventEngine) -> Snapshot:
+def snapshot_in(context: openmm.Context, engine: Engine) -> Snapshot:
     """Where a Context of an engine stands."""
     still = engine.no_velocities()
     state = context.getState(positions=True, velocities=still is None)
@@ -56,7 +61,7 @@ def snapshot_in(context: openmm.Context, engine: RareEventEngine) -> Snapshot:
     )
 
 
-def _snapshot(frames: Frames, index: int, engine: RareEventEngine, still: Snapshot.KineticContainer | None) -> Snapshot:
+def _snapshot(frames: Frames, index: int, engine: Engine, still: Snapshot.KineticContainer | None) -> Snapshot:
     # the constructors copy what they are given, and a product with a unit does so twice: more work than a step
     statics, kinetics = Snapshot.StaticContainer(None, None, engine), still or Snapshot.KineticContainer(None, engine)
     statics.coordinates = unit.Quantity(frames.positions[index].copy(), unit.nanometer)
