@@ -61,7 +61,7 @@ class Exact:
         self._largest = float(logit((n_shots + 0.5) / (n_shots + 1.0)))
         self.smooth = np.where(self.sampled, expit(self._between(x, y)), np.nan)
 
-    def logits(self, positions: np.ndarray) -> np.ndarray:
+    def logit(self, positions: np.ndarray) -> np.ndarray:
         """Logits of positions ``(n, n_atoms, 3)``, between the points of the grid, too."""
         return self._between(positions[:, 0, 0], positions[:, 0, 1])
 

@@ -163,13 +163,13 @@ def collect(kinds: dict[str, list[Run]], exact: Exact, out: Path) -> None:
     panels = Panels(
         {label: outcomes(runs) for label, runs in kinds.items()},
         pooled_relevance(found),
-        [on_plane(model.logits, exact) for model in models],
+        [on_plane(model.logit, exact) for model in models],
         on_plane(as_function, exact),
         text,
         exact,
         pooled_calibration(found, "run"),
     )
-    noisy = [on_plane(model.logits, exact, seed=number) for number, model in enumerate(models)]
+    noisy = [on_plane(model.logit, exact, seed=number) for number, model in enumerate(models)]
     errors = {name: [compare(each, exact, low).rmse for each in noisy] for name, low in (("all", 0.0), ("transition", 0.1))}
     gaps = mean_over_runs(np.array([each["formula"]["gap"] for each in found]))
     numbers = {

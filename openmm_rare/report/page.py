@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup, escape
 
 from ..io.files import write_text
@@ -105,6 +105,16 @@ _PAGES.filters |= {"pretty": pretty, "indented": _indented}
 
 
 def write_page(path: Path, template: str, **facts: Any) -> Path:
-    """Write the page that a template makes of these facts."""
-    write_text(path, _PAGES.get_template(template).render(facts))
+    """Write the page that a template makes of these facts.
+
+    Raises
+    ------
+    TypeError
+        If they are not what the template is for.
+    """
+    try:
+        text = _PAGES.get_template(template).render(facts)
+    except UndefinedError as error:  # which is of no kind of Python's
+        raise TypeError(str(error)) from error
+    write_text(path, text)
     return path

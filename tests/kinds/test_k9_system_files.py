@@ -14,6 +14,7 @@ from openmm import app, unit
 import chain4
 from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.dynamics.native import plugin
+from openmm_rare.io.toml import read_toml
 from openmm_rare.structure.files import read_structure, require_same_atoms
 
 
@@ -76,7 +77,8 @@ def test_a_module_beside_the_configuration_is_imported_and_kept(tmp_path):
     problem = build_system(config)
     assert sys.modules["loads_plugins"].LOADED and problem.imports == ("loads_plugins",)
     text = config.expanded(problem).to_toml()
-    assert 'import = ["loads_plugins"]' in text and parse_config(text, tmp_path).system.imports == ("loads_plugins",)
+    assert read_toml(text)["system"]["import"] == ["loads_plugins"]
+    assert parse_config(text, tmp_path).system.imports == ("loads_plugins",)
     assert problem.fingerprint() == build_system(load_config(files(tmp_path))).fingerprint()
     builder = chain4.write(tmp_path)
     assert build_system(load_config(with_import(builder, "loads_plugins"))).imports == ("loads_plugins",)

@@ -52,13 +52,13 @@ def test_the_exact_committor_is_symmetric_and_as_smooth_as_its_errors_say(exact)
 
 
 def test_models_are_compared_without_the_noise_of_the_shots(exact):
-    there = grid.on_plane(exact.logits, exact)
+    there = grid.on_plane(exact.logit, exact)
     assert grid.compare(there, exact).rmse < 0.04
     assert grid.compare(there, exact).rmse < grid.compare(1.3 * there, exact).rmse
     assert grid.compare(-there, exact, lowest=0.1).rmse > 0.2  # negative control
     with_oscillators = grid.on_plane(lambda positions: positions[:, 5, 2], exact, seed=1)
     assert np.nanstd(with_oscillators) > 0.01 and not np.nan_to_num(grid.on_plane(lambda x: x[:, 5, 2], exact)).any()
-    np.testing.assert_array_equal(there, grid.on_plane(exact.logits, exact, seed=1))
+    np.testing.assert_array_equal(there, grid.on_plane(exact.logit, exact, seed=1))
 
 
 def test_yields_are_those_of_the_trials():
@@ -98,7 +98,7 @@ def test_all_panels_are_drawn_and_written(exact, tmp_path):
         label: {name: rng.random((2, 300)) < chance for name, chance in (("generated", 0.4), ("accepted", 0.3))}
         for label in ("learned", "uniform", "aimless")
     }
-    there = grid.on_plane(exact.logits, exact)
+    there = grid.on_plane(exact.logit, exact)
     panels = drawn.Panels(
         curves,
         drawn.pooled_relevance(runs),
