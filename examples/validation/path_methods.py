@@ -61,7 +61,7 @@ def main() -> None:
         mean, error = paths.mean_time()
         spread = np.average((paths.durations - mean) ** 2, weights=paths.weights)
         chosen = AnalysisOptions(configurations=0, formula_inputs=0)
-        found = analyze(system, model, shots, paths, out / "mechanism", chosen, Silent())
+        found = analyze(system, model, shots, paths, out / "mechanism", chosen, progress=Silent())
         rows = [row for row in found.relevance.rows() if row["above_noise"]]
         relevant = ", ".join(f"{row['name']} {row['normalized']:.2f}" for row in rows)
         print(

@@ -41,19 +41,19 @@ _PLAIN = "plain C++"
 class _Watched:
     """Tests every walker for A and B on every frame, as a rate calculation does, but stops none."""
 
-    def __init__(self, target: RareEventSystem, n: int) -> None:
-        self.target, self.everyone, self.labels = target, np.arange(n), np.zeros(n, dtype=np.int64)
+    def __init__(self, problem: RareEventSystem, n: int) -> None:
+        self.target, self.everyone, self.labels = problem, np.arange(n), np.zeros(n, dtype=np.int64)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         self.target.states.observe(positions, self.labels)
         return self.everyone
 
 
-def _model(target: RareEventSystem) -> CommittorModel:
+def _model(problem: RareEventSystem) -> CommittorModel:
     """A network of the default size; its weights do not matter for its speed, only its slope is kept gentle."""
     torch.manual_seed(0)
-    model = CommittorModel(target.descriptor_spec(), 7, temperature=target.temperature)
-    sample = target.positions + np.random.default_rng(0).normal(0.0, 0.01, (200, 7, 3)) * [1.0, 1.0, 0.0]
+    model = CommittorModel(problem.descriptor_spec(), 7, temperature=problem.temperature)
+    sample = problem.positions + np.random.default_rng(0).normal(0.0, 0.01, (200, 7, 3)) * [1.0, 1.0, 0.0]
     model.standardize(sample)
     with torch.no_grad():
         model.network[-1].weight.mul_(0.01)
@@ -65,7 +65,7 @@ class _Walkers:
 
     def __init__(
         self,
-        target: RareEventSystem,
+        problem: RareEventSystem,
         n_slots: int,
         platform: str,
         integrator: openmm.Integrator,
@@ -73,11 +73,11 @@ class _Walkers:
         native_bonds: bool = False,
     ) -> None:
         self.n_slots, self._integrator = n_slots, integrator
-        system, where = replicate(target.system, n_slots, native_bonds), platform_by_name(platform)
+        system, where = replicate(problem.system, n_slots, native_bonds), platform_by_name(platform)
         for force in forces:
             system.addForce(force)
         self._context = openmm.Context(system, integrator, where)
-        self._context.setPositions(np.tile(target.positions, (n_slots, 1)))
+        self._context.setPositions(np.tile(problem.positions, (n_slots, 1)))
 
     def step(self, n_steps: int) -> None:
         """Advance all walkers."""
@@ -88,24 +88,24 @@ class _Walkers:
         return self._context.getState(positions=True).getPositions(asNumpy=True)._value
 
 
-def _brownian(target: RareEventSystem, n_slots: int, platform: str) -> _Walkers:
+def _brownian(problem: RareEventSystem, n_slots: int, platform: str) -> _Walkers:
     """The walkers moved by OpenMM's own BrownianIntegrator: the yardstick that tells machines apart."""
-    integrator = openmm.BrownianIntegrator(target.temperature, target.friction, target.timestep)
+    integrator = openmm.BrownianIntegrator(problem.temperature, problem.friction, problem.timestep)
     integrator.setRandomNumberSeed(1)
-    return _Walkers(target, n_slots, platform, integrator)
+    return _Walkers(problem, n_slots, platform, integrator)
 
 
-def _out_of_reach(target: RareEventSystem) -> States:
+def _out_of_reach(problem: RareEventSystem) -> States:
     """States like A and B where no walker comes."""
-    far = [Disc(dict.fromkeys(target.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
-    return States(target.states.variables, *far, target.states.channels)
+    far = [Disc(dict.fromkeys(problem.states.variables.names, value), 0.1) for value in (-99.0, 99.0)]
+    return States(problem.states.variables, *far, problem.states.channels)
 
 
-def _native(target: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> _Walkers:
+def _native(problem: RareEventSystem, n_slots: int, platform: str, bias: Bias | None, tested: bool) -> _Walkers:
     """The walkers moved by the native plugin, which looks for them in states out of reach."""
-    states = _out_of_reach(target) if tested else None
-    parts = native_parts(target, n_slots, 1, bias, states)
-    return _Walkers(target, n_slots, platform, *parts, suits_native_bonds(platform, n_slots))
+    states = _out_of_reach(problem) if tested else None
+    parts = native_parts(problem, n_slots, 1, bias, states)
+    return _Walkers(problem, n_slots, platform, *parts, suits_native_bonds(platform, n_slots))
 
 
 class _Discs(ctypes.Structure):
@@ -117,13 +117,13 @@ class _Discs(ctypes.Structure):
 class _Plain:
     """The walkers moved by a plain loop in C++, without OpenMM: the same biased dynamics, weights and tests of states."""
 
-    def __init__(self, target: RareEventSystem, n_slots: int, bias: Bias, states: States) -> None:
+    def __init__(self, problem: RareEventSystem, n_slots: int, bias: Bias, states: States) -> None:
         (path,) = (native.LIBRARY_FOLDER / "plugins").glob("*OpenMMRareReference*")
         self._take = ctypes.CDLL(str(path)).rare_plain_steps
         self.n_slots, self._seed = n_slots, 0
-        self._integrator, (self._force,) = native_parts(target, n_slots, 1, bias, states)
-        self._discs = _Discs(len(target.positions), lj7.MASS, lj7.EPSILON, lj7.SIGMA, lj7.ALPHA)
-        self._positions, self.log_weights = np.tile(target.positions, (n_slots, 1)), np.zeros(n_slots)
+        self._integrator, (self._force,) = native_parts(problem, n_slots, 1, bias, states)
+        self._discs = _Discs(len(problem.positions), lj7.MASS, lj7.EPSILON, lj7.SIGMA, lj7.ALPHA)
+        self._positions, self.log_weights = np.tile(problem.positions, (n_slots, 1)), np.zeros(n_slots)
 
     def step(self, n_steps: int) -> None:
         """Advance all walkers."""
@@ -166,17 +166,17 @@ def _variants(platform: str) -> list[tuple[str, int, bool, bool, int]]:
 
 
 def _make(
-    target: RareEventSystem, platform: str, backend: str, walkers: int, bias: Bias | None, tested: bool, threads: int
+    problem: RareEventSystem, platform: str, backend: str, walkers: int, bias: Bias | None, tested: bool, threads: int
 ) -> SlotContext | _Walkers | _Plain | _Threads:
     """What to measure."""
     if backend == _PLAIN:
-        return _Plain(target, walkers, bias, _out_of_reach(target))
+        return _Plain(problem, walkers, bias, _out_of_reach(problem))
     if threads > 1:
-        return _Threads([_native(target, walkers, platform, bias, tested) for _ in range(threads)])
+        return _Threads([_native(problem, walkers, platform, bias, tested) for _ in range(threads)])
     if backend == "native":
-        return _native(target, walkers, platform, bias, tested)
-    observer = _Watched(target, walkers) if tested else None
-    return SlotContext(target, walkers, Machine(platform, backend), 1, bias, observer)
+        return _native(problem, walkers, platform, bias, tested)
+    observer = _Watched(problem, walkers) if tested else None
+    return SlotContext(problem, walkers, Machine(platform, backend), 1, bias, observer)
 
 
 def _speed(slots: SlotContext | _Walkers | _Plain | _Threads) -> tuple[float, float]:

@@ -145,7 +145,7 @@ def path(
             out=out,
             settings=path_settings(config),
             seed=sampling.seed,
-            platform=sampling.platform,
+            machine=sampling.platform,
             progress=progress,
         )
     click.echo(f"\n{format_table([('Path', found_rows(found, system))])}\n")
@@ -191,6 +191,7 @@ def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options
     with TerminalProgress() as progress:
         with naming_contents(folder):
             sampled, doubts, unchecked = load_path_sampling(folder, trust), doubts_of_run(folder), unchecked_note(folder)
-        found = analyze_mechanism(*sampled, out, chosen, progress, doubts, [unchecked] if unchecked else ())
+        notes = [unchecked] if unchecked else ()
+        found = analyze_mechanism(*sampled, out, chosen, progress=progress, doubts=doubts, notes=notes)
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)

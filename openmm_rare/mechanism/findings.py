@@ -66,7 +66,7 @@ class Mechanism:
 
 
 def write_findings(
-    out: Path, system: RareEventSystem, found: Mechanism, structures: np.ndarray, options: AnalysisOptions
+    out: Path, problem: RareEventSystem, found: Mechanism, structures: np.ndarray, options: AnalysisOptions
 ) -> None:
     """Write ``analysis.json``, a CSV file for each table, and ``atoms.pdb``.
 
@@ -74,17 +74,17 @@ def write_findings(
     ----------
     out : Path
         A folder.
-    system : RareEventSystem
+    problem : RareEventSystem
     found : Mechanism
     structures : ndarray, shape (n, n_atoms, 3), nm
         Transition states.
     options : AnalysisOptions
     """
-    write_pdb(out / "atoms.pdb", system.topology, structures[found.atoms.representative], found.atoms.relative)
+    write_pdb(out / "atoms.pdb", problem.topology, structures[found.atoms.representative], found.atoms.relative)
     tables = _tables(found)
     for name, table in tables.items():
         write_csv(out / f"{name}.csv", table)
-    write_json(out / "analysis.json", _summary(system, found, tables, options))
+    write_json(out / "analysis.json", _summary(problem, found, tables, options))
 
 
 def _tables(found: Mechanism) -> dict[str, Rows]:
@@ -106,12 +106,14 @@ def _tables(found: Mechanism) -> dict[str, Rows]:
     return tables
 
 
-def _summary(system: RareEventSystem, found: Mechanism, tables: Mapping[str, Rows], options: AnalysisOptions) -> dict[str, Any]:
+def _summary(
+    problem: RareEventSystem, found: Mechanism, tables: Mapping[str, Rows], options: AnalysisOptions
+) -> dict[str, Any]:
     """The content of analysis.json."""
     relevance = found.relevance
     return {
-        "system": system.name,
-        "fingerprint": system.fingerprint(),
+        "system": problem.name,
+        "fingerprint": problem.fingerprint(),
         "options": asdict(options),
         "fit": None if found.fit is None else {**asdict(found.fit.options), "held_out_loss": found.fit.loss},
         "relevance": {"loss": relevance.loss, "noise_floor": relevance.floor, "inputs": tables["relevance"]},

@@ -30,14 +30,14 @@ _WATER = {"HOH", "WAT", "SOL", "TIP3"}
 
 
 def write_mechanism_report(
-    out: Path, system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
+    out: Path, problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
 ) -> Path:
     """Draw the figures and write ``report.html``.
 
     Parameters
     ----------
     out : Path
-    system : RareEventSystem
+    problem : RareEventSystem
     found : Mechanism
     paths : PathEnsemble
     structures : ndarray, shape (n, n_atoms, 3), nm
@@ -46,12 +46,12 @@ def write_mechanism_report(
     return write_page(
         out / "report.html",
         "mechanism.html",
-        title=f"Mechanism of {system.name}",
-        temperature=f"{system.temperature:g}",
+        title=f"Mechanism of {problem.name}",
+        temperature=f"{problem.temperature:g}",
         found=found,
         rows=summary_rows(found),
         tables=_tables(found),
-        figures=[*saved_figures(_drawn(system, found, paths, structures), out / "figures")],
+        figures=[*saved_figures(_drawn(problem, found, paths, structures), out / "figures")],
     )
 
 
@@ -129,7 +129,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _drawn(system: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray) -> Iterator[Drawn]:
+def _drawn(problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray) -> Iterator[Drawn]:
     """Everything there is to draw."""
     shown = min(len(found.relevance.names), _n_shown(found))
     figure, (ax,) = plots.new_figure(height=1.2 + 0.27 * shown)
@@ -143,14 +143,14 @@ def _drawn(system: RareEventSystem, found: Mechanism, paths: PathEnsemble, struc
         figure, (ax,) = plots.new_figure()
         mechanism_plots.plot_formula_front(ax, found.front)
         yield Drawn("formulas", "Formulas of growing complexity", _FORMULAS, figure)
-    figure = molecule_figure(system, found, structures[found.atoms.representative])
+    figure = molecule_figure(problem, found, structures[found.atoms.representative])
     if figure is not None:
         yield Drawn("atoms", "Contributions of the atoms", _ATOMS, figure)
-    names = system.states.variables.names
+    names = problem.states.variables.names
     if len(names) >= 2:
         figure, (ax,) = plots.new_figure(height=4.6)
-        values = [system.states.variables(path)[:, :2] for path in paths.paths]
-        near = system.states.variables(structures)[:, :2]
+        values = [problem.states.variables(path)[:, :2] for path in paths.paths]
+        near = problem.states.variables(structures)[:, :2]
         mechanism_plots.plot_path_density(ax, *path_density(paths, values), (names[0], names[1]), near)
         yield Drawn("path_density", "Where transition paths run", _DENSITY, figure)
     figure, axes = plots.new_figure(1, 2, width=8.0, height=3.4)
@@ -159,14 +159,14 @@ def _drawn(system: RareEventSystem, found: Mechanism, paths: PathEnsemble, struc
     yield Drawn("paths", "Paths along the committor, and their time", _PATHS, figure)
 
 
-def molecule_figure(system: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
+def molecule_figure(problem: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
     """The solute with the contributions of its atoms; None where it has no extent in a plane."""
-    solute = solute_atoms(system)
+    solute = solute_atoms(problem)
     extent = np.linalg.svd(structure[solute] - structure[solute].mean(0), compute_uv=False)
     if len(extent) < 2 or not extent[1] > _FLAT * extent[0]:
         return None
     place = {atom: index for index, atom in enumerate(solute)}
-    bonds = [] if system.topology is None else [(a.index, b.index) for a, b in system.topology.bonds()]
+    bonds = [] if problem.topology is None else [(a.index, b.index) for a, b in problem.topology.bonds()]
     bonds = [(place[a], place[b]) for a, b in bonds if a in place and b in place]
     labels = [found.atom_names[index].partition("-")[2] or found.atom_names[index] for index in solute]
     figure, (ax,) = plots.new_figure(height=4.6)
@@ -174,11 +174,11 @@ def molecule_figure(system: RareEventSystem, found: Mechanism, structure: np.nda
     return figure
 
 
-def solute_atoms(system: RareEventSystem) -> np.ndarray:
+def solute_atoms(problem: RareEventSystem) -> np.ndarray:
     """Indices of the atoms that are not water; all where there is no topology."""
-    if system.topology is None:
-        return np.arange(len(system.positions))
-    return np.array([atom.index for atom in system.topology.atoms() if atom.residue.name not in _WATER])
+    if problem.topology is None:
+        return np.arange(len(problem.positions))
+    return np.array([atom.index for atom in problem.topology.atoms() if atom.residue.name not in _WATER])
 
 
 _RELEVANCE = (

@@ -42,7 +42,7 @@ _FRAMES_PER_BIN = 5  # of the density of paths, on average
 
 def write_path_report(
     folder: str | Path,
-    system: RareEventSystem | None = None,
+    problem: RareEventSystem | None = None,
     trust: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> Path:
@@ -51,7 +51,7 @@ def write_path_report(
     Parameters
     ----------
     folder : path
-    system : RareEventSystem, optional
+    problem : RareEventSystem, optional
         That of the run, where it is there already.
     trust : bool
         Whether code that the folder names or holds may run to make it. Without that the figure of the paths in the variables
@@ -69,21 +69,21 @@ def write_path_report(
     finished = result_of_run(folder, config, record)
     notes = notes_of(finished, folder)
     try:
-        system = system or build_system(config)
+        problem = problem or build_system(config)
     except UntrustedCodeError as error:
         if not (folder / "figures" / "paths.png").is_file():
             notes.append(f"Without code of this folder there is no figure of paths in the variables of the states: {error}")
             (note or _LOG.info)(notes[-1])
     about, settings = config.system, path_settings(config)
-    model = model_of_run(folder, record.model_of["fingerprint"] if system is None else system.fingerprint(), record)
+    model = model_of_run(folder, record.model_of["fingerprint"] if problem is None else problem.fingerprint(), record)
     ensemble = ways = None
     if any(record.trials["accepted"]):
         ensemble = ensemble_of(record, folder, settings, about.timestep_ps)
-        if system is not None:
-            ways = Ways.of(system, model, ensemble, read_first_paths(folder, record.digests))
-    figures = [*saved_figures(_drawn(system, record, ensemble, model), folder / "figures")]
+        if problem is not None:
+            ways = Ways.of(problem, model, ensemble, read_first_paths(folder, record.digests))
+    figures = [*saved_figures(_drawn(problem, record, ensemble, model), folder / "figures")]
     result = summarize_paths(record, ensemble, model, settings, bool(about.inertial), ways)
-    if system is None:
+    if problem is None:
         result = _with_doubts_of(finished, result)
     return write_page(
         folder / "report.html",
@@ -127,7 +127,7 @@ def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]
 
 
 def _drawn(
-    system: RareEventSystem | None, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
+    problem: RareEventSystem | None, record: PathRecord, ensemble: PathEnsemble | None, model: Committor
 ) -> Iterator[Drawn]:
     """Everything there is to draw, without a figure for what needs the system that is missing."""
     counted = record.table("relaxed")
@@ -151,12 +151,12 @@ def _drawn(
     mechanism_plots.plot_transition_time(axes[0], statistics)
     mechanism_plots.plot_q_density(axes[1], statistics)
     yield Drawn("time", "Path times, and paths along the committor", _TIME, figure)
-    yield Drawn("paths", "Where paths run, and where shots began", _PATHS, system and _plane(system, record, ensemble))
+    yield Drawn("paths", "Where paths run, and where shots began", _PATHS, problem and _plane(problem, record, ensemble))
 
 
-def _plane(system: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:
+def _plane(problem: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:
     """Density of paths over the first two variables of the states, or the only one."""
-    states, units = system.states, variable_units(system.states.variables)
+    states, units = problem.states, variable_units(problem.states.variables)
     values = [states.variables(path) for path in ensemble.paths]
     points = states.variables(np.array(record.shots.positions))
     connects = (np.array(record.shots.reached) > 0).all(1)

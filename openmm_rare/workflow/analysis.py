@@ -43,12 +43,13 @@ _MOST_STRUCTURES = 500  # for atom contributions
 
 @shows_progress
 def analyze(
-    system: RareEventSystem,
+    problem: RareEventSystem,
     model: Committor,
     shots: Shots,
     paths: PathEnsemble,
     out: str | Path,
     options: AnalysisOptions | None = None,
+    *,
     progress: Progress | None = None,
     doubts: Sequence[str] | None = None,
     notes: Sequence[str] = (),
@@ -60,7 +61,7 @@ def analyze(
 
     Parameters
     ----------
-    system : RareEventSystem
+    problem : RareEventSystem
     model : CommittorModel or CommittorEnsemble
         Trained on the shots.
     shots : Shots
@@ -81,20 +82,20 @@ def analyze(
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
     out, options, progress = Path(out), options or AnalysisOptions(), Noting(progress)
-    _require_fitting(model, system)
-    for note in [*notes, *(require_runnable(system, "paths") if options.configurations else ())]:
+    _require_fitting(model, problem)
+    for note in [*notes, *(require_runnable(problem, "paths") if options.configurations else ())]:
         progress.note(note)
     if doubts is None:
-        doubts = ensemble_warnings(paths, Ways.of(system, model, paths))
-    found, analyzed, structures = _mechanism(system, model, shots, paths, out, options, progress, doubts)
+        doubts = ensemble_warnings(paths, Ways.of(problem, model, paths))
+    found, analyzed, structures = _mechanism(problem, model, shots, paths, out, options, progress, doubts)
     progress.stage("report")
-    write_findings(out, system, found, structures, options)
-    write_mechanism_report(out, system, found, paths, structures)
+    write_findings(out, problem, found, structures, options)
+    write_mechanism_report(out, problem, found, paths, structures)
     return found
 
 
 def _mechanism(
-    system: RareEventSystem,
+    problem: RareEventSystem,
     model: Committor,
     shots: Shots,
     paths: PathEnsemble,
@@ -114,21 +115,21 @@ def _mechanism(
     relevance = _relevance(held_out if options.refit else logit_function(model), table, options, streams, progress)
     progress.stage("paths")
     logits = [analyzed.logit(path) for path in paths.paths]
-    statistics, between = path_statistics(paths, logits), _Between.states(system, paths, logits)
+    statistics, between = path_statistics(paths, logits), _Between.states(problem, paths, logits)
     nearest = between.take(transition_states(between.q, options.state_width)[:_MOST_STRUCTURES])
     atoms = atom_contributions(analyzed, nearest.frames, nearest.weights)
-    found = Mechanism(relevance, statistics, atoms, atom_names(system), held_out, notes=progress.notes)
+    found = Mechanism(relevance, statistics, atoms, atom_names(problem), held_out, notes=progress.notes)
     found.warnings += [*doubts, *_doubts(relevance, statistics, nearest.q)]
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))
-        found.calibration, found.run_calibration = _calibrations(system, tested, model, paths, out, options, progress)
+        found.calibration, found.run_calibration = _calibrations(problem, tested, model, paths, out, options, progress)
     found.warnings += _calibration_doubts(found.calibration)
     return found, analyzed, nearest.frames
 
 
-def _require_fitting(model: Committor, system: RareEventSystem) -> None:
-    if model.fingerprint and model.fingerprint != system.fingerprint():
+def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
+    if model.fingerprint and model.fingerprint != problem.fingerprint():
         raise InputError("the committor model was trained for another system, other states or other dynamics")
 
 
@@ -156,10 +157,10 @@ class _Between:
     weights: np.ndarray
 
     @classmethod
-    def states(cls, system: RareEventSystem, paths: PathEnsemble, logits: list[np.ndarray]) -> _Between:
+    def states(cls, problem: RareEventSystem, paths: PathEnsemble, logits: list[np.ndarray]) -> _Between:
         """All frames of the paths between the states."""
         frames, q = np.concatenate(paths.paths), np.concatenate(logits)
-        free = system.states.classify(frames) == NEITHER
+        free = problem.states.classify(frames) == NEITHER
         weights = np.repeat(paths.weights, [len(path) for path in paths.paths])
         return cls(frames[free], q[free], weights[free])
 
@@ -225,7 +226,7 @@ def _formulas(
 
 
 def _calibrations(
-    system: RareEventSystem,
+    problem: RareEventSystem,
     tested: _Between,
     model: Committor,
     paths: PathEnsemble,
@@ -238,12 +239,12 @@ def _calibrations(
     States are tested where path sampling tested them: at frames.
     """
     n_a, n_b = direct_committor(
-        system,
+        problem,
         tested.frames,
         options.fresh_shots,
-        options.seed,
-        options.platform,
-        steps_per_test=max(round(paths.frame_time / system.timestep), 1),
+        seed=options.seed,
+        machine=options.platform,
+        steps_per_test=max(round(paths.frame_time / problem.timestep), 1),
         workers=options.workers,
         record=out / "fresh_shots.jsonl",
         progress=progress,
@@ -268,8 +269,8 @@ def _calibration_doubts(calibration: Calibration | None) -> list[str]:
     return []
 
 
-def atom_names(system: RareEventSystem) -> list[str]:
+def atom_names(problem: RareEventSystem) -> list[str]:
     """Names of the atoms, with residue names and numbers where there is a topology."""
-    if system.topology is None:
-        return [f"P{number + 1}" for number in range(len(system.positions))]
-    return [f"{atom.residue.name}{atom.residue.id}-{atom.name}" for atom in system.topology.atoms()]
+    if problem.topology is None:
+        return [f"P{number + 1}" for number in range(len(problem.positions))]
+    return [f"{atom.residue.name}{atom.residue.id}-{atom.name}" for atom in problem.topology.atoms()]

@@ -129,7 +129,7 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
 
 def _engine(
     config: RunConfig,
-    system: RareEventSystem,
+    problem: RareEventSystem,
     machine: Machine,
     run: RunFile,
     progress: Progress,
@@ -145,8 +145,8 @@ def _engine(
         "progress": progress,
     }
     if sampling.method == "brute_force":
-        return BruteForceRate(system, **options)
-    return ImportanceSamplingRate(system, model=model, no_reweighting=sampling.no_reweighting, **options)
+        return BruteForceRate(problem, **options)
+    return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
 
 
 def _record_reference(run: RunFile, problem: RareEventSystem, known: Reference | None) -> None:

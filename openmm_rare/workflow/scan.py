@@ -81,7 +81,7 @@ def run_scan(
 
 
 def _rates(
-    system: RareEventSystem,
+    problem: RareEventSystem,
     config: RunConfig,
     temperatures: Sequence[float],
     brute_force: Sequence[float],
@@ -97,13 +97,13 @@ def _rates(
         folder = out / f"{temperature:g}K"
         stages = _Stages(progress, f"{temperature:g} K: ")
         estimates.append(run_rate(config.with_options(temperature_k=temperature), folder, resume, stages, model))
-        model = CommittorModel.load(folder / "model.npz", system.fingerprint())
-        _write(out, system, estimates, others)
+        model = CommittorModel.load(folder / "model.npz", problem.fingerprint())
+        _write(out, problem, estimates, others)
     for temperature in sorted(set(brute_force), reverse=True):
         stages = _Stages(progress, f"{temperature:g} K: ")
         at = config.with_options(temperature_k=temperature, method="brute_force", no_reweighting=False)
         others.append(run_rate(at, out / f"{temperature:g}K_brute_force", resume, stages))
-        _write(out, system, estimates, others)
+        _write(out, problem, estimates, others)
     return estimates
 
 
@@ -119,14 +119,14 @@ class _Stages:
         self._progress.stage(self._prefix + name, total)
 
 
-def _write(out: Path, system: RareEventSystem, estimates: list[RateEstimate], others: list[RateEstimate]) -> None:
+def _write(out: Path, problem: RareEventSystem, estimates: list[RateEstimate], others: list[RateEstimate]) -> None:
     data: dict[str, Any] = {
-        "system": system.name,
+        "system": problem.name,
         "estimates": [estimate.to_dict() for estimate in estimates],
         "brute_force": [estimate.to_dict() for estimate in others],
         "runs": {folder.name: read_json(folder / "result.json").get("run") for folder in finished_runs(out)},
     }
-    known = reference_of(system)
+    known = reference_of(problem)
     if known is not None:
         computed = [result["temperature_k"] for result in (*data["estimates"], *data["brute_force"])]
         low, high = 0.97 * min(computed), 1.03 * max(computed)

@@ -106,7 +106,7 @@ def test_constraints_in_a_plane_are_refused_by_every_command(purpose, inertial):
 def test_fresh_shots_pass_the_gate():
     problem = dimer_in_a_plane(True)
     with pytest.raises(ValueError, match="num_dimensions = 2"):
-        direct_committor(problem, np.array([[[0.3, 0.0, 0.0], [0.4, 0.0, 0.0]]]), 2, 1)
+        direct_committor(problem, np.array([[[0.3, 0.0, 0.0], [0.4, 0.0, 0.0]]]), 2, seed=1)
 
 
 def engine_of(system, integrator, positions, platform="Reference", n_steps=1):

@@ -98,7 +98,7 @@ def test_fresh_shots_and_scripts_refuse_it_too():
     between = problem.positions.copy()
     between[3] += [0.0, 0.0, 0.14]
     with pytest.raises(ValueError, match="time step of 0.02 ps is too large"):
-        direct_committor(problem, between[None], 2, 1)
+        direct_committor(problem, between[None], 2, seed=1)
     for integrator in (BAOABLangevinIntegrator(300, 5, 0.02), OverdampedLangevinIntegrator(300, 5, 1e-3)):
         engine = RareEventEngine(Topology(4), chain4.system(), integrator, platform="Reference")
         with pytest.raises(ValueError, match="is too large for the System: from"):

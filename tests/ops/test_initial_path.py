@@ -202,7 +202,7 @@ def test_tps_hands_its_model_on(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"relax": -1}, "relax = -1 must not be negative"),
-        ({"platform": "Abacus"}, "Abacus"),
+        ({"machine": "Abacus"}, "Abacus"),
         ({"how": "bias"}, 'initial_path = \'bias\' must be "auto", "line", "hot", "biased", or a file'),
         ({"out": "there.npz"}, "there.npz exists: choose another name with --out"),
         ({"out": "path.xtc"}, "which has no topology, can be written as .npz only"),

@@ -65,7 +65,7 @@ def test_forces_of_the_plane_are_the_gradient():
 
 def test_same_seed_same_shots_and_another_seed_others():
     target, positions = double_well_1d.build(**HOT), line([0.0, 0.05])
-    first, again, other = (direct_committor(target, positions, 40, seed)[1] for seed in (1, 1, 2))
+    first, again, other = (direct_committor(target, positions, 40, seed=seed)[1] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -116,8 +116,8 @@ def test_one_by_one_in_processes_as_many_at_once():
     middle = np.array([[[0.05, 0.0, 0.0], [0.05, 0.1, 0.0]]])
     single, copied = dimer(True), dimer(False)
     assert not ShotDynamics.can_copy(single) and ShotDynamics.can_copy(copied)
-    _, one = direct_committor(single, middle, 16, 7, workers=2)
-    _, many = direct_committor(copied, middle, 400, 7)
+    _, one = direct_committor(single, middle, 16, seed=7, workers=2)
+    _, many = direct_committor(copied, middle, 400, seed=7)
     error = np.sqrt(0.25 / 16 + 0.25 / 400)
     assert_within(one[0] / 16, many[0] / 400, error)
     with pytest.raises(AssertionError):  # negative control
@@ -126,18 +126,18 @@ def test_one_by_one_in_processes_as_many_at_once():
 
 def test_a_record_is_taken_up_and_another_one_refused(tmp_path):
     target, positions, path = double_well_1d.build(**HOT), line([0.0]), tmp_path / "shots.jsonl"
-    first = direct_committor(target, positions, 750, 1, record=path)
+    first = direct_committor(target, positions, 750, seed=1, record=path)
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == 3  # a head, and two blocks
     path.write_bytes(b"".join(lines[:2]) + lines[2][:10])  # as a kill leaves it
-    again = direct_committor(target, positions, 750, 1, record=path)
+    again = direct_committor(target, positions, 750, seed=1, record=path)
     np.testing.assert_array_equal(np.array(first), np.array(again))
     assert path.read_bytes() == b"".join(lines)
     with pytest.raises(ValueError, match="holds other shots"):
-        direct_committor(target, positions, 750, 2, record=path)
+        direct_committor(target, positions, 750, seed=2, record=path)
     path.write_bytes(lines[0] + b'{"block": 0}\n')
     with pytest.raises(ValueError, match="is damaged"):
-        direct_committor(target, positions, 750, 1, record=path)
+        direct_committor(target, positions, 750, seed=1, record=path)
 
 
 @pytest.mark.slow
@@ -167,15 +167,15 @@ def test_killed_in_the_middle_it_goes_on(tmp_path):
 def test_what_cannot_be_shot_is_refused():
     target = double_well_1d.build(**HOT)
     with pytest.raises(ValueError, match=r"configurations \[1\] lie in A or B"):
-        direct_committor(target, line([0.0, 0.45]), 5, 1)
+        direct_committor(target, line([0.0, 0.45]), 5, seed=1)
     with pytest.raises(ValueError, match="configuration 0 has positions that are not finite"):
-        direct_committor(target, line([np.nan]), 5, 1)
+        direct_committor(target, line([np.nan]), 5, seed=1)
     with pytest.raises(ValueError, match="n_shots = 0 must be at least 1"):
-        direct_committor(target, line([0.0]), 0, 1)
+        direct_committor(target, line([0.0]), 0, seed=1)
     with pytest.raises(ValueError, match=r"positions must have shape \(n, 1, 3\)"):
-        direct_committor(target, np.zeros((1, 2, 3)), 5, 1)
+        direct_committor(target, np.zeros((1, 2, 3)), 5, seed=1)
     with pytest.raises(RuntimeError, match="reached neither A nor B of double_well_1d in 3 steps"):
-        direct_committor(target, line([0.0]), 5, 1, max_steps=3)
+        direct_committor(target, line([0.0]), 5, seed=1, max_steps=3)
 
 
 def test_nan_stops_the_shots_and_leaves_where_they_began(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_nan_stops_the_shots_and_leaves_where_they_began(tmp_path, monkeypatch):
     target.system.getForce(0).setEnergyFunction("sqrt(x-10)")
     start = np.array([[[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]])
     with pytest.raises(FloatingPointError, match="became NaN in dimer, 1 steps after the positions in .*broken-shot-"):
-        direct_committor(target, start, 2, 1)
+        direct_committor(target, start, 2, seed=1)
     (left,) = tmp_path.glob("broken-shot-*.npz")
     with np.load(left) as archive:
         np.testing.assert_array_equal(archive["starts"][0], start[0])

@@ -100,4 +100,4 @@ def test_a_problem_of_ones_own_needs_no_configuration(tmp_path):
     with pytest.raises(ValueError, match="platform"):
         PathSampling(problem, machine="Abacus")
     middle = found.shots.arrays()["positions"][:1]
-    assert direct_committor(problem, middle, 2, 1)[0].shape == (1,)
+    assert direct_committor(problem, middle, 2, seed=1)[0].shape == (1,)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from ...committor.base import Committor
 from ...dynamics.checks import require_runnable
 from ...dynamics.frames import Frames
-from ...dynamics.platforms import platform_by_name
 from ...errors import InputError
 from ...io.progress import shows_progress
 from ...io.tasks import Noting, Progress
 from ...parallel.cores import available_cores
 from ...settings.paths import PathSettings
 from ...states.region_text import values_text
+from ...walkers.machine import Machine
 from ..chains.stretches import run_chain
 from ..chains.task import ChainState, ChainTask, PathProblem
 from ..trajectories.file import require_writable, write_path
@@ -67,7 +67,7 @@ def find_path(
     out: str | Path | None = None,
     settings: PathSettings | None = None,
     seed: int = 1,
-    platform: str = "Reference",
+    machine: Machine | str | None = None,
     progress: Progress | None = None,
 ) -> FoundPath:
     """Find a path from A to B.
@@ -87,7 +87,8 @@ def find_path(
     settings : PathSettings, optional
         For frames and threads.
     seed : int
-    platform : str
+    machine : Machine or str, optional
+        Or the name of an OpenMM platform; default: Reference.
     progress : Progress, optional
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
 
@@ -102,8 +103,9 @@ def find_path(
     -----
     Relaxing seeds OpenPathSampling, the old generators of NumPy and Python, and torch.
     """
-    _check(relax, platform)
-    progress = Noting(progress)
+    if relax < 0:
+        raise InputError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
+    machine, progress = Machine.choose(machine), Noting(progress)
     for note in require_runnable(problem, "paths"):
         progress.note(note)
     if out is not None:
@@ -111,20 +113,12 @@ def find_path(
     settings = settings or PathSettings()
     how = "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
-    sampled = PathProblem(problem, settings, platform)
-    frame_time = settings.steps_per_frame * problem.timestep
-    found = FoundPath(initial_path(sampled, seed, progress, model), frame_time)
+    sampled = PathProblem(problem, settings, machine.platform)
+    found = FoundPath(initial_path(sampled, seed, progress, model), settings.steps_per_frame * problem.timestep)
     if relax:
         found = _relaxed(found, relax, sampled, model, seed, progress)
     file = None if out is None else _written(Path(out), found.frames, sampled, progress)
     return replace(found, file=file, notes=tuple(progress.notes))
-
-
-def _check(relax: int, platform: str) -> None:
-    """Refuse what would be noticed only after the dynamics."""
-    platform_by_name(platform)
-    if relax < 0:
-        raise InputError(f"relax = {relax} must not be negative: the number of shots that are to be accepted")
 
 
 def _written(out: Path, frames: Frames, problem: PathProblem, progress: Progress) -> Path:
