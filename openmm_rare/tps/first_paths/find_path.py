@@ -110,8 +110,7 @@ def find_path(
         progress.note(note)
     if out is not None:
         require_writable(out, problem)
-    settings = settings or PathSettings()
-    how = "biased" if how == "auto" and model is not None else how
+    settings, how = settings or PathSettings(), "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     sampled = PathProblem(problem, settings, machine.platform)
     found = FoundPath(initial_path(sampled, seed, progress, model), settings.steps_per_frame * problem.timestep)
