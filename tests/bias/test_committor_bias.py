@@ -24,6 +24,7 @@ from stats import assert_within, mean_and_stderr
 
 T, FRICTION, TIMESTEP, BARRIER = 900.0, 10.0, 0.01, 10.0
 SPEC = {"kind": "coordinates", "columns": [0], "scale": 1.0}
+COMPILED = not why_not("native", "Reference")  # without it a step takes fifty times as long
 
 
 def model(slope=2.0, **options):
@@ -57,7 +58,7 @@ INTEGRATORS = {
 }
 
 
-@pytest.mark.parametrize("name", INTEGRATORS)
+@pytest.mark.parametrize("name", INTEGRATORS if COMPILED else ["LangevinMiddle"])
 def test_weighted_averages_of_a_biased_simulation_are_the_unbiased_ones(name):
     sums = []
     for seed in range(1, 17):
@@ -68,17 +69,17 @@ def test_weighted_averages_of_a_biased_simulation_are_the_unbiased_ones(name):
         context = context_of(made, integrator, x=0.5 if seed % 2 else -0.5)
         context.setVelocitiesToTemperature(T, seed)
         rows = []
-        for _ in range(1000):
+        for _ in range(1000 if COMPILED else 300):
             integrator.step(150)
             rows.append((bias.log_weight(context), place(context)))
-        log_w, x = np.array(rows)[100:].T
+        log_w, x = np.array(rows)[len(rows) // 10 :].T
         w = np.exp(log_w)
         sums.append([w.sum(), (w * (x > 0)).sum(), (x > 0).mean()])
     sums = np.array(sums)
     share = sums[:, 1].sum() / sums[:, 0].sum()
     residual = (sums[:, 1] - share * sums[:, 0]) / sums[:, 0].mean()  # of a ratio of means
     stderr = residual.std(ddof=1) / np.sqrt(len(sums))
-    assert stderr < 0.04
+    assert stderr < (0.04 if COMPILED else 0.08)
     assert_within(share, 0.5, stderr)
     unweighted, error = mean_and_stderr(sums[:, 2])
     with pytest.raises(AssertionError):  # negative control: the bias moves the particle to the right
