@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed, wait
 from functools import cache
 from typing import Any, TypeVar
 
 from .cores import available_cores
 
-__all__ = ["TEAM", "check_stop", "together"]
+__all__ = ["TEAM", "Threads", "check_stop", "together"]
 
 _stop = threading.Event()
 _Result = TypeVar("_Result")
@@ -20,31 +20,50 @@ TEAM = 250
 """Walkers of a team: enough for their steps to outweigh the calls, few enough for several cores to have work."""
 
 
+class Threads:
+    """Computes in threads of this process: an :class:`~openmm_rare.parallel.executors.Executor` for functions that spend their
+    time outside of Python, as a Context whose integrator and bias are native does. Where one fails, no other goes on alone.
+    """
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """The threads wait for what comes next."""
+
+    def map(
+        self, function: Callable[..., _Result], tasks: Sequence[tuple], keys: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, _Result]]:
+        """As :meth:`openmm_rare.parallel.executors.Executor.map`; what a place keeps, threads share."""
+        if len(tasks) == 1:
+            yield 0, function(*tasks[0])
+            return
+        futures = {_threads().submit(function, *task): number for number, task in enumerate(tasks)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # Ctrl-C too
+            _stop.set()
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            raise
+        finally:
+            _stop.clear()
+
+
 def together(function: Callable[..., _Result], *arguments: Any) -> list[_Result]:
     """Results of a function for each team, in the order of the teams, whatever the number of cores.
 
     Parameters
     ----------
     function : callable
-        Spends its time outside of Python, as a Context whose integrator and bias are native does.
+        For :class:`Threads`.
     *arguments : sequence
         One element for each team.
     """
-    if len(arguments[0]) == 1:
-        return [function(*(argument[0] for argument in arguments))]
-    futures = [_threads().submit(function, *row) for row in zip(*arguments, strict=True)]
-    try:
-        for first in wait(futures, return_when=FIRST_EXCEPTION).done:
-            first.result()
-        return [future.result() for future in futures]
-    except BaseException:  # Ctrl-C too: nobody goes on alone
-        _stop.set()
-        for future in futures:
-            future.cancel()
-        wait(futures)
-        raise
-    finally:
-        _stop.clear()
+    results = dict(Threads().map(function, list(zip(*arguments, strict=True))))
+    return [results[number] for number in sorted(results)]
 
 
 def check_stop() -> None:

@@ -7,9 +7,10 @@ import executor_tasks
 import pytest
 
 from openmm_rare.parallel.executors import Here, Processes
+from openmm_rare.parallel.teams import Threads
 
 
-@pytest.mark.parametrize("make", [Here, lambda: Processes(2, "Reference")])
+@pytest.mark.parametrize("make", [Here, Threads, lambda: Processes(2, "Reference")])
 def test_results_are_numbered_wherever_they_are_computed(make):
     with make() as executor:
         found = dict(executor.map(executor_tasks.where, [(number, 0.02 * (3 - number)) for number in range(4)]))
@@ -18,7 +19,7 @@ def test_results_are_numbered_wherever_they_are_computed(make):
         again = dict(executor.map(executor_tasks.where, [(7,)], [1]))
     places = [pinned[number][1] for number in range(6)]
     assert places[:3] == places[3:] and again[0][1] == places[1]
-    if make is Here:
+    if make in (Here, Threads):
         assert set(places) == {os.getpid()}
     else:
         assert places[0] == places[2] != places[1] and os.getpid() not in places
@@ -36,7 +37,7 @@ def test_what_tasks_have_in_common_is_sent_once():
     assert pickle.loads(pickle.dumps(other)).numbers == [1]
 
 
-@pytest.mark.parametrize("make", [Here, lambda: Processes(2, "Reference")])
+@pytest.mark.parametrize("make", [Here, Threads, lambda: Processes(2, "Reference")])
 def test_what_a_task_raises_is_raised_here(make):
     with pytest.raises(ValueError, match="number 1"), make() as executor:
         list(executor.map(executor_tasks.failing, [(number,) for number in range(3)]))
