@@ -197,6 +197,7 @@ def test_record_goes_on_and_the_table_adds_up(tmp_path):
 
 def test_real_commands_take_mutated_input():
     """In a process of its own: forks of this one would lack the threads of OpenMM."""
+    pytest.importorskip("openpathsampling")
     code = """
         import sys, tempfile
         from pathlib import Path

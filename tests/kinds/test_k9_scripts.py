@@ -66,6 +66,7 @@ def run(folder, code, *, module=False):
 
 def test_path_sampling_in_a_script_without_a_guard_runs_it_once(tmp_path):
     """Case 25."""
+    pytest.importorskip("openpathsampling")
     done = run(tmp_path, PATHS)
     assert done.returncode == 0 and "path_sampling done" in done.stdout, done.stderr
     assert (tmp_path / "runs.txt").read_text() == "run\n"
@@ -82,6 +83,7 @@ def test_fresh_shots_in_a_script_without_a_guard_run_it_once(tmp_path):
 
 def test_path_sampling_from_standard_input_runs(tmp_path):
     """As `python - < run.py` and many a queue do; there is no file that workers could run."""
+    pytest.importorskip("openpathsampling")
     chain4.write(tmp_path)
     done = subprocess.run([sys.executable, "-"], cwd=tmp_path, capture_output=True, text=True, input=PATHS)
     assert done.returncode == 0 and "path_sampling done" in done.stdout, done.stderr
@@ -109,6 +111,7 @@ def test_functions_of_a_script_that_workers_cannot_run_again_are_named(tmp_path)
 
 
 def test_a_run_outside_the_guard_ends_its_workers_with_one_line(tmp_path):
+    pytest.importorskip("openpathsampling")
     guarded = PATHS + '\nif __name__ == "__main__":\n    print("never")\n'
     done = run(tmp_path, guarded)
     assert done.returncode == 1 and not done.stdout

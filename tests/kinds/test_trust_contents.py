@@ -132,6 +132,7 @@ COLUMNS = {
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory):
     """A small path sampling run."""
+    pytest.importorskip("openpathsampling")
     from executors import workers_here
 
     from openmm_rare.tps import sampler
