@@ -21,7 +21,7 @@ from ..parallel.executors import Here, Processes, SentOnce
 from ..parallel.processes import require_importable, require_own_process
 from ..states.states import IN_A, IN_B, NEITHER
 from ..walkers.machine import Machine
-from .shot_dynamics import ShotDynamics
+from ..walkers.phase_slots import PhaseSlots
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -91,7 +91,7 @@ def direct_committor(
     interval = problem.check_interval if steps_per_test is None else steps_per_test
     _check(problem, positions, n_shots, interval, max_steps)
     require_runnable(problem, "paths")
-    copied = ShotDynamics.can_copy(problem) and len(problem.positions) <= _SMALL
+    copied = PhaseSlots.can_copy(problem) and len(problem.positions) <= _SMALL
     run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), copied)
     return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
 
@@ -170,7 +170,7 @@ class ShotRun(SentOnce):
         """Where the shots from positions ``(n, n_atoms, 3)`` of block `number` end: A or B, int8 of shape ``(n,)``."""
         n_slots = min(max(_PARTICLES // positions.shape[1], 1), len(positions)) if self.copied else 1
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
-        dynamics = ShotDynamics(self.system, n_slots, self.machine, rng)
+        dynamics = PhaseSlots(self.system, n_slots, self.machine, rng)
         status, slot, steps = np.zeros(len(positions), dtype=np.int8), np.arange(n_slots), np.zeros(n_slots, dtype=np.int64)
         dynamics.restart(slot, positions[:n_slots])
         waiting = n_slots

@@ -21,13 +21,13 @@ from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.direct_committor import direct_committor
-from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import make_engine
 from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.driven_path import dynamics_in_a
 from openmm_rare.tps.trajectories.connection import frames_at_rest
 from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.phase_slots import PhaseSlots
 from openmm_rare.workflow.path_sampling import run_path_sampling
 
 BOND, KEPT = 0.153, 1e-5
@@ -77,7 +77,7 @@ def test_accepted_paths_keep_rigid_bonds(tmp_path):
 
 @EACH_DYNAMICS
 def test_fresh_shots_keep_rigid_bonds(inertial):
-    dynamics = ShotDynamics(rigid(inertial), 3, Machine(), np.random.default_rng(1))
+    dynamics = PhaseSlots(rigid(inertial), 3, Machine(), np.random.default_rng(1))
     dynamics.restart(np.arange(3), np.repeat(chain4.positions()[None], 3, axis=0))
     dynamics.step(50)
     assert worst(dynamics.positions()) < KEPT
@@ -211,7 +211,7 @@ def test_commands_and_fresh_shots_place_virtual_sites():
     frames = frames_of(problem_with_site())
     sites = 0.3 * frames.positions[:, 0] + 0.7 * frames.positions[:, 1]
     np.testing.assert_allclose(frames.positions[:, 2], sites, atol=1e-12)
-    dynamics = ShotDynamics(problem_with_site(), 1, Machine(), np.random.default_rng(1))
+    dynamics = PhaseSlots(problem_with_site(), 1, Machine(), np.random.default_rng(1))
     assert dynamics.integrator.getGlobalVariableByName("openmm_rare_half") == 0
     assert require_runnable(problem_with_site(), "paths") == []
 

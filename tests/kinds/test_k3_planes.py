@@ -14,7 +14,6 @@ from openmm_rare.dynamics.checks import require_runnable
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator, moving_axes
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
-from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import make_engine
 from openmm_rare.tps.chains.task import PathProblem
@@ -22,6 +21,7 @@ from openmm_rare.tps.trajectories.connection import frames_at_rest
 from openmm_rare.tps.trajectories.file import read_path
 from openmm_rare.units import KB
 from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.phase_slots import PhaseSlots
 from openmm_rare.workflow.path_sampling import run_path_sampling
 from stats import assert_within, mean_and_stderr
 
@@ -97,7 +97,7 @@ def test_velocities_are_drawn_along_the_axes_that_move(num_dimensions):
     engine, start = engine_of(problem)
     assert moving_axes(engine.integrator).tolist() == (np.arange(3) < num_dimensions).tolist()
     stored = RareEventEngine.from_dict(engine.to_dict())
-    dynamics = ShotDynamics(problem, 1, Machine(), np.random.default_rng(2))
+    dynamics = PhaseSlots(problem, 1, Machine(), np.random.default_rng(2))
     dynamics.restart(np.arange(1), problem.positions[None])
     state = dynamics.context.getState(velocities=True)
     drawn = [each.randomize_velocities(start).velocities._value for each in (engine, stored)]
@@ -110,7 +110,7 @@ def test_velocities_are_drawn_along_the_axes_that_move(num_dimensions):
 
 def test_fresh_shots_stay_in_the_plane():
     problem = oscillators(3, 2)
-    dynamics = ShotDynamics(problem, 4, Machine(), np.random.default_rng(2))
+    dynamics = PhaseSlots(problem, 4, Machine(), np.random.default_rng(2))
     dynamics.restart(np.arange(4), np.repeat(problem.positions[None], 4, axis=0))
     dynamics.step(50)
     positions = dynamics.positions()

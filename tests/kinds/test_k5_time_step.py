@@ -25,13 +25,13 @@ from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.direct_committor import direct_committor
-from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.settings.paths import PathSettings
 from openmm_rare.tps.chains.chain import make_engine
 from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.driven_path import hot_path
 from openmm_rare.tps.trajectories.connection import frames_at_rest
 from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.phase_slots import PhaseSlots
 
 OFTEN = PathSettings(steps_per_frame=2)
 
@@ -60,7 +60,7 @@ def test_the_limit_is_where_dynamics_with_momenta_begins_to_grow(share, grows):
             require_runnable(problem, "paths")
     else:
         require_runnable(problem, "paths")
-    dynamics = ShotDynamics(problem, 1, Machine(), np.random.default_rng(1))
+    dynamics = PhaseSlots(problem, 1, Machine(), np.random.default_rng(1))
     dynamics.restart(np.arange(1), problem.positions[None])
     dynamics.integrator.step(1000)
     assert (np.abs(dynamics.context.getState(positions=True).getPositions(asNumpy=True)._value).max() > 1e3) == grows
@@ -189,7 +189,7 @@ def test_nothing_that_explodes_is_taken_for_a_path(inertial, tmp_path, monkeypat
         engine.shoot(start, arrived)
     with pytest.raises(FloatingPointError, match="fly apart"):
         engine.generate(start, running=[lambda path, trusted=None: len(path) < 500])
-    dynamics = ShotDynamics(problem, 2, Machine(), np.random.default_rng(1))
+    dynamics = PhaseSlots(problem, 2, Machine(), np.random.default_rng(1))
     dynamics.restart(np.arange(2), np.repeat(problem.positions[None], 2, axis=0))
     with pytest.raises(FloatingPointError, match="fly apart.*steps after the positions in .*broken-shot.*smaller time step"):
         for _ in range(500):

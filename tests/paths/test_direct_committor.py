@@ -12,11 +12,11 @@ import openmm
 import pytest
 
 from openmm_rare.paths.direct_committor import direct_committor
-from openmm_rare.paths.shot_dynamics import ShotDynamics
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Range, States
 from openmm_rare.systems import double_well_1d, jung_42d
 from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.phase_slots import PhaseSlots
 from stats import assert_within
 
 HOT = {"temperature": 600.0, "barrier": 10.0}
@@ -98,7 +98,7 @@ def dimer(periodic):
 
 def test_velocities_are_thermal_and_satisfy_the_constraints():
     target, n = dimer(False), 2000
-    dynamics = ShotDynamics(target, n, Machine(), np.random.default_rng(4))
+    dynamics = PhaseSlots(target, n, Machine(), np.random.default_rng(4))
     dynamics.restart(np.arange(n), np.repeat(target.positions[None], n, axis=0))
     velocities = dynamics.context.getState(velocities=True).getVelocities(asNumpy=True)._value.reshape(n, 2, 3)
     along = (velocities[:, 1] - velocities[:, 0]) @ np.array([0.0, 1.0, 0.0])
@@ -115,7 +115,7 @@ def test_one_by_one_in_processes_as_many_at_once():
     """A periodic system runs one shot after another; the odds are those of its copies."""
     middle = np.array([[[0.05, 0.0, 0.0], [0.05, 0.1, 0.0]]])
     single, copied = dimer(True), dimer(False)
-    assert not ShotDynamics.can_copy(single) and ShotDynamics.can_copy(copied)
+    assert not PhaseSlots.can_copy(single) and PhaseSlots.can_copy(copied)
     _, one = direct_committor(single, middle, 16, seed=7, workers=2)
     _, many = direct_committor(copied, middle, 400, seed=7)
     error = np.sqrt(0.25 / 16 + 0.25 / 400)

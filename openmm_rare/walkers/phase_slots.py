@@ -1,4 +1,4 @@
-"""One Context for shots: copies of a small system, or a large one, each restarted with velocities of its own."""
+"""One Context for unbiased dynamics with its velocities: copies of a small System, or a large one, each started by itself."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ import openmm
 from openmm import unit
 
 from ..dynamics.explosions import ExplosionWatch
+from ..dynamics.frames import Frames
 from ..dynamics.platforms import platform_by_name
 from ..dynamics.replication import replicate
 from ..dynamics.unbiased import unbiased_integrator
-from ..errors import DynamicsError
+from ..errors import DynamicsError, InputError
 from ..io.files import write_npz
 from ..structure.constraints import KeptDistances
 from ..structure.openmm_errors import our_error
 from ..structure.particles import masses_of
-from ..walkers.machine import Machine
+from .machine import Machine
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["ShotDynamics"]
+__all__ = ["PhaseSlots"]
 
-_VELOCITY_TOLERANCE = 1e-6
+_TOLERANCE = 1e-6  # of constraints, relative
 _ADVICE = ": use a smaller time step"
 
 
-class ShotDynamics:
-    """Unbiased dynamics of ``n_slots`` independent copies.
+class PhaseSlots:
+    """Unbiased dynamics of ``n_slots`` independent copies, with momenta where the problem has some.
 
     Parameters
     ----------
@@ -70,16 +71,36 @@ class ShotDynamics:
             return False
         return True
 
+    def reseed(self, seed: int) -> None:
+        """Begin as if nothing had run before: what follows depends on this seed (31 bits) and on what is put into the slots."""
+        self.integrator.setRandomNumberSeed(seed)
+        self.context.reinitialize()
+
     def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
         """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints."""
+        self._put(slots, positions)
+        if self._target.inertial:
+            self._give(slots, self._spread * self._rng.normal(size=positions.shape))
+
+    def load(self, slots: np.ndarray, frames: Frames) -> None:
+        """Put frames into these slots, with their velocities; what single precision took from constraints is restored."""
+        self._put(slots, frames.positions)
+        if self._target.system.getNumConstraints():
+            self.context.applyConstraints(_TOLERANCE)
+        if self._target.inertial:
+            if frames.velocities is None:
+                raise InputError(f"{self._target.name} moves with inertia: frames without velocities cannot be continued")
+            self._give(slots, frames.velocities)
+
+    def _put(self, slots: np.ndarray, positions: np.ndarray) -> None:
         self._slots[slots] = self._starts[slots] = positions
         self.context.setPositions(self._slots.reshape(-1, 3))
-        if not self._target.inertial:
-            return
-        velocities = self.context.getState(velocities=True).getVelocities(asNumpy=True)._value.reshape(self._shape)
-        velocities[slots] = self._spread * self._rng.normal(size=positions.shape)
-        self.context.setVelocities(velocities.reshape(-1, 3) * unit.nanometer / unit.picosecond)
-        self.context.applyVelocityConstraints(_VELOCITY_TOLERANCE)
+
+    def _give(self, slots: np.ndarray, velocities: np.ndarray) -> None:
+        of_all = self.context.getState(velocities=True).getVelocities(asNumpy=True)._value.reshape(self._shape)
+        of_all[slots] = velocities
+        self.context.setVelocities(of_all.reshape(-1, 3) * unit.nanometer / unit.picosecond)
+        self.context.applyVelocityConstraints(_TOLERANCE)
 
     def step(self, n_steps: int) -> None:
         """Advance all slots.
@@ -98,7 +119,11 @@ class ShotDynamics:
             raise our_error(error, self._target.name, self.context.getPlatform().getName(), running=True) from error
 
     def positions(self) -> np.ndarray:
-        """Positions of all slots, ``(n_slots, n_atoms, 3)`` in nm.
+        """As :meth:`frames`, without velocities."""
+        return self.frames().positions
+
+    def frames(self) -> Frames:
+        """Where all slots are, with velocities where the dynamics has some.
 
         Raises
         ------
@@ -122,7 +147,7 @@ class ShotDynamics:
             if sentence is not None:
                 self._stop(sentence, [slot])
         self._slots, self._steps = positions, 0
-        return positions
+        return Frames(positions, velocities)
 
     def _stop(self, sentence: str, slots: Sequence[int] | np.ndarray) -> None:
         """End the run, with the last good positions of these slots, and where their shots began, in a file."""
