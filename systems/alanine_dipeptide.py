@@ -1,8 +1,9 @@
 """Alanine dipeptide in water: the molecule that path sampling is tried on first.
 
 ACE-ALA-NME in the force field ff99SB-ILDN with 543 TIP3P water molecules, as Jung, Covino & Hummer (arXiv:1901.04595) and
-their code simulate it: between the extended structures (A) and the right-handed helix (B) by Langevin dynamics with inertia. The
-slow turn of phi, to structures that are left-handed, is there too, and both without water. Structures in ``data`` were made by ``examples/alanine_dipeptide/build.py``.
+their code simulate it: between the extended structures (A) and the right-handed helix (B) by Langevin dynamics with inertia.
+The slow turn of phi, to left-handed structures, is there too, and both without water. Structures in ``data`` were made by
+``examples/alanine_dipeptide/build.py``.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import openmm
-from openmm import app, unit
+from openmm import app
 
 from openmm_rare.errors import InputError
 from openmm_rare.problem import RareEventSystem
@@ -141,8 +142,8 @@ def build(
     hydrogen_mass : float, str or Quantity, optional
         Of those of the molecule, 3 to 4 amu: steps of 4 fs instead of 2. OpenMM leaves rigid water as it is.
     inputs : str
-        What a committor sees: ``"solute"``, the 55 internal coordinates; ``"solvent"``, the water around each atom, too: the 1507
-        inputs of the published one.
+        What a committor sees: ``"solute"``, the 55 internal coordinates; ``"solvent"``, the water around each atom, too: the
+        1507 inputs of the published one.
     temperature : float
         K.
 

@@ -127,9 +127,8 @@ def equilibrate(seed: int) -> np.ndarray:
 
 def c7eq() -> np.ndarray:
     """The molecule alone, relaxed to the minimum C7eq, shape (22, 3), nm."""
-    molecule = alanine.topology(0)
-    integrator = openmm.VerletIntegrator(alanine.TIMESTEP)
-    made = app.Simulation(molecule, alanine.make_system(molecule, None), integrator, openmm.Platform.getPlatformByName("Reference"))
+    molecule, exact = alanine.topology(0), openmm.Platform.getPlatformByName("Reference")
+    made = app.Simulation(molecule, alanine.make_system(molecule, None), openmm.VerletIntegrator(alanine.TIMESTEP), exact)
     made.context.setPositions(solute(psi=70.0))
     made.minimizeEnergy(tolerance=0.1)
     return positions_of(made)
