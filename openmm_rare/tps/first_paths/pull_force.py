@@ -17,6 +17,7 @@ from ...states.variables import (
     CollectiveVariable,
     CollectiveVariables,
     Coordinate,
+    Coordination,
     CoordinationMoment,
     Dihedral,
     Distance,
@@ -31,6 +32,7 @@ ALLOWED = "pull_allowed_distance"
 _INSIDE = 0.5  # of the half width of B: a path should end well inside
 _ROUND = 1e-6  # keeps the gradient of the distance finite where it is zero
 _CUTOFF = 4.0  # radii, of coordination numbers in a periodic box: a pair counts 2e-5 there
+_COUNTED = 2e-5  # of a pair, beyond which the coordination of a group is cut off
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,19 @@ def _(variable: Dihedral, name: str, n_atoms: int) -> _Parts:
     force = openmm.CustomTorsionForce("theta")
     force.addTorsion(*variable.atoms, [])
     force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
+    return name, {name: force}
+
+
+@_openmm_force.register
+def _(variable: Coordination, name: str, n_atoms: int) -> _Parts:
+    force = openmm.CustomNonbondedForce(f"1/(1+(r/{variable.radius!r})^{variable.power})")
+    for _ in range(n_atoms):
+        force.addParticle([])
+    force.addInteractionGroup(variable.atoms, variable.neighbors)
+    if variable.periodic_box is not None:
+        force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+        cutoff = variable.radius * _COUNTED ** (-1.0 / variable.power)
+        force.setCutoffDistance(min(cutoff, 0.499 * float(np.diag(variable.periodic_box).min())))
     return name, {name: force}
 
 
