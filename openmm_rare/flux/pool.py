@@ -62,7 +62,7 @@ class Pool:
         self.exits = Frames.join([self.exits, exits])
         self.walker = np.concatenate([self.walker, walker])
         self.weight = np.concatenate([self.weight, weight])
-        self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits.positions)])
+        self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits.positions, exits.velocities)])
         self.time_ps = self.time_ps + time_ps
         self.flux_by_chunk.append((np.bincount(walker, weight, minlength=len(time_ps)), time_ps))
 

@@ -226,7 +226,7 @@ def run_roots(
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.add(block)
-        log_i = importance.log_importance(block.walkers.frames.positions)
+        log_i = importance.log_importance(block.walkers.frames.positions, block.walkers.frames.velocities)
         if history is not None:
             values = np.column_stack([problem.states.variables(block.walkers.frames.positions), log_i])
             history.add(values, population.parents, block.status == IN_B)
