@@ -78,9 +78,7 @@ class Calibration:
     seconds_per_step: float
 
 
-def calibrate(
-    sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress
-) -> Calibration:
+def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress) -> Calibration:
     """Measure the scale of a direction.
 
     Excursions from the exits, without any branching, give the first table. Each round of trees then sees a few nats farther,
@@ -108,9 +106,7 @@ def calibrate(
 class _Pilot:
     """Rounds of the pilot."""
 
-    def __init__(
-        self, sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress
-    ) -> None:
+    def __init__(self, sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress) -> None:
         self._sampler, self._flux, self._direction = sampler, flux, direction
         self._task, self._progress = task, progress
         settings = sampler.settings
@@ -226,7 +222,5 @@ class _Pilot:
 
     def _outcomes(self, record: Mapping, tau: float) -> Outcomes:
         exits, levels = self._flux.pool.exits[np.asarray(record["exit"])], self._grid(record)
-        level, speed = with_look_ahead(
-            self._direction, exits.positions, exits.velocities, 0.0, self._sampler.problem.timestep
-        )
+        level, speed = with_look_ahead(self._direction, exits.positions, exits.velocities, 0.0, self._sampler.problem.timestep)
         return Outcomes(level, speed, np.asarray(record["start_weight"]), self._crossed(record, levels), levels)

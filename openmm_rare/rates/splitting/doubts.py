@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammainc
 
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
@@ -12,7 +13,7 @@ from ...statistics import effective_sample_size, pareto_k
 from ..production import Production
 from .calibration import Calibration
 
-__all__ = ["Curve", "crossing_curve", "doubts"]
+__all__ = ["Curve", "crossing_curve", "doubts", "seen_otherwise"]
 
 _APART = 3.0  # standard errors between what trees and plain excursions say of a level
 _COUNTED = 8  # excursions that must have come to a level for it to be compared
@@ -20,6 +21,7 @@ _FEWEST_BLOCKS = 30.0  # effective blocks of the flux run that carry the answer
 _FEWEST_ROOTS = 30.0
 _WORSE = 10.0  # times as many roots as a good direction needs, from where on it is called a bad one
 _TAIL = 0.7
+_UNLIKELY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class Curve:
         return {name: [float(value) for value in column] for name, column in vars(self).items()}
 
     def apart(self) -> tuple[float, int]:
-        """The largest difference of the two, in standard errors, and at which level; only where trees are lower, or too sure."""
+        """The largest difference of the two, in standard errors, and at which level."""
         error = np.hypot(self.stderr, self.plain_stderr)
         comparable = (self.counted >= _COUNTED) & (error > 0.0)
         sigmas = np.where(comparable, np.abs(self.plain - self.probability) / np.where(error > 0.0, error, 1.0), 0.0)
@@ -83,8 +85,8 @@ def doubts(
     tail, pool_tail = pareto_k(production.contribution), pareto_k(pool.surrogate(density))
     if 0.0 < ess < _FEWEST_ROOTS:
         found.append(
-            f"The rate rests on {ess:.0f} effective roots: its error bar is too uncertain itself. Lower the target error, so that "
-            "more roots are followed."
+            f"The rate rests on {ess:.0f} effective roots: its error bar is too uncertain itself. Lower the target error, so "
+            "that more roots are followed."
         )
     if inertial and 0.0 < ess_blocks < _FEWEST_BLOCKS:
         found.append(
@@ -93,8 +95,8 @@ def doubts(
         )
     if tail > _TAIL:
         found.append(
-            f"A few roots carry most of the answer (Pareto k = {tail:.2f}, above {_TAIL}): the error bar is too small. Lower the "
-            "target error so that more roots are followed, or find a better direction: more trials of openmm-rare tps."
+            f"A few roots carry most of the answer (Pareto k = {tail:.2f}, above {_TAIL}): the error bar is too small. Lower "
+            "the target error so that more roots are followed, or find a better direction: more trials of openmm-rare tps."
         )
     if pool_tail > _TAIL:
         found.append(
@@ -103,8 +105,8 @@ def doubts(
         )
     if abs(pool.drift()) > 4.0:
         found.append(
-            f"The flux out of A drifts during the run (by {pool.drift():+.1f} standard errors): A was not in equilibrium. Raise "
-            "block_steps, or check whether the basin of A has slow parts."
+            f"The flux out of A drifts during the run (by {pool.drift():+.1f} standard errors): A was not in equilibrium. "
+            "Raise block_steps, or check whether the basin of A has slow parts."
         )
     return [*found, *_of_curve(calibration, production, curve, ess)]
 
@@ -124,7 +126,18 @@ def _of_curve(calibration: Calibration, production: Production, curve: Curve, es
         needed = 1.5 * np.log(1.0 / calibration.p_ab)
         if production.n_roots / ess > _WORSE * needed:
             found.append(
-                f"{name} is a bad direction: {production.n_roots} roots are worth {ess:.0f}, where a good one would make of them "
-                f"{production.n_roots / needed:.0f}. More trials of openmm-rare tps, or inputs that see what is slow, would help."
+                f"{name} is a bad direction: {production.n_roots} roots are worth {ess:.0f}, where a good one would make of "
+                f"them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that see what "
+                "is slow."
             )
     return found
+
+
+def seen_otherwise(expected: float, seen: int) -> list[str]:
+    """A sentence, if the flux run itself has seen far more arrivals in B than the rate lets one expect."""
+    if seen == 0 or gammainc(seen, max(expected, 1e-300)) >= _UNLIKELY:  # probability of so many or more
+        return []
+    return [
+        f"The flux run itself came to B {seen} times, where {expected:.2g} would be expected at this rate: trees miss ways to "
+        "B. Find a better direction, with inputs for whatever else moves."
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from ...flux.blocks import BlockFlux
 from ...flux.root_density import RootDensity
@@ -12,11 +13,11 @@ from ..facts import RunFacts
 from ..production import Production
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
 from .calibration import STEERING, Calibration
-from .doubts import crossing_curve, doubts
+from .doubts import crossing_curve, doubts, seen_otherwise
 
 __all__ = ["splitting_estimate"]
 
-_NONE_SEEN = 3.0  # events that would have been seen at least one of with 95 %, had they been due
+_CONFIDENCE = 0.95
 
 
 def splitting_estimate(
@@ -50,8 +51,9 @@ def splitting_estimate(
     }
     spent["mean_weight"], spent["mean_weight_stderr"] = production.mean_weight()
     told = [*doubts(calibration, production, pool, density, curve, problem.inertial), *_left(facts, production)]
+    told += seen_otherwise(rate.value * float(pool.time_ps.sum()), flux.transitions)
     if rate.value == 0.0:
-        return _nothing(facts, pool.time_ps.sum(), spent, told)
+        return _nothing(facts, flux, spent, told)
     replicas = rate.bootstrap(bootstrap_stream(facts.seed))
     k, error = rate.value, rate.relative_error(replicas)
     k_replicas = replicas[:, 0] * replicas[:, 2]
@@ -89,19 +91,21 @@ def _gain(k: float, error: float, steps: int, timestep: float, ess: float) -> di
     return {"gain": gain, "gain_stderr": gain * float(np.hypot(error, np.sqrt(2.0 / max(ess, 1.0))))}
 
 
-def _nothing(facts: RunFacts, time_ps: float, spent: dict, told: list[str]) -> RateEstimate:
-    """No descendant arrived: a bound from the flux run, which would have seen an event with 95 % at that rate."""
-    bound = _NONE_SEEN / float(time_ps)
+def _nothing(facts: RunFacts, flux: BlockFlux, spent: dict, told: list[str]) -> RateEstimate:
+    """No descendant arrived: a bound from the flux run, which would have seen more events at a higher rate."""
+    time_ps, seen = float(flux.pool.time_ps.sum()), flux.transitions
+    bound = float(gammaincinv(seen + 1, _CONFIDENCE)) / time_ps  # 3/T where it saw none
     sentence = (
-        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is below {bound:.2g} per ps (3/T of the flux run, "
-        f"T = {time_ps:.4g} ps, 95 %), and nothing more is known. Run longer, or find a better direction."
+        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is below {bound:.2g} per ps "
+        f"({100 * _CONFIDENCE:.0f} %, from {seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run), and nothing more is "
+        "known. Run longer, or find a better direction."
     )
-    common = common_fields(facts, 0.0, bound / _NONE_SEEN, 0.0) | {"rate_ci95": (0.0, bound)}
+    common = common_fields(facts, 0.0, 1.0 / time_ps, 0.0) | {"rate_ci95": (0.0, bound)}
     return RateEstimate(
         **common,
         **spent,
         p_ab=0.0,
-        p_ab_stderr=bound / _NONE_SEEN / max(spent["flux_per_ps"], 1e-300),
+        p_ab_stderr=1.0 / time_ps / max(spent["flux_per_ps"], 1e-300),
         channels={},
         pool_relative_error=spent["flux_stderr"] / max(spent["flux_per_ps"], 1e-300),
         roots_relative_error=1.0,

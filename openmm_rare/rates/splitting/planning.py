@@ -27,11 +27,11 @@ def missing(error: float, target_error: float, n_roots: int, steps: float, secon
     """A sentence on what was not reached, after so many roots and steps, flux and all."""
     if not np.isfinite(error):
         return "Nothing has arrived in B: the target error is out of reach so far."
-    factor = (error / target_error) ** 2
-    much = _cost((factor - 1.0) * steps, seconds_per_step)
+    factor = (error / target_error) ** 2 - 1.0
+    more, much = int(np.ceil(factor * n_roots)), _cost(factor * steps, seconds_per_step)
     return (
-        f"The error is {100 * error:.0f} %, not {100 * target_error:g} %: {int(np.ceil((factor - 1.0) * n_roots))} more roots, {much}, are "
-        "missing. Resume with more steps (--max-steps)."
+        f"The error is {100 * error:.0f} %, not {100 * target_error:g} %: {more} more roots, {much}, are missing. Resume with "
+        "more steps (--max-steps)."
     )
 
 

@@ -124,9 +124,7 @@ class SplittingRate(RateRun):
 
     def _calibrate(self, flux: BlockFlux) -> Calibration:
         any_density = RootDensity(0.0, self.settings.uniform_fraction)
-        sampler = RootSampler(
-            self.problem, flux.importance, self.settings, self.machine, flux.pool, any_density, self.executor
-        )
+        sampler = RootSampler(self.problem, flux.importance, self.settings, self.machine, flux.pool, any_density, self.executor)
         return calibrate(sampler, flux, self.direction, partial(self._run_task, "pilot"), self.progress)
 
     def _sampler(self, pool: Pool, density: RootDensity, calibration: Calibration) -> RootSampler:
