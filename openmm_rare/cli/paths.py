@@ -125,7 +125,7 @@ def path(
     **options: Any,
 ) -> None:
     """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
-    from ..committor.fitting import require_fitting, as_tested_for
+    from ..committor.fitting import as_tested_for, require_fitting
     from ..committor.load import load_committor
     from ..config.run import build_system
     from ..folders.path_folder import initial_paths_of, path_settings, with_path_settings

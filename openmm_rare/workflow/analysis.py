@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committor.base import Committor
-from ..committor.fitting import require_fitting, as_tested_for
+from ..committor.fitting import as_tested_for, require_fitting
 from ..dynamics.checks import require_runnable
 from ..folders.path_warnings import ensemble_warnings
 from ..io.files import remove_stale

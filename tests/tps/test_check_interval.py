@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openmm_rare import CommittorEnsemble, CommittorModel, ImportanceSamplingRate, MultiStateModel
-from openmm_rare.committor.fitting import labelled, require_fitting, as_tested_for
+from openmm_rare.committor.fitting import as_tested_for, labelled, require_fitting
 from openmm_rare.committor.load import load_committor
 from openmm_rare.io.tasks import Silent
 from openmm_rare.settings.paths import PathSettings
@@ -103,9 +103,7 @@ def test_every_kind_of_model_keeps_it(tmp_path, kind):
     again = load_committor(tmp_path / "model.npz")
     assert again.check_interval == made.check_interval == 6
     other = problem.with_check_interval(1)
-    with pytest.raises(
-        ValueError, match="model.npz knows A and B as tested every 6 steps, but here they are tested every step"
-    ):
+    with pytest.raises(ValueError, match="model.npz knows A and B as tested every 6 steps, but here .* tested every step"):
         require_fitting(again, other, tmp_path / "model.npz")
     require_fitting(again, as_tested_for(other, again))
 
