@@ -139,8 +139,8 @@ class Committor(nn.Module, ABC):
             return self.logit_of_features(self.descriptor(positions))
         return in_batches(self.logit, positions)
 
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm, whatever the velocities; float64, shape ``(n,)``."""
         return in_batches(self, positions)
 
     def transition_probability(self, positions: np.ndarray) -> np.ndarray:
