@@ -13,6 +13,7 @@ from ..states.variables import (
     Angle,
     CollectiveVariable,
     Coordinate,
+    Coordination,
     CoordinationMoment,
     Dihedral,
     Distance,
@@ -22,6 +23,7 @@ from ..states.variables import (
 __all__ = ["energy_along", "has_force", "openmm_force"]
 
 _CUTOFF = 4.0  # radii, of coordination numbers in a periodic box: a pair counts 2e-5 there
+_COUNTED = 2e-5  # of a pair, beyond which the coordination of a group is cut off
 
 Parts = tuple[str, dict[str, openmm.Force]]
 """An expression in collective variables of OpenMM, and the forces that compute these."""
@@ -98,6 +100,19 @@ def _(variable: Dihedral, name: str, n_atoms: int) -> Parts:
     force = openmm.CustomTorsionForce("theta")
     force.addTorsion(*variable.atoms, [])
     force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
+    return name, {name: force}
+
+
+@openmm_force.register
+def _(variable: Coordination, name: str, n_atoms: int) -> Parts:
+    force = openmm.CustomNonbondedForce(f"1/(1+(r/{variable.radius!r})^{variable.power})")
+    for _ in range(n_atoms):
+        force.addParticle([])
+    force.addInteractionGroup(variable.atoms, variable.neighbors)
+    if variable.periodic_box is not None:
+        force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
+        cutoff = variable.radius * _COUNTED ** (-1.0 / variable.power)
+        force.setCutoffDistance(min(cutoff, 0.499 * float(np.diag(variable.periodic_box).min())))
     return name, {name: force}
 
 

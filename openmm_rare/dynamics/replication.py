@@ -4,10 +4,12 @@ Walkers may overlap in space, so every interaction is a list of particle tuples;
 become such lists too.
 """
 
+from __future__ import annotations
+
 import copy
 from itertools import combinations
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openmm
 from openmm import unit
@@ -17,6 +19,12 @@ from ..structure.obstacles import Obstacle, sentence_of
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of
 from .walker_bonds import WalkerBondForce, can_be_native
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+MOST_ATOMS: int = 100
+"""Of a System with momenta whose copies share a Context: lists of all pairs cost more beyond."""
 
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
 
@@ -49,6 +57,15 @@ _REFUSED: dict[type, tuple[str, str]] = {
         "express it by a Custom force, or add a function for all copies after replicating",
     ),
 }
+
+
+def fits_in_slots(problem: RareEventSystem) -> bool:
+    """Whether many walkers of a problem move together, as copies in one Context; those of others move one at a time.
+
+    They do where the System can be repeated, and is small if it moves with inertia.
+    """
+    few = not problem.inertial or problem.system.getNumParticles() <= MOST_ATOMS
+    return few and not obstacles_to_copies(problem.system)
 
 
 def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> openmm.System:

@@ -17,7 +17,7 @@ class RateEstimate:
     Attributes
     ----------
     system, method, platform : str
-        ``method`` is "importance", "brute_force" or "barrier".
+        ``method`` is "importance", "splitting", "brute_force" or "barrier".
     temperature_k : float
     rate_per_ps, rate_stderr : float
         k_AB and its standard error, 1/ps.
@@ -60,6 +60,11 @@ class RateEstimate:
         What should be known about the dynamics, and is no fault.
     backend : str
         What moved the walkers.
+    crossing : dict or None
+        Along a given direction: how probable it is to come from an exit to each level before A, by trees and by plain
+        dynamics, with standard errors; the look ahead (ps), effective blocks of the flux run, and the gain over brute force.
+    rate_below_per_ps : float or None
+        Where nothing arrived in B: k is below this with 95 %, and `rate_per_ps` stands for nothing.
     mixing : dict or None
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     barrier : dict or None
@@ -105,6 +110,8 @@ class RateEstimate:
     backend: str = "python"
     notes: tuple[str, ...] = ()
     mixing: Mapping | None = None
+    crossing: Mapping | None = None
+    rate_below_per_ps: float | None = None
     barrier: Mapping | None = None
 
     @property
