@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..dynamics.checks import Purpose, require_runnable
+from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..flux.restarts import begins_again
 from ..io.progress import shown
@@ -41,8 +41,6 @@ class RateRun(ABC):
 
     _first_task: str
     """Kind of the first task of flux walkers."""
-    _purpose: Purpose = "rate"
-    """What the dynamics has to be fit for."""
 
     def __init__(
         self,
@@ -61,7 +59,7 @@ class RateRun(ABC):
         if not isinstance(settings, RateSettings):
             raise InputError(f"settings = {settings!r} must be RateSettings; target_error and the others are given by name")
         self.machine = Machine.choose(machine, settings.backend)
-        self.notes: tuple[str, ...] = tuple(require_runnable(problem, self._purpose))
+        self.notes: tuple[str, ...] = tuple(require_runnable(problem, "rate"))
         self.problem, self.target_error, self.seed = problem, target_error, seed
         self.settings = replace(settings, backend=self.machine.backend)
         self.progress: Progress = progress or Silent()

@@ -88,7 +88,6 @@ class BarrierRate(RateRun):
     """
 
     _first_task = ""  # there were no earlier versions
-    _purpose = "paths"
 
     def __init__(
         self,
@@ -251,8 +250,8 @@ class BarrierRate(RateRun):
         over = sum(self.walker_steps.values()) > self.settings.max_walker_steps
         if over and n_paths < 5:
             raise RunError(
-                f"the limit of {self.settings.max_walker_steps:.3g} walker-steps was passed with {n_paths} transition paths: raise "
-                "max_walker_steps and resume"
+                f"the limit of {self.settings.max_walker_steps:.3g} walker-steps was passed with {n_paths} transition paths: "
+                "raise max_walker_steps and resume"
             )
         return over
 

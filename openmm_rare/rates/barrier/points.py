@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ __all__ = ["shoot"]
 
 _FREE = 0.1  # of the slots: so many are filled together
 
+_Bias = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 def shoot(
     bench: Bench, top: Window, start: Frames, n_points: int, wait: int, max_frames: int, seed: np.random.SeedSequence
@@ -28,9 +31,9 @@ def shoot(
     Returns
     -------
     dict
-        ``s`` and ``status`` of the walkers' frames as :func:`~openmm_rare.rates.barrier.ladder.stretch`, and of each point, by
-        rows, ``walker``, ``at`` (the coordinate), ``first`` and ``last`` (the states that both shots reached), ``total`` (the sum
-        of b over the frames between), ``length`` (frames between) and ``steps`` of all shots.
+        ``s`` and ``status`` of the walkers' frames as :func:`~openmm_rare.rates.barrier.ladder.stretch`, and of each point
+        ``walker``, ``at`` (the coordinate), ``first`` and ``last`` (the states that both shots reached), ``total`` (the sum of
+        b over the frames between), ``length`` (their number) and ``frames`` (those that were made).
     """
     walk_seed, shot_seed = seed.spawn(2)
     held = bench.held(top, start, walk_seed)
@@ -85,8 +88,10 @@ def _with_velocities(slots: PhaseSlots, positions: np.ndarray) -> Frames:
     return Frames.join(parts)
 
 
-def _follow(bench: Bench, slots: PhaseSlots, starts: Frames, b, max_frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unbiased dynamics from each start to A or B: which, the sum of b on the way without the start, and frames with the end."""
+def _follow(
+    bench: Bench, slots: PhaseSlots, starts: Frames, b: _Bias, max_frames: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unbiased dynamics from each start to A or B: which, the sum of b without the start, and the number of frames."""
     n_slots = len(slots.frames())
     end, total, length = np.zeros(len(starts), dtype=np.int8), np.zeros(len(starts)), np.zeros(len(starts), dtype=np.int64)
     shot, waiting = np.full(n_slots, -1), 0
@@ -110,8 +115,8 @@ def _follow(bench: Bench, slots: PhaseSlots, starts: Frames, b, max_frames: int)
         shot[active[done]] = -1
         if length[rows].max() >= max_frames:
             raise RunError(
-                f"a shot reached neither A nor B of {bench.problem.name} in {max_frames} frames: raise max_frames in [barrier], "
-                "or look for a third state that holds it"
+                f"a shot reached neither A nor B of {bench.problem.name} in {max_frames} frames: raise max_frames in "
+                "[barrier], or look for a third state that holds it"
             )
 
 

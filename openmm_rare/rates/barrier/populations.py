@@ -64,14 +64,12 @@ class Populations:
         apart, error = abs(self.difference), float(np.hypot(*self.errors_of_sets))
         return apart > max(_PARTED * error, matters) or apart > _FAR_APART
 
-    def place_of_difference(self) -> int:
-        """Between which windows (this one and the next) the sets disagree most."""
-        return int(np.argmax(np.abs(self.steps[1] - self.steps[0])))
+    def place_of_difference(self, n_windows: int) -> int:
+        """Between which of the first windows (this one and the next) the sets disagree most."""
+        return int(np.argmax(np.abs(self.steps[1] - self.steps[0])[: n_windows - 1]))
 
 
-def populations(
-    found: FreeEnergy, order: Sequence[int], top: Top, bias: Window, kt: float
-) -> Populations:
+def populations(found: FreeEnergy, order: Sequence[int], top: Top, bias: Window, kt: float) -> Populations:
     """What windows say.
 
     Parameters

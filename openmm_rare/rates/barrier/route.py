@@ -105,12 +105,11 @@ def find_route(problem: RareEventSystem, along: str, model: Committor | None) ->
     fitting = [variable for variable in states.variables.variables if not _why_not(states, variable)]
     if len(fitting) == 1:
         return _along_variable(problem, fitting[0])
-    found = (
-        f"{', '.join(variable.name for variable in fitting)} would all do" if fitting else "no variable of the states will do"
-    )
+    names = ", ".join(variable.name for variable in fitting)
+    found = f"{names} would all do" if fitting else "no variable of the states will do"
     raise InputError(
-        f"the rate from the barrier needs a coordinate from A to B, and {found}: name one with --along (along in [barrier]), or "
-        "give a model that openmm-rare tps has trained"
+        f"the rate from the barrier needs a coordinate from A to B, and {found}: name one with --along (along in [barrier]), "
+        "or give a model that openmm-rare tps has trained"
     )
 
 

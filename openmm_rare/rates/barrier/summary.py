@@ -70,8 +70,8 @@ class Findings:
     def no_path(self) -> str:
         """What to say if no point gave a transition path."""
         return (
-            f"none of {len(self.shots.values)} shooting points near {self.route.text(self.bias.place)} gave a transition path: "
-            f"motion along {self.route.coordinate.name} does not lead over the barrier; choose another coordinate, or the logit "
+            f"none of {len(self.shots.values)} shooting points near {self.route.text(self.bias.place)} gave a transition "
+            f"path: motion along {self.route.coordinate.name} does not lead over the barrier; choose another coordinate, or the logit "
             "of a model"
         )
 
@@ -127,8 +127,8 @@ def _warnings(found: Findings, facts: RunFacts, tail: float) -> list[str]:
         warnings.append(_sets_disagree(found))
     if tail > _HEAVY:
         warnings.append(
-            f"A few paths carry most of the answer (Pareto k = {tail:.2f}, above 0.7): the error bar is too small. Take a "
-            "narrower b (width in [barrier]), or a better coordinate."
+            f"A few paths carry most of the answer (Pareto k = {tail:.2f}, above 0.7): the error bar is too small. Take "
+            "a narrower b (width in [barrier]), or a better coordinate."
         )
     share = float(found.shots.transition.mean())
     if share < _LOW_YIELD:
@@ -141,16 +141,22 @@ def _warnings(found: Findings, facts: RunFacts, tail: float) -> list[str]:
 
 def _sets_disagree(found: Findings) -> str:
     pops, sets = found.populations, found.sets
-    order, where = sets.ordered, pops.place_of_difference()
+    order, where = sets.ordered, pops.place_of_difference(_up_to(found))
     low, high = (found.route.text(sets.windows[number].place) for number in order[where : where + 2])
     step = float(pops.steps[1, where] - pops.steps[0, where])
     return (
         f"Windows that were entered from A and from B disagree about the population of the barrier "
-        f"by {abs(pops.difference):.2g} kT (their errors: {pops.errors_of_sets[0]:.2g} and {pops.errors_of_sets[1]:.2g} kT), most "
-        f"between {low} and {high} (by {abs(step):.2g} kT): something slow beside {found.route.coordinate.name} keeps what it was "
-        "on the way. Run longer (a smaller target error, more equilibration in [barrier]), or choose a coordinate that sees it; "
-        "half of the difference is in the error bar."
+        f"by {abs(pops.difference):.2g} kT (their errors: {pops.errors_of_sets[0]:.2g} and {pops.errors_of_sets[1]:.2g} kT), "
+        f"most between {low} and {high} (by {abs(step):.2g} kT): something slow beside {found.route.coordinate.name} keeps what "
+        "it was on the way. Run longer (a smaller target error, more equilibration in [barrier]), or choose a coordinate that "
+        "sees it; half of the difference is in the error bar."
     )
+
+
+def _up_to(found: Findings) -> int:
+    """Number of windows from A to the first beyond the top: what Z_b/p_A hangs on."""
+    sign, place = found.route.sign, found.bias.place
+    return 1 + sum(sign * found.sets.windows[number].place < sign * place for number in found.sets.ordered)
 
 
 def _details(found: Findings, settings: BarrierSettings) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class WindowSets:
         one, other = apart[0]
         low, high = (self._route.text(self.windows[number].place) for number in (one, other))
         return (
-            f"the windows at {low} and {high} share {100 * overlap[one, other]:.2g} % of their frames, although windows were put "
-            "between them again and again: the coordinate jumps there; choose another one, or begin with more windows ([barrier])"
+            f"the windows at {low} and {high} share {100 * overlap[one, other]:.2g} % of their frames, although windows were "
+            "put between them again and again: the coordinate jumps there; choose another one, or begin with more windows "
+            "([barrier])"
         )
