@@ -25,6 +25,7 @@ from ..io.files import lock_folder, remove_stale
 from ..io.progress import shown
 from ..io.tasks import Noting, Progress
 from ..parallel.cores import available_cores
+from ..parallel.executors import Executor, Here
 from ..parallel.processes import require_importable, require_own_process
 from ..settings.paths import PathSettings
 from ..walkers.machine import Machine
@@ -88,6 +89,10 @@ class PathSampling:
         Whether a run that is there already may go on.
     source : RunConfig, optional
         The configuration that the problem was built from, for ``config.toml`` in the folder.
+    executor : Executor, optional
+        Computes, within its ``with`` block: :class:`~openmm_rare.parallel.local.Processes`, or
+        :class:`~openmm_rare.parallel.dask_cluster.Dask`, which writes no storages; then with one thread for each chain unless
+        the settings say more. Default: the processes of the settings.
 
     Attributes
     ----------
@@ -113,18 +118,20 @@ class PathSampling:
         folder: str | Path | None = None,
         resume: bool = True,
         source: RunConfig | None = None,
+        executor: Executor | None = None,
     ) -> None:
         require_own_process()
-        require_importable(problem)
+        if not isinstance(executor, Here):
+            require_importable(problem, executor is not None and executor.elsewhere)
         machine, settings = Machine.choose(machine), settings or PathSettings()
         self.notes = (*require_runnable(problem, "paths"), *filter(None, [problem.descriptor_note]))
         if model is not None:
             _require_fitting(model, problem)
             settings = _with_network_of(model, settings)
-        settings = replace(settings, threads=settings.threads or machine.threads)
+        settings = replace(settings, threads=settings.threads or machine.threads or (0 if executor is None else 1))
         source = source or RunConfig(str(Path.cwd()), SystemConfig(problem.name))
         sampling = replace(source.sampling, seed=seed, platform=machine.platform)
-        self.problem, self._model, self._progress = problem, model, progress
+        self.problem, self._model, self._progress, self._executor = problem, model, progress, executor
         self._config = replace(source, sampling=sampling, path_sampling=settings)
         self._folder, self._resume = None if folder is None else Path(folder), resume and folder is not None
 
@@ -150,7 +157,7 @@ class PathSampling:
             with lock_folder(folder):
                 remove_stale(folder)
                 method = _SAMPLERS[path_settings(config).method]
-                with method(config, self.problem, folder, progress, self._model) as sampler:
+                with method(config, self.problem, folder, progress, self._model, self._executor) as sampler:
                     if fresh:
                         _begin(sampler, folder, config, made)
                     else:
