@@ -128,7 +128,7 @@ class PathSampling:
         if model is not None:
             _require_fitting(model, problem)
             settings = _with_network_of(model, settings)
-        settings = replace(settings, threads=settings.threads or machine.threads or (0 if executor is None else 1))
+        settings = replace(settings, threads=settings.threads or machine.threads)
         source = source or RunConfig(str(Path.cwd()), SystemConfig(problem.name))
         sampling = replace(source.sampling, seed=seed, platform=machine.platform)
         self.problem, self._model, self._progress, self._executor = problem, model, progress, executor
@@ -150,7 +150,7 @@ class PathSampling:
             progress = Noting(progress)
             for note in self.notes:
                 progress.note(note)
-            config = _expanded(self._config, self.problem, folder if self._resume else None)
+            config = _expanded(self._config, self.problem, folder if self._resume else None, self._executor is not None)
             fresh = _is_fresh(folder, self._resume, progress)
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
@@ -226,12 +226,12 @@ def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Prog
     return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
 
 
-def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None) -> RunConfig:
-    """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
+def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None, one_thread: bool) -> RunConfig:
+    """Every setting spelled out; elsewhere a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
     processes = min(settings.processes or cores, settings.series)
-    threads = settings.threads or max(1, cores // processes)
+    threads = settings.threads or (1 if one_thread else max(1, cores // processes))
     began = stored_config(stored) if stored is not None and not settings.threads else None
     if began is not None:
         threads = path_settings(began).threads

@@ -9,7 +9,7 @@ import executor_tasks
 import numpy as np
 import pytest
 
-from openmm_rare.errors import DynamicsError, InputError, RunError
+from openmm_rare.errors import InputError, RunError
 from openmm_rare.parallel.executors import Here, packed, unpacked
 from openmm_rare.parallel.local import Processes
 from openmm_rare.parallel.teams import Threads
