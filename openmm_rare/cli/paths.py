@@ -27,6 +27,8 @@ from .workers import executor_of, worker_options
 
 __all__ = ["analyze", "path", "tps"]
 
+_AS_TESTED = "those between two tests of the states, or 10 where that is 1"
+
 
 @click.command()
 @source_argument
@@ -52,7 +54,7 @@ __all__ = ["analyze", "path", "tps"]
     show_default="0.5",
     help="How near to transition states, in units of the logit; less gives more transition paths.",
 )
-@click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
+@click.option("--steps-per-frame", type=int, show_default=_AS_TESTED, help="Integration steps between two frames.")
 @click.option(
     "--initial-path",
     multiple=True,
@@ -109,7 +111,7 @@ def tps(
 @click.option(
     "--relax", type=click.IntRange(min=0), default=0, show_default=True, help="Shots to accept, each from the path before."
 )
-@click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
+@click.option("--steps-per-frame", type=int, show_default=_AS_TESTED, help="Integration steps between two frames.")
 @seed_option
 @platform_option
 @click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
@@ -128,6 +130,7 @@ def path(
     **options: Any,
 ) -> None:
     """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
+    from ..committor.fitting import require_fitting, tested_as_for
     from ..committor.load import load_committor
     from ..config.run import build_system
     from ..folders.path_folder import initial_paths_of, path_settings, with_path_settings
@@ -140,7 +143,9 @@ def path(
     config = with_path_settings(config, steps_per_frame=steps_per_frame, initial_path=how)
     system, sampling = build_system(config), config.sampling
     out = out or default_folder(config, "path").with_suffix(".npz")
-    guide = None if model is None else load_committor(model, system.fingerprint())
+    guide = None if model is None else load_committor(model)
+    if guide is not None:
+        require_fitting(guide, tested_as_for(system, guide), model)
     with TerminalProgress() as progress:
         found = find_path(
             system,

@@ -4,10 +4,12 @@ Walkers may overlap in space, so every interaction is a list of particle tuples;
 become such lists too.
 """
 
+from __future__ import annotations
+
 import copy
 from itertools import combinations
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openmm
 from openmm import unit
@@ -17,6 +19,12 @@ from ..structure.obstacles import Obstacle, sentence_of
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of
 from .walker_bonds import WalkerBondForce, can_be_native
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+MOST_ATOMS: int = 100
+"""Of a System with momenta whose copies share a Context: lists of all pairs cost more beyond."""
 
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
 
@@ -49,6 +57,15 @@ _REFUSED: dict[type, tuple[str, str]] = {
         "express it by a Custom force, or add a function for all copies after replicating",
     ),
 }
+
+
+def fits_in_slots(problem: RareEventSystem) -> bool:
+    """Whether many walkers of a problem move together, as copies in one Context; those of others move one at a time.
+
+    They do where the System can be repeated, and is small if it moves with inertia.
+    """
+    few = not problem.inertial or problem.system.getNumParticles() <= MOST_ATOMS
+    return few and not obstacles_to_copies(problem.system)
 
 
 def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> openmm.System:
@@ -95,7 +112,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
         if native_bonds and can_be_native(bonded):
             bonded = WalkerBondForce(bonded, n)
         else:
-            _repeat(bonded, int(n), n_particles)
+            repeat_terms(bonded, int(n), n_particles)
         result.addForce(bonded)
     return result
 
@@ -165,8 +182,14 @@ def _without_box(force: openmm.Force) -> str:
     return "call its setUsesPeriodicBoundaryConditions(False)"
 
 
-def _repeat(force: openmm.Force, n: int, n_particles: int) -> None:
-    """Add to a force the terms of the copies 1 to n - 1."""
+def is_single_term(force: openmm.Force) -> bool:
+    """Whether a force has one term, of a kind that can be repeated."""
+    terms = _TERMS.get(type(force), ())
+    return bool(terms) and all(getattr(force, f"getNum{term}s")() == 1 for term, _ in terms)
+
+
+def repeat_terms(force: openmm.Force, n: int, n_particles: int) -> None:
+    """Add to a force, which has the terms of one copy of so many particles, those of the copies 1 to n - 1."""
     stride = n_particles
     for term, where in _TERMS[type(force)]:
         count, get = getattr(force, f"getNum{term}s")(), getattr(force, f"get{term}Parameters")

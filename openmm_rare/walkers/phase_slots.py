@@ -73,7 +73,8 @@ class PhaseSlots:
 
     def reseed(self, seed: int) -> None:
         """Begin as if nothing had run before: what follows depends on this seed (31 bits) and on what is put into the slots."""
-        self.integrator.setRandomNumberSeed(seed)
+        self._rng, self._steps = np.random.default_rng(seed), 0
+        self.integrator.setRandomNumberSeed(max(int(seed), 1))  # 0 is no seed to OpenMM
         self.context.reinitialize()
 
     def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
@@ -146,7 +147,7 @@ class PhaseSlots:
             sentence = watch.gained(positions[slot], None if velocities is None else velocities[slot], start)
             if sentence is not None:
                 self._stop(sentence, [slot])
-        self._slots, self._steps = positions, 0
+        self._slots, self._steps = positions.copy(), 0
         return Frames(positions, velocities)
 
     def _stop(self, sentence: str, slots: Sequence[int] | np.ndarray) -> None:

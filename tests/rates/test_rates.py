@@ -202,14 +202,14 @@ def test_another_seed_gives_another_answer(finished):
 class Flat:
     """A useless importance function."""
 
-    def log_importance(self, positions):
+    def log_importance(self, positions, velocities=None):
         return np.full(len(positions), -3.0)
 
 
 class Tilted(Flat):
     """A crude one: rises towards B, with the wrong slope."""
 
-    def log_importance(self, positions):
+    def log_importance(self, positions, velocities=None):
         return 12.0 * positions[:, 0, 0] - 5.0
 
     def log_importance_gradient(self, positions):
