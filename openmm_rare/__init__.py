@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = face(
         "problem": ["RareEventSystem"],
         "states.states": [
             *("States", "Channels", "LabelRule", "Range", "Disc", "FunctionRegion"),
-            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "CoordinationMoment"),
+            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "Coordination", "CoordinationMoment"),
             *("LinearCombination", "FunctionVariable"),
         ],
         "structure.atom_selection": ["select_atoms"],

@@ -12,6 +12,7 @@ from .. import __version__
 from ..io.terminal_text import printable
 from .ending import end
 from .errors import command
+from .init import init
 from .options import common_options, configured, temperatures_of, trust_option
 from .paths import analyze, path, tps
 
@@ -29,6 +30,7 @@ def main(traceback: bool, verbose: bool) -> None:
     openmm-rare systems                            what is built in
     openmm-rare rate lj7 --temperature "600 K"     one rate constant
     openmm-rare rate my_system.toml                of a system of your own
+    openmm-rare init my.pdb --water tip3p --out x  a system of your own from its structure
 
     Defaults of options hold where CONFIG.toml says nothing.
     """
@@ -36,7 +38,7 @@ def main(traceback: bool, verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
-for each in (tps, path, analyze):
+for each in (init, tps, path, analyze):
     main.add_command(each)
 
 

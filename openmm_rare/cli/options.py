@@ -20,6 +20,7 @@ __all__ = [
     "common_options",
     "configured",
     "default_folder",
+    "fastest_platform_option",
     "folder_option",
     "model_option",
     "package_option",
@@ -43,13 +44,18 @@ def _import_openmm(context: click.Context, option: click.Parameter, value: str |
     return value
 
 
-platform_option = click.option(
-    "--platform",
-    metavar="[Reference|CPU|OpenCL|CUDA|HIP]",
-    show_default="Reference",
-    callback=_import_openmm,
-    help="OpenMM platform.",
-)
+def _platform_option(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--platform",
+        metavar="[Reference|CPU|OpenCL|CUDA|HIP]",
+        show_default=default,
+        callback=_import_openmm,
+        help="OpenMM platform.",
+    )
+
+
+platform_option = _platform_option("Reference")
+fastest_platform_option = _platform_option("the fastest here")
 folder_option = click.option(
     "--out", type=click.Path(path_type=Path), show_default="below runs/", help="Folder for everything that is written."
 )

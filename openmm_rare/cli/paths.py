@@ -26,6 +26,8 @@ from .options import (
 
 __all__ = ["analyze", "path", "tps"]
 
+_AS_TESTED = "those between two tests of the states, or 10 where that is 1"
+
 
 @click.command()
 @source_argument
@@ -51,7 +53,7 @@ __all__ = ["analyze", "path", "tps"]
     show_default="0.5",
     help="How near to transition states, in units of the logit; less gives more transition paths.",
 )
-@click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
+@click.option("--steps-per-frame", type=int, show_default=_AS_TESTED, help="Integration steps between two frames.")
 @click.option(
     "--initial-path",
     multiple=True,
@@ -104,7 +106,7 @@ def tps(
 @click.option(
     "--relax", type=click.IntRange(min=0), default=0, show_default=True, help="Shots to accept, each from the path before."
 )
-@click.option("--steps-per-frame", type=int, show_default="10", help="Integration steps between two frames.")
+@click.option("--steps-per-frame", type=int, show_default=_AS_TESTED, help="Integration steps between two frames.")
 @seed_option
 @platform_option
 @click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
@@ -123,6 +125,7 @@ def path(
     **options: Any,
 ) -> None:
     """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
+    from ..committor.fitting import require_fitting, tested_as_for
     from ..committor.load import load_committor
     from ..config.run import build_system
     from ..folders.path_folder import initial_paths_of, path_settings, with_path_settings
@@ -135,7 +138,9 @@ def path(
     config = with_path_settings(config, steps_per_frame=steps_per_frame, initial_path=how)
     system, sampling = build_system(config), config.sampling
     out = out or default_folder(config, "path").with_suffix(".npz")
-    guide = None if model is None else load_committor(model, system.fingerprint())
+    guide = None if model is None else load_committor(model)
+    if guide is not None:
+        require_fitting(guide, tested_as_for(system, guide), model)
     with TerminalProgress() as progress:
         found = find_path(
             system,

@@ -90,6 +90,8 @@ class Committor(nn.Module, ABC):
         Fingerprint of the system and its states that it belongs to.
     temperature : float
         K.
+    check_interval : int or None
+        Steps between two tests of the states that it belongs to; None in models of versions that did not keep it.
     """
 
     title = "committor model"
@@ -99,6 +101,7 @@ class Committor(nn.Module, ABC):
     n_atoms: int
     fingerprint: str
     temperature: float
+    check_interval: int | None
 
     @abstractmethod
     def log_probabilities(self, positions: np.ndarray) -> np.ndarray:

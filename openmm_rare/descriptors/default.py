@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import openmm
 
 from ..errors import InputError
 from ..states.states import FunctionRegion, States
 from ..structure.internal_coordinates import atom_label, internal_coordinates
-from ..structure.molecules import is_water, molecules_of
+from ..structure.molecules import is_water, members_of, molecules_of
 
 if TYPE_CHECKING:
     from openmm import app
@@ -85,8 +84,7 @@ class _Choice:
         self.atoms = list(topology.atoms()) if fits else None
         molecule_of = molecules_of(system, self.topology)
         self.molecule_of = molecule_of
-        order = np.argsort(molecule_of, kind="stable")
-        members = [each.tolist() for each in np.split(order, np.flatnonzero(np.diff(molecule_of[order])) + 1)]
+        members = members_of(molecule_of)
         self.named, self.fixed, complete = _named_atoms(states)
         waters = [each for each in members if is_water(each, system, self.atoms) and self.named.isdisjoint(each)]
         self.n_waters = len(waters)

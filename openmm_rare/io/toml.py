@@ -18,7 +18,7 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-__all__ = ["Section", "nearest", "read_toml", "write_toml"]
+__all__ = ["Section", "nearest", "read_toml", "toml_text", "write_toml"]
 
 _DEEPEST = 50  # lists and tables within each other
 _TOO_DEEP = "this is no configuration: its lists and tables lie too deep within each other"
@@ -191,3 +191,8 @@ def write_toml(data: Mapping[str, Any]) -> str:
         For values that TOML does not have.
     """
     return tomli_w.dumps({key: value for key, value in data.items() if value != {}})
+
+
+def toml_text(text: str) -> str:
+    """A text as TOML writes it, in quotes."""
+    return tomli_w.dumps({"text": text}).removeprefix("text = ").rstrip("\n")

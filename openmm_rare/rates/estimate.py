@@ -17,7 +17,7 @@ class RateEstimate:
     Attributes
     ----------
     system, method, platform : str
-        ``method`` is "importance" or "brute_force".
+        ``method`` is "importance", "splitting" or "brute_force".
     temperature_k : float
     rate_per_ps, rate_stderr : float
         k_AB and its standard error, 1/ps.
@@ -59,6 +59,11 @@ class RateEstimate:
         What should be known about the dynamics, and is no fault.
     backend : str
         What moved the walkers.
+    crossing : dict or None
+        Along a given direction: how probable it is to come from an exit to each level before A, by trees and by plain
+        dynamics, with standard errors; the look ahead (ps), effective blocks of the flux run, and the gain over brute force.
+    rate_below_per_ps : float or None
+        Where nothing arrived in B: k is below this with 95 %, and `rate_per_ps` stands for nothing.
     mixing : dict or None
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     """
@@ -102,6 +107,8 @@ class RateEstimate:
     backend: str = "python"
     notes: tuple[str, ...] = ()
     mixing: Mapping | None = None
+    crossing: Mapping | None = None
+    rate_below_per_ps: float | None = None
 
     @property
     def relative_error(self) -> float:

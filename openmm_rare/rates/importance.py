@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from ..bias.importance import FastImportance
+from ..committor.fitting import require_fitting
 from ..committor.model import CommittorModel
-from ..errors import InputError, RunError
+from ..errors import RunError
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.parts import note_on_parts
 from ..flux.pool import Pool
@@ -103,18 +104,15 @@ class ImportanceSamplingRate(RateRun):
 
     def _model(self, model: CommittorModel | None) -> CommittorModel:
         """A copy of the given model, or an untrained one."""
-        problem, fingerprint = self.problem, self.problem.fingerprint()
-        if model is not None and model.fingerprint != fingerprint:
-            raise InputError(
-                f"the model was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
-                f"{problem.name} has {fingerprint[:12]}); leave it out to train a new one"
-            )
+        problem = self.problem
         if model is not None:
+            require_fitting(model, problem)
             return model.copy()
         spec, n_atoms = problem.descriptor_spec(), problem.system.getNumParticles()
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
             torch.manual_seed(self.seed)
-            return CommittorModel(spec, n_atoms, self.settings.hidden, problem.temperature, fingerprint)
+            about = (spec, n_atoms, self.settings.hidden, problem.temperature, problem.fingerprint())
+            return CommittorModel(*about, check_interval=problem.check_interval)
 
     def _estimate(self) -> RateEstimate:
         """Train, choose how to steer, and sample until the target error is reached."""

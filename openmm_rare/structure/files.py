@@ -52,8 +52,14 @@ def read_system(xml: Path, imported: Sequence[str] = (), trusted: bool = False) 
         raise InputError(f"system.xml: {xml} is no serialized OpenMM object ({error})") from error
 
 
-def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:
+def read_structure(path: Path, setting: str = "system.pdb") -> tuple[app.Topology, unit.Quantity]:
     """Topology and positions of a structure: mmCIF where the name ends like that, PDB otherwise.
+
+    Parameters
+    ----------
+    path : Path
+    setting : str
+        What names it, for messages.
 
     Raises
     ------
@@ -61,14 +67,14 @@ def read_structure(path: Path) -> tuple[app.Topology, unit.Quantity]:
         If it cannot be read, or is too large.
     """
     if regular_file(path).stat().st_size > _LARGEST:
-        raise InputError(f"system.pdb: {path} has more than {_LARGEST >> 20} MB: a structure of so many atoms cannot be read")
+        raise InputError(f"{setting}: {path} has more than {_LARGEST >> 20} MB: a structure of so many atoms cannot be read")
     form, reader = ("mmCIF", app.PDBxFile) if path.suffix.lower() in _MMCIF else ("PDB", app.PDBFile)
     try:
         structure = reader(str(path))
     except Exception as error:  # the parsers fail in as many ways as there are broken files
         said = " ".join(str(error).split()) if isinstance(error, ValueError | OSError) else ""
         reason = said or "it holds no atoms, or is damaged"
-        raise InputError(f"system.pdb: {path} cannot be read as {form} ({reason}); {_FORMATS}") from error
+        raise InputError(f"{setting}: {path} cannot be read as {form} ({reason}); {_FORMATS}") from error
     return structure.topology, structure.positions
 
 

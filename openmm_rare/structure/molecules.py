@@ -16,9 +16,9 @@ from .bonds import bonded_pairs
 if TYPE_CHECKING:
     from openmm import app
 
-__all__ = ["is_water", "molecules_of"]
+__all__ = ["WATER_NAMES", "is_water", "members_of", "molecules_of"]
 
-_WATER = set("H2O HHO OHH HOH OH2 SOL WAT TIP TIP2 TIP3 TIP4 TIP5 T3P T4P SPC DOD SWM".split())
+WATER_NAMES: frozenset[str] = frozenset("H2O HHO OHH HOH OH2 SOL WAT TIP TIP2 TIP3 TIP4 TIP5 T3P T4P SPC DOD SWM".split())
 """Names of residues: those of mdtraj, and some more."""
 _MASS = 18.015
 """Of a water molecule in Da, wherever its mass lies: hydrogens may be heavier and oxygen lighter."""
@@ -32,6 +32,12 @@ def molecules_of(system: openmm.System, topology: app.Topology | None) -> np.nda
     first, second = bonded_pairs(system, topology).T
     graph = coo_matrix((np.ones(len(first)), (first, second)), shape=2 * (system.getNumParticles(),))
     return connected_components(graph, directed=False)[1]
+
+
+def members_of(molecule_of: np.ndarray) -> list[list[int]]:
+    """Atoms of each molecule, from what :func:`molecules_of` says."""
+    order = np.argsort(molecule_of, kind="stable")
+    return [each.tolist() for each in np.split(order, np.flatnonzero(np.diff(molecule_of[order])) + 1)]
 
 
 def is_water(atoms: Sequence[int], system: openmm.System, topology_atoms: Sequence[app.topology.Atom] | None) -> bool:
@@ -52,4 +58,4 @@ def is_water(atoms: Sequence[int], system: openmm.System, topology_atoms: Sequen
         return abs(sum(masses) - _MASS) < 0.1 and sum(mass > 0.0 for mass in masses) >= 3
     members = [topology_atoms[atom] for atom in atoms]
     elements = Counter(atom.element.symbol for atom in members if atom.element is not None)
-    return elements == {"O": 1, "H": 2} or {atom.residue.name for atom in members} <= _WATER
+    return elements == {"O": 1, "H": 2} or {atom.residue.name for atom in members} <= WATER_NAMES

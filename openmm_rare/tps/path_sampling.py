@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
+from ..committor.fitting import require_fitting
 from ..config.run import RunConfig, SystemConfig
 from ..config.stored import stored_config, write_config
 from ..dynamics.checks import require_runnable
@@ -91,6 +92,8 @@ class PathSampling:
 
     Attributes
     ----------
+    problem : RareEventSystem
+        As it is sampled: its states are tested at frames.
     notes : tuple of str
         What should be known about the dynamics.
 
@@ -116,10 +119,12 @@ class PathSampling:
     ) -> None:
         require_own_process()
         require_importable(problem)
-        machine, settings = Machine.choose(machine), settings or PathSettings()
-        self.notes = (*require_runnable(problem, "paths"), *filter(None, [problem.descriptor_note]))
+        machine, settings = Machine.choose(machine), (settings or PathSettings()).for_system(problem)
+        notes = (*require_runnable(problem, "paths"), problem.descriptor_note, _note_on_tests(problem, settings))
+        self.notes = tuple(filter(None, notes))
+        problem = problem.with_check_interval(settings.steps_per_frame)
         if model is not None:
-            _require_fitting(model, problem)
+            _require_usable(model, problem)
             settings = _with_network_of(model, settings)
         settings = replace(settings, threads=settings.threads or machine.threads)
         source = source or RunConfig(str(Path.cwd()), SystemConfig(problem.name))
@@ -200,6 +205,7 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
 def _take_up(sampler: PathSampler, out: Path, config: RunConfig, problem: RareEventSystem, progress: Progress) -> RunConfig:
     """Continue the run in a folder; its configuration from now on."""
     stored, record = load_run(out)
+    record.metadata = _with_check_interval(record.metadata, stored, problem)
     _require_same(out, stored, record, config, problem)
     unchecked = unchecked_note(out, remade=True)
     if unchecked:
@@ -207,6 +213,17 @@ def _take_up(sampler: PathSampler, out: Path, config: RunConfig, problem: RareEv
     config = _as_it_began(out, stored, config, progress)
     sampler.take_up(record, config)
     return config
+
+
+def _with_check_interval(metadata: dict[str, Any], stored: RunConfig, problem: RareEventSystem) -> dict[str, Any]:
+    """Metadata of the model of a run as today's are: those of earlier versions had the check interval of the system alone."""
+    members = metadata.get("members", [metadata])
+    before = problem.with_check_interval(stored.system.check_interval or 1)
+    if "check_interval" in members[0] or members[0]["fingerprint"] != before.fingerprint():
+        return metadata
+    today = {"fingerprint": problem.fingerprint(), "check_interval": problem.check_interval}
+    members = [member | today for member in members]
+    return metadata | {"members": members} if "members" in metadata else members[0]
 
 
 def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Progress) -> RunConfig:
@@ -232,7 +249,15 @@ def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None) 
     return replace(config.expanded(problem), path_sampling=settings)
 
 
-def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
+def _note_on_tests(problem: RareEventSystem, settings: PathSettings) -> str | None:
+    """What is to be said where the states of the problem are tested at other times than at frames."""
+    steps, own = settings.steps_per_frame, problem.check_interval
+    if own in (1, steps):
+        return None
+    return f"A and B are tested at frames, every {steps} steps, and not every {own}, the check_interval of {problem.name}."
+
+
+def _require_usable(model: Committor, problem: RareEventSystem) -> None:
     """Refuse a model of something else."""
     if model.n_states != 2:
         raise InputError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
@@ -241,8 +266,7 @@ def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
             f"the model was trained on the descriptor {model.spec}, but the run uses {problem.descriptor_spec()}: give the "
             "descriptor of the model in [system], or train a new model"
         )
-    if model.fingerprint != problem.fingerprint():
-        raise InputError("the model is one of another system, other states or other dynamics; train a new one")
+    require_fitting(model, problem)
 
 
 def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:

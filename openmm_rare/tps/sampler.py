@@ -103,11 +103,12 @@ class PathSampler:
     def _new_model(self) -> Committor:
         system, settings, seed = self.system, self.settings, self._random(_NETWORK)
         about = (system.descriptor_spec(), len(system.positions), settings.hidden, system.temperature, system.fingerprint())
+        network = {"network": settings.architecture(), "check_interval": system.check_interval}
         if settings.members > 1:
-            return CommittorEnsemble.of(settings.members, *about, settings.architecture(), seed=seed)
+            return CommittorEnsemble.of(settings.members, *about, seed=seed, **network)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return CommittorModel(*about, settings.architecture())
+            return CommittorModel(*about, **network)
 
     def _random(self, stream: int) -> int:
         return int(np.random.SeedSequence(self.seed, spawn_key=(stream,)).generate_state(1)[0]) % (2**31 - 1) + 1

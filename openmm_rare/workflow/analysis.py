@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committor.base import Committor
+from ..committor.fitting import require_fitting, tested_as_for
 from ..dynamics.checks import require_runnable
-from ..errors import InputError
 from ..folders.path_warnings import ensemble_warnings
 from ..io.files import remove_stale
 from ..io.progress import shows_progress
@@ -82,7 +82,9 @@ def analyze(
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
     out, options, progress = Path(out), options or AnalysisOptions(), Noting(progress)
-    _require_fitting(model, problem)
+    problem = tested_as_for(problem, model)
+    if model.fingerprint:
+        require_fitting(model, problem, "the committor model")
     for note in [*notes, *(require_runnable(problem, "paths") if options.configurations else ())]:
         progress.note(note)
     if doubts is None:
@@ -126,11 +128,6 @@ def _mechanism(
         found.calibration, found.run_calibration = _calibrations(problem, tested, model, paths, out, options, progress)
     found.warnings += _calibration_doubts(found.calibration)
     return found, analyzed, nearest.frames
-
-
-def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
-    if model.fingerprint and model.fingerprint != problem.fingerprint():
-        raise InputError("the committor model was trained for another system, other states or other dynamics")
 
 
 @dataclass(frozen=True)

@@ -68,5 +68,5 @@ def run_path_sampling(
     progress.stage("figures and report")
     from ..report.paths import write_path_report  # what figures need takes no memory while chains run
 
-    write_path_report(out, problem)
+    write_path_report(out, run.problem)
     return dict(result)
