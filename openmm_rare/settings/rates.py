@@ -146,7 +146,7 @@ class RateSettings:
     block_steps: int = 2500
     few_walkers: int = 8
     calibration_roots: int = 60
-    calibration_rounds: int = 3
+    calibration_rounds: int = 2
     tree_roots: int = 60
     # training
     ladder_ratio: float = 0.7
