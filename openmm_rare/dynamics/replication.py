@@ -112,7 +112,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
         if native_bonds and can_be_native(bonded):
             bonded = WalkerBondForce(bonded, n)
         else:
-            _repeat(bonded, int(n), n_particles)
+            repeat_terms(bonded, int(n), n_particles)
         result.addForce(bonded)
     return result
 
@@ -172,8 +172,14 @@ def _without_box(force: openmm.Force) -> str:
     return "call its setUsesPeriodicBoundaryConditions(False)"
 
 
-def _repeat(force: openmm.Force, n: int, n_particles: int) -> None:
-    """Add to a force the terms of the copies 1 to n - 1."""
+def is_single_term(force: openmm.Force) -> bool:
+    """Whether a force has one term, of a kind that can be repeated."""
+    terms = _TERMS.get(type(force), ())
+    return bool(terms) and all(getattr(force, f"getNum{term}s")() == 1 for term, _ in terms)
+
+
+def repeat_terms(force: openmm.Force, n: int, n_particles: int) -> None:
+    """Add to a force, which has the terms of one copy of so many particles, those of the copies 1 to n - 1."""
     stride = n_particles
     for term, where in _TERMS[type(force)]:
         count, get = getattr(force, f"getNum{term}s")(), getattr(force, f"get{term}Parameters")
