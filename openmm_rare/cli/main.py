@@ -171,4 +171,4 @@ def _ending(options: dict[str, Any]) -> str:
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
     """The end of a command that computed rates."""
     told = [(f"Warning ({each.temperature_k:g} K)", sentence) for each in estimates for sentence in each.warnings]
-    end(out, told, all(each.reliable for each in estimates), strict)
+    end(out, told, all(each.reliable for each in estimates), strict or not all(each.complete for each in estimates))

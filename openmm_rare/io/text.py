@@ -82,13 +82,14 @@ def _percent(fraction: float) -> str:
 
 
 def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    k, error = result["rate_per_ps"], result["rate_stderr"]
+    k, error, below = result["rate_per_ps"], result["rate_stderr"], result.get("rate_below_per_ps")
     rows = [
         ("system", f"{result['system']} at {result['temperature_k']:g} K, by {_METHODS[result['method']]}"),
-        ("rate constant k", f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")),
-        ("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"),
+        ("rate constant k", _rate_text(k, error) if below is None else f"below {format_value(below)} 1/ps  (95 %)"),
     ]
-    if result.get("rate_reduced") is not None:
+    if below is None:
+        rows.append(("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"))
+    if below is None and result.get("rate_reduced") is not None:
         rows.append(("in reduced units", format_value(result["rate_reduced"], result["rate_reduced_stderr"])))
     if k:
         rows.append(("mean waiting time 1/k", _time(1.0 / k)))
@@ -101,6 +102,10 @@ def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]
         ratio = f"{without['rate_per_ps'] / k:.3g} times k" if k else ""
         rows.append(("without reweighting", f"{format_value(without['rate_per_ps'])} 1/ps  ({ratio})"))
     return rows
+
+
+def _rate_text(k: float, error: float) -> str:
+    return f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")
 
 
 def _time(picoseconds: float) -> str:

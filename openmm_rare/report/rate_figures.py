@@ -90,7 +90,7 @@ def _brute_force_convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[n
 def _draw_convergence(run: RunFile, result: Mapping[str, Any]) -> Any:
     if run.kinds.get("production"):
         curve = convergence(run, result)
-    elif run.kinds.get("brute_force", 0) > 1:
+    elif run.kinds.get("brute_force", 0) > 1 and result["rate_per_ps"] > 0.0:
         curve = _brute_force_convergence(run, result)
     else:
         return None

@@ -133,8 +133,8 @@ def _of_curve(calibration: Calibration, production: Production, curve: Curve, es
         if production.n_roots / ess > _WORSE * needed:
             found.append(
                 f"The {name} is a bad direction: {production.n_roots} roots are worth {ess:.0f}, where a good one would make "
-                f"of them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that see what "
-                "is slow."
+                f"of them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that "
+                "see what is slow."
             )
     return found
 
