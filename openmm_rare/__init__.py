@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = face(
         "problem": ["RareEventSystem"],
         "states.states": [
             *("States", "Channels", "LabelRule", "Range", "Disc", "FunctionRegion"),
-            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "CoordinationMoment"),
+            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "Coordination", "CoordinationMoment"),
             *("LinearCombination", "FunctionVariable"),
         ],
         "structure.atom_selection": ["select_atoms"],
@@ -23,7 +23,9 @@ __getattr__, __dir__, __all__ = face(
         "rates.importance": ["ImportanceSamplingRate"],
         "rates.brute_force": ["BruteForceRate"],
         "rates.estimate": ["RateEstimate"],
+        "rates.barrier.barrier_rate": ["BarrierRate"],
         "settings.rates": ["RateSettings"],
+        "settings.barrier": ["BarrierSettings"],
         "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
         "tps.path_sampling": ["PathSampling", "SampledPaths"],

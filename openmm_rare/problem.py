@@ -66,7 +66,8 @@ class RareEventSystem:
     num_dimensions : int
         1, 2 or 3: motion along x, in the xy plane, or everywhere. The other coordinates never change.
     check_interval : int
-        Steps between two tests of the states, which is part of the definition of the rate.
+        Steps between two tests of the states, which is part of their definition, and so of the rate and of the committor. Paths
+        are tested at their frames: path sampling takes it for the steps between two frames, unless it is 1.
     inertial : bool
         Langevin dynamics with momenta, for path sampling, instead of overdamped dynamics, which rates need.
     descriptor : dict, optional
@@ -220,6 +221,10 @@ class RareEventSystem:
     def with_temperature(self, temperature: float) -> "RareEventSystem":
         """The same problem at another temperature (K)."""
         return replace(self, temperature=temperature)
+
+    def with_check_interval(self, steps: int) -> "RareEventSystem":
+        """The same problem with its states tested every so many steps."""
+        return self if steps == self.check_interval else replace(self, check_interval=steps)
 
     def descriptor_spec(self) -> dict[str, Any]:
         """What the network sees, complete: see :func:`openmm_rare.descriptors.completed.completed`.

@@ -7,7 +7,7 @@ from typing import Any
 from openmm_rare.errors import InputError
 from openmm_rare.problem import RareEventSystem, ReducedUnits
 
-from . import alanine_dipeptide, double_well_1d, jung_42d, lj7, rugged_14d, two_channel_2d
+from . import alanine_dipeptide, double_well_1d, jung_42d, langevin_well, licl, lj7, rugged_14d, two_channel_2d
 
 __all__ = ["BUILDERS", "RareEventSystem", "ReducedUnits", "build", "list_systems"]
 
@@ -18,6 +18,8 @@ BUILDERS: dict[str, Callable[..., RareEventSystem]] = {
     "lj7": lj7.build,
     "jung_42d": jung_42d.build,
     "alanine_dipeptide": alanine_dipeptide.build,
+    "langevin_well": langevin_well.build,
+    "licl": licl.build,
 }
 
 

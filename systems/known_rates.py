@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import openmm
 
@@ -48,10 +49,10 @@ def reference_of(problem: RareEventSystem) -> Reference | None:
         None for other systems, and for built-in ones whose dynamics were changed, or whose states were if the rate is exact.
         (Kramers-Langer theory knows basins only.)
     """
-    known = _KNOWN.get(problem.name)
+    known = _langevin_well(**problem.parameters) if problem.name == "langevin_well" else _KNOWN.get(problem.name)
     if known is None:
         return None
-    original = BUILDERS[problem.name]()
+    original = BUILDERS[problem.name](**problem.parameters)
     same = _same_dynamics(problem, original) if known is _LJ7 else problem.fingerprint() == original.fingerprint()
     return known if same else None
 
@@ -76,6 +77,16 @@ def _lj7(temperature: float) -> float:
     from . import lj7, lj7_landscape
 
     return lj7_landscape.kramers_rate(KB * temperature / lj7.EPSILON) / lj7.TIME_UNIT
+
+
+@cache
+def _langevin_well(barrier: float, friction: float, bath: bool) -> Reference | None:
+    def rate(temperature: float) -> float:
+        from .langevin_well import exact
+
+        return exact(barrier, friction, temperature).rate_per_ps
+
+    return None if bath else Reference("exact", rate)
 
 
 def _same_dynamics(problem: RareEventSystem, other: RareEventSystem) -> bool:

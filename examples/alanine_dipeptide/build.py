@@ -1,6 +1,6 @@
 """Make the structures of systems/data: alanine dipeptide equilibrated in water, and a path from A to B at 400 K.
 
-python build.py [--out ../../systems/data] [--seed 1] [--path-only]
+python build.py [--out ../../systems/data] [--seed 1] [--path-only | --dry-only]
 
 About a quarter of an hour on one core. Nothing but OpenMM's own force fields goes in; other seeds give other structures.
 """
@@ -42,10 +42,12 @@ LONGEST = 60
 """Frames of the shipped path: longer ones make the package large."""
 
 
-def solute() -> np.ndarray:
-    """Positions of the molecule from its internal coordinates, shape (22, 3), nm."""
+def solute(psi: float = 150.0) -> np.ndarray:
+    """Positions of the molecule from its internal coordinates, shape (22, 3), nm; psi in degrees."""
     x = np.full((alanine.N_SOLUTE, 3), np.nan)
     for atom, references, values in Z_MATRIX:
+        if atom == 16:
+            values = (*values[:2], psi)
         x[atom] = 0.0
         if not references:
             continue
@@ -123,6 +125,15 @@ def equilibrate(seed: int) -> np.ndarray:
     return positions_of(made, wrapped=True)
 
 
+def c7eq() -> np.ndarray:
+    """The molecule alone, relaxed to the minimum C7eq, shape (22, 3), nm."""
+    molecule, exact = alanine.topology(0), openmm.Platform.getPlatformByName("Reference")
+    made = app.Simulation(molecule, alanine.make_system(molecule, None), openmm.VerletIntegrator(alanine.TIMESTEP), exact)
+    made.context.setPositions(solute(psi=70.0))
+    made.minimizeEnergy(tolerance=0.1)
+    return positions_of(made)
+
+
 def hot_path(start: np.ndarray, seed: int) -> np.ndarray:
     """The first short path from A to B of hot dynamics, its ends in the states, shape (n_frames, 1651, 3), nm."""
     states = alanine.make_states()
@@ -152,12 +163,16 @@ def write(path: Path, positions: np.ndarray) -> None:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=alanine.STRUCTURE.parent)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--path-only", action="store_true", help="start from the structure that is there")
+    parser.add_argument("--dry-only", action="store_true", help="only the molecule alone, in seconds")
     arguments = parser.parse_args()
+    write(arguments.out / alanine.C7EQ.name, c7eq())
+    if arguments.dry_only:
+        return
     structure = arguments.out / alanine.STRUCTURE.name
     if not arguments.path_only:
         write(structure, equilibrate(arguments.seed))

@@ -30,8 +30,11 @@ __all__ = ["FastImportance", "ImportanceFunction", "TorchImportance", "importanc
 class ImportanceFunction(Protocol):
     """What the bias, the branching and the root selection need of an importance function."""
 
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm."""
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """ln I, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm and, where the dynamics has some, velocities in nm/ps.
+
+        Functions of positions alone take no notice of the velocities.
+        """
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln I ``(n,)`` and its gradient ``(n, n_atoms, 3)`` in 1/nm."""
@@ -70,8 +73,8 @@ class FastImportance:
         """The same function by autograd in double precision."""
         return TorchImportance(self.model, self.features_dimensions)
 
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm, whatever the velocities."""
         value = np.empty(len(positions))
         for start in range(0, len(positions), BLOCK):
             value[start : start + BLOCK] = self._evaluate(positions[start : start + BLOCK], last=True).log_importance().numpy()
@@ -124,8 +127,8 @@ class TorchImportance(torch.nn.Module):
         """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in double precision."""
         return self.module(positions * self.counts)
 
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """ln I ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm, whatever the velocities."""
         with torch.no_grad():
             return self(torch.as_tensor(positions, dtype=torch.float64)).numpy()
 

@@ -90,6 +90,8 @@ class Committor(nn.Module, ABC):
         Fingerprint of the system and its states that it belongs to.
     temperature : float
         K.
+    check_interval : int or None
+        Steps between two tests of the states that it belongs to; None in models of versions that did not keep it.
     """
 
     title = "committor model"
@@ -99,6 +101,7 @@ class Committor(nn.Module, ABC):
     n_atoms: int
     fingerprint: str
     temperature: float
+    check_interval: int | None
 
     @abstractmethod
     def log_probabilities(self, positions: np.ndarray) -> np.ndarray:
@@ -136,8 +139,8 @@ class Committor(nn.Module, ABC):
             return self.logit_of_features(self.descriptor(positions))
         return in_batches(self.logit, positions)
 
-    def log_importance(self, positions: np.ndarray) -> np.ndarray:
-        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm; float64, shape ``(n,)``."""
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """ln I of an array of positions ``(n, n_atoms, 3)`` in nm, whatever the velocities; float64, shape ``(n,)``."""
         return in_batches(self, positions)
 
     def transition_probability(self, positions: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class CommittorEnsemble(Committor):
             raise InputError(f"an ensemble needs two or more members, not {len(members)}; one model needs no ensemble")
         first = members[0]
         for member in members[1:]:
-            for name in ("spec", "n_atoms", "fingerprint", "temperature"):
+            for name in ("spec", "n_atoms", "fingerprint", "temperature", "check_interval"):
                 if getattr(member, name) != getattr(first, name):
                     raise InputError(
                         f"members of an ensemble differ in {name}: {getattr(first, name)} and {getattr(member, name)}"
@@ -62,7 +62,7 @@ class CommittorEnsemble(Committor):
         return cls(members)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("spec", "n_atoms", "fingerprint", "temperature", "descriptor"):  # those of every member
+        if name in ("spec", "n_atoms", "fingerprint", "temperature", "check_interval", "descriptor"):  # those of every member
             return getattr(self.members[0], name)
         return super().__getattr__(name)
 

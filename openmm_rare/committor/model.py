@@ -43,6 +43,8 @@ class FeatureModel(Committor):
     network : mapping, optional
         Specification for :func:`openmm_rare.committor.networks.build_network`.
     n_outputs : int
+    check_interval : int, optional
+        Steps between two tests of the states.
     """
 
     def __init__(
@@ -54,11 +56,12 @@ class FeatureModel(Committor):
         fingerprint: str,
         network: Mapping | None,
         n_outputs: int,
+        check_interval: int | None,
     ) -> None:
         super().__init__()
         self.spec, self.architecture = dict(descriptor), architecture_spec(network)
         self.n_atoms, self.hidden = int(n_atoms), tuple(int(width) for width in hidden)
-        self.temperature, self.fingerprint = float(temperature), fingerprint
+        self.temperature, self.fingerprint, self.check_interval = float(temperature), fingerprint, check_interval
         self.descriptor = build_descriptor(self.spec, self.n_atoms)
         width = self.descriptor.n_features
         self.register_buffer("feature_mean", torch.zeros(width))
@@ -97,7 +100,12 @@ class FeatureModel(Committor):
             "temperature": self.temperature,
             "fingerprint": self.fingerprint,
             "network": self.architecture,
+            "check_interval": self.check_interval,
         }
+
+    def _labelled(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Metadata with the check interval, where that is known."""
+        return metadata | ({} if self.check_interval is None else {"check_interval": self.check_interval})
 
 
 class CommittorModel(FeatureModel):
@@ -112,6 +120,8 @@ class CommittorModel(FeatureModel):
     network : mapping, optional
         See :func:`openmm_rare.committor.networks.architecture_spec`; rate calculations and the native force take the default
         only.
+    check_interval
+        As for :class:`FeatureModel`.
     """
 
     def __init__(
@@ -122,8 +132,9 @@ class CommittorModel(FeatureModel):
         temperature: float = 300.0,
         fingerprint: str = "",
         network: Mapping | None = None,
+        check_interval: int | None = None,
     ) -> None:
-        super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, 1)
+        super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, 1, check_interval)
         nn.init.constant_(self.network[-1].bias, _FIRST_LOGIT)
 
     def cool(self, temperature: float) -> None:
@@ -168,7 +179,7 @@ class CommittorModel(FeatureModel):
             "temperature_k": self.temperature,
             "fingerprint": self.fingerprint,
         }
-        return common if self.architecture == MLP else common | {"network": self.architecture}
+        return self._labelled(common if self.architecture == MLP else common | {"network": self.architecture})
 
     @classmethod
     def from_metadata(cls, metadata: Mapping) -> CommittorModel:
@@ -183,6 +194,7 @@ class CommittorModel(FeatureModel):
             metadata["temperature_k"],
             metadata["fingerprint"],
             metadata.get("network"),
+            metadata.get("check_interval"),
         )
 
     def copy(self, temperature: float | None = None) -> CommittorModel:

@@ -95,6 +95,8 @@ def _n_features(member: Mapping[str, Any]) -> int:
         type(temperature) in (int, float) and 0.0 < temperature < math.inf, f"temperature_k = {temperature!r} is no temperature"
     )
     _require(isinstance(member["fingerprint"], str), "fingerprint is no text")
+    interval = member.get("check_interval", 1)
+    _require(type(interval) is int and interval > 0, f"check_interval = {interval!r} is no number of steps")
     _require(isinstance(spec, dict), "descriptor is no table")
     _require(most_numbers(spec, n_atoms) <= _MOST_NUMBERS, "its descriptor takes too much memory")
     return build_descriptor(spec, n_atoms).n_features

@@ -27,7 +27,7 @@ class MultiStateModel(FeatureModel):
 
     Parameters
     ----------
-    descriptor, n_atoms, hidden, temperature, fingerprint, network
+    descriptor, n_atoms, hidden, temperature, fingerprint, network, check_interval
         As for :class:`~openmm_rare.committor.model.CommittorModel`.
     state_names : sequence of str
         Two or more different names.
@@ -49,12 +49,14 @@ class MultiStateModel(FeatureModel):
         temperature: float = 300.0,
         fingerprint: str = "",
         network: Mapping | None = None,
+        check_interval: int | None = None,
     ) -> None:
         self.state_names = tuple(state_names)
         if len(self.state_names) < 2 or len(set(self.state_names)) != len(self.state_names):
             raise InputError(f"state_names = {self.state_names} must be two or more different names")
         self.n_states = len(self.state_names)
-        super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, len(self.state_names))
+        n_outputs = len(self.state_names)
+        super().__init__(descriptor, n_atoms, hidden, temperature, fingerprint, network, n_outputs, check_interval)
 
     def state_logits(self, inputs: Tensor) -> Tensor:
         """Logits ``(n, n_states)`` of standardized features."""
@@ -101,17 +103,19 @@ class MultiStateModel(FeatureModel):
 
     def metadata(self) -> dict[str, Any]:
         """Everything but the tensors, JSON-able."""
-        return {
-            "format": _FORMAT,
-            "version": __version__,
-            "descriptor": self.spec,
-            "n_atoms": self.n_atoms,
-            "state_names": list(self.state_names),
-            "hidden": list(self.hidden),
-            "temperature_k": self.temperature,
-            "fingerprint": self.fingerprint,
-            "network": self.architecture,
-        }
+        return self._labelled(
+            {
+                "format": _FORMAT,
+                "version": __version__,
+                "descriptor": self.spec,
+                "n_atoms": self.n_atoms,
+                "state_names": list(self.state_names),
+                "hidden": list(self.hidden),
+                "temperature_k": self.temperature,
+                "fingerprint": self.fingerprint,
+                "network": self.architecture,
+            }
+        )
 
     @classmethod
     def from_metadata(cls, metadata: Mapping) -> MultiStateModel:
@@ -126,4 +130,5 @@ class MultiStateModel(FeatureModel):
             metadata["temperature_k"],
             metadata["fingerprint"],
             metadata["network"],
+            metadata.get("check_interval"),
         )

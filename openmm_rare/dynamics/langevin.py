@@ -54,6 +54,17 @@ class BAOABLangevinIntegrator(openmm.CustomIntegrator):
     def __init__(
         self, temperature: Any, friction: Any, timestep: Any, num_dimensions: int = 3, virtual_sites: bool = False
     ) -> None:
+        self._begin(temperature, friction, timestep, num_dimensions, virtual_sites)
+        # On the CPU every pass over the coordinates costs alike, whatever it computes: there are as few as can be. Velocities
+        # need not obey the constraints before the end: the constraints on the positions take away what leads along a bond,
+        # and after a drift a velocity is the way covered over the time. What does not drift has no velocity either.
+        self._drift("v+0.5*dt*f/m")
+        self._friction_and("gaussian")
+        self._drift("v")
+        self._last_kick("f")
+
+    def _begin(self, temperature: Any, friction: Any, timestep: Any, num_dimensions: int, virtual_sites: bool) -> None:
+        """All that comes before the first drift, but for kicks."""
         timestep = in_md_units(timestep, unit.picosecond, "timestep")
         temperature = in_md_units(temperature, unit.kelvin, "temperature")
         friction = in_md_units(friction, unit.picosecond**-1, "friction")
@@ -64,7 +75,7 @@ class BAOABLangevinIntegrator(openmm.CustomIntegrator):
             )
         if num_dimensions not in (1, 2, 3):
             raise InputError(f"num_dimensions = {num_dimensions!r}; allowed: 1, 2 or 3")
-        super().__init__(timestep)
+        openmm.CustomIntegrator.__init__(self, timestep)
         self._sites, self._active = virtual_sites, ""
         self.addGlobalVariable("kT", KB * temperature)
         self.addGlobalVariable("friction", friction)
@@ -79,25 +90,21 @@ class BAOABLangevinIntegrator(openmm.CustomIntegrator):
             self.beginIfBlock(f"{_HALF}=0")
         self.addUpdateContextState()
         self.addComputeGlobal("kept", "exp(-friction*dt)")
-        # On the CPU every pass over the coordinates costs alike, whatever it computes: there are as few as can be. Velocities
-        # need not obey the constraints before the end: the constraints on the positions take away what leads along a bond,
-        # and after a drift a velocity is the way covered over the time. What does not drift has no velocity either.
-        self._drift("v+0.5*dt*f/m")
-        self.addComputePerDof("v", f"{KEPT_SPEED}+{self._active}sqrt((1-kept^2)*kT/m)*gaussian")
-        self._drift("v")
-        self._last_kick()
 
     def _drift(self, velocity: str) -> None:
         self.addComputePerDof("start", "x")
         self.addComputePerDof("x", f"x+0.5*dt*{self._active}({velocity})")
         self.addConstrainPositions()
 
-    def _last_kick(self) -> None:
+    def _friction_and(self, noise: str) -> None:
+        self.addComputePerDof("v", f"{KEPT_SPEED}+{self._active}sqrt((1-kept^2)*kT/m)*{noise}")
+
+    def _last_kick(self, force: str) -> None:
         if self._sites:
             # forces stay valid until positions change: this way there is still one evaluation for each step
             self.endBlock()
             self.beginIfBlock(f"{_HALF}=1")
-        self.addComputePerDof("v", f"(x-start)/(0.5*dt)+0.5*dt*{self._active}f/m")
+        self.addComputePerDof("v", f"(x-start)/(0.5*dt)+0.5*dt*{self._active}{force}/m")
         self.addConstrainVelocities()
         if self._sites:
             self.endBlock()

@@ -4,10 +4,12 @@ Walkers may overlap in space, so every interaction is a list of particle tuples;
 become such lists too.
 """
 
+from __future__ import annotations
+
 import copy
 from itertools import combinations
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openmm
 from openmm import unit
@@ -17,6 +19,12 @@ from ..structure.obstacles import Obstacle, sentence_of
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of
 from .walker_bonds import WalkerBondForce, can_be_native
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
+
+MOST_ATOMS: int = 100
+"""Of a small System, whose copies may share a Context: lists of all pairs cost more beyond."""
 
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
 
@@ -49,6 +57,15 @@ _REFUSED: dict[type, tuple[str, str]] = {
         "express it by a Custom force, or add a function for all copies after replicating",
     ),
 }
+
+
+def fits_in_slots(problem: RareEventSystem) -> bool:
+    """Whether many walkers of a problem move together, as copies in one Context; those of others move one at a time.
+
+    They do where the System can be repeated, and is small if it moves with inertia.
+    """
+    few = not problem.inertial or problem.system.getNumParticles() <= MOST_ATOMS
+    return few and not obstacles_to_copies(problem.system)
 
 
 def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> openmm.System:
@@ -84,7 +101,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     n_particles = system.getNumParticles()
     found = obstacles_to_copies(system)
     if found:
-        raise InputError(sentence_of(found, "copies of the System", ""))
+        raise InputError(sentence_of(found, "copies of the System"))
     result = openmm.System()
     result.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
     for mass in masses_of(system).tolist() * int(n):
@@ -95,7 +112,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
         if native_bonds and can_be_native(bonded):
             bonded = WalkerBondForce(bonded, n)
         else:
-            _repeat(bonded, int(n), n_particles)
+            repeat_terms(bonded, int(n), n_particles)
         result.addForce(bonded)
     return result
 
@@ -109,29 +126,19 @@ def _repeat_constraints(system: openmm.System, copies: openmm.System, n: int) ->
             copies.addConstraint(first + one, first + other, distance)
 
 
-def obstacles_to_copies(system: openmm.System, small: bool = True) -> list[Obstacle]:
-    """Everything that keeps copies of a System from sharing a Context.
-
-    Parameters
-    ----------
-    system : openmm.System
-    small : bool
-        Whether the same System could be built without its box and virtual sites.
-    """
+def obstacles_to_copies(system: openmm.System) -> list[Obstacle]:
+    """Everything that keeps copies of a System from sharing a Context."""
     found = []
     for index, force in enumerate(system.getForces()):
         reason = _refusal(force)
         if reason:
             fact = f"force {index} ({kind_of(force)} {force.getName()!r}) cannot be repeated: {reason[0]}"
-            found.append(Obstacle(fact, reason[1], small or not reason[0].startswith((_PERIODIC, _CUTOFF))))
+            found.append(Obstacle(fact, reason[1]))
     sites = sites_of(system)
     if sites:
         named = f"particles {sites[:10]}{'' if len(sites) <= 10 else f' and {len(sites) - 10} more'}"
-        found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them", small))
+        found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them"))
     return found
-
-
-_PERIODIC, _CUTOFF = "it uses periodic boundary conditions", "it has a cutoff"
 
 
 def _refusal(force: openmm.Force) -> tuple[str, str] | None:
@@ -143,9 +150,9 @@ def _refusal(force: openmm.Force) -> tuple[str, str] | None:
         known = ", ".join(sorted(known.__name__ for known in (*_TERMS, *_CONVERSIONS)))
         return "this type is not supported", f"remove it, or express it by one of {known}"
     if force.usesPeriodicBoundaryConditions():
-        return _PERIODIC, _without_box(force)
+        return "it uses periodic boundary conditions", _without_box(force)
     if kind in _CONVERSIONS and force.getNonbondedMethod() != kind.NoCutoff:
-        return _CUTOFF, "build it with nonbondedMethod=NoCutoff"
+        return "it has a cutoff", "build it with nonbondedMethod=NoCutoff"
     if kind is openmm.NonbondedForce:
         if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
             return "it has parameter offsets", "put their values into the parameters and remove the offsets"
@@ -165,8 +172,14 @@ def _without_box(force: openmm.Force) -> str:
     return "call its setUsesPeriodicBoundaryConditions(False)"
 
 
-def _repeat(force: openmm.Force, n: int, n_particles: int) -> None:
-    """Add to a force the terms of the copies 1 to n - 1."""
+def is_single_term(force: openmm.Force) -> bool:
+    """Whether a force has one term, of a kind that can be repeated."""
+    terms = _TERMS.get(type(force), ())
+    return bool(terms) and all(getattr(force, f"getNum{term}s")() == 1 for term, _ in terms)
+
+
+def repeat_terms(force: openmm.Force, n: int, n_particles: int) -> None:
+    """Add to a force, which has the terms of one copy of so many particles, those of the copies 1 to n - 1."""
     stride = n_particles
     for term, where in _TERMS[type(force)]:
         count, get = getattr(force, f"getNum{term}s")(), getattr(force, f"get{term}Parameters")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..dynamics.frames import Frames, Rows
+from ..parallel.executors import Executor, Here
 from ..parallel.teams import TEAM, together
 from ..states.states import IN_A, IN_B, NEITHER
 from ..walkers.absorbing import run_without_python
 from ..walkers.machine import Machine
 from ..walkers.native_slots import Changes, WatchedSlots
 from ..walkers.slots import SlotContext, require_finite
+from .restarts import begins_again, restarted
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -176,10 +178,13 @@ def run_flux(
     machine: Machine,
     seed: int,
     rng: np.random.Generator | None,
+    executor: Executor | None = None,
 ) -> FluxChunk:
     """Run unbiased dynamics from ``state`` and count.
 
-    Walkers that reach B go on, uncounted, until they are back in A.
+    Overdamped walkers of a small System that reach B go on, uncounted, until they are back in A. Those with momenta, and those
+    of which only one fits into a Context, begin again at once where another walker is in A: see
+    :mod:`openmm_rare.flux.restarts`.
 
     Parameters
     ----------
@@ -191,14 +196,18 @@ def run_flux(
     seed : int
         For the noise.
     rng : numpy.random.Generator or None
-        For recycling walkers, see :meth:`FluxState.recycled`; None: they are not.
+        For recycling walkers that go on in B, see :meth:`FluxState.recycled`; None: they are not.
+    executor : Executor, optional
+        Where walkers move of which only one fits into a Context, each a task; default: here. The numbers do not depend on it.
 
     Raises
     ------
     FloatingPointError
-        If positions become NaN.
+        If dynamics breaks down.
     """
     n_steps = max(1, round(n_steps / problem.check_interval)) * problem.check_interval
+    if begins_again(problem):
+        return _restarted(problem, state, n_steps, machine, seed, executor or Here())
     state = state if rng is None else state.recycled(rng)
     if run_without_python(problem, machine, None):
         return _watch(problem, state, n_steps, machine, seed)
@@ -209,6 +218,23 @@ def run_flux(
     end = slots.positions().copy()
     counter.count(end)
     return counter.chunk(Frames(end), n_steps)
+
+
+def _restarted(
+    problem: RareEventSystem, state: FluxState, n_steps: int, machine: Machine, seed: int, executor: Executor
+) -> FluxChunk:
+    """As :func:`run_flux`, by walkers that begin again in A."""
+    n, found = len(state), restarted(problem, state.frames, state.in_a, n_steps, machine, seed, executor)
+    ancestor = np.where(found.origin < 0, np.arange(n), found.origin)
+    return FluxChunk(
+        state=replace(state, frames=found.frames, in_a=found.in_a, last_a=np.ones(n, dtype=bool), group=state.group[ancestor]),
+        exits=found.exits,
+        exit_walker=found.exit_walker,
+        frames_last_a=np.full(n, n_steps),
+        transitions=found.transitions,
+        transition_label=found.transition_label,
+        walker_steps=n_steps * n,
+    )
 
 
 def _watch(problem: RareEventSystem, state: FluxState, n_steps: int, machine: Machine, seed: int) -> FluxChunk:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..committor.model import CommittorModel
 from ..dynamics.frames import Frames
 from ..statistics import ratio_of_sums
 from .root_density import RootDensity
+
+if TYPE_CHECKING:
+    from ..bias.importance import ImportanceFunction
+    from ..committor.model import CommittorModel
 
 __all__ = ["Pool"]
 
@@ -54,7 +58,7 @@ class Pool:
         self.time_ps = np.concatenate([self.time_ps, more])
         self.flux_by_chunk = [tuple(np.concatenate([each, more]) for each in chunk) for chunk in self.flux_by_chunk]
 
-    def extend(self, record: Mapping, model: CommittorModel, timestep: float) -> None:
+    def extend(self, record: Mapping, model: CommittorModel | ImportanceFunction, timestep: float) -> None:
         """Add one stretch of the flux run."""
         exits = Frames.from_arrays(record, "exits")
         walker, weight = (np.asarray(record[name]) for name in ("exit_cluster", "exit_weight"))
@@ -62,9 +66,13 @@ class Pool:
         self.exits = Frames.join([self.exits, exits])
         self.walker = np.concatenate([self.walker, walker])
         self.weight = np.concatenate([self.weight, weight])
-        self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits.positions)])
+        self.log_importance = np.concatenate([self.log_importance, model.log_importance(exits.positions, exits.velocities)])
         self.time_ps = self.time_ps + time_ps
         self.flux_by_chunk.append((np.bincount(walker, weight, minlength=len(time_ps)), time_ps))
+
+    def judge(self, importance: ImportanceFunction) -> None:
+        """Take ln I of all exits from another importance function."""
+        self.log_importance = importance.log_importance(self.exits.positions, self.exits.velocities)
 
     def exit_counts(self) -> np.ndarray:
         """Exits of each walker."""

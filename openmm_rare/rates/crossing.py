@@ -148,13 +148,21 @@ def find_long_lived(states: States, record: Mapping) -> LongLivedState | None:
         return None
     middle = end[center] + difference(end[near], end[center]).mean(0)
     now, before = (difference(each[near], middle) / spread for each in (end, late))
-    if (now * before).sum() > 0.5 * (now**2).sum():  # still where they were: slow motion, not a state
+    if _still_there(before, now):  # slow motion, not a state
         return None
     # those that left after a tenth of the time had settled somewhere as well
     settled = steps > steps.max() / 10
     left = max(int((settled & (steps < steps.max())).sum()), 1)
     stay = float((steps[settled] - steps.max() / 10).sum() / left)
     return LongLivedState(values_in_words(variables.names, middle), int(near.sum()), stay)
+
+
+def _still_there(before: np.ndarray, now: np.ndarray) -> bool:
+    """Whether walkers, of which those near a place now were chosen, surely are where they were before."""
+    squares = (now**2).sum()
+    slope = (now * before).sum() / squares
+    error = np.sqrt(((before - slope * now) ** 2).mean() / squares)
+    return bool(slope - 2.0 * error > 0.5)
 
 
 def values_in_words(names: Sequence[str], values: np.ndarray) -> str:

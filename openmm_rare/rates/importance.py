@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from ..bias.importance import FastImportance
+from ..committor.fitting import require_fitting
 from ..committor.model import CommittorModel
 from ..errors import InputError, RunError
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.parts import note_on_parts
 from ..flux.pool import Pool
+from ..flux.restarts import begins_again
 from ..flux.root_density import RootDensity
 from ..flux.run import FluxRun
 from ..io.progress import reached
@@ -97,24 +99,27 @@ class ImportanceSamplingRate(RateRun):
     ) -> None:
         options = {"progress": progress, "target_error": target_error, "recorder": recorder}
         super().__init__(problem, settings, seed=seed, machine=machine, **options)
+        if begins_again(problem):
+            raise InputError(
+                f"no committor is learned on the way to a rate of {problem.name}, which moves with inertia or is large: sample "
+                "its paths with openmm-rare tps, whose model steers openmm-rare rate --model, or count transitions "
+                "(--brute-force)"
+            )
         self.notes = (*self.notes, *filter(None, [problem.descriptor_note]))
         self.no_reweighting = no_reweighting
         self.model, self._fresh = self._model(model), model is None
 
     def _model(self, model: CommittorModel | None) -> CommittorModel:
         """A copy of the given model, or an untrained one."""
-        problem, fingerprint = self.problem, self.problem.fingerprint()
-        if model is not None and model.fingerprint != fingerprint:
-            raise InputError(
-                f"the model was trained for another system or other states (fingerprint {model.fingerprint[:12]}, "
-                f"{problem.name} has {fingerprint[:12]}); leave it out to train a new one"
-            )
+        problem = self.problem
         if model is not None:
+            require_fitting(model, problem)
             return model.copy()
         spec, n_atoms = problem.descriptor_spec(), problem.system.getNumParticles()
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
             torch.manual_seed(self.seed)
-            return CommittorModel(spec, n_atoms, self.settings.hidden, problem.temperature, fingerprint)
+            about = (spec, n_atoms, self.settings.hidden, problem.temperature, problem.fingerprint())
+            return CommittorModel(*about, check_interval=problem.check_interval)
 
     def _estimate(self) -> RateEstimate:
         """Train, choose how to steer, and sample until the target error is reached."""

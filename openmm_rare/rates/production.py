@@ -37,6 +37,10 @@ class Production:
         Unweighted numbers of arrivals in B.
     pending : Walkers or None
         Those still between the states.
+    pending_tops : ndarray or None
+        The highest levels that these have come to, where levels are kept account of.
+    crossed : ndarray, shape (n_roots, n_levels), or None
+        Summed weights of the descendants that have come to each level.
     """
 
     def __init__(self, n_channels: int) -> None:
@@ -45,6 +49,8 @@ class Production:
         self.channel_contribution = np.zeros((0, n_channels))
         self.arrivals = np.zeros(n_channels, dtype=np.int64)
         self.pending: Walkers | None = None
+        self.pending_tops: np.ndarray | None = None
+        self.crossed: np.ndarray | None = None
 
     @property
     def n_roots(self) -> int:
@@ -57,13 +63,17 @@ class Production:
         self.root = np.concatenate([self.root, np.asarray(record["root"])])
         self.start_weight = np.concatenate([self.start_weight, np.asarray(record["start_weight"])])
         touched = np.asarray(record["touched"])
-        for name in ("contribution", "returned", "channel_contribution"):
+        sums = ["contribution", "returned", "channel_contribution"]
+        if "crossed" in record:
+            sums.append("crossed")
+            self.crossed = np.zeros((0, record["crossed"].shape[1])) if self.crossed is None else self.crossed
+        for name in sums:
             old = getattr(self, name)
             grown = np.concatenate([old, np.zeros((new, *old.shape[1:]))])
             grown[touched] += np.asarray(record[name])
             setattr(self, name, grown)
         self.arrivals = self.arrivals + np.asarray(record["arrivals"])
-        self.pending = Walkers.of_record(record, "pending_")
+        self.pending, self.pending_tops = Walkers.of_record(record, "pending_"), record.get("pending_tops")
 
     def mean_weight(self) -> tuple[float, float]:
         """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
@@ -117,11 +127,17 @@ def production_round(
         level,
         seed,
         pending=production.pending,
+        pending_tops=production.pending_tops,
         first_root=production.n_roots,
         patience=patience,
         record_paths=production.n_roots == 0,
     )
-    touched = np.flatnonzero(batch.contribution + batch.returned)
+    touched, seen = batch.contribution + batch.returned > 0.0, {}
+    if batch.crossings is not None:
+        touched[batch.crossings.root] = True
+        seen = {"pending_tops": batch.pending_tops}
+        seen["crossed"] = batch.crossings.on(sampler.importance.table.levels, len(touched))[touched].astype(np.float32)
+    touched = np.flatnonzero(touched)
     return {
         "root": root,
         "start_weight": np.exp(log_weight),
@@ -133,6 +149,7 @@ def production_round(
         "log_weights": batch.log_weights.astype(np.float32),
         "walker_steps": batch.walker_steps,
         **batch.pending.record("pending_"),
+        **seen,
         **_sample_paths(batch, sampler.problem.states.variables.names),
     }
 

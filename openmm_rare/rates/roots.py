@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..bias.bias import Bias
+from ..bias.calibrated import CalibratedImportance
 from ..bias.importance import ImportanceFunction
+from ..dynamics.replication import fits_in_slots
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
+from ..parallel.executors import Executor, Here
 from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
+from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching, WeightWindow
+from .trees import TreeFollower, TreeRules
 from .weighted_paths import PathBatch, run_roots
 
 if TYPE_CHECKING:
@@ -52,6 +57,8 @@ class RootSampler:
     pool : Pool
         May grow between calls.
     density : RootDensity
+    executor : Executor
+        Where trees are followed; default: here.
     """
 
     problem: RareEventSystem
@@ -60,6 +67,7 @@ class RootSampler:
     machine: Machine
     pool: Pool
     density: RootDensity
+    executor: Executor = field(default_factory=Here)
 
     def level(self, window: WeightWindow) -> float:
         """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows."""
@@ -71,9 +79,19 @@ class RootSampler:
         return float(np.log((probability * np.exp(scores - scores.max())).sum()) + scores.max())
 
     def follow(
-        self, n_roots: int, steering: Steering, level: float, seed: np.random.SeedSequence, **options: Any
+        self,
+        n_roots: int,
+        steering: Steering,
+        level: float,
+        seed: np.random.SeedSequence,
+        *,
+        pending: Walkers | None = None,
+        pending_tops: np.ndarray | None = None,
+        first_root: int = 0,
+        which: np.ndarray | None = None,
+        **options: Any,
     ) -> tuple[np.ndarray, np.ndarray, PathBatch]:
-        """Draw roots and follow them.
+        """Draw roots and follow them: many walkers together where they fit into one Context, elsewhere tree by tree.
 
         Parameters
         ----------
@@ -82,8 +100,14 @@ class RootSampler:
         level : float
             ln C of the weight windows.
         seed : numpy.random.SeedSequence
+        pending, pending_tops : Walkers, ndarray, optional
+            Left over by earlier calls.
+        first_root : int
+            Number of the first new root.
+        which : ndarray of int, shape (n_roots,), optional
+            These exits, with weight 1, instead of such that are drawn.
         **options
-            For :func:`openmm_rare.rates.weighted_paths.run_roots`.
+            For :func:`openmm_rare.rates.weighted_paths.run_roots`: trees are followed to their ends.
 
         Returns
         -------
@@ -94,17 +118,19 @@ class RootSampler:
         batch : PathBatch
         """
         settings, rng = self.settings, np.random.default_rng(seed)
-        root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
-        log_weight = -np.log(self.density(self.pool.log_importance[root]))
-        bias = Bias(self.importance, steering.strength, settings.bias_interval)
+        if which is None:
+            root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
+            log_weight = -np.log(self.density(self.pool.log_importance[root]))
+        else:
+            root, log_weight = which, np.zeros(n_roots)
+        roots, start = self.pool.exits[root], {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
+        stride = self.problem.check_interval if isinstance(self.importance, CalibratedImportance) else settings.stride
+        branching = Branching(level, steering.window, stride, settings.max_population)
+        if not fits_in_slots(self.problem):
+            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps)
+            return root, log_weight, TreeFollower(rules, self.executor).follow(roots, log_weight, seed, **start)
+        unbiased = self.problem.inertial and steering.strength == 0.0
+        bias = None if unbiased else Bias(self.importance, steering.strength, settings.bias_interval)
         propagator = Propagator(self.problem, bias, settings.n_slots, self.machine, seed)
-        batch = run_roots(
-            propagator,
-            self.importance,
-            self.pool.exits[root],
-            Branching(level, steering.window, settings.stride, settings.max_population),
-            rng,
-            log_weights=log_weight,
-            **options,
-        )
+        batch = run_roots(propagator, self.importance, roots, branching, rng, log_weights=log_weight, **start, **options)
         return root, log_weight, batch

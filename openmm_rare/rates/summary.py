@@ -26,7 +26,15 @@ from .roots import Steering
 if TYPE_CHECKING:
     from ..states.states import States
 
-__all__ = ["bootstrap_stream", "common_fields", "importance_estimate", "installed_version", "versions"]
+__all__ = [
+    "bootstrap_stream",
+    "channel_fractions",
+    "common_fields",
+    "importance_estimate",
+    "installed_version",
+    "left_over",
+    "versions",
+]
 
 
 def installed_version(name: str) -> str | None:
@@ -109,7 +117,7 @@ def importance_estimate(
     warnings = [
         *_warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift()),
         *doubts_about_a(flux, rate, facts.target_error),
-        *filter(None, [unvisited_exits(facts.problem, flux.model, flux.dispersal, pool), _left_over(facts, production)]),
+        *filter(None, [unvisited_exits(facts.problem, flux.model, flux.dispersal, pool), left_over(facts, production)]),
     ]
     return RateEstimate(
         **common_fields(facts, k, k * rate.relative_error(replicas), log_error),
@@ -124,7 +132,7 @@ def importance_estimate(
         n_exits=len(pool.exits),
         strength=steering.strength,
         window_power=steering.window.power,
-        channels=_channels(states, rate.root_value.mean(0), replicas[:, 2:]),
+        channels=channel_fractions(states, rate.root_value.mean(0), replicas[:, 2:]),
         mean_weight=weight[0],
         mean_weight_stderr=weight[1],
         pool_relative_error=pool_error,
@@ -137,7 +145,7 @@ def importance_estimate(
     )
 
 
-def _left_over(facts: RunFacts, production: Production) -> str | None:
+def left_over(facts: RunFacts, production: Production) -> str | None:
     """A sentence, if walkers left between the states could change the rate."""
     fraction, walkers, variables = production.pending_fraction(), production.pending, facts.problem.states.variables
     if fraction <= NEGLIGIBLE * facts.target_error:
@@ -156,7 +164,7 @@ def bootstrap_stream(seed: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
 
 
-def _channels(states: States, mean: np.ndarray, replicas: np.ndarray) -> dict[str, dict[str, float]]:
+def channel_fractions(states: States, mean: np.ndarray, replicas: np.ndarray) -> dict[str, dict[str, float]]:
     """Fractions of the rate by channel, of those that were found, from C and its replicas: in all, then by channel."""
     fractions = replicas[:, 1:] / np.maximum(replicas[:, :1], 1e-300)
     return {

@@ -12,6 +12,7 @@ from ..states.states import IN_A, IN_B, NEITHER, States
 from ..walkers.population import Block, Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching
+from .crossings import Crossings, Unwatched, Watched, watched
 
 __all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
 
@@ -93,6 +94,10 @@ class PathBatch:
     pending : Walkers
         Walkers still between the states (none with the default patience); pass them to the next call as ``pending``.
     history : PathHistory or None
+    pending_tops : ndarray, shape (n_pending,)
+        The highest levels that pending walkers have come to, where levels are kept account of.
+    crossings : Crossings or None
+        None for an importance function without levels.
     """
 
     contribution: np.ndarray
@@ -103,6 +108,8 @@ class PathBatch:
     walker_steps: int
     pending: Walkers
     history: PathHistory | None
+    pending_tops: np.ndarray
+    crossings: Crossings | None
 
 
 class _Tally:
@@ -131,7 +138,7 @@ class _Tally:
             np.add.at(self.arrivals, walkers.labels[at_b], 1)
             self.log_weights.append(walkers.log_weights[at_b])
 
-    def batch(self, pending: Walkers, history: PathHistory | None) -> PathBatch:
+    def batch(self, population: _Population, history: PathHistory | None, crossings: Crossings | None) -> PathBatch:
         """What was counted, with the walkers that go on."""
         joined = np.concatenate(self.log_weights) if self.log_weights else np.zeros(0)
         return PathBatch(
@@ -141,8 +148,10 @@ class _Tally:
             self.arrivals,
             joined,
             self.walker_steps,
-            pending,
+            population.active,
             history,
+            population.tops,
+            crossings,
         )
 
 
@@ -154,11 +163,14 @@ class _Population:
     active, waiting : Walkers
     parents : ndarray of int, shape (n_active,)
         Row of each active walker in the block before; -1 for a new root.
+    tops, waiting_tops : ndarray, shape (n_active,) and (n_waiting,)
+        The highest level that each has come to, where levels are kept account of.
     """
 
-    def __init__(self, waiting: Walkers, pending: Walkers | None) -> None:
-        self.waiting = waiting
+    def __init__(self, waiting: Walkers, tops: np.ndarray, pending: Walkers | None, pending_tops: np.ndarray | None) -> None:
+        self.waiting, self.waiting_tops = waiting, tops
         self.active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
+        self.tops = np.full(len(self.active), -np.inf) if pending_tops is None else pending_tops
         self.parents = np.full(len(self.active), -1, dtype=np.int64)
 
     def admit(self, n_slots: int) -> None:
@@ -166,12 +178,14 @@ class _Population:
         room = max(0, n_slots - len(self.active)) if len(self.active) <= 0.8 * n_slots else 0
         newcomers = min(room, len(self.waiting))
         self.active = self.active.join(self.waiting.take(np.arange(newcomers)))
+        self.tops = np.concatenate([self.tops, self.waiting_tops[:newcomers]])
         self.parents = np.concatenate([self.parents, np.full(newcomers, -1, dtype=np.int64)])
         self.waiting = self.waiting.take(np.arange(newcomers, len(self.waiting)))
+        self.waiting_tops = self.waiting_tops[newcomers:]
 
     def replace(self, walkers: Walkers, parents: np.ndarray, log_weights: np.ndarray) -> None:
         """Go on with copies of the rows ``parents`` of ``walkers``, with new ln w."""
-        self.parents, self.active = parents, walkers.take(parents)
+        self.parents, self.active, self.tops = parents, walkers.take(parents), self.tops[parents]
         self.active.log_weights[:] = log_weights
 
 
@@ -184,6 +198,7 @@ def run_roots(
     *,
     log_weights: np.ndarray | None = None,
     pending: Walkers | None = None,
+    pending_tops: np.ndarray | None = None,
     first_root: int = 0,
     patience: Patience | None = None,
     max_steps: int | None = None,
@@ -204,7 +219,7 @@ def run_roots(
         For branching.
     log_weights : ndarray, optional
         Starting ln w of the roots.
-    pending : Walkers, optional
+    pending, pending_tops : Walkers, ndarray, optional
         Walkers left over by earlier calls.
     first_root : int
         Number of the first new root: how many earlier calls have started. Results are counted from root 0.
@@ -220,27 +235,37 @@ def run_roots(
     stride = branching.steps(problem.check_interval)
     history = PathHistory() if record_paths else None
     started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
-    tally, population = _started(started, problem.states, first_root + len(roots), pending)
+    levels = watched(importance)
+    tally, population = _started(started, problem.states, first_root + len(roots), levels, pending, pending_tops)
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.add(block)
-        log_i = importance.log_importance(block.walkers.frames.positions)
+        log_i, population.tops = levels.look(block.walkers, population.tops, block.status)
         if history is not None:
             values = np.column_stack([problem.states.variables(block.walkers.frames.positions), log_i])
             history.add(values, population.parents, block.status == IN_B)
         going = _going(block, max_steps)
         parents, weights = branching.branch(block.walkers.log_weights[going], log_i[going], rng)
         population.replace(block.walkers, going[parents], weights)
-    return tally.batch(population.active, history)
+    return tally.batch(population, history, levels.crossings())
 
 
-def _started(walkers: Walkers, states: States, n_roots: int, pending: Walkers | None) -> tuple[_Tally, _Population]:
+def _started(
+    walkers: Walkers,
+    states: States,
+    n_roots: int,
+    levels: Unwatched | Watched,
+    pending: Walkers | None,
+    pending_tops: np.ndarray | None,
+) -> tuple[_Tally, _Population]:
     """Roots that lie in B have arrived already; the others wait, beside what earlier calls left pending."""
     status, tally = states.classify(walkers.frames.positions), _Tally(n_roots, len(states.channel_names))
     tally.arrive(walkers, status)
-    return tally, _Population(walkers.take(status == NEITHER), pending)
+    _, tops = levels.look(walkers, np.full(len(walkers), -np.inf), status)
+    between = status == NEITHER
+    return tally, _Population(walkers.take(between), tops[between], pending, pending_tops)
 
 
 def _going(block: Block, max_steps: int | None) -> np.ndarray:

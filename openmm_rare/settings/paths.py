@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..committor.networks import architecture_spec
 from ..errors import InputError
 from ..io.toml import Section, nearest
+
+if TYPE_CHECKING:
+    from ..problem import RareEventSystem
 
 __all__ = ["INITIAL_PATHS", "METHODS", "SELECTORS", "PathSettings"]
 
@@ -20,6 +23,8 @@ SELECTORS: tuple[str, ...] = ("lorentzian", "gaussian", "uniform", "aimless")
 
 INITIAL_PATHS: tuple[str, ...] = ("auto", "line", "hot", "biased")
 """Where a first path comes from, other than a file."""
+
+_STEPS_PER_FRAME = 10  # of a system whose states may be tested at every step
 
 _FREE = {"trials", "processes", "initial_path"}
 _OF_METHOD = {
@@ -69,7 +74,8 @@ class PathSettings:
         Threads of each, on the platform CPU; 0: the cores divided by the processes. Only with one thread does OpenMM add up
         forces in the same order each time, and a run that was stopped goes on to the same bits as if it had not been.
     steps_per_frame : int
-        Integration steps between two frames; A and B are tested on frames only.
+        Integration steps between two frames; 0: the check interval of the system, or 10 where that is 1. A and B are tested on
+        frames only, so that this becomes the check interval of the system that is sampled, and of its committor.
     max_frames : int
         A shot that is in no state after so many frames is given up, and its trial rejected.
     network : str
@@ -117,7 +123,7 @@ class PathSettings:
     trials_per_round: int = 5
     processes: int = 0
     threads: int = 0
-    steps_per_frame: int = 10
+    steps_per_frame: int = 0
     max_frames: int = 10_000
     network: str = "residual"
     hidden: tuple[int, ...] = (16,)
@@ -152,7 +158,8 @@ class PathSettings:
             if not getattr(self, name) >= 0.0:
                 raise InputError(f"{name} = {getattr(self, name)} must not be negative")
         architecture_spec(self.architecture())
-        least = {"processes": 0, "threads": 0, "max_frames": 3, "passages": 0, "wait": 0, "start_up": 0, "scouting": 0}
+        least = {name: 0 for name in ("processes", "threads", "steps_per_frame", "passages", "wait", "start_up", "scouting")}
+        least["max_frames"] = 3
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and value < least.get(field.name, 1):
@@ -186,6 +193,11 @@ class PathSettings:
         """The same settings for shots of chains, as those that relax a first path."""
         own = {field.name: field.default for field in fields(self) if field.name in ("method", *_OF_METHOD["points"])}
         return replace(self, **own)
+
+    def for_system(self, problem: RareEventSystem) -> PathSettings:
+        """The same settings with what they leave to the system: the steps between two frames."""
+        own = problem.check_interval if problem.check_interval > 1 else _STEPS_PER_FRAME
+        return self if self.steps_per_frame else replace(self, steps_per_frame=own)
 
     def course(self) -> dict[str, Any]:
         """The settings that change what a run computes, and not only for how long or how fast it does."""

@@ -77,6 +77,15 @@ class RateSettings:
     pilot_max_steps : int
         The pilot drops walkers at this age: it only compares strengths and powers. If none has reached B by then, it
         tries longer ones, up to `waiting_steps`.
+    block_steps : int
+        With momenta, or where walkers move one at a time: steps of a block of the flux run, the unit of its error bars.
+    few_walkers : int
+        Flux walkers where they move one at a time.
+    calibration_roots, calibration_rounds : int
+        Roots of each round in which the pilot measures how probable it is to come to a level, where walkers move one at a time
+        (elsewhere as many as `pilot_roots`), and rounds at least.
+    tree_roots : int
+        Roots of each round of production where walkers move one at a time.
     ladder_ratio : float
         Ratio of neighboring temperatures while annealing.
     heating_factor, heating_tries, heating_roots : float, int, int
@@ -133,6 +142,12 @@ class RateSettings:
     max_walker_steps: int = 10**10
     equilibration_tries: int = 8
     pilot_max_steps: int = 2000
+    # with momenta, or without room for many walkers in one Context
+    block_steps: int = 2500
+    few_walkers: int = 8
+    calibration_roots: int = 60
+    calibration_rounds: int = 3
+    tree_roots: int = 60
     # training
     ladder_ratio: float = 0.7
     heating_factor: float = 1.35

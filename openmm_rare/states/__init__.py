@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "states": [
             *("States", "Channels", "LabelRule", "Range", "Disc", "FunctionRegion"),
-            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "CoordinationMoment"),
+            *("CollectiveVariables", "Coordinate", "Distance", "Angle", "Dihedral", "Coordination", "CoordinationMoment"),
             *("LinearCombination", "FunctionVariable"),
         ],
     },

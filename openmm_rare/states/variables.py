@@ -15,6 +15,7 @@ from ..trust.user_code import faults_in
 from .box_variables import Angle, BoxVariable, CoordinationMoment, Dihedral, Distance
 from .first_form import variables_from_first_form
 from .frame_values import one_per_frame
+from .group_coordination import Coordination
 from .variable_base import Atom, CollectiveVariable, require_atoms
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "CollectiveVariable",
     "CollectiveVariables",
     "Coordinate",
+    "Coordination",
     "CoordinationMoment",
     "Dihedral",
     "Distance",

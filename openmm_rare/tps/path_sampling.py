@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
+from ..committor.fitting import labelled, require_fitting
 from ..config.run import RunConfig, SystemConfig
 from ..config.stored import stored_config, write_config
 from ..dynamics.checks import require_runnable
@@ -25,6 +26,7 @@ from ..io.files import lock_folder, remove_stale
 from ..io.progress import shown
 from ..io.tasks import Noting, Progress
 from ..parallel.cores import available_cores
+from ..parallel.executors import Executor, Here
 from ..parallel.processes import require_importable, require_own_process
 from ..settings.paths import PathSettings
 from ..walkers.machine import Machine
@@ -88,9 +90,15 @@ class PathSampling:
         Whether a run that is there already may go on.
     source : RunConfig, optional
         The configuration that the problem was built from, for ``config.toml`` in the folder.
+    executor : Executor, optional
+        Computes, within its ``with`` block: :class:`~openmm_rare.parallel.local.Processes`, or
+        :class:`~openmm_rare.parallel.dask_cluster.Dask`, which writes no storages; then with one thread for each chain unless
+        the settings say more. Default: the processes of the settings.
 
     Attributes
     ----------
+    problem : RareEventSystem
+        As it is sampled: its states are tested at frames.
     notes : tuple of str
         What should be known about the dynamics.
 
@@ -113,18 +121,23 @@ class PathSampling:
         folder: str | Path | None = None,
         resume: bool = True,
         source: RunConfig | None = None,
+        executor: Executor | None = None,
     ) -> None:
         require_own_process()
-        require_importable(problem)
-        machine, settings = Machine.choose(machine), settings or PathSettings()
-        self.notes = (*require_runnable(problem, "paths"), *filter(None, [problem.descriptor_note]))
+        if not isinstance(executor, Here):
+            require_importable(problem, executor is not None and executor.elsewhere)
+        machine, settings = Machine.choose(machine), (settings or PathSettings()).for_system(problem)
+        notes = (*require_runnable(problem, "paths"), problem.descriptor_note, _note_on_tests(problem, settings))
+        self.notes = tuple(filter(None, notes))
+        given, problem = problem, problem.with_check_interval(settings.steps_per_frame)
         if model is not None:
-            _require_fitting(model, problem)
+            _require_usable(model, given if model.check_interval is None else problem)
+            model = labelled(model, problem)
             settings = _with_network_of(model, settings)
         settings = replace(settings, threads=settings.threads or machine.threads)
         source = source or RunConfig(str(Path.cwd()), SystemConfig(problem.name))
         sampling = replace(source.sampling, seed=seed, platform=machine.platform)
-        self.problem, self._model, self._progress = problem, model, progress
+        self.problem, self._model, self._progress, self._executor = problem, model, progress, executor
         self._config = replace(source, sampling=sampling, path_sampling=settings)
         self._folder, self._resume = None if folder is None else Path(folder), resume and folder is not None
 
@@ -143,14 +156,14 @@ class PathSampling:
             progress = Noting(progress)
             for note in self.notes:
                 progress.note(note)
-            config = _expanded(self._config, self.problem, folder if self._resume else None)
+            config = _expanded(self._config, self.problem, folder if self._resume else None, self._executor is not None)
             fresh = _is_fresh(folder, self._resume, progress)
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             with lock_folder(folder):
                 remove_stale(folder)
                 method = _SAMPLERS[path_settings(config).method]
-                with method(config, self.problem, folder, progress, self._model) as sampler:
+                with method(config, self.problem, folder, progress, self._model, self._executor) as sampler:
                     if fresh:
                         _begin(sampler, folder, config, made)
                     else:
@@ -200,6 +213,7 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
 def _take_up(sampler: PathSampler, out: Path, config: RunConfig, problem: RareEventSystem, progress: Progress) -> RunConfig:
     """Continue the run in a folder; its configuration from now on."""
     stored, record = load_run(out)
+    record.metadata = _with_check_interval(record.metadata, stored, problem)
     _require_same(out, stored, record, config, problem)
     unchecked = unchecked_note(out, remade=True)
     if unchecked:
@@ -207,6 +221,17 @@ def _take_up(sampler: PathSampler, out: Path, config: RunConfig, problem: RareEv
     config = _as_it_began(out, stored, config, progress)
     sampler.take_up(record, config)
     return config
+
+
+def _with_check_interval(metadata: dict[str, Any], stored: RunConfig, problem: RareEventSystem) -> dict[str, Any]:
+    """Metadata of the model of a run as today's are: those of earlier versions had the check interval of the system alone."""
+    members = metadata.get("members", [metadata])
+    before = problem.with_check_interval(stored.system.check_interval or 1)
+    if "check_interval" in members[0] or members[0]["fingerprint"] != before.fingerprint():
+        return metadata
+    today = {"fingerprint": problem.fingerprint(), "check_interval": problem.check_interval}
+    members = [member | today for member in members]
+    return metadata | {"members": members} if "members" in metadata else members[0]
 
 
 def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Progress) -> RunConfig:
@@ -219,12 +244,12 @@ def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Prog
     return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
 
 
-def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None) -> RunConfig:
-    """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
+def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None, one_thread: bool) -> RunConfig:
+    """Every setting spelled out; elsewhere a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
     processes = min(settings.processes or cores, settings.series)
-    threads = settings.threads or max(1, cores // processes)
+    threads = settings.threads or (1 if one_thread else max(1, cores // processes))
     began = stored_config(stored) if stored is not None and not settings.threads else None
     if began is not None:
         threads = path_settings(began).threads
@@ -232,7 +257,15 @@ def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None) 
     return replace(config.expanded(problem), path_sampling=settings)
 
 
-def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
+def _note_on_tests(problem: RareEventSystem, settings: PathSettings) -> str | None:
+    """What is to be said where the states of the problem are tested at other times than at frames."""
+    steps, own = settings.steps_per_frame, problem.check_interval
+    if own in (1, steps):
+        return None
+    return f"A and B are tested at frames, every {steps} steps, and not every {own}, the check_interval of {problem.name}."
+
+
+def _require_usable(model: Committor, problem: RareEventSystem) -> None:
     """Refuse a model of something else."""
     if model.n_states != 2:
         raise InputError(f"a {model.title} cannot be used: path sampling from A to B needs a model of two states")
@@ -241,8 +274,7 @@ def _require_fitting(model: Committor, problem: RareEventSystem) -> None:
             f"the model was trained on the descriptor {model.spec}, but the run uses {problem.descriptor_spec()}: give the "
             "descriptor of the model in [system], or train a new model"
         )
-    if model.fingerprint != problem.fingerprint():
-        raise InputError("the model is one of another system, other states or other dynamics; train a new one")
+    require_fitting(model, problem)
 
 
 def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:

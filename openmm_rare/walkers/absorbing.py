@@ -10,8 +10,11 @@ from ..bias.bias import Bias
 from ..bias.force import is_compiled
 from ..dynamics.frames import Frames
 from ..dynamics.native_states import has_native_states
+from ..errors import InputError
+from ..states.states import NEITHER
 from .machine import Machine
 from .native_slots import NativeSlots
+from .phase_slots import PhaseSlots
 from .population import Moved
 from .slots import SlotContext, require_finite
 
@@ -98,17 +101,47 @@ class _ObservedSlots:
         return Moved(Frames(end), self._slots.log_weights()[:n], test.status[:n], test.labels[:n], test.steps[:n])
 
 
+class _InertialSlots:
+    """:class:`AbsorbingSlots` with momenta, whose states are tested from Python; the parameters are those of
+    :func:`absorbing_slots`."""
+
+    def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine, seed: int, bias: Bias | None) -> None:
+        if bias is not None and bias.strength != 0.0:
+            raise InputError(f"{problem.name} moves with inertia, where nothing biases yet: choose the bias strength 0")
+        self._problem, self._slots = problem, PhaseSlots(problem, n_slots, machine, np.random.default_rng(seed))
+
+    def advance(self, frames: Frames, labels: np.ndarray, n_steps: int) -> Moved:
+        """As :meth:`AbsorbingSlots.advance`."""
+        n, states = len(frames), self._problem.states
+        self._slots.load(np.arange(n), frames)
+        ends, labels = frames.astype(np.float64), np.array(labels, dtype=np.int64)
+        status, steps = np.zeros(n, dtype=np.int8), np.full(n, n_steps, dtype=np.int64)
+        running, done = np.arange(n), 0
+        while done < n_steps and len(running):
+            stretch = min(self._problem.check_interval, n_steps - done)
+            self._slots.step(stretch)
+            done += stretch
+            ends[running] = self._slots.frames()[running]
+            status[running], labels[running] = states.observe(ends.positions[running], labels[running])
+            arrived = status[running] != NEITHER
+            steps[running[arrived]] = done
+            running = running[~arrived]
+        return Moved(ends, np.zeros(n), status, labels, steps)
+
+
 def run_without_python(problem: RareEventSystem, machine: Machine, bias: Bias | None) -> bool:
     """Whether several :class:`AbsorbingSlots` can run in threads on the processor: compiled code does all of a step."""
-    compiled = bias is None or is_compiled(bias.force, bias.importance)
+    compiled = not problem.inertial and (bias is None or is_compiled(bias.force, bias.importance))
     return machine.backend == "native" and machine.on_processor and compiled and has_native_states(problem.states)
 
 
 def absorbing_slots(
     problem: RareEventSystem, n_slots: int, machine: Machine, seed: int, bias: Bias | None = None
 ) -> AbsorbingSlots:
-    """Slots of the fastest kind that a backend has for the states of a system; the parameters are those of
+    """Slots of the fastest kind that a backend has for the dynamics and the states of a system; the parameters are those of
     :class:`~openmm_rare.walkers.slots.SlotContext`."""
+    if problem.inertial:
+        return _InertialSlots(problem, n_slots, machine, seed, bias)
     if machine.backend == "native" and has_native_states(problem.states):
         return NativeSlots(problem, n_slots, machine, seed, None if bias is None or bias.strength == 0.0 else bias)
     return _ObservedSlots(problem, n_slots, machine, seed, bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,11 +44,23 @@ class PhaseSlots:
     machine : Machine
     rng : numpy.random.Generator
         Seeds the noise, and draws velocities.
+    force : openmm.Force, optional
+        Acts on all copies, beside the forces of the System.
     """
 
-    def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        problem: RareEventSystem,
+        n_slots: int,
+        machine: Machine,
+        rng: np.random.Generator,
+        force: openmm.Force | None = None,
+    ) -> None:
         self._target, self._rng = problem, rng
         many = problem.system if n_slots == 1 else replicate(problem.system, n_slots)
+        if force is not None:
+            many = copy.deepcopy(many) if n_slots == 1 else many
+            many.addForce(force)
         self.integrator = unbiased_integrator(problem)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
         self.context = machine.one_thread.context(many, self.integrator, problem.name)
@@ -73,7 +86,8 @@ class PhaseSlots:
 
     def reseed(self, seed: int) -> None:
         """Begin as if nothing had run before: what follows depends on this seed (31 bits) and on what is put into the slots."""
-        self.integrator.setRandomNumberSeed(seed)
+        self._rng, self._steps = np.random.default_rng(seed), 0
+        self.integrator.setRandomNumberSeed(max(int(seed), 1))  # 0 is no seed to OpenMM
         self.context.reinitialize()
 
     def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
@@ -146,7 +160,7 @@ class PhaseSlots:
             sentence = watch.gained(positions[slot], None if velocities is None else velocities[slot], start)
             if sentence is not None:
                 self._stop(sentence, [slot])
-        self._slots, self._steps = positions, 0
+        self._slots, self._steps = positions.copy(), 0
         return Frames(positions, velocities)
 
     def _stop(self, sentence: str, slots: Sequence[int] | np.ndarray) -> None:

@@ -51,7 +51,8 @@ class Propagator:
         seed: np.random.SeedSequence,
     ) -> None:
         self.problem, self.bias, self.n_slots, self.machine = problem, bias, n_slots, machine
-        self.compiled = machine.backend == "native" and (bias is None or is_compiled(bias.force, bias.importance))
+        unbiased_or_compiled = bias is None or is_compiled(bias.force, bias.importance)
+        self.compiled = machine.backend == "native" and not problem.inertial and unbiased_or_compiled
         n_teams = -(-n_slots // TEAM) if run_without_python(problem, machine, bias) else 1
         self._teams = [_Team(self, -(-n_slots // n_teams), team_seed) for team_seed in seed.spawn(n_teams)]
 

@@ -132,7 +132,7 @@ def test_walkers_begin_at_copies():
 
 def test_exits_keep_their_velocities_and_boxes_in_the_pool():
     frames, pool = some(6), Pool.empty(some(2), 3)
-    model = SimpleNamespace(log_importance=lambda positions: positions[:, 0, 0])
+    model = SimpleNamespace(log_importance=lambda positions, velocities: positions[:, 0, 0])
 
     def record(exits):
         who = np.arange(len(exits)) % 3

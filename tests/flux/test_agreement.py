@@ -122,7 +122,7 @@ def record(walker, weight, counts):
 
 
 def test_a_pool_of_weighted_walkers_is_one_of_repeated_ones():
-    model = SimpleNamespace(log_importance=lambda exits: -np.arange(len(exits)) / 3.0)
+    model = SimpleNamespace(log_importance=lambda exits, velocities: -np.arange(len(exits)) / 3.0)
     weight, walker, counts = np.array([1.0, 2.0, 3.0, 1.0]), np.array([0, 1, 1, 2, 3, 3]), np.array([10, 20, 30, 40])
     pool = Pool.empty(Frames(np.zeros((4, 1, 3))), 4)
     pool.extend(record(walker, weight, counts), model, 0.5)
@@ -238,7 +238,7 @@ def test_weights_of_the_parts_give_the_rate_of_the_whole(monkeypatch):
     )
     run.weighted = replace(run.weighted, ess=20.0)
     assert "worth 20 independent ones" in doubts_about_a(run, rate, 0.1)[0]
-    run.model.log_importance = lambda exits: np.where(exits[:, 0, 1] > 0, -3.0, -6.0)
+    run.model.log_importance = lambda exits, velocities=None: np.where(exits[:, 0, 1] > 0, -3.0, -6.0)
     run.pool = Pool.empty(run.state.frames, 400)
     run.extend(0.035)  # more time does not help: more walkers do
     assert len(run.state.weight) > 400 and len(run.pool.time_ps) == len(run.state.weight) and run.growing and not run.stuck

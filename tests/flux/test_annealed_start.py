@@ -199,7 +199,7 @@ def test_errors_of_walkers_annealed_too_fast_are_honest():
     spring, hot, n = 30.0, 1600.0, 300
     target = particle(f"{spring / 2}*(x^2+y^2+z^2)", {"x": (-9.0, 9.0)}, {"x": (10.0, 11.0)}, (0.0, 0.0, 0.0), 3)
     scores, claimed = [], []
-    for seed in range(24):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         positions = rng.normal(scale=np.sqrt(KB * hot / spring), size=(n, 1, 3))
         cold = cool(target, Frames(positions), hot, 1, RateSettings(), Machine(), TaskLog(Memory(), seed), Silent())

@@ -202,14 +202,14 @@ def test_another_seed_gives_another_answer(finished):
 class Flat:
     """A useless importance function."""
 
-    def log_importance(self, positions):
+    def log_importance(self, positions, velocities=None):
         return np.full(len(positions), -3.0)
 
 
 class Tilted(Flat):
     """A crude one: rises towards B, with the wrong slope."""
 
-    def log_importance(self, positions):
+    def log_importance(self, positions, velocities=None):
         return 12.0 * positions[:, 0, 0] - 5.0
 
     def log_importance_gradient(self, positions):
@@ -358,7 +358,7 @@ def test_bad_input():
         BruteForceRate(system, 0.1)
     with pytest.raises(ValueError, match="choose one of native, python"):
         ImportanceSamplingRate(system, settings=RateSettings(backend="abacus"))
-    with pytest.raises(ValueError, match="another system or other states"):
+    with pytest.raises(ValueError, match="another system, other states or other dynamics"):
         ImportanceSamplingRate(system, model=CommittorModel(system.descriptor_spec(), 1, fingerprint="0" * 64))
     with pytest.raises(RuntimeError, match="too few for"):
         BruteForceRate(

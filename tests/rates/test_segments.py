@@ -23,7 +23,7 @@ class Tilted:
 
     slope = 15.0
 
-    def log_importance(self, positions):
+    def log_importance(self, positions, velocities=None):
         return self.slope * positions[:, 0, 0]
 
     def log_importance_gradient(self, positions):

@@ -16,7 +16,7 @@ from openmm_rare.workflow.rate import _record_plane
 def test_what_is_known_is_known_of_the_problem_as_it_was_built(name):
     problem = build(name)
     known = reference_of(problem)
-    assert (known is not None) == (name in ("double_well_1d", "two_channel_2d", "rugged_14d", "lj7"))
+    assert (known is not None) == (name in ("double_well_1d", "two_channel_2d", "rugged_14d", "lj7", "langevin_well"))
     if known is not None:
         assert 0.0 < known.rate(problem.temperature) and (known.plane is not None) == (name == "two_channel_2d")
         assert reference_of(replace(problem, temperature=2.0 * problem.temperature)) is known
@@ -36,3 +36,11 @@ def test_the_exact_solution_in_the_plane_is_recorded_once(tmp_path):
     assert (np.isfinite(record["exact"]) == shown).all() and shown.sum() > 1000 and (record["exact"][shown] < 0.0).all()
     _record_plane(RunFile.create(tmp_path / "none.nc"), problem, model, None)
     assert not RunFile.open(tmp_path / "none.nc").kinds
+
+
+def test_what_is_known_of_a_well_with_momentum_follows_its_parameters():
+    high, low = (reference_of(build("langevin_well", barrier=height, friction=20.0)) for height in (8.0, 5.0))
+    temperature = build("langevin_well").temperature
+    assert high.rate(temperature) == pytest.approx(1.0724e-4, rel=3e-3)  # from a finer grid
+    assert low.rate(temperature) > 10.0 * high.rate(temperature)
+    assert reference_of(build("langevin_well", bath=True)) is None

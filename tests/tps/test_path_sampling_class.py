@@ -95,7 +95,7 @@ def test_a_problem_of_ones_own_needs_no_configuration(tmp_path):
     assert len(read_path_ensemble(tmp_path / "run").paths) == len(found.ensemble.paths)
     again = PathSampling(problem, PathSettings(storage=False, trials=5), model=found.model, progress=Silent())
     assert again.run().result["trials"] == 5  # from what it knows
-    with pytest.raises(ValueError, match="is one of another system, other states or other dynamics"):
+    with pytest.raises(ValueError, match="was trained for another system, other states or other dynamics"):
         PathSampling(build("double_well_1d", barrier=30.0), model=found.model)
     with pytest.raises(ValueError, match="platform"):
         PathSampling(problem, machine="Abacus")

@@ -8,6 +8,7 @@ from openmm_rare.states.states import (
     Angle,
     CollectiveVariables,
     Coordinate,
+    Coordination,
     CoordinationMoment,
     Dihedral,
     Disc,
@@ -124,6 +125,31 @@ def test_in_a_periodic_box_the_nearest_images_count():
     np.testing.assert_allclose(energies(context, positions), pull.distance(positions) ** 2, rtol=1e-3)
     plain = Pull(CollectiveVariables([Distance("d", (0, 1))]), Range({"d": (3.0, 4.0)}), [0.1])  # negative control
     assert not np.allclose(plain.distance(positions) ** 2, energies(context, positions), rtol=0.05)
+
+
+@pytest.mark.parametrize("box", [None, np.diag([2.0, 2.1, 2.2])], ids=["plain", "periodic"])
+@pytest.mark.parametrize("power", [6, 12])
+def test_the_coordination_of_a_group_has_its_gradient(power, box):
+    """Of neighbors around two atoms: the energy is that of the value, and forces are differences of energies."""
+    variable = Coordination("n", (0, 1), (2, 3, 4), 0.3, power, box=box)
+    variables = CollectiveVariables([variable])
+    pull, positions = Pull(variables, Range({"n": (5.5, 6.0)}), [0.2]), 0.3 * random_positions(4)
+    system = openmm.System()
+    system.setDefaultPeriodicBoxVectors(*(np.diag([2.0, 2.1, 2.2])))
+    for _ in range(N_ATOMS):
+        system.addParticle(1.0)
+    system.addForce(pull.force(2.0, 0.0, N_ATOMS))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    shifted = positions + np.array([0.9, 0.0, 0.0])[None, None]  # across the boundary, for some
+    shifted[:, 2] -= [2.0, 0.0, 0.0] if box is not None else 0.0
+    np.testing.assert_allclose(energies(context, shifted), pull.distance(shifted) ** 2, rtol=1e-3)
+    step, (start,) = 1e-5, shifted[:1]
+    context.setPositions(start)
+    forces = context.getState(forces=True).getForces(asNumpy=True)._value
+    moved = np.eye(15).reshape(15, N_ATOMS, 3) * step
+    slope = (pull.distance(start + moved) ** 2 - pull.distance(start - moved) ** 2) / (2.0 * step)
+    np.testing.assert_allclose(forces.ravel(), -slope, rtol=1e-3, atol=1e-3 * np.abs(slope).max())
+    assert np.abs(forces).max() > 0.1
 
 
 def test_what_cannot_pull_is_refused():

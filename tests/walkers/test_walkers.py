@@ -36,7 +36,7 @@ class Linear:
     def __init__(self, slope):
         self.slope = slope
 
-    def log_importance(self, positions):
+    def log_importance(self, positions, velocities=None):
         return self.slope * positions[:, 0, 0]
 
     def log_importance_gradient(self, positions):

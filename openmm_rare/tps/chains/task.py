@@ -31,13 +31,19 @@ class PathProblem(SentOnce):
     Attributes
     ----------
     system : RareEventSystem
+        Its states are tested at frames.
     settings : PathSettings
+        With the number of steps between two frames, where that was left to the system.
     platform : str
     """
 
     system: RareEventSystem
     settings: PathSettings
     platform: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", self.settings.for_system(self.system))
+        object.__setattr__(self, "system", self.system.with_check_interval(self.settings.steps_per_frame))
 
     @cached_property
     def key(self) -> str:

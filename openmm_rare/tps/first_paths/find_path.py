@@ -113,7 +113,7 @@ def find_path(
     settings, how = settings or PathSettings(), "biased" if how == "auto" and model is not None else how
     settings = replace(settings, initial_path=how, threads=settings.threads or available_cores())
     sampled = PathProblem(problem, settings, machine.platform)
-    found = FoundPath(initial_path(sampled, seed, progress, model), settings.steps_per_frame * problem.timestep)
+    found = FoundPath(initial_path(sampled, seed, progress, model), sampled.settings.steps_per_frame * problem.timestep)
     if relax:
         found = _relaxed(found, relax, sampled, model, seed, progress)
     file = None if out is None else _written(Path(out), found.frames, sampled, progress)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import singledispatch
 
 import numpy as np
 import openmm
 
+from ...bias.variable_force import has_force, openmm_force
 from ...errors import InputError
 from ...states.region_text import region_text
 from ...states.regions import Disc, Range, Region
-from ...states.variables import (
-    Angle,
-    CollectiveVariable,
-    CollectiveVariables,
-    Coordinate,
-    CoordinationMoment,
-    Dihedral,
-    Distance,
-    LinearCombination,
-)
+from ...states.variables import CollectiveVariable, CollectiveVariables
 
 __all__ = ["ALLOWED", "Pull", "why_no_pull"]
 
@@ -30,7 +21,6 @@ ALLOWED = "pull_allowed_distance"
 
 _INSIDE = 0.5  # of the half width of B: a path should end well inside
 _ROUND = 1e-6  # keeps the gradient of the distance finite where it is zero
-_CUTOFF = 4.0  # radii, of coordination numbers in a periodic box: a pair counts 2e-5 there
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ def why_no_pull(variables: CollectiveVariables, region: Region) -> str:
     """Why no force can pull into this region, in words; empty if one can."""
     if not isinstance(region, Disc | Range):
         return "is a function, which has no distance"
-    unknown = [name for name in _names(region) if not _has_force(_named(variables, name))]
+    unknown = [name for name in _names(region) if not has_force(_named(variables, name))]
     return f"is given by the {_named(variables, unknown[0]).type_name} {unknown[0]}, which has no forces" if unknown else ""
 
 
@@ -142,7 +132,7 @@ class Pull:
         definitions, squares = [], []
         for side, scale in zip(self._sides, self._scale.tolist(), strict=True):
             variable = self._variables.variables[side.column]
-            value, forces = _openmm_force(variable, f"s{side.column}", n_atoms)
+            value, forces = openmm_force(variable, f"s{side.column}", n_atoms)
             parts |= forces
             definitions += [f"e{side.column}={side.expression(f'v{side.column}')}", f"v{side.column}={value}"]
             squares.append(f"e{side.column}^2" if self._disc else f"(e{side.column}/{scale!r})^2")
@@ -177,84 +167,3 @@ def _well_inside(low: float, high: float, margin: float, period: float | None) -
         middle, half = 0.5 * (low + high), 0.5 * _INSIDE * (high - low)
         return middle - half, middle + half
     return low + margin, high - margin
-
-
-_Parts = tuple[str, dict[str, openmm.Force]]
-"""An expression in collective variables of OpenMM, and the forces that compute these."""
-
-
-@singledispatch
-def _openmm_force(variable: CollectiveVariable, name: str, n_atoms: int) -> _Parts:
-    """A variable in terms of OpenMM's own forces, which are named by `name` where they belong to this variable alone."""
-    raise InputError(
-        f"variable {variable.name!r} is a {type(variable).__name__}, which has no forces: nothing can pull along it"
-    )
-
-
-def _has_force(variable: CollectiveVariable) -> bool:
-    return _openmm_force.dispatch(type(variable)) is not _openmm_force.dispatch(object)
-
-
-@_openmm_force.register
-def _(variable: Coordinate, name: str, n_atoms: int) -> _Parts:
-    force = openmm.CustomExternalForce("xyz"[variable.axis])
-    force.addParticle(variable.atom, [])
-    return name, {name: force}
-
-
-@_openmm_force.register
-def _(variable: LinearCombination, name: str, n_atoms: int) -> _Parts:
-    force = openmm.CustomExternalForce("cx*x+cy*y+cz*z")
-    for axis in "xyz":
-        force.addPerParticleParameter(f"c{axis}")
-    for atom in np.flatnonzero(variable.coefficients.any(axis=1)).tolist():
-        force.addParticle(atom, variable.coefficients[atom].tolist())
-    return name, {name: force}
-
-
-@_openmm_force.register
-def _(variable: Distance, name: str, n_atoms: int) -> _Parts:
-    force = openmm.CustomBondForce("r")
-    force.addBond(*variable.atoms, [])
-    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
-    return name, {name: force}
-
-
-@_openmm_force.register
-def _(variable: Angle, name: str, n_atoms: int) -> _Parts:
-    force = openmm.CustomAngleForce("theta")
-    force.addAngle(*variable.atoms, [])
-    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
-    return name, {name: force}
-
-
-@_openmm_force.register
-def _(variable: Dihedral, name: str, n_atoms: int) -> _Parts:
-    force = openmm.CustomTorsionForce("theta")
-    force.addTorsion(*variable.atoms, [])
-    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
-    return name, {name: force}
-
-
-@_openmm_force.register
-def _(variable: CoordinationMoment, name: str, n_atoms: int) -> _Parts:
-    """A central moment from the sums of powers of the coordination numbers, which many-body forces compute."""
-    # named by what they are, so that moments of the same numbers share their sums: these are slow
-    numbers = f"{'plain' if variable.periodic_box is None else 'periodic'}_{variable.radius!r}".translate({46: "_", 45: "m"})
-    names = [f"powers{power}_{numbers}" for power in (1, 2, 3)]
-    forces = {names[power - 1]: _power_sum(variable, power, n_atoms) for power in range(1, variable.order + 1)}
-    first, second, third = (f"({each}/{n_atoms})" for each in names)
-    moments = {1: first, 2: f"({second}-{first}^2)", 3: f"({third}-3*{first}*{second}+2*{first}^3)"}
-    return moments[variable.order], forces
-
-
-def _power_sum(variable: CoordinationMoment, power: int, n_atoms: int) -> openmm.CustomGBForce:
-    force = openmm.CustomGBForce()
-    force.addComputedValue("c", f"1/(1+(r/{variable.radius!r})^8)", openmm.CustomGBForce.ParticlePairNoExclusions)
-    force.addEnergyTerm(f"c^{power}", openmm.CustomGBForce.SingleParticle)
-    for _ in range(n_atoms):
-        force.addParticle([])
-    if variable.periodic_box is not None:
-        force.setNonbondedMethod(openmm.CustomGBForce.CutoffPeriodic)
-        force.setCutoffDistance(min(_CUTOFF * variable.radius, 0.499 * float(np.diag(variable.periodic_box).min())))
-    return force

@@ -39,7 +39,8 @@ def relaxing_problem(problem: PathProblem, model: Committor | None = None) -> tu
     settings = replace(problem.settings.as_chains(), selector=selector, density_correction=False, trials_per_round=1)
     if model is None:  # it says nothing about uniform shooting, and so needs to see nothing
         spec, n_atoms = {"kind": "coordinates", "columns": [0]}, len(system.positions)
-        model = CommittorModel(spec, n_atoms, (1,), system.temperature, system.fingerprint())
+        about = (spec, n_atoms, (1,), system.temperature, system.fingerprint())
+        model = CommittorModel(*about, check_interval=system.check_interval)
     return PathProblem(system, settings, problem.platform), model
 
 

@@ -159,7 +159,7 @@ def require_sound(system: openmm.System, topology: app.Topology, positions: np.n
     )
     found = examine(problem, "paths")
     if found.obstacles:
-        raise InputError(sentence_of(found.obstacles, f"sampling paths of {problem.name}", "Choose another System"))
+        raise InputError(sentence_of(found.obstacles, f"sampling paths of {problem.name}"))
     return found.notes
 
 

@@ -1,0 +1,81 @@
+"""Importance from a direction whose scale was measured, with a look ahead along the momenta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from .directions import Direction
+from .level_table import LevelTable
+
+__all__ = ["CalibratedImportance", "with_look_ahead"]
+
+
+def with_look_ahead(
+    direction: Direction, positions: np.ndarray, velocities: np.ndarray | None, tau: float, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Levels :math:`s + \tau \dot s` and the :math:`\dot s = v\cdot\nabla s` in them, each ``(n,)``.
+
+    The derivative is the central difference along the velocities, over a displacement as of half a step to either side.
+
+    Parameters
+    ----------
+    direction : Direction
+    positions, velocities : ndarray, shape (n, n_atoms, 3)
+        nm and nm/ps; velocities may be None where tau is 0.
+    tau : float
+        ps.
+    step : float
+        Time step, ps.
+
+    Raises
+    ------
+    ValueError
+        If there are no velocities to look along.
+    """
+    if velocities is None:
+        if tau != 0.0:
+            raise InputError(f"a look ahead of {tau:g} ps needs velocities, and these frames have none")
+        level = direction(positions)
+        return level, np.zeros_like(level)
+    x, shift = np.asarray(positions, dtype=np.float64), 0.5 * step * np.asarray(velocities, dtype=np.float64)
+    level, ahead, behind = direction(np.concatenate([x, x + shift, x - shift])).reshape(3, len(x))
+    speed = (ahead - behind) / step
+    return level + tau * speed, speed
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedImportance:
+    r"""ln I of the level :math:`s + \tau\,v\cdot\nabla s`; an :class:`~openmm_rare.bias.importance.ImportanceFunction`.
+
+    A committor that was learned near the barrier knows the order of configurations far below it better than their scale, which
+    splitting lives by. The direction is therefore the committor's, and the scale is measured. Where momenta are remembered,
+    two frames of one place differ in them by more than in anything else: tau is how long.
+
+    Attributes
+    ----------
+    direction : Direction
+    table : LevelTable
+    tau : float
+        ps; 0 looks at positions alone.
+    step : float
+        Time step of the dynamics, ps.
+    """
+
+    direction: Direction
+    table: LevelTable
+    tau: float
+    step: float
+
+    def level(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """Levels ``(n,)`` of positions and velocities ``(n, n_atoms, 3)``."""
+        if len(positions) == 0:
+            return np.zeros(0)
+        given = None if self.tau == 0.0 else velocities
+        return with_look_ahead(self.direction, positions, given, self.tau, self.step)[0]
+
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """ln I ``(n,)`` of positions and velocities ``(n, n_atoms, 3)``, up to a constant."""
+        return self.table(self.level(positions, velocities))

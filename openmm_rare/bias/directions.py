@@ -1,0 +1,132 @@
+"""Directions from A to B: a number that grows along the way, from a learned committor or from one variable of the states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..committor.base import Committor
+from ..errors import InputError
+from ..states.regions import Disc, Range, Region
+from ..states.states import States
+
+__all__ = ["CommittorDirection", "Direction", "VariableDirection"]
+
+
+class Direction(Protocol):
+    """A level that grows from A to B, whatever its scale.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    logistic : bool
+        Whether levels are logits of the probability to reach B.
+    """
+
+    name: str
+    logistic: bool
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Levels ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
+
+
+class CommittorDirection:
+    """The logit of a learned committor, of any kind between two states.
+
+    Raises
+    ------
+    ValueError
+        If the model knows more than two states.
+    """
+
+    logistic = True
+
+    def __init__(self, model: Committor) -> None:
+        if model.n_states != 2:
+            raise InputError(
+                f"the model knows {model.n_states} states, and the rate from A to B needs one of A and B alone: run "
+                "openmm-rare tps with these two"
+            )
+        self.model, self.name = model, "logit of the committor"
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """As :class:`Direction`."""
+        return self.model.logit(np.asarray(positions, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class VariableDirection:
+    """How near a variable is to its range in B: minus the distance, which is 0 there; on a circle the shorter way round.
+
+    Attributes
+    ----------
+    variable : callable
+        Values ``(n,)`` of positions.
+    name : str
+    low, high : float
+        Its range in B, upwards from `low` where it is periodic.
+    period : float or None
+    """
+
+    variable: Callable[[np.ndarray], np.ndarray]
+    name: str
+    low: float
+    high: float
+    period: float | None
+
+    logistic = False
+
+    @classmethod
+    def of(cls, states: States, name: str, positions: np.ndarray) -> VariableDirection:
+        """The direction along a variable of the states.
+
+        Parameters
+        ----------
+        states : States
+        name : str
+            Of the variable.
+        positions : ndarray, shape (n, n_atoms, 3)
+            Configurations in A, nm.
+
+        Raises
+        ------
+        ValueError
+            If there is no such variable, B does not say where it is, or A does not differ from B in it.
+        """
+        variable = states.variables.variables[states.variables.index(name)]
+        bounds = _bounds(states.b, name)
+        if bounds is None:
+            known = [each for each in states.variables.names if _bounds(states.b, each) is not None]
+            instead = f"take {', '.join(known)}, or" if known else "take"
+            raise InputError(
+                f"importance = {name!r}: B has no range of {name}; {instead} a model that openmm-rare tps has learned"
+            )
+        made = cls(variable, name, *bounds, variable.period)
+        if (made(positions) >= 0.0).any():
+            raise InputError(
+                f"importance = {name!r}: in A it has values that it also has in B; take another variable, or a model"
+            )
+        return made
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """As :class:`Direction`."""
+        values = np.asarray(self.variable(np.asarray(positions, dtype=np.float64)), dtype=np.float64)
+        below, above = self.low - values, values - self.high
+        if self.period is not None:
+            width = min((self.high - self.low) % self.period, self.period)
+            ahead = (values - self.low) % self.period
+            return -np.where(ahead <= width, 0.0, np.minimum(ahead - width, self.period - ahead))
+        return -np.maximum(np.maximum(below, above), 0.0)
+
+
+def _bounds(region: Region, name: str) -> tuple[float, float] | None:
+    """The range of a variable in a region; None if the region has none."""
+    if isinstance(region, Range):
+        return region.bounds.get(name)
+    if isinstance(region, Disc) and name in region.center:
+        return region.center[name] - region.radius, region.center[name] + region.radius
+    return None

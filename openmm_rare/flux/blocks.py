@@ -1,0 +1,166 @@
+"""The flux run in blocks: a few walkers, each for long, whose blocks are the independent units of error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..dynamics.frames import Frames
+from ..errors import RunError
+from ..io.progress import reached
+from ..io.tasks import Progress, Task
+from ..parallel.executors import Executor
+from ..settings.rates import RateSettings
+from ..statistics import ratio_of_sums
+from ..walkers.machine import Machine
+from .flux import FluxState, run_flux
+from .pool import Pool
+
+if TYPE_CHECKING:
+    from ..bias.importance import ImportanceFunction
+    from ..problem import RareEventSystem
+
+__all__ = ["BlockFlux"]
+
+_DRIFT = 2.5  # standard errors between stretches
+_FIRST = 2  # blocks of the first stretch of equilibration, and of the flux run
+_LONGEST = 2.0  # times as long a flux run may get at once
+
+
+class _Unknown:
+    """Importance of which nothing is known yet."""
+
+    def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
+        """The same everywhere."""
+        return np.zeros(len(positions))
+
+
+@dataclass
+class BlockFlux:
+    """Flux walkers that move with momenta, or one at a time, and what they have given.
+
+    Every block of every walker is a cluster of its own in the pool: with few walkers these are what error bars can be made of,
+    as long as a block is longer than A's memory.
+
+    Attributes
+    ----------
+    problem : RareEventSystem
+    settings : RateSettings
+    n_walkers : int
+    machine : Machine
+    executor : Executor
+    task : callable
+        See :data:`openmm_rare.io.tasks.Task`; tasks of the kinds "equilibration" and "flux".
+    progress : Progress
+    importance : ImportanceFunction
+        Of the exits; :meth:`judge` sets it once it is known.
+    pool : Pool
+    state : FluxState
+        Of the walkers now.
+    n_blocks : int
+        Of the flux run after equilibration.
+    transitions : int
+        Arrivals in B that the flux run itself has seen.
+    """
+
+    problem: RareEventSystem
+    settings: RateSettings
+    n_walkers: int
+    machine: Machine
+    executor: Executor
+    task: Task
+    progress: Progress
+    importance: ImportanceFunction = field(default_factory=_Unknown)
+    pool: Pool = field(init=False)
+    state: FluxState = field(init=False)
+    n_blocks: int = 0
+    transitions: int = 0
+
+    def equilibrate(self) -> None:
+        """Run in A, in stretches of growing length, until the flux is steady.
+
+        Raises
+        ------
+        RuntimeError
+            If no walker leaves A.
+        """
+        self.progress.stage("equilibration in A")
+        self.state, n_blocks, before, spent = FluxState.start(self.problem, self.n_walkers), _FIRST, None, 0
+        for number in range(self.settings.equilibration_tries):
+            record = self._stretch("equilibration", n_blocks)
+            clusters = np.asarray(record["exit_block"]) * self.n_walkers + np.asarray(record["exit_walker"])
+            exits = np.bincount(clusters, minlength=n_blocks * self.n_walkers).astype(float)
+            now = ratio_of_sums(exits, np.asarray(record["frames"]).ravel() * self.problem.timestep)
+            spent += int(record["walker_steps"])
+            self.progress.update(flux_per_ps=f"{now[0]:.3g}")
+            steady = before is not None and now[0] > 0.0 and abs(now[0] - before[0]) < _DRIFT * np.hypot(now[1], before[1])
+            if steady:
+                break
+            before, n_blocks = now, n_blocks * (2 if number else 1)
+        if now[0] == 0.0:
+            raise RunError(
+                f"no walker left A of {self.problem.name} in {spent:.3g} steps: make A smaller, or blocks longer (block_steps)"
+            )
+        self.pool = Pool.empty(self.state.frames, 0)
+
+    def extend(self, n_blocks: int = _FIRST) -> None:
+        """Run so many blocks of every walker longer."""
+        record = self._stretch("flux", n_blocks)
+        first = len(self.pool.time_ps)
+        self.pool.widen(first + n_blocks * self.n_walkers)
+        frames = np.concatenate([np.zeros(first), np.asarray(record["frames"]).ravel()])
+        cluster = first + np.asarray(record["exit_block"]) * self.n_walkers + np.asarray(record["exit_walker"])
+        seen = {"exit_cluster": cluster, "exit_weight": np.ones(len(cluster)), "weighted_frames": frames[None], **record}
+        self.pool.extend(seen, self.importance, self.problem.timestep)
+        self.n_blocks += n_blocks
+        self.transitions += int(np.asarray(record["transitions"]).sum())
+
+    def extend_until(self, wanted: float, fewest: int) -> None:
+        """Run until the pool's part of the relative error is at most `wanted`, with at least so many exits."""
+        self.progress.stage("flux and exit pool")
+        while True:
+            error, exits = self._error(), len(self.pool.exits)
+            if self.n_blocks and error <= wanted and exits >= fewest:
+                return
+            more = _LONGEST - 1.0
+            if exits:
+                more = min(more, max((min(error, 10.0) / wanted) ** 2, fewest / exits) - 1.0)
+            self.extend(max(_FIRST, int(np.ceil(more * self.n_blocks))))
+            self.progress.update(0, **reached(self._error(), wanted), exits=len(self.pool.exits))
+
+    def judge(self, importance: ImportanceFunction) -> None:
+        """Take another importance function for the exits, of now and later."""
+        self.importance = importance
+        self.pool.judge(importance)
+
+    def _error(self) -> float:
+        return self.pool.relative_error(self.settings.uniform_fraction) if len(self.pool.exits) else np.inf
+
+    def _stretch(self, kind: str, n_blocks: int) -> Mapping:
+        """The record of so many blocks; the state becomes that at their end."""
+
+        def compute(seed: np.random.SeedSequence) -> Mapping:
+            chunks, state, rng = [], self.state, np.random.default_rng(seed)
+            for _ in range(n_blocks):
+                number = int(rng.integers(2**31))
+                chunk = run_flux(
+                    self.problem, state, self.settings.block_steps, self.machine, number, None, executor=self.executor
+                )
+                chunks.append(chunk)
+                state = chunk.state
+            return {
+                **Frames.join(chunk.exits for chunk in chunks).astype(np.float32).arrays("exits"),
+                "exit_walker": np.concatenate([chunk.exit_walker for chunk in chunks]),
+                "exit_block": np.repeat(np.arange(n_blocks), [len(chunk.exits) for chunk in chunks]),
+                "frames": np.array([chunk.frames_last_a for chunk in chunks]),
+                "transitions": np.array([chunk.transitions for chunk in chunks]),
+                "walker_steps": sum(chunk.walker_steps for chunk in chunks),
+                **state.record(),
+            }
+
+        record = self.task(kind, compute)
+        self.state = FluxState.from_record(record)
+        return record

@@ -1,0 +1,143 @@
+"""When not to believe a rate along a given direction, in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammainc
+
+from ...flux.pool import Pool
+from ...flux.root_density import RootDensity
+from ...statistics import effective_sample_size, pareto_k
+from ..production import Production
+from .calibration import Calibration
+
+__all__ = ["Curve", "crossing_curve", "doubts", "seen_otherwise"]
+
+_APART = 3.0  # standard errors between what trees and plain excursions say of a level
+_COUNTED = 8  # excursions that must have come to a level for it to be compared
+_FEWEST_BLOCKS = 30.0  # effective blocks of the flux run that carry the answer
+_FEWEST_ROOTS = 30.0
+_WORSE = 10.0  # times as many roots as a good direction needs, from where on it is called a bad one
+_TAIL = 0.7
+_UNLIKELY = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """How probable it is to come from an exit to a level before A, from trees and from excursions without branching.
+
+    Attributes
+    ----------
+    levels, probability, stderr : ndarray, shape (n_levels,)
+        Of trees.
+    plain, plain_stderr, counted : ndarray, shape (n_levels,)
+        Of excursions, and how many of these came to the level.
+    """
+
+    levels: np.ndarray
+    probability: np.ndarray
+    stderr: np.ndarray
+    plain: np.ndarray
+    plain_stderr: np.ndarray
+    counted: np.ndarray
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """For ``result.json``."""
+        return {name: [float(value) for value in column] for name, column in vars(self).items()}
+
+    def apart(self) -> tuple[float, int]:
+        """The largest difference of the two, in standard errors, and at which level."""
+        error = np.hypot(self.stderr, self.plain_stderr)
+        comparable = (self.counted >= _COUNTED) & (error > 0.0)
+        sigmas = np.where(comparable, np.abs(self.plain - self.probability) / np.where(error > 0.0, error, 1.0), 0.0)
+        return float(sigmas.max(initial=0.0)), int(sigmas.argmax()) if len(sigmas) else 0
+
+
+def crossing_curve(calibration: Calibration, production: Production, pool: Pool, density: RootDensity) -> Curve:
+    """The curve of a run, with errors from independent blocks of its flux."""
+    levels, n_clusters = calibration.importance.table.levels, len(pool.time_ps)
+    per_exit = float(np.average(density(pool.log_importance), weights=pool.weight))
+    cluster, plain = pool.walker[production.root], calibration.excursions
+    probability, stderr = _clustered_mean(production.crossed * per_exit, cluster, n_clusters)
+    came = (plain.top[:, None] >= levels[None]).astype(np.float64)
+    expected, its_error = _clustered_mean(came, pool.walker[plain.exit], n_clusters)
+    return Curve(levels, probability, stderr, expected, its_error, came.sum(0))
+
+
+def _clustered_mean(values: np.ndarray, cluster: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the columns and their standard errors from independent clusters."""
+    mean = values.mean(0)
+    sums = np.zeros((n_clusters, values.shape[1]))
+    np.add.at(sums, cluster, values - mean)
+    occupied = max(len(np.unique(cluster)), 2)
+    return mean, np.sqrt(occupied / (occupied - 1.0) * (sums**2).sum(0)) / len(values)
+
+
+def doubts(
+    calibration: Calibration, production: Production, pool: Pool, density: RootDensity, curve: Curve, inertial: bool
+) -> list[str]:
+    """Sentences for everything that should shake the reader's trust."""
+    found, n = [], len(pool.time_ps)
+    by_block = np.bincount(pool.walker[production.root], production.contribution, minlength=n)
+    ess, ess_blocks = effective_sample_size(production.contribution), effective_sample_size(by_block)
+    tail, pool_tail = pareto_k(production.contribution), pareto_k(pool.surrogate(density))
+    if 0.0 < ess < _FEWEST_ROOTS:
+        found.append(
+            f"The rate rests on {ess:.0f} effective roots: its error bar is too uncertain itself. Lower the target error, so "
+            "that more roots are followed."
+        )
+    if inertial and 0.0 < ess_blocks < _FEWEST_BLOCKS:
+        found.append(
+            f"The rate rests on {ess_blocks:.0f} effective blocks of the flux run ({_FEWEST_BLOCKS:.0f} at least): rare exits, "
+            "fast ones perhaps, carry it, and the pool may lack such. Lower the target error, so that the flux runs longer."
+        )
+    if tail > _TAIL:
+        found.append(
+            f"A few roots carry most of the answer (Pareto k = {tail:.2f}, above {_TAIL}): the error bar is too small. Lower "
+            "the target error so that more roots are followed, or find a better direction: more trials of openmm-rare tps."
+        )
+    if pool_tail > _TAIL:
+        found.append(
+            f"A few blocks carry most of the exit pool (Pareto k = {pool_tail:.2f}, above {_TAIL}): run the flux longer by "
+            "lowering the target error."
+        )
+    if abs(pool.drift()) > 4.0:
+        found.append(
+            f"The flux out of A drifts during the run (by {pool.drift():+.1f} standard errors): A was not in equilibrium. "
+            "Raise block_steps, or check whether the basin of A has slow parts."
+        )
+    return [*found, *_of_curve(calibration, production, curve, ess)]
+
+
+def _of_curve(calibration: Calibration, production: Production, curve: Curve, ess: float) -> list[str]:
+    found, (sigmas, at) = [], curve.apart()
+    name = calibration.importance.direction.name
+    if sigmas > _APART:
+        found.append(
+            f"Trees and plain dynamics part at the level {curve.levels[at]:.3g} of {name}: {curve.probability[at]:.2g} +- "
+            f"{curve.stderr[at]:.1g} and {curve.plain[at]:.2g} +- {curve.plain_stderr[at]:.1g} of the exits come there "
+            f"({sigmas:.1f} standard errors). {name} does not see what decides, and trees miss rare branches: find a direction "
+            "that does, with inputs for whatever else moves, such as the solvent."
+        )
+    p_ab = production.contribution.mean() if production.n_roots else 0.0
+    if ess > 0.0 and 0.0 < p_ab < 1.0:
+        needed = 1.5 * np.log(1.0 / calibration.p_ab)
+        if production.n_roots / ess > _WORSE * needed:
+            found.append(
+                f"{name} is a bad direction: {production.n_roots} roots are worth {ess:.0f}, where a good one would make of "
+                f"them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that see what "
+                "is slow."
+            )
+    return found
+
+
+def seen_otherwise(expected: float, seen: int) -> list[str]:
+    """A sentence, if the flux run itself has seen far more arrivals in B than the rate lets one expect."""
+    if seen == 0 or gammainc(seen, max(expected, 1e-300)) >= _UNLIKELY:  # probability of so many or more
+        return []
+    return [
+        f"The flux run itself came to B {seen} times, where {expected:.2g} would be expected at this rate: trees miss ways to "
+        "B. Find a better direction, with inputs for whatever else moves."
+    ]

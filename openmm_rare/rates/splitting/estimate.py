@@ -1,0 +1,115 @@
+"""From the records of a run along a given direction to its estimate."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from ...flux.blocks import BlockFlux
+from ...flux.root_density import RootDensity
+from ...statistics import effective_sample_size, pareto_k, ratio_of_sums
+from ..estimate import RateEstimate
+from ..facts import RunFacts
+from ..production import Production
+from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
+from .calibration import STEERING, Calibration
+from .doubts import crossing_curve, doubts, seen_otherwise
+
+__all__ = ["splitting_estimate"]
+
+_CONFIDENCE = 0.95
+
+
+def splitting_estimate(
+    facts: RunFacts, flux: BlockFlux, calibration: Calibration, density: RootDensity, production: Production
+) -> RateEstimate:
+    """The estimate of a finished run; without arrivals an upper bound."""
+    pool, problem = flux.pool, facts.problem
+    rate = production.clustered(pool, density)
+    flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
+    curve = crossing_curve(calibration, production, pool, density)
+    by_block = np.bincount(pool.walker[production.root], production.contribution, minlength=len(pool.time_ps))
+    importance = calibration.importance
+    spent = {
+        "method": "splitting",
+        "flux_per_ps": flux_per_ps,
+        "flux_stderr": flux_error,
+        "ess": effective_sample_size(production.contribution),
+        "pareto_k": pareto_k(production.contribution),
+        "n_roots": production.n_roots,
+        "n_exits": len(pool.exits),
+        "strength": STEERING.strength,
+        "window_power": STEERING.window.power,
+        "pending_fraction": production.pending_fraction(),
+        "crossing": {
+            "direction": importance.direction.name,
+            "look_ahead_ps": importance.tau,
+            "ess_blocks": effective_sample_size(by_block),
+            "blocks": len(pool.time_ps),
+            **curve.to_dict(),
+        },
+    }
+    spent["mean_weight"], spent["mean_weight_stderr"] = production.mean_weight()
+    told = [*doubts(calibration, production, pool, density, curve, problem.inertial), *_left(facts, production)]
+    told += seen_otherwise(rate.value * float(pool.time_ps.sum()), flux.transitions)
+    if rate.value == 0.0:
+        return _nothing(facts, flux, spent, told)
+    replicas = rate.bootstrap(bootstrap_stream(facts.seed))
+    k, error = rate.value, rate.relative_error(replicas)
+    k_replicas = replicas[:, 0] * replicas[:, 2]
+    if (k_replicas > 0.0).all():
+        log_error = float(np.std(np.log(k_replicas)))
+    else:  # some resampled runs have no arrivals at all: the logarithm is that of a variable with this mean and spread
+        log_error = float(np.sqrt(np.log1p(error**2)))
+    pool_error, roots_error = rate.errors()
+    common = common_fields(facts, k, k * error, log_error)
+    spent["crossing"] |= _gain(k, error, common["walker_steps"], problem.timestep, spent["ess"])
+    return RateEstimate(
+        **common,
+        **spent,
+        p_ab=k / flux_per_ps,
+        p_ab_stderr=float((k_replicas / replicas[:, 1]).std(ddof=1)),
+        channels=channel_fractions(problem.states, rate.root_value.mean(0), replicas[:, 2:]),
+        pool_relative_error=pool_error,
+        roots_relative_error=roots_error,
+        reliable=not told,
+        warnings=tuple(told),
+    )
+
+
+def _left(facts: RunFacts, production: Production) -> list[str]:
+    return [sentence for sentence in [left_over(facts, production)] if sentence is not None]
+
+
+def _gain(k: float, error: float, steps: int, timestep: float, ess: float) -> dict[str, float]:
+    """How many times more steps brute force takes for this error, and the standard error of that.
+
+    Brute force has a relative variance of one over its events, of which each takes 1/(k dt) steps. The gain is as uncertain as
+    k and as the variance, which is known from so many effective roots.
+    """
+    gain = 1.0 / (k * timestep * error**2) / steps
+    return {"gain": gain, "gain_stderr": gain * float(np.hypot(error, np.sqrt(2.0 / max(ess, 1.0))))}
+
+
+def _nothing(facts: RunFacts, flux: BlockFlux, spent: dict, told: list[str]) -> RateEstimate:
+    """No descendant arrived: a bound from the flux run, which would have seen more events at a higher rate."""
+    time_ps, seen = float(flux.pool.time_ps.sum()), flux.transitions
+    bound = float(gammaincinv(seen + 1, _CONFIDENCE)) / time_ps  # 3/T where it saw none
+    sentence = (
+        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is below {bound:.2g} per ps "
+        f"({100 * _CONFIDENCE:.0f} %, from {seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run), and nothing more is "
+        "known. Run longer, or find a better direction."
+    )
+    common = common_fields(facts, 0.0, 1.0 / time_ps, 0.0) | {"rate_ci95": (0.0, bound)}
+    return RateEstimate(
+        **common,
+        **spent,
+        p_ab=0.0,
+        p_ab_stderr=1.0 / time_ps / max(spent["flux_per_ps"], 1e-300),
+        channels={},
+        pool_relative_error=spent["flux_stderr"] / max(spent["flux_per_ps"], 1e-300),
+        roots_relative_error=1.0,
+        reliable=False,
+        warnings=(sentence, *told),
+        rate_below_per_ps=bound,
+    )

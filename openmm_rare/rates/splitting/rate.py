@@ -1,0 +1,186 @@
+"""Rate constants along a given direction: of Systems with momenta, and of such as leave room for one walker in a Context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...bias.directions import Direction
+from ...dynamics.replication import fits_in_slots
+from ...flux.blocks import BlockFlux
+from ...flux.pool import Pool
+from ...flux.root_density import RootDensity
+from ...io.progress import reached
+from ...io.tasks import Progress, Recorder
+from ...parallel.executors import Executor, Here
+from ...parallel.threads import one_torch_thread
+from ...settings.rates import RateSettings
+from ...statistics import ClusteredRate, effective_sample_size
+from ...walkers.machine import Machine
+from ..estimate import RateEstimate
+from ..production import NEGLIGIBLE, Production, production_round
+from ..rate_run import RateRun
+from ..roots import RootSampler
+from ..summary import bootstrap_stream
+from ..weighted_paths import Patience
+from .calibration import STEERING, Calibration, calibrate
+from .estimate import splitting_estimate
+from .planning import missing, plan
+
+if TYPE_CHECKING:
+    from ...problem import RareEventSystem
+
+__all__ = ["SplittingRate"]
+
+_POOL_SHARE = 0.7  # of the target error: what the pool may have before production, with positions alone to judge exits by
+_FIRST_POOL = 0.3  # relative error of the flux with which the pilot begins
+_FEWEST_EXITS = 100
+_MORE_FLUX = 0.5  # of the blocks there are, when the pool grows during production
+
+
+class SplittingRate(RateRun):
+    """Rate constant from A to B by flux and trees, along a direction that is given.
+
+    Parameters
+    ----------
+    problem : RareEventSystem
+        System, states, temperature and dynamics.
+    direction : Direction
+        From a learned committor or from a variable; its scale is measured.
+    settings : RateSettings, optional
+    seed : int
+        The same seed gives the same result, in any number of processes, on the platforms Reference and CPU.
+    machine : Machine or str, optional
+        Or the name of an OpenMM platform; default: Reference.
+    executor : Executor, optional
+        Where walkers move of which only one fits into a Context; default: here.
+    progress : Progress, optional
+        Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
+    target_error : float
+        Relative standard error at which to stop.
+    recorder : Recorder, optional
+        Keeps every finished round; a recorder with earlier rounds resumes the run.
+
+    Raises
+    ------
+    ValueError
+        For a target error outside (0, 1), an unknown platform, or whatever
+        :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
+    """
+
+    _first_task = "equilibration"
+
+    def __init__(
+        self,
+        problem: RareEventSystem,
+        direction: Direction,
+        settings: RateSettings | None = None,
+        *,
+        seed: int = 1,
+        machine: Machine | str | None = None,
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+        target_error: float = 0.1,
+        recorder: Recorder | None = None,
+    ) -> None:
+        options = {"progress": progress, "target_error": target_error, "recorder": recorder}
+        super().__init__(problem, settings, seed=seed, machine=machine, **options)
+        self.direction, self.executor = direction, executor or Here()
+        self._together = fits_in_slots(problem)
+
+    def _estimate(self) -> RateEstimate:
+        """Flux, pilot, and rounds of roots until the target error is reached."""
+        with one_torch_thread():
+            flux = self._flux()
+            flux.equilibrate()
+            flux.extend_until(_FIRST_POOL, _FEWEST_EXITS)
+            calibration = self._calibrate(flux)
+            flux.extend_until(_POOL_SHARE * self.target_error, _FEWEST_EXITS)
+            density = self._density(flux.pool)
+            sampler = self._sampler(flux.pool, density, calibration)
+            self._note(
+                plan(
+                    calibration.p_ab,
+                    calibration.arrived,
+                    self.target_error,
+                    calibration.steps_per_root,
+                    calibration.seconds_per_step,
+                )
+            )
+            production, error = self._produce(sampler, flux)
+        if error > self.target_error:
+            steps = self.walker_steps["flux"] + self.walker_steps["production"]
+            self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
+        return splitting_estimate(self._facts(), flux, calibration, density, production)
+
+    def _flux(self) -> BlockFlux:
+        settings = self.settings
+        n_walkers = settings.flux_walkers if self._together else settings.few_walkers
+        task = partial(self._run_task, "flux")
+        return BlockFlux(self.problem, settings, n_walkers, self.machine, self.executor, task, self.progress)
+
+    def _calibrate(self, flux: BlockFlux) -> Calibration:
+        any_density = RootDensity(0.0, self.settings.uniform_fraction)
+        sampler = RootSampler(self.problem, flux.importance, self.settings, self.machine, flux.pool, any_density, self.executor)
+        return calibrate(sampler, flux, self.direction, partial(self._run_task, "pilot"), self.progress)
+
+    def _sampler(self, pool: Pool, density: RootDensity, calibration: Calibration) -> RootSampler:
+        given = self.problem, calibration.importance, self.settings, self.machine, pool, density, self.executor
+        return RootSampler(*given)
+
+    def _note(self, sentence: str) -> None:
+        """Say what should be known, and keep it for the result."""
+        self.notes = (*self.notes, sentence)
+        self.progress.note(sentence)
+
+    def _density(self, pool: Pool) -> RootDensity:
+        """The density of roots, set once: a run continued to a smaller error has a larger pool, but the same density."""
+
+        def compute(seed: np.random.SeedSequence) -> Mapping:
+            density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction, pool.weight)
+            return {"log_mean_importance": density.log_mean_importance, "walker_steps": 0}
+
+        record = self._run_task("pilot", "density", compute)
+        return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
+
+    def _produce(self, sampler: RootSampler, flux: BlockFlux) -> tuple[Production, float]:
+        """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
+        self.progress.stage("production")
+        settings, production = self.settings, Production(len(self.problem.states.channel_names))
+        level = sampler.level(STEERING.window)
+        n_new = settings.production_roots if self._together else settings.tree_roots
+        while True:
+            self._round(sampler, production, level, n_new)
+            rate = production.clustered(sampler.pool, sampler.density)
+            error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
+            ess = effective_sample_size(production.contribution)
+            self.progress.update(**reached(error, self.target_error), ess=f"{ess:.0f}")
+            enough = error <= self.target_error and ess >= min(settings.min_ess, 1.0 / self.target_error**2)
+            if enough or sum(self.walker_steps.values()) >= settings.max_walker_steps:
+                if production.pending_fraction() > NEGLIGIBLE * self.target_error:
+                    self._round(sampler, production, level, 0)
+                    rate = production.clustered(sampler.pool, sampler.density)
+                    error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
+                return production, error
+            if self._pool_is_worth_more(rate, error, ess):
+                flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
+                self.progress.stage("production")
+
+    def _round(self, sampler: RootSampler, production: Production, level: float, n_new: int) -> None:
+        last = n_new == 0
+        patience = Patience(
+            walkers=1 if last or production.n_roots == 0 else self.settings.n_slots // 2, steps=self.settings.waiting_steps
+        )
+        compute: Callable = partial(production_round, sampler, production, STEERING, level, n_new, patience)
+        production.add(self._run_task("production", "production", compute))
+
+    def _pool_is_worth_more(self, rate: ClusteredRate, error: float, ess: float) -> bool:
+        """Whether a step of the flux run lowers the variance more than one of trees."""
+        if not np.isfinite(error) or ess <= 1.0:
+            return self.walker_steps["production"] > self.walker_steps["flux"]  # nothing known: half each
+        pool_variance, roots_variance = rate.pool_limit(error, ess) ** 2, 1.0 / ess
+        # at the least total cost, both parts of the variance have cost alike per unit of variance
+        return pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]
