@@ -102,7 +102,9 @@ def _show(seen: Seen) -> None:
     heads = ["now", f"in {seen.where}"][: len(seen.values)]
     words = [values_in_words(each, seen.values[:, columns[each.name]])[: len(heads)] for each in shown]
     rows = [[each.name, *pair, each.label] for each, pair in zip(shown, words, strict=True)]
-    click.echo(f"\n{format_columns(['variable', *heads, 'atoms'], rows)}\n")
+    left = len(columns) - len(shown)
+    more = f"{left} more are written to candidates.csv, with --out FOLDER.\n" if left else ""
+    click.echo(f"\n{format_columns(['variable', *heads, 'atoms'], rows)}\n{more}")
 
 
 def _show_started(made: Started) -> None:

@@ -95,7 +95,7 @@ REFUSED = {
     "ala.pdb --state-a phi2=..b --state-b phi2=30..90": "is no number|goes round",
     "ala.pdb --state-a phi2=..9 --state-b phi2=30..90": "phi2 is an angle, which goes round: give both ends",
     "ala.pdb --state-a phi2=-9..40 --state-b phi2=30..90": "states A and B overlap",
-    "ala.pdb --state-a r_O1_O2=0.4..0.2 --state-b phi2=30..90": "0.4",
+    "ala.pdb --state-a r_1O_2O=0.4..0.2 --state-b phi2=30..90": "0.4",
     "ala.pdb --topology broken.xml": "broken.xml is no serialized OpenMM object",
     "ala.pdb --topology script.py": "--topology script.py is none of .prmtop",
     "ala.pdb --topology water.prmtop": "the topology has 119 atoms, the structure 22",
@@ -139,7 +139,7 @@ def test_variables_are_listed_before_anything_is_written(run, inputs):
     before = {path.name for path in inputs.iterdir()}
     result = run("ala.pdb", "--list")
     assert result.exit_code == 0 and re.search(r"phi2 +-\d+ deg +ACE1:C-ALA2:N-ALA2:CA-ALA2:C\n", result.output), result.output
-    assert re.search(r"r_O1_N3 +0\.\d+ nm +ACE1:O to NME3:N\n", result.output)
+    assert re.search(r"r_1O_3N +0\.\d+ nm +ACE1:O to NME3:N\n", result.output)
     assert {path.name for path in inputs.iterdir()} == before
     asked = run("ala.pdb")
     assert asked.exit_code == 2 and "say where to write: --out FOLDER" in asked.output
@@ -151,7 +151,7 @@ def test_what_comes_next_is_printed(run, tmp_path):
     result = run(*given, "--out", str(out))
     assert result.exit_code == 0, result.output
     assert re.search(r"atoms +119, 2 of them of the solute, 39 molecules of water\n", result.output)
-    assert "Warning: Equilibrated for 0.1 ps" in result.output and "r_NA1_CL2" in result.output
+    assert "Warning: Equilibrated for 0.1 ps" in result.output and "r_1NA_2CL" in result.output
     config = out / "config.toml"
     ending = result.output.splitlines()
     first = next(number for number, line in enumerate(ending) if line.startswith("next: write the states A and B into"))

@@ -141,7 +141,7 @@ def test_dihedrals_and_distances_are_found_by_their_names():
     by_name = {each.name: each for each in found.variables}
     assert by_name["phi2"].atoms == alanine_dipeptide.PHI and by_name["psi2"].atoms == alanine_dipeptide.PSI
     assert [each.name for each in found.variables][:2] == ["phi2", "psi2"]
-    assert by_name["r_O1_N3"].kind == "distance" and by_name["r_O1_N3"].atoms == (5, 16)
+    assert by_name["r_1O_3N"].kind == "distance" and by_name["r_1O_3N"].atoms == (5, 16)
     expected = problem.states.variables(problem.positions[None])
     assert np.allclose(found.values(problem.positions[None])[:, :2], expected)
     hydrogens = {atom.index for atom in problem.topology.atoms() if atom.element.symbol == "H"}
@@ -196,7 +196,7 @@ def test_water_and_ions_are_added_and_the_box_becomes_its_mean(molecule, tmp_pat
     assert names.count("HOH") > 50 and names.count("NA") == names.count("CL") >= 1
     assert not any("Barostat" in type(force).__name__ for force in system.getForces())
     assert any("Equilibrated for 0.2 ps" in sentence for sentence in done.warnings)
-    assert done.seen.candidates.named("phi2") is not None and done.seen.candidates.named("r_NA4_CL5") is None
+    assert done.seen.candidates.named("phi2") is not None and done.seen.candidates.named("r_4NA_5CL") is None
 
 
 def test_a_system_is_taken_as_it_is_without_what_changes_its_dynamics(tmp_path):
@@ -225,7 +225,7 @@ def test_variables_are_listed_along_a_trajectory(molecule, tmp_path):
     frames[1:, 15] += 0.01
     np.savez(tmp_path / "frames.npz", positions=frames)
     seen = look(Request.parse({"structure": molecule, "trajectory": tmp_path / "frames.npz"}), Silent())
-    column = [each.name for each in seen.candidates.variables].index("r_O1_O2")
+    column = [each.name for each in seen.candidates.variables].index("r_1O_2O")
     assert seen.where == "frames.npz" and len(seen.values) == 4 and seen.values[0, column] != seen.values[1, column]
     np.savez(tmp_path / "other.npz", positions=frames[:, :5])
     with pytest.raises(InputError, match="other.npz must have frames of 22 atoms"):

@@ -223,7 +223,7 @@ def _near(bound: dict[int, list[int]], atom: int) -> set[int]:
 
 
 def _short(atom: app.topology.Atom) -> str:
-    return f"{atom.name}{atom.residue.id}"
+    return f"{atom.residue.id}{atom.name}"
 
 
 def _with_own_names(found: Sequence[Candidate]) -> list[Candidate]:
