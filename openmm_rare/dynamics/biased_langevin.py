@@ -15,8 +15,8 @@ force among those that kick would have no such ratio: a kick has no density of i
 
 The noise that acts along a constraint is taken back by it, and a shift of it would change nothing but the weight. So u is
 projected on the constraints first, in coordinates weighted by :math:`\sqrt m`, where the noise is the same in all directions.
-Pushing costs :math:`f^2/(4 \gamma m k_B T)` nats per time: it pays where the thermostat is the main friction, in implicit solvent, and
-not in water, whose own friction cannot be biased.
+Pushing costs :math:`f^2/(4 \gamma m k_B T)` nats per time: it pays where the thermostat is the main friction, in implicit
+solvent, and not in water, whose own friction cannot be biased.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,11 +44,23 @@ class PhaseSlots:
     machine : Machine
     rng : numpy.random.Generator
         Seeds the noise, and draws velocities.
+    force : openmm.Force, optional
+        Acts on all copies, beside the forces of the System.
     """
 
-    def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        problem: RareEventSystem,
+        n_slots: int,
+        machine: Machine,
+        rng: np.random.Generator,
+        force: openmm.Force | None = None,
+    ) -> None:
         self._target, self._rng = problem, rng
         many = problem.system if n_slots == 1 else replicate(problem.system, n_slots)
+        if force is not None:
+            many = copy.deepcopy(many) if n_slots == 1 else many
+            many.addForce(force)
         self.integrator = unbiased_integrator(problem)
         self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
         self.context = machine.one_thread.context(many, self.integrator, problem.name)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from openmm import unit
 
-from openmm_rare import ImportanceSamplingRate
+from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import build_system, parse_config
 from openmm_rare.descriptors.build import build_descriptor
@@ -213,13 +213,12 @@ def test_what_there_is_not_is_refused(options, message):
         build("alanine_dipeptide", **options)
 
 
-def test_rates_are_refused_before_anything_runs(target, tmp_path):
-    with pytest.raises(
-        ValueError, match="alanine_dipeptide moves with inertia, but rate constants are computed for overdamped"
-    ):
+def test_a_rate_needs_a_model_of_its_paths_or_is_counted(target, tmp_path):
+    with pytest.raises(ValueError, match="no committor is learned on the way to a rate of alanine_dipeptide"):
         ImportanceSamplingRate(target)
+    assert BruteForceRate(target, machine="CPU").notes == ()
     result = CliRunner().invoke(main, ["rate", "alanine_dipeptide", "--out", str(tmp_path / "run")])
-    assert result.exit_code == 2 and "moves with inertia" in result.output
+    assert result.exit_code == 2 and "openmm-rare tps" in result.output and "--brute-force" in result.output
     assert not (tmp_path / "run").exists()
 
 
