@@ -23,7 +23,9 @@ __getattr__, __dir__, __all__ = face(
         "rates.importance": ["ImportanceSamplingRate"],
         "rates.brute_force": ["BruteForceRate"],
         "rates.estimate": ["RateEstimate"],
+        "rates.barrier.barrier_rate": ["BarrierRate"],
         "settings.rates": ["RateSettings"],
+        "settings.barrier": ["BarrierSettings"],
         "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
         "tps.path_sampling": ["PathSampling", "SampledPaths"],

@@ -116,9 +116,11 @@ def _show_started(made: Started) -> None:
     folder = made.folder
     if not made.complete:
         click.echo(printable(f"next: write the states A and B into {folder / 'config.toml'}, where it says FILL IN; then"))
-    for words in (
-        f"path {folder / 'config.toml'} --out {folder / 'first.npz'}",
-        f"tps {folder / 'config.toml'} --initial-path {folder / 'first.npz'} --out {folder / 'tps'}",
-        f"rate {folder / 'config.toml'} --model {folder / 'tps' / 'model.npz'} --out {folder / 'rate'}",
+    for number, words in enumerate(
+        (
+            f"path {folder / 'config.toml'} --out {folder / 'first.npz'}",
+            f"tps {folder / 'config.toml'} --initial-path {folder / 'first.npz'} --out {folder / 'tps'}",
+            f"rate {folder / 'config.toml'} --model {folder / 'tps' / 'model.npz'} --out {folder / 'rate'}",
+        )
     ):
-        click.echo(printable(f"{'next: ' if made.complete else '      '}openmm-rare {words}"))
+        click.echo(printable(f"{'next: ' if made.complete and number == 0 else '      '}openmm-rare {words}"))

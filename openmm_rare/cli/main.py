@@ -46,8 +46,29 @@ for each in (init, tps, path, analyze):
 @common_options
 @click.option("--temperature", show_default="that of the system", help='E.g. "600 K".')
 @click.option("--brute-force", is_flag=True, help="Count transitions of unbiased dynamics instead.")
+@click.option(
+    "--method",
+    type=click.Choice(["importance", "brute_force", "barrier"]),
+    show_default="importance",
+    help="Weighted paths from A; counted transitions; or windows up to the barrier and shots from its top.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    help="Folder of a finished rate of the same problem, to stand beside this one; repeatable.",
+)
+@click.option("--along", metavar="VARIABLE", help="Barrier: the variable that windows lie along.")
 @command
-def rate(source: str, temperature: str | None, out: Path | None, resume: bool, strict: bool, **options: Any) -> None:
+def rate(
+    source: str,
+    temperature: str | None,
+    out: Path | None,
+    resume: bool,
+    strict: bool,
+    compare: tuple[Path, ...],
+    **options: Any,
+) -> None:
     """Compute the rate constant of SYSTEM (a name from `openmm-rare systems`) or of CONFIG.toml."""
     from ..io.progress import TerminalProgress
     from ..io.run_file import RunFile
@@ -57,9 +78,9 @@ def rate(source: str, temperature: str | None, out: Path | None, resume: bool, s
 
     temperatures = temperatures_of([temperature] if temperature else [])
     wanted = {"temperature_k": temperatures[0] if temperatures else None, **options}
-    config, out = configured(source, out, resume, "brute_force" if options["brute_force"] else "", wanted)
+    config, out = configured(source, out, resume, _ending(options), wanted)
     with TerminalProgress() as progress:
-        estimate = run_rate(config, out, resume, progress)
+        estimate = run_rate(config, out, resume, progress, compare=compare)
     result = read_result(out)
     references = RunFile.open(out / "run.nc").load("reference")
     click.echo(f"\n{format_table(summary_groups(result, references))}\n")
@@ -140,6 +161,11 @@ def report(folder: Path, trust: bool) -> None:
 
     page = make_report(folder, trust, lambda sentence: click.echo(printable(sentence), err=True))
     click.echo(printable(f"report: {page}"))
+
+
+def _ending(options: dict[str, Any]) -> str:
+    """What the folder of a rate is called after, beside the system."""
+    return "brute_force" if options["brute_force"] else {None: "", "importance": ""}.get(options["method"], options["method"])
 
 
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:

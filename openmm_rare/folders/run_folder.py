@@ -162,4 +162,6 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     same = {"temperature": f"{config.system.temperature_k:g} K"}
     same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method")}
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(RateSettings) if f.name not in _FREE}
+    if sampling.method == "barrier":
+        same |= {f"barrier.{name}": value for name, value in config.barrier.to_dict().items()}
     return same | {"descriptor": config.system.descriptor, "more_starts": list(config.system.more_starts)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..io.run_file import RunFile
 from . import plots
+from .barrier_plots import BARRIER_FIGURES
 from .page import Drawn, FigureFile, saved_figures
 
 __all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
@@ -160,7 +161,12 @@ def _draw_training(run: RunFile, result: Mapping[str, Any]) -> Any:
     return figure
 
 
+def _draw_barrier(draw: Callable[[Mapping[str, Any]], Any]) -> Callable[[RunFile, Mapping[str, Any]], Any]:
+    return lambda run, result: draw(result["barrier"]) if result.get("barrier") else None
+
+
 _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str], ...] = (
+    *((name, _draw_barrier(draw), title, caption) for name, draw, title, caption in BARRIER_FIGURES),
     (
         "convergence",
         _draw_convergence,

@@ -48,6 +48,8 @@ class PhaseSlots:
     machine : Machine
     rng : numpy.random.Generator
         Seeds the noise, and draws velocities.
+    force : openmm.Force, optional
+        Acts on all copies, beside the forces of the System.
     bias : Bias, optional
         Without it, or with strength 0, the dynamics is unbiased.
     observer : callable, optional
@@ -60,19 +62,22 @@ class PhaseSlots:
         n_slots: int,
         machine: Machine,
         rng: np.random.Generator,
+        force: openmm.Force | None = None,
         bias: Bias | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._target, self._rng = problem, rng
-        many = problem.system if n_slots == 1 else replicate(problem.system, n_slots)
         seed = int(rng.integers(1, 2**31 - 1))
         if bias is None or bias.strength == 0.0:
             self._dynamics: Dynamics = UnbiasedDynamics(problem, n_slots, seed)
         else:
             check_force(bias.force, machine.platform)
-            self._dynamics, many = CustomIntegratorDynamics(problem, n_slots, seed, bias, observer), copy.deepcopy(many)
-        for force in self._dynamics.forces:
-            many.addForce(force)
+            self._dynamics = CustomIntegratorDynamics(problem, n_slots, seed, bias, observer)
+        forces = [each for each in (force, *self._dynamics.forces) if each is not None]
+        many = problem.system if n_slots == 1 else replicate(problem.system, n_slots)
+        many = copy.deepcopy(many) if forces else many
+        for each in forces:
+            many.addForce(each)
         self.integrator = self._dynamics.integrator
         self.context = machine.one_thread.context(many, self.integrator, problem.name)
         masses = masses_of(problem.system)

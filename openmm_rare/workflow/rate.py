@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..io.toml import nearest
 from ..problem import RareEventSystem
+from ..rates.barrier.barrier_rate import BarrierRate
 from ..rates.brute_force import BruteForceRate
 from ..rates.estimate import RateEstimate
 from ..rates.importance import ImportanceSamplingRate
@@ -28,6 +29,7 @@ from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
 from ..systems.known_rates import Reference, reference_of
 from ..walkers.machine import Machine
+from .compare import compared, other_results
 
 __all__ = ["configuration", "run_rate"]
 
@@ -61,6 +63,7 @@ def run_rate(
     resume: bool = False,
     progress: Progress | None = None,
     model: CommittorModel | None = None,
+    compare: Sequence[Path] = (),
 ) -> RateEstimate:
     """Compute a rate constant and write the run folder.
 
@@ -75,6 +78,8 @@ def run_rate(
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     model : CommittorModel, optional
         Trained on the same system and states, to start from.
+    compare : sequence of path
+        Folders of finished runs of the same problem, by other methods or seeds.
 
     Returns
     -------
@@ -88,6 +93,7 @@ def run_rate(
     out = Path(out)
     system = build_system(config)
     require_runnable(system, "rate")
+    others = other_results(system, compare)
     machine = _machine(config, out if resume else None)
     config = config.expanded(system).with_options(backend=machine.backend)
     progress.stage(f"{machine.backend} backend on {machine.platform}")
@@ -98,13 +104,13 @@ def run_rate(
         engine = _engine(config, system, machine, run, progress, start)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
-        estimate = engine.run()
+        estimate = compared(engine.run(), others)
         progress.stage("figures and report")
         known = reference_of(system)
         if isinstance(engine, ImportanceSamplingRate):
             engine.model.save(out / "model.npz")
             _record_plane(run, system, engine.model, known)
-        _record_reference(run, system, known)
+        _record_references(run, system, known, others)
         run.finalize()
         about = {"run": run.attributes.get("run"), "records": run.kinds}
         write_json(out / "result.json", estimate.to_dict() | about, checked=True)
@@ -134,7 +140,7 @@ def _engine(
     run: RunFile,
     progress: Progress,
     model: CommittorModel | None,
-) -> ImportanceSamplingRate | BruteForceRate:
+) -> ImportanceSamplingRate | BruteForceRate | BarrierRate:
     sampling = config.sampling
     options: dict[str, Any] = {
         "target_error": sampling.target_error,
@@ -146,12 +152,20 @@ def _engine(
     }
     if sampling.method == "brute_force":
         return BruteForceRate(problem, **options)
+    if sampling.method == "barrier":
+        return BarrierRate(problem, barrier=config.barrier, model=model, **options)
     return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
 
 
-def _record_reference(run: RunFile, problem: RareEventSystem, known: Reference | None) -> None:
-    if known is not None and not run.kinds.get("reference"):
+def _record_references(
+    run: RunFile, problem: RareEventSystem, known: Reference | None, others: Sequence[Mapping[str, Any]]
+) -> None:
+    there = {record["label"] for record in run.load("reference")}
+    if known is not None and known.label not in there:
         run.append("reference", {"label": known.label, "rate_per_ps": float(known.rate(problem.temperature))})
+    for other in others:
+        if other["label"] not in there:
+            run.append("reference", other)
 
 
 def _record_plane(run: RunFile, problem: RareEventSystem, model: CommittorModel, known: Reference | None) -> None:

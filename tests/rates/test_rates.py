@@ -358,7 +358,7 @@ def test_bad_input():
         BruteForceRate(system, 0.1)
     with pytest.raises(ValueError, match="choose one of native, python"):
         ImportanceSamplingRate(system, settings=RateSettings(backend="abacus"))
-    with pytest.raises(ValueError, match="another system or other states"):
+    with pytest.raises(ValueError, match="another system, other states or other dynamics"):
         ImportanceSamplingRate(system, model=CommittorModel(system.descriptor_spec(), 1, fingerprint="0" * 64))
     with pytest.raises(RuntimeError, match="too few for"):
         BruteForceRate(

@@ -91,10 +91,10 @@ def require_box(system: openmm.System, request: Request, changes: bool) -> None:
     least = 2.0 * cutoff / (_SHRINKS if changes and request.water else 1.0)
     if width < least:
         shrinks = ", which constant pressure makes smaller," if width >= 2.0 * cutoff else ""
-        larger = "a larger --padding or --box" if request.water else "a larger box"
         raise InputError(
-            f"the box of {words}{shrinks} is smaller than twice the cutoff of {cutoff:.3g} nm: give {larger}, or a shorter "
-            f'cutoff, such as --cutoff "{np.floor(10.0 * 0.5 * width * (width / least if shrinks else 0.95)) / 10.0:g} nm"'
+            f"the box of {words}{shrinks} is smaller than twice the cutoff of {cutoff:.3g} nm: give "
+            f"{_larger(request, least / width)}, or a shorter cutoff, such as "
+            f'--cutoff "{np.floor(9.5 * cutoff * width / least) / 10.0:g} nm"'
         )
     density = float(masses_of(system).sum()) * _DALTON_PER_NM3 / abs(np.linalg.det(vectors))
     if density < _THIN:
@@ -102,6 +102,15 @@ def require_box(system: openmm.System, request: Request, changes: bool) -> None:
         raise InputError(
             f"the box of {words} is nearly empty ({density:.2g} g/ml): {cure}, or give --box none for a molecule in vacuum"
         )
+
+
+def _larger(request: Request, factor: float) -> str:
+    """How to get a larger box."""
+    if request.water is None:
+        return "a larger box"
+    if request.box:
+        return "a larger --box"
+    return f'a larger --padding, such as "{np.ceil(10.0 * request.padding * factor) / 10.0:g} nm"'
 
 
 def _cutoff(force: openmm.Force) -> float:
@@ -149,7 +158,7 @@ def require_sound(system: openmm.System, topology: app.Topology, positions: np.n
     )
     found = examine(problem, "paths")
     if found.obstacles:
-        raise InputError(sentence_of(found.obstacles, f"sampling paths of {problem.name}", "Choose another System"))
+        raise InputError(sentence_of(found.obstacles, f"sampling paths of {problem.name}"))
     return found.notes
 
 

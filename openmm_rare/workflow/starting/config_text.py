@@ -180,7 +180,8 @@ def _range(candidates: Candidates, bounds: Bounds) -> str:
 
 
 def _extent(each: Candidate, values: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest value, of an angle around the mean direction, nm or radians."""
+    """Lowest and highest value before the last, of an angle around the mean direction, nm or radians."""
+    values = values[:-1] if len(values) > 1 else values
     if each.kind != "dihedral":
         return float(values.min()), float(values.max())
     middle = float(np.angle(np.exp(1j * values).mean()))
@@ -222,6 +223,7 @@ def _sampling(request: Request) -> str:
     paths = [
         ("trials", f"{_TRIALS}", "of each chain"),
         ("chains", "1", "independent ones, which share one committor"),
+        ("scouting", "100", "trials' worth of work on finding other ways first; 0: none"),
         ("steps_per_frame", f"{STEPS_PER_FRAME}", "as check_interval, so that paths and rates have the same A and B"),
     ]
     return "\n".join(
