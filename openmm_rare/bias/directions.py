@@ -12,8 +12,9 @@ from ..committor.base import Committor
 from ..errors import InputError
 from ..states.regions import Disc, Range, Region
 from ..states.states import States
+from .level_table import LevelTable
 
-__all__ = ["CommittorDirection", "Direction", "VariableDirection"]
+__all__ = ["CommittorDirection", "Direction", "ScaledDirection", "VariableDirection"]
 
 
 class Direction(Protocol):
@@ -121,6 +122,23 @@ class VariableDirection:
             ahead = (values - self.low) % self.period
             return -np.where(ahead <= width, 0.0, np.minimum(ahead - width, self.period - ahead))
         return -np.maximum(np.maximum(below, above), 0.0)
+
+
+class ScaledDirection:
+    """A direction in nats: ln I of its measured scale, which is as steep everywhere as paths are rare.
+
+    A look ahead along the momenta goes as far in these as it should, where a level of any scale would go too far or not far
+    enough.
+    """
+
+    logistic = False
+
+    def __init__(self, direction: Direction, table: LevelTable) -> None:
+        self.direction, self.table, self.name = direction, table, f"ln I of the {direction.name}"
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """As :class:`Direction`."""
+        return self.table(self.direction(positions))
 
 
 def _bounds(region: Region, name: str) -> tuple[float, float] | None:

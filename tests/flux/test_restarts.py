@@ -38,7 +38,7 @@ def rate(chunks, problem):
 def test_restarts_give_the_rate_of_dynamics_that_goes_on():
     problem = well(check_interval=2)
     _, *counted = run(problem, FluxState.start(problem, 2000), 300, 700, 700)
-    count, time = well_in_numpy(check_interval=2)
+    count, time = well_in_numpy(check_interval=2, n_steps=12_000)
     k, error = rate(counted, problem)
     assert_within(k, count / time, np.hypot(error, np.sqrt(count) / time))
     assert all(chunk.state.last_a.all() for chunk in counted) and counted[0].walker_steps == 2000 * 700
