@@ -106,7 +106,7 @@ class _InertialSlots:
 
     def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine, seed: int, bias: Bias | None) -> None:
         self._problem, self._running = problem, _Running()
-        self._slots = PhaseSlots(problem, n_slots, machine, np.random.default_rng(seed), bias, self._running)
+        self._slots = PhaseSlots(problem, n_slots, machine, np.random.default_rng(seed), bias=bias, observer=self._running)
 
     def advance(self, frames: Frames, labels: np.ndarray, n_steps: int) -> Moved:
         """As :meth:`AbsorbingSlots.advance`."""

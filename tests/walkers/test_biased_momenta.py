@@ -88,7 +88,7 @@ def test_weights_are_those_of_the_arrival_and_begin_anew():
 
 def test_constraints_in_slots_keep_the_mean_weight():
     problem, n = trapped_dimer(), 1500
-    slots = PhaseSlots(problem, n, Machine(), np.random.default_rng(1), Bias(Slope(6.0), 1.0))
+    slots = PhaseSlots(problem, n, Machine(), np.random.default_rng(1), bias=Bias(Slope(6.0), 1.0))
     slots.restart(np.arange(n), np.repeat(problem.positions[None], n, axis=0))
     slots.step(40)
     log_weights = slots.log_weights()
@@ -102,7 +102,7 @@ def test_constraints_in_slots_keep_the_mean_weight():
 def test_one_large_system_is_biased_as_it_is():
     problem = water(2)
     before = openmm.XmlSerializer.serialize(problem.system)
-    slots = PhaseSlots(problem, 1, Machine(), np.random.default_rng(1), Bias(Slope(50.0), 1.0))
+    slots = PhaseSlots(problem, 1, Machine(), np.random.default_rng(1), bias=Bias(Slope(50.0), 1.0))
     slots.restart(np.zeros(1, dtype=np.int64), problem.positions[None])
     slots.step(20)
     assert slots.log_weights()[0] != 0.0 and len(slots.frames().positions[0]) == 24
