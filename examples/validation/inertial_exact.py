@@ -49,9 +49,18 @@ ROOTS = {"slots": 2000, "trees": 300}
 class ExactDirection:
     """The logit of the committor that is known from positions alone; it goes on as a line into the states."""
 
-    solution: PhaseSolution
+    x: np.ndarray
+    level: np.ndarray
+    slope: np.ndarray
     name: str = "exact"
     logistic: bool = True
+
+    @classmethod
+    def of(cls, solution: PhaseSolution) -> ExactDirection:
+        """The direction of a solution."""
+        q = solution.mean_committor()
+        level = np.log(q) - np.log1p(-q)
+        return cls(solution.x, level, np.gradient(level, solution.x))
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`openmm_rare.bias.directions.Direction`."""
@@ -59,13 +68,10 @@ class ExactDirection:
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :class:`openmm_rare.bias.directions.Gradual`."""
-        grid, q = self.solution.x, self.solution.mean_committor()
-        level = np.log(q) - np.log1p(-q)
-        slope = np.gradient(level, grid)
-        inside = np.clip(x := positions[:, 0, 0], grid[0], grid[-1])
+        inside = np.clip(x := positions[:, 0, 0], self.x[0], self.x[-1])
         gradient = np.zeros(positions.shape)
-        gradient[:, 0, 0] = np.interp(inside, grid, slope)
-        return np.interp(inside, grid, level) + gradient[:, 0, 0] * (x - inside), gradient
+        gradient[:, 0, 0] = np.interp(inside, self.x, self.slope)
+        return np.interp(inside, self.x, self.level) + gradient[:, 0, 0] * (x - inside), gradient
 
 
 def look_ahead(barrier: float, friction: float) -> float:
@@ -157,10 +163,9 @@ def row(barrier: float, friction: float, way: str, strength: float, bath: bool, 
         k, error = count(barrier, friction, bath, events / (4000 * exact.rate_per_ps))
         found = {"k": k, "error": error}
     else:
-        problem, direction = langevin_well.build(barrier, friction), ExactDirection(exact)
-        levels = direction(exact.x[1:-1, None, None] * [[1.0, 0.0, 0.0]])
-        table = LevelTable(levels, -np.logaddexp(0.0, -levels), True)
-        importance = CalibratedImportance(direction, table, look_ahead(barrier, friction), problem.timestep)
+        problem, direction = langevin_well.build(barrier, friction), ExactDirection.of(exact)
+        scale = LevelTable(direction.level, -np.logaddexp(0.0, -direction.level), True)
+        importance = CalibratedImportance(direction, scale, look_ahead(barrier, friction), problem.timestep)
         found = sample(problem, importance, way, strength, seed=1)
     about = {"barrier": barrier, "friction": friction, "way": way, "strength": strength, "bath": bath}
     return {**about, **found, "exact": None if bath else exact.rate_per_ps, "cpu_seconds": time.process_time() - begin}
