@@ -14,7 +14,12 @@ __all__ = ["Group", "format_columns", "format_count", "format_table", "format_va
 Group = tuple[str, list[tuple[str, str]]]
 """A heading and its rows (label, value)."""
 
-_METHODS = {"importance": "importance sampling", "brute_force": "brute force", "barrier": "windows and shots from the barrier"}
+_METHODS = {
+    "importance": "importance sampling",
+    "splitting": "splitting",
+    "brute_force": "brute force",
+    "barrier": "windows and shots from the barrier",
+}
 
 _PARTS = {"flux": "windows", "production": "points and shots"}
 
@@ -67,6 +72,8 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
         groups.append(("How far to trust it", _barrier_trust_rows(result)))
     if result["method"] == "importance":
         groups.append(("How far to trust it", _trust_rows(result)))
+    if result["method"] == "splitting":
+        groups.append(("How far to trust it", _splitting_rows(result)))
     return [*groups, ("Cost", _cost_rows(result))]
 
 
@@ -167,6 +174,22 @@ def _barrier_trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("effective number of paths", f"{result['ess']:.0f}"),
         ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
     ]
+
+
+def _splitting_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found, pareto = result["crossing"], result["pareto_k"]
+    rows = [
+        ("effective sample size", f"{result['ess']:.0f} of {result['n_roots']} roots"),
+        ("effective blocks of the flux", f"{found['ess_blocks']:.0f} of {found['blocks']}  (30 at least)"),
+        ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
+        ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
+        ("exits in the pool", format_count(result["n_exits"])),
+        ("direction", found["direction"]),
+        ("look ahead", f"{format_value(found['look_ahead_ps'])} ps"),
+    ]
+    if "gain" in found:
+        rows.append(("fewer steps than brute force", f"{format_value(found['gain'], found['gain_stderr'])} times"))
+    return rows
 
 
 def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -71,7 +71,7 @@ class RateSettings:
     min_ess : float
         Effective sample size below which the run goes on.
     max_walker_steps : int
-        End beyond this cost: brute force with what it has counted, the others without an answer.
+        End beyond this cost: brute force, and rates along a given direction, with what they have; the others without an answer.
     equilibration_tries : int
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int
@@ -82,7 +82,8 @@ class RateSettings:
     few_walkers : int
         Flux walkers where they move one at a time.
     equilibration_ps : float
-        How long these move from the given structures in brute force, with fresh velocities, before anything is counted.
+        How long these move from the given structures, with fresh velocities, before anything is counted; at least, where the
+        flux says when it is steady.
     calibration_roots, calibration_rounds : int
         Roots of each round in which the pilot measures how probable it is to come to a level, where walkers move one at a time
         (elsewhere as many as `pilot_roots`), and rounds at least.
@@ -149,7 +150,7 @@ class RateSettings:
     few_walkers: int = 8
     equilibration_ps: float = 20.0
     calibration_roots: int = 60
-    calibration_rounds: int = 3
+    calibration_rounds: int = 2
     tree_roots: int = 60
     # training
     ladder_ratio: float = 0.7
