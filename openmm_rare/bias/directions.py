@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from ..committor.base import Committor
 from ..errors import InputError
@@ -35,6 +36,14 @@ class Direction(Protocol):
         """Levels ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
 
 
+@runtime_checkable
+class Gradual(Protocol):
+    """A direction whose gradient is known, along which dynamics can be biased."""
+
+    def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Levels ``(n,)`` and their gradients ``(n, n_atoms, 3)`` in 1/nm, of positions ``(n, n_atoms, 3)`` in nm."""
+
+
 class CommittorDirection:
     """The logit of a learned committor, of any kind between two states.
 
@@ -57,6 +66,13 @@ class CommittorDirection:
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
         return self.model.logit(np.asarray(positions, dtype=np.float64))
+
+    def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :class:`Gradual`."""
+        x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
+        level = self.model.logit(x)
+        (gradient,) = torch.autograd.grad(level.sum(), x)
+        return level.detach().double().numpy(), gradient.double().numpy()
 
 
 @dataclass(frozen=True, eq=False)

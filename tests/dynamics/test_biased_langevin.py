@@ -7,19 +7,20 @@ import openmm
 import pytest
 
 import platforms
-from openmm_rare.dynamics.biased_langevin import BiasedLangevinIntegrator, has_momenta, log_weights, restart_weights
+from openmm_rare.dynamics.biased_langevin import BiasedLangevinIntegrator
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import shifting_group
+from openmm_rare.dynamics.path_weights import has_momenta, log_weights, restart_weights
 from openmm_rare.dynamics.replication import replicate
 from stats import assert_within, mean_and_stderr
 
 TEMPERATURE = 300.0
 DYNAMICS = (TEMPERATURE, 20.0, 0.002)
-N, STEPS = 4000, 20
+N, STEPS = 2500, 20
 WATER = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.0239987, 0.0926627, 0.0]])
 
 
-def waters(n=3):
+def waters(n=2):
     """Rigid TIP3P molecules in a row, which OpenMM keeps rigid by SETTLE, and their positions."""
     system, force = openmm.System(), openmm.NonbondedForce()
     for first in range(0, 3 * n, 3):
@@ -48,15 +49,16 @@ def trimer():
 
 
 MOLECULES = {"water": waters, "trimer": trimer}
+FIELDS = {"water": 5.0, "trimer": 20.0}
 EACH_MOLECULE = pytest.mark.parametrize("name", MOLECULES)
 
 
-def field(n_particles, strength=15.0):
-    """A bias that turns molecules: forces along x, opposite ones on neighbors."""
-    force = openmm.CustomExternalForce(f"-{strength}*sign*x")
+def field(n, size, strength):
+    """A bias that turns molecules: forces along x + z, opposite ones on neighbors."""
+    force = openmm.CustomExternalForce(f"-{strength}*sign*(x+z)")
     force.addPerParticleParameter("sign")
-    for particle in range(n_particles):
-        force.addParticle(particle, [(-1.0) ** particle])
+    for particle in range(n * size):
+        force.addParticle(particle, [(-1.0) ** (particle % size)])
     force.setForceGroup(1)
     return force
 
@@ -74,17 +76,16 @@ def altered(integrator, old, new):
     return openmm.XmlSerializer.deserialize(text.replace(old, new))
 
 
-def run(name, integrator, platform="Reference", make_context=platforms.make_context, n=N, bias=True, seed=1):
-    """How far copies of a molecule have turned, and their log weights."""
+def run(name, integrator, platform="Reference", make_context=platforms.make_context, n=N, bias=True):
+    """How far copies of a molecule have turned, from rest, and their log weights."""
     system, positions = MOLECULES[name]()
     system, size = replicate(system, n), len(positions)
     if bias:
-        system.addForce(field(n * size))
+        system.addForce(field(n, size, FIELDS[name]))
     context = make_context(system, integrator, platform, np.tile(positions, (n, 1)))
-    context.setVelocitiesToTemperature(TEMPERATURE, seed)
     integrator.step(STEPS)
-    x = context.getState(positions=True).getPositions(asNumpy=True)._value[:, 0].reshape(n, size)
-    return x @ (-1.0) ** np.arange(size), log_weights(context, n) if bias else np.zeros(n)
+    x, _, z = context.getState(positions=True).getPositions(asNumpy=True)._value.T
+    return (x + z).reshape(n, size) @ (-1.0) ** np.arange(size), log_weights(context, n) if bias else np.zeros(n)
 
 
 @EACH_MOLECULE
@@ -93,16 +94,16 @@ def test_weights_have_mean_one_and_bring_back_unbiased_averages(name, platform, 
     turned, log_weight = run(name, biased(), platform, make_context)
     plain = BAOABLangevinIntegrator(*DYNAMICS)
     plain.setRandomNumberSeed(6)
-    truth, its_error = mean_and_stderr(run(name, plain, bias=False, seed=2)[0])
+    truth, its_error = mean_and_stderr(run(name, plain, bias=False)[0])
     weight = np.exp(log_weight)
     mean, error = mean_and_stderr(weight)
-    assert error < 0.01 < 0.2 < log_weight.std()
+    assert error < 0.01 < 0.15 < log_weight.std()
     assert_within(mean, 1.0, error, 4)
     estimate, error = mean_and_stderr(weight * turned)
     assert_within(estimate, truth, np.hypot(error, its_error))
-    for wrong in (np.ones(N), weight**0.5 / (weight**0.5).mean(), 1.0 / weight):  # negative controls
+    for wrong in (np.ones(N), weight**2, 1.0 / weight):  # negative controls
         with pytest.raises(AssertionError):
-            assert_within((wrong * turned).mean(), truth, np.hypot(error, its_error))
+            assert_within(np.average(turned, weights=wrong), truth, np.hypot(mean_and_stderr(turned)[1], its_error))
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,8 @@ def test_weights_of_another_shift_do_not_have_mean_one(old, new):
     """Negative controls, and an integrator from XML is as good as another."""
     same = altered(biased(), old, old)
     assert type(same) is openmm.CustomIntegrator and has_momenta(same) and shifting_group(same) == 1
-    right, wrong = (np.exp(run("trimer", each)[1]) for each in (same, altered(biased(), old, new)))
-    assert np.array_equal(right, np.exp(run("trimer", biased())[1]))
+    right, wrong = (np.exp(run("trimer", each, n=4 * N)[1]) for each in (same, altered(biased(), old, new)))
+    assert np.array_equal(right, np.exp(run("trimer", biased(), n=4 * N)[1]))
     assert_within(*(values := mean_and_stderr(right))[:1], 1.0, values[1])
     mean, error = mean_and_stderr(wrong)
     with pytest.raises(AssertionError):
@@ -131,7 +132,7 @@ def test_the_projection_leaves_the_motion_and_makes_weights_spread_less(name):
     assert_within(mean, same, np.hypot(error, its_error))
     mean, error = mean_and_stderr(np.exp(whole))
     assert_within(mean, 1.0, error)  # exact, but
-    assert whole.var() > 1.3 * log_weight.var()
+    assert whole.var() > 1.15 * log_weight.var()
 
 
 def test_without_strength_there_is_no_weight_and_the_ensemble_is_that_of_the_plain_integrator():
@@ -139,7 +140,7 @@ def test_without_strength_there_is_no_weight_and_the_ensemble_is_that_of_the_pla
     plain.setRandomNumberSeed(6)
     turned, log_weight = run("water", biased(strength=0.0))
     assert (log_weight == 0.0).all()
-    other, _ = run("water", plain, bias=False, seed=2)
+    other, _ = run("water", plain, bias=False)
     for moment in (1, 2):
         (mean, error), (same, its_error) = mean_and_stderr(turned**moment), mean_and_stderr(other**moment)
         assert_within(mean, same, np.hypot(error, its_error))
@@ -177,11 +178,11 @@ def test_forces_are_evaluated_once_a_step():
     for group in (0, 1):
         system.addForce(counting(group))
     integrator = biased()
-    platforms.make_context(system, integrator, "Reference", WATER)
+    context = platforms.make_context(system, integrator, "Reference", WATER)
     integrator.step(1)
     calls[:] = 0, 0
     integrator.step(10)
-    assert calls == [10, 10]
+    assert calls == [10, 10] and context.getStepCount() == 11
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
@@ -212,7 +213,7 @@ def test_virtual_sites_hand_the_bias_on_to_their_atoms():
         system = openmm.System()
         for mass in (10.0, 10.0, 0.0) * n:
             system.addParticle(mass)
-        force = openmm.CustomExternalForce("-10*x")
+        force = openmm.CustomExternalForce("-60*x")
         force.setForceGroup(1)
         for first in range(0, 3 * n, 3):
             system.setVirtualSite(first + 2, openmm.TwoParticleAverageSite(first, first + 1, 0.5, 0.5))
@@ -254,7 +255,7 @@ def test_what_cannot_be_right_is_refused(arguments, options, message):
 def test_weights_that_are_none_are_refused():
     system, positions = waters(1)
     integrator = biased()
-    system.addForce(field(3))
+    system.addForce(field(1, 3, 1.0))
     context = platforms.make_context(system, integrator, "Reference", positions)
     with pytest.raises(ValueError, match="n_walkers = 2 does not divide the Context's 3 particles"):
         log_weights(context, 2)
