@@ -69,7 +69,7 @@ def engine(monkeypatch):
         calls = []
 
     monkeypatch.setattr(rate, "ImportanceSamplingRate", Engine)
-    monkeypatch.setattr("openmm_rare.folders.run_folder.CommittorModel", StandInModel)
+    monkeypatch.setattr("openmm_rare.folders.run_folder.load_committor", StandInModel.load)
     monkeypatch.setattr(scan, "CommittorModel", StandInModel)
     for module in (rate, scan):
         monkeypatch.setattr(module, "reference_of", lambda problem: Reference("exact", lambda temperature: 0.4))
