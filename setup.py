@@ -126,6 +126,8 @@ setup(
         "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six", "packaging"],
         # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
         "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
+        # rates from the barrier
+        "barrier": ["pymbar>=4.0.3,<5"],
         # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
         "test": ["pytest", "import-linter>=2.17; python_version >= '3.11'"],

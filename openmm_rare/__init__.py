@@ -23,7 +23,9 @@ __getattr__, __dir__, __all__ = face(
         "rates.importance": ["ImportanceSamplingRate"],
         "rates.brute_force": ["BruteForceRate"],
         "rates.estimate": ["RateEstimate"],
+        "rates.barrier.barrier_rate": ["BarrierRate"],
         "settings.rates": ["RateSettings"],
+        "settings.barrier": ["BarrierSettings"],
         "walkers.machine": ["Machine"],
         # transition paths, and the mechanism in them
         "tps.path_sampling": ["PathSampling", "SampledPaths"],
@@ -43,6 +45,7 @@ __getattr__, __dir__, __all__ = face(
         "bias.committor_bias": ["CommittorBias"],
         "dynamics.overdamped": ["OverdampedLangevinIntegrator", "BiasedOverdampedLangevinIntegrator"],
         "dynamics.langevin": ["BAOABLangevinIntegrator"],
+        "dynamics.biased_langevin": ["BiasedLangevinIntegrator"],
         "dynamics.frames": ["Frames"],
         # folders of runs, and progress
         "workflow.load": ["load_run", "RateRun", "PathRun"],

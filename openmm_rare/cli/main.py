@@ -13,8 +13,9 @@ from ..io.terminal_text import printable
 from .ending import end
 from .errors import command
 from .init import init
-from .options import common_options, configured, temperatures_of, trust_option
+from .options import common_options, configured, model_option, temperatures_of, trust_option
 from .paths import analyze, path, tps
+from .workers import executor_of, worker_options
 
 __all__ = ["main"]
 
@@ -46,9 +47,41 @@ for each in (init, tps, path, analyze):
 @common_options
 @click.option("--temperature", show_default="that of the system", help='E.g. "600 K".')
 @click.option("--brute-force", is_flag=True, help="Count transitions of unbiased dynamics instead.")
+@click.option(
+    "--method",
+    type=click.Choice(["importance", "brute_force", "barrier"]),
+    show_default="importance",
+    help="Weighted paths from A; counted transitions; or windows up to the barrier and shots from its top.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    help="Folder of a finished rate of the same problem, to stand beside this one; repeatable.",
+)
+@click.option("--along", metavar="VARIABLE", help="Barrier: the variable that windows lie along.")
+@model_option("Committor model to start from; with momenta, or for a large System, the direction of splitting.")
+@click.option("--importance", metavar="VARIABLE", help="A variable of the states that is the direction, instead of a model.")
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), help="End after so many steps with what there is, and go on with --resume."
+)
+@worker_options
 @command
-def rate(source: str, temperature: str | None, out: Path | None, resume: bool, strict: bool, **options: Any) -> None:
+def rate(
+    source: str,
+    temperature: str | None,
+    out: Path | None,
+    resume: bool,
+    strict: bool,
+    compare: tuple[Path, ...],
+    model: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    devices: str | None,
+    **options: Any,
+) -> None:
     """Compute the rate constant of SYSTEM (a name from `openmm-rare systems`) or of CONFIG.toml."""
+    from ..committor.load import load_committor
     from ..io.progress import TerminalProgress
     from ..io.run_file import RunFile
     from ..io.text import format_table, summary_groups
@@ -57,9 +90,10 @@ def rate(source: str, temperature: str | None, out: Path | None, resume: bool, s
 
     temperatures = temperatures_of([temperature] if temperature else [])
     wanted = {"temperature_k": temperatures[0] if temperatures else None, **options}
-    config, out = configured(source, out, resume, "brute_force" if options["brute_force"] else "", wanted)
-    with TerminalProgress() as progress:
-        estimate = run_rate(config, out, resume, progress)
+    config, out = configured(source, out, resume, _ending(options), wanted)
+    start = None if model is None else load_committor(model)
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+        estimate = run_rate(config, out, resume, progress, start, compare, executor)
     result = read_result(out)
     references = RunFile.open(out / "run.nc").load("reference")
     click.echo(f"\n{format_table(summary_groups(result, references))}\n")
@@ -142,7 +176,12 @@ def report(folder: Path, trust: bool) -> None:
     click.echo(printable(f"report: {page}"))
 
 
+def _ending(options: dict[str, Any]) -> str:
+    """What the folder of a rate is called after, beside the system."""
+    return "brute_force" if options["brute_force"] else {None: "", "importance": ""}.get(options["method"], options["method"])
+
+
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
     """The end of a command that computed rates."""
     told = [(f"Warning ({each.temperature_k:g} K)", sentence) for each in estimates for sentence in each.warnings]
-    end(out, told, all(each.reliable for each in estimates), strict)
+    end(out, told, all(each.reliable for each in estimates), strict or not all(each.complete for each in estimates))

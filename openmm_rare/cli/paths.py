@@ -130,7 +130,7 @@ def path(
     **options: Any,
 ) -> None:
     """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
-    from ..committor.fitting import require_fitting, tested_as_for
+    from ..committor.fitting import as_tested_for, require_fitting
     from ..committor.load import load_committor
     from ..config.run import build_system
     from ..folders.path_folder import initial_paths_of, path_settings, with_path_settings
@@ -145,7 +145,7 @@ def path(
     out = out or default_folder(config, "path").with_suffix(".npz")
     guide = None if model is None else load_committor(model)
     if guide is not None:
-        require_fitting(guide, tested_as_for(system, guide), model)
+        require_fitting(guide, as_tested_for(system, guide), model)
     with TerminalProgress() as progress:
         found = find_path(
             system,

@@ -15,6 +15,7 @@ from ..errors import InputError, MissingPackageError
 from ..io.regular_file import regular_file
 from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
+from ..settings.barrier import BarrierSettings
 from ..settings.paths import PathSettings
 from ..settings.rates import RateSettings
 from ..trust.policy import Trust
@@ -27,7 +28,8 @@ from .variable_fields import with_boxes
 __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_config", "parse_config"]
 
 _HEADER = "# Every setting of the run, spelled out. Bare numbers are in nm, radians, or plain.\n"
-_METHODS = ("importance", "brute_force")
+_METHODS = ("importance", "brute_force", "barrier")
+_WITHOUT_NETWORK = ("brute_force", "barrier")
 _LARGEST = 1 << 25  # bytes of a configuration
 
 
@@ -39,6 +41,7 @@ class SamplingConfig:
     seed: int = 1
     platform: str = "Reference"
     method: str = "importance"
+    importance: str = ""
     no_reweighting: bool = False
     settings: RateSettings = field(default_factory=RateSettings)
 
@@ -63,6 +66,7 @@ class SamplingConfig:
             section.count("seed", cls.seed, least=0),
             section.text("platform", cls.platform),
             method,
+            section.text("importance", cls.importance),
             section.flag("no_reweighting", cls.no_reweighting),
             RateSettings(**settings),
         )
@@ -70,6 +74,8 @@ class SamplingConfig:
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
+        if not values["importance"]:  # which few have
+            del values["importance"]
         values |= {f.name: getattr(self.settings, f.name) for f in fields(RateSettings)}
         values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
         return values
@@ -95,6 +101,8 @@ class RunConfig:
     sampling : SamplingConfig
     path_sampling : PathSettings or None
         Of a run that samples paths, which takes seed and platform from `sampling`.
+    barrier : BarrierSettings
+        Of a rate by the method "barrier".
     """
 
     folder: str
@@ -104,6 +112,7 @@ class RunConfig:
     channels: Mapping[str, Any] | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
+    barrier: BarrierSettings = field(default_factory=BarrierSettings)
     file: str | None = field(default=None, compare=False, repr=False)
     trust: Trust | None = field(default=None, compare=False, repr=False)
 
@@ -115,7 +124,8 @@ class RunConfig:
         data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
         data |= {"variables": self.variables, "states": self.states or {}, "channels": self.channels or {}}
         if self.path_sampling is None:
-            return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()})
+            own = {"barrier": self.barrier.to_dict()} if self.sampling.method == "barrier" else {}
+            return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()} | own)
         data["sampling"] = {"seed": self.sampling.seed, "platform": self.sampling.platform}
         return _HEADER + write_toml(data | {"path_sampling": self.path_sampling.to_dict()})
 
@@ -126,13 +136,17 @@ class RunConfig:
             check_target_error(given["target_error"], "target_error")
         if "backend" in given:
             given["settings"] = replace(self.sampling.settings, backend=given.pop("backend"))
+        if "max_steps" in given:
+            settings = given.get("settings", self.sampling.settings)
+            given["settings"] = replace(settings, max_walker_steps=given.pop("max_steps"))
+        barrier = replace(self.barrier, **{name: given.pop(name) for name in ("along",) if name in given})
         system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
-        return replace(self, system=system, sampling=replace(self.sampling, **given))
+        return replace(self, system=system, sampling=replace(self.sampling, **given), barrier=barrier)
 
     def expanded(self, problem: RareEventSystem) -> RunConfig:
         """A copy that spells out the problem that was built from it: dynamics, boxes, what its builder chose."""
         chosen = problem.parameters if self.system.is_builtin else {}
-        sees = self.path_sampling is not None or self.sampling.method != "brute_force"  # which has no network
+        sees = self.path_sampling is not None or not (self.sampling.method in _WITHOUT_NETWORK or self.sampling.importance)
         source = replace(
             self.system,
             parameters={**chosen, **self.system.parameters},
@@ -217,7 +231,8 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     section = top.section("path_sampling")
     path_sampling = PathSettings.parse(section) if section.raw else None
     trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)
-    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, trust=trusted)
+    barrier = BarrierSettings.parse(top.section("barrier"))
+    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, barrier, trust=trusted)
 
 
 def build_system(config: RunConfig) -> RareEventSystem:

@@ -14,7 +14,7 @@ from ..structure.openmm_errors import RefusedSystem, naming_system
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of, special_forces
 from .long_molecules import notes_on_long_molecules
-from .replication import obstacles_to_copies
+from .replication import MOST_ATOMS, obstacles_to_copies
 from .stability import largest_curvature, relaxed, steepest, step_limit
 from .start_structure import strain_of_structure, unit_of_structure
 
@@ -26,13 +26,6 @@ __all__ = ["Purpose", "examine", "require_runnable", "step_obstacle"]
 Purpose = Literal["rate", "paths"]
 
 _GOALS = {"rate": "a rate constant of", "paths": "sampling paths of"}
-_INSTEAD = (
-    "Rate constants need overdamped dynamics of a small System, of tens of atoms, without box, cutoff and virtual sites. "
-    "Sample the paths of this one instead{how}: openmm-rare path finds the first, openmm-rare tps the others"
-)
-_MANY = 100
-"""Atoms from which a box or virtual sites cannot be left out without making another system."""
-
 _TOO_WIDE = 0.15
 """By how much fluctuations along the steepest direction may be too wide without a word, of their width."""
 
@@ -60,8 +53,7 @@ def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> lis
     """
     found = examine(problem, purpose)
     if found.obstacles:
-        how = "" if problem.inertial else ", with inertial = true"
-        raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}", _INSTEAD.format(how=how)))
+        raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}"))
     return found.notes
 
 
@@ -73,10 +65,7 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
 
 def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
-    if purpose == "rate":
-        obstacles += _for_copies(problem)
-    else:
-        obstacles += special_forces(problem.system)
+    obstacles += obstacles_to_copies(problem.system) if _should_be_copied(problem, purpose) else special_forces(problem.system)
     notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
     try:
         found = _step(problem, purpose)
@@ -109,27 +98,18 @@ def _constraints_without_mass(problem: RareEventSystem) -> list[Obstacle]:
     return [Obstacle(fact, "remove these constraints, or give the particles their mass")]
 
 
-def _for_copies(problem: RareEventSystem) -> list[Obstacle]:
-    """What keeps many copies of the system from moving in one Context, overdamped."""
-    n_atoms = len(problem.positions)
-    found = obstacles_to_copies(problem.system, small=n_atoms <= _MANY)
-    if any(not each.curable for each in found):
-        found.insert(0, Obstacle(f"{problem.name} has {n_atoms} atoms", curable=False))
-    if problem.inertial:
-        fact = f"{problem.name} moves with inertia, but rate constants are computed for overdamped dynamics only"
-        found.append(Obstacle(fact, "sample its paths with openmm-rare tps, or set inertial=False"))
-    return found
+def _should_be_copied(problem: RareEventSystem, purpose: Purpose) -> bool:
+    """Whether walkers must move many at a time: small Systems without momenta can be built for that, and are slow otherwise."""
+    return purpose == "rate" and not problem.inertial and len(problem.positions) <= MOST_ATOMS
 
 
 def _step(problem: RareEventSystem, purpose: Purpose) -> Findings:
     """Whether the time step is beyond or near the limit at the initial structure, from which dynamics for a rate begins.
 
-    A first path may come from anywhere: for paths it does not matter that the structure is strained, or worse.
+    A first path may come from anywhere, and with momenta a strained structure relaxes: there it does not matter that it is.
     """
     friction = None if problem.inertial else problem.friction
-    if purpose == "rate":
-        if problem.inertial:
-            return Findings([], [])  # nothing is known of the other dynamics
+    if purpose == "rate" and not problem.inertial:
         try:
             limit = step_limit(largest_curvature(problem), friction)
         except RefusedSystem:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
 MOST_ATOMS: int = 100
-"""Of a System with momenta whose copies share a Context: lists of all pairs cost more beyond."""
+"""Of a small System, whose copies may share a Context: lists of all pairs cost more beyond."""
 
 _COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
 
@@ -101,7 +101,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     n_particles = system.getNumParticles()
     found = obstacles_to_copies(system)
     if found:
-        raise InputError(sentence_of(found, "copies of the System", ""))
+        raise InputError(sentence_of(found, "copies of the System"))
     result = openmm.System()
     result.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
     for mass in masses_of(system).tolist() * int(n):
@@ -126,29 +126,19 @@ def _repeat_constraints(system: openmm.System, copies: openmm.System, n: int) ->
             copies.addConstraint(first + one, first + other, distance)
 
 
-def obstacles_to_copies(system: openmm.System, small: bool = True) -> list[Obstacle]:
-    """Everything that keeps copies of a System from sharing a Context.
-
-    Parameters
-    ----------
-    system : openmm.System
-    small : bool
-        Whether the same System could be built without its box and virtual sites.
-    """
+def obstacles_to_copies(system: openmm.System) -> list[Obstacle]:
+    """Everything that keeps copies of a System from sharing a Context."""
     found = []
     for index, force in enumerate(system.getForces()):
         reason = _refusal(force)
         if reason:
             fact = f"force {index} ({kind_of(force)} {force.getName()!r}) cannot be repeated: {reason[0]}"
-            found.append(Obstacle(fact, reason[1], small or not reason[0].startswith((_PERIODIC, _CUTOFF))))
+            found.append(Obstacle(fact, reason[1]))
     sites = sites_of(system)
     if sites:
         named = f"particles {sites[:10]}{'' if len(sites) <= 10 else f' and {len(sites) - 10} more'}"
-        found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them", small))
+        found.append(Obstacle(f"{named} are virtual sites, which are not repeated", "use a model without them"))
     return found
-
-
-_PERIODIC, _CUTOFF = "it uses periodic boundary conditions", "it has a cutoff"
 
 
 def _refusal(force: openmm.Force) -> tuple[str, str] | None:
@@ -160,9 +150,9 @@ def _refusal(force: openmm.Force) -> tuple[str, str] | None:
         known = ", ".join(sorted(known.__name__ for known in (*_TERMS, *_CONVERSIONS)))
         return "this type is not supported", f"remove it, or express it by one of {known}"
     if force.usesPeriodicBoundaryConditions():
-        return _PERIODIC, _without_box(force)
+        return "it uses periodic boundary conditions", _without_box(force)
     if kind in _CONVERSIONS and force.getNonbondedMethod() != kind.NoCutoff:
-        return _CUTOFF, "build it with nonbondedMethod=NoCutoff"
+        return "it has a cutoff", "build it with nonbondedMethod=NoCutoff"
     if kind is openmm.NonbondedForce:
         if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
             return "it has parameter offsets", "put their values into the parameters and remove the offsets"

@@ -2,6 +2,9 @@
 
 Unbiased walkers are heated from the given structures, B included, until many of them cross to B. Those seen at each of the
 hottest temperatures are then followed at the wanted one until they are in A or B. What comes back to A begins a flux walker.
+
+Walkers that begin again in A (:mod:`openmm_rare.flux.restarts`) start at the given structures: heat turns molecules into
+others, of which no state knows, such as cis isomers.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from ..walkers.thermal import ThermalWalkers
 from .flux import FluxChunk, FluxState, run_flux
+from .restarts import begins_again
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -77,7 +81,7 @@ class Dispersal:
 
 
 def dispersed(problem: RareEventSystem, settings: RateSettings, machine: Machine, task: Task, progress: Progress) -> Dispersal:
-    """Starts of flux walkers all over A.
+    """Starts of flux walkers all over A, or the given structures alone.
 
     Parameters
     ----------
@@ -86,14 +90,16 @@ def dispersed(problem: RareEventSystem, settings: RateSettings, machine: Machine
     settings : RateSettings
     machine : Machine
     task : callable
-        See :data:`openmm_rare.io.tasks.Task`; one task of kind "dispersal".
+        See :data:`openmm_rare.io.tasks.Task`; one task of kind "dispersal", if walkers are heated.
     progress : Progress
     """
+    if begins_again(problem):
+        given, none = Frames(problem.starts), np.zeros(0)
+        return Dispersal(given, np.arange(len(given)), _names(len(given)), none, given[:0], none, none)
     progress.stage("starts all over A")
     record = task("dispersal", lambda seed: _disperse(problem, settings, machine, seed))
     given, cooled, crossed = Frames(problem.starts), Frames.from_arrays(record, "cooled"), np.asarray(record["crossed"])
     n = len(given)
-    names = ["the given structure"] if n == 1 else [f"given structure {i + 1}" for i in range(n)]
     temperatures = np.asarray(record["temperatures"])
     progress.update(
         hottest=f"{temperatures.max(initial=problem.temperature):.0f} K", back_in_A=len(cooled), from_B=int(crossed.sum())
@@ -101,11 +107,17 @@ def dispersed(problem: RareEventSystem, settings: RateSettings, machine: Machine
     return Dispersal(
         Frames.join([given, cooled]),
         np.concatenate([np.arange(n), np.where(crossed, n + 1, n)]).astype(np.int64),
-        (*names, "walkers that were hot", "walkers that were hot and in B"),
+        _names(n),
         temperatures,
         Frames.from_arrays(record, "exits"),
         *(np.asarray(record[name]) for name in ("exit_temperature", "exit_energy")),
     )
+
+
+def _names(n: int) -> tuple[str, ...]:
+    """Of groups of walkers, by where they start, with n given structures."""
+    given = ["the given structure"] if n == 1 else [f"given structure {i + 1}" for i in range(n)]
+    return (*given, "walkers that were hot", "walkers that were hot and in B")
 
 
 def _disperse(problem: RareEventSystem, settings: RateSettings, machine: Machine, seed: np.random.SeedSequence) -> Mapping:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..dynamics.frames import Frames, Rows
-from ..dynamics.replication import fits_in_slots
 from ..parallel.executors import Executor, Here
 from ..parallel.teams import TEAM, together
 from ..states.states import IN_A, IN_B, NEITHER
@@ -17,7 +16,7 @@ from ..walkers.absorbing import run_without_python
 from ..walkers.machine import Machine
 from ..walkers.native_slots import Changes, WatchedSlots
 from ..walkers.slots import SlotContext, require_finite
-from .restarts import restarted
+from .restarts import begins_again, restarted
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -207,7 +206,7 @@ def run_flux(
         If dynamics breaks down.
     """
     n_steps = max(1, round(n_steps / problem.check_interval)) * problem.check_interval
-    if problem.inertial or not fits_in_slots(problem):
+    if begins_again(problem):
         return _restarted(problem, state, n_steps, machine, seed, executor or Here())
     state = state if rng is None else state.recycled(rng)
     if run_without_python(problem, machine, None):

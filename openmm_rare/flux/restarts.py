@@ -7,7 +7,7 @@ Walkers with momenta move like this, and those of Systems of which only one fits
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,13 +23,18 @@ from ..walkers.phase_slots import PhaseSlots
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["Restarted", "restarted"]
+__all__ = ["Restarted", "begins_again", "restarted"]
 
 _DONORS = 3  # frames in A that a walker takes along; it may arrive in B more often than once in a stretch
 
 Another = Callable[[int, Frames, np.ndarray], tuple[Frames, int] | None]
 """Where a walker begins again, given its number, all frames, and which of them are in A: a frame and the number of its walker;
 None: at a given structure."""
+
+
+def begins_again(problem: RareEventSystem) -> bool:
+    """Whether flux walkers of a problem are such as begin again in A."""
+    return problem.inertial or not fits_in_slots(problem)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,10 @@ def _one_by_one(
 
 
 class _Walker(SentOnce):
-    """A stretch of one walker in the Context of the process that computes it: plain data in, plain data out."""
+    """A stretch of one walker in the Context of the process that computes it: plain data in, plain data out.
+
+    Its frames are in single precision, as they are kept; their constraints are restored when they are loaded.
+    """
 
     def __init__(self, problem: RareEventSystem, machine: Machine) -> None:
         self._problem, self._machine = problem, machine
@@ -154,7 +162,8 @@ class _Walker(SentOnce):
             origin, taken = taken % len(donors), taken + 1
             return donors[origin], origin
 
-        return _follow(self._problem, slots, frame, in_a, n_steps, another)
+        found = _follow(self._problem, slots, frame, in_a, n_steps, another)
+        return replace(found, frames=found.frames.astype(np.float32), exits=found.exits.astype(np.float32))
 
 
 def _follow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -123,14 +123,48 @@ class TaskLog:
 
     def __call__(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
         """The record of the next task of this kind: replayed, or computed and recorded."""
-        self.recorded(kind)
-        number = self._count[kind] = self._count.get(kind, -1) + 1
+        number = self._next(kind)
         if number < len(self._done[kind]):
-            record, self._done[kind][number] = self._done[kind][number], {}  # handed over: large arrays are not kept twice
-            self._recorded_seconds += record.get("wall_seconds", 0.0)  # older runs did not record it
-            return record
-        seed = np.random.SeedSequence(self._seed, spawn_key=(zlib.crc32(kind.encode()), number))
-        result, lap = compute(seed), time.monotonic()
+            return self._replayed(kind, number)
+        return self._keep(kind, compute(self._seed_of(kind, number)))
+
+    def batch(self, kind: str, map: Callable, function: Callable[..., Mapping], tasks: Sequence[tuple]) -> list[Mapping]:
+        """As several calls, one for each task, which do not need each other's results and may be computed at the same time.
+
+        Parameters
+        ----------
+        kind : str
+        map : callable
+            That of an :class:`~openmm_rare.parallel.executors.Executor`.
+        function : callable
+            Of a module; it takes what is in a task, and the seed.
+        tasks : sequence of tuple
+        """
+        numbers = [self._next(kind) for _ in tasks]
+        records = [self._replayed(kind, number) for number in numbers if number < len(self._done[kind])]
+        first, ready = len(records), {}
+        left = [(*task, self._seed_of(kind, number)) for task, number in zip(tasks[first:], numbers[first:], strict=True)]
+        for which, result in map(function, left) if left else ():
+            ready[which] = result
+            while len(records) - first in ready:  # recorded in the order of the tasks, whoever is first
+                records.append(self._keep(kind, ready.pop(len(records) - first)))
+        return records
+
+    def _next(self, kind: str) -> int:
+        self.recorded(kind)
+        self._count[kind] = self._count.get(kind, -1) + 1
+        return self._count[kind]
+
+    def _seed_of(self, kind: str, number: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(self._seed, spawn_key=(zlib.crc32(kind.encode()), number))
+
+    def _replayed(self, kind: str, number: int) -> Mapping:
+        record, self._done[kind][number] = self._done[kind][number], {}  # handed over: large arrays are not kept twice
+        self._recorded_seconds += record.get("wall_seconds", 0.0)  # older runs did not record it
+        return record
+
+    def _keep(self, kind: str, result: Mapping) -> Mapping:
+        lap = time.monotonic()
         record = {**result, "wall_seconds": lap - self._lap}
         self._recorded_seconds, self._lap = self._recorded_seconds + record["wall_seconds"], lap
         self._recorder.append(kind, record)

@@ -14,7 +14,14 @@ __all__ = ["Group", "format_columns", "format_count", "format_table", "format_va
 Group = tuple[str, list[tuple[str, str]]]
 """A heading and its rows (label, value)."""
 
-_METHODS = {"importance": "importance sampling", "brute_force": "brute force"}
+_METHODS = {
+    "importance": "importance sampling",
+    "splitting": "splitting",
+    "brute_force": "brute force",
+    "barrier": "windows and shots from the barrier",
+}
+
+_PARTS = {"flux": "windows", "production": "points and shots"}
 
 
 def format_value(value: float, stderr: float | None = None, digits: int = 3) -> str:
@@ -53,15 +60,20 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
     result : mapping
         What ``result.json`` holds.
     references : sequence of mapping
-        Known values: ``label`` and ``rate_per_ps``.
+        Known values: ``label`` and ``rate_per_ps``, and ``rate_stderr`` of those that have an error.
 
     Returns
     -------
     list of (heading, rows)
     """
-    groups = [("Result", _rate_rows(result, references)), ("Where it comes from", _part_rows(result))]
+    parts = _barrier_rows(result["barrier"]) if result["method"] == "barrier" else _part_rows(result)
+    groups = [("Result", _rate_rows(result, references)), ("Where it comes from", parts)]
+    if result["method"] == "barrier":
+        groups.append(("How far to trust it", _barrier_trust_rows(result)))
     if result["method"] == "importance":
         groups.append(("How far to trust it", _trust_rows(result)))
+    if result["method"] == "splitting":
+        groups.append(("How far to trust it", _splitting_rows(result)))
     return [*groups, ("Cost", _cost_rows(result))]
 
 
@@ -77,24 +89,30 @@ def _percent(fraction: float) -> str:
 
 
 def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    k, error = result["rate_per_ps"], result["rate_stderr"]
+    k, error, below = result["rate_per_ps"], result["rate_stderr"], result.get("rate_below_per_ps")
     rows = [
         ("system", f"{result['system']} at {result['temperature_k']:g} K, by {_METHODS[result['method']]}"),
-        ("rate constant k", f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")),
-        ("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"),
+        ("rate constant k", _rate_text(k, error) if below is None else f"below {format_value(below)} 1/ps  (95 %)"),
     ]
-    if result.get("rate_reduced") is not None:
+    if below is None:
+        rows.append(("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"))
+    if below is None and result.get("rate_reduced") is not None:
         rows.append(("in reduced units", format_value(result["rate_reduced"], result["rate_reduced_stderr"])))
     if k:
         rows.append(("mean waiting time 1/k", _time(1.0 / k)))
     for reference in references:
         known = reference["rate_per_ps"]
-        rows.append((reference["label"], f"{format_value(known)} 1/ps  (ours / this = {k / known:.2f})"))
+        value = format_value(known, reference.get("rate_stderr"))
+        rows.append((reference["label"], f"{value} 1/ps  (ours / this = {k / known:.2f})"))
     without = result.get("no_reweighting")
     if without:
         ratio = f"{without['rate_per_ps'] / k:.3g} times k" if k else ""
         rows.append(("without reweighting", f"{format_value(without['rate_per_ps'])} 1/ps  ({ratio})"))
     return rows
+
+
+def _rate_text(k: float, error: float) -> str:
+    return f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")
 
 
 def _time(picoseconds: float) -> str:
@@ -132,6 +150,48 @@ def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*rows, *_mixing_rows(result.get("mixing"))]
 
 
+def _barrier_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    ratio, unit = found["z_b_over_p_a"], found["unit"] and f" {found['unit']}"
+    rows = [
+        ("population of b over A", format_value(ratio, ratio * found["z_b_over_p_a_relative_error"])),
+        ("b", f"a Gaussian of width {found['width']:.3g}{unit} at {found['along']} = {found['place']:.4g}{unit}"),
+        ("transition paths", f"{found['transition_paths']} of {found['points']} points, {_time(found['path_ps'])} on average"),
+    ]
+    if "rate_back_per_ps" in found:
+        rows.append(("rate from B to A", f"{format_value(found['rate_back_per_ps'], found['rate_back_stderr'])} 1/ps"))
+        rows.append(("free energy of B, less A", f"{format_value(found['delta_g_kj_mol'], found['delta_g_stderr'])} kJ/mol"))
+    return rows
+
+
+def _barrier_trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found, pareto = result["barrier"], result["pareto_k"]
+    sets = zip(found["of_sets"].items(), found["relative_errors_of_sets"].values(), strict=True)
+    return [
+        ("error from windows, shots", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("pool", "roots"))),
+        *((f"b over A, windows from {side}", format_value(value, value * error)) for (side, value), error in sets),
+        ("these differ by", f"{abs(found['sets_differ_kt']):.2g} kT"),
+        ("least overlap of windows", f"{found['least_overlap']:.2f} of {len(found['windows'])} windows  (0.03 at least)"),
+        ("effective number of paths", f"{result['ess']:.0f}"),
+        ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
+    ]
+
+
+def _splitting_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found, pareto = result["crossing"], result["pareto_k"]
+    rows = [
+        ("effective sample size", f"{result['ess']:.0f} of {result['n_roots']} roots"),
+        ("effective blocks of the flux", f"{found['ess_blocks']:.0f} of {found['blocks']}  (30 at least)"),
+        ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
+        ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
+        ("exits in the pool", format_count(result["n_exits"])),
+        ("direction", found["direction"]),
+        ("look ahead", f"{format_value(found['look_ahead_ps'])} ps"),
+    ]
+    if "gain" in found:
+        rows.append(("fewer steps than brute force", f"{format_value(found['gain'], found['gain_stderr'])} times"))
+    return rows
+
+
 def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """How well flux walkers agree on A; nothing in the results of earlier versions."""
     if not mixing:
@@ -156,7 +216,8 @@ def _cost_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     for part in ("training", "flux", "pilot", "production"):
         steps = result[f"{part}_walker_steps"]
         if steps:
-            rows.append((f"  {part}", f"{format_count(steps)}  ({100 * steps / total:.0f} %)"))
+            name = _PARTS.get(part, part) if result["method"] == "barrier" else part
+            rows.append((f"  {name}", f"{format_count(steps)}  ({100 * steps / total:.0f} %)"))
     rows.append(("wall time", duration(result["wall_seconds"])))
     backend = result.get("backend", "python")  # not in the results of earlier versions
     rows.append(("seed, platform, backend", f"{result['seed']}, {result['platform']}, {backend}"))

@@ -40,7 +40,7 @@ def require_suitable(system: openmm.System, integrator: openmm.Integrator, platf
     if isinstance(integrator, openmm.CustomIntegrator):
         found += _ignored(system, integrator, platform)
     if found:
-        raise InputError(sentence_of(found, "sampling paths with this integrator", ""))
+        raise InputError(sentence_of(found, "sampling paths with this integrator"))
 
 
 def _other_temperatures(system: openmm.System, integrator: openmm.Integrator) -> list[Obstacle]:
@@ -115,7 +115,7 @@ def require_ready(system: openmm.System, integrator: openmm.Integrator, position
         friction = friction_of(integrator) if is_overdamped(integrator) else None
         found += _long_step(system, integrator, positions, friction)
     if found:
-        raise InputError(sentence_of(found, "sampling paths with this integrator", ""))
+        raise InputError(sentence_of(found, "sampling paths with this integrator"))
 
 
 def _free_constraints(system: openmm.System, integrator: openmm.Integrator) -> list[Obstacle]:

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "importance": ["ImportanceSamplingRate"],
         "brute_force": ["BruteForceRate"],
+        "barrier.barrier_rate": ["BarrierRate"],
         "estimate": ["RateEstimate"],
     },
 )

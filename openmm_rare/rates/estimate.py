@@ -17,21 +17,22 @@ class RateEstimate:
     Attributes
     ----------
     system, method, platform : str
-        ``method`` is "importance", "splitting" or "brute_force".
+        ``method`` is "importance", "splitting", "brute_force" or "barrier".
     temperature_k : float
     rate_per_ps, rate_stderr : float
         k_AB and its standard error, 1/ps.
     rate_ci95 : tuple of float
         95 % interval, 1/ps.
-    flux_per_ps, flux_stderr : float
-        Exits from A per ps spent with A as the state visited last.
-    p_ab, p_ab_stderr : float
-        Probability that a path reaches B before it returns to A, from the distribution of exits.
+    flux_per_ps, flux_stderr : float or None
+        Exits from A per ps spent with A as the state visited last; None from the barrier, which asks no exits.
+    p_ab, p_ab_stderr : float or None
+        Probability that a path reaches B before it returns to A, from the distribution of exits; likewise.
     ess : float
-        Effective sample size of the roots' contributions (transitions, for brute force).
+        Effective sample size of the roots' contributions (transitions, for brute force; paths, from the barrier).
     pareto_k : float
         Shape of the upper tail of the contributions; above 0.7 the error bar is not to be believed.
     n_roots, n_exits : int
+        From the barrier: shooting points, and none.
     strength : float
         Bias strength chosen by the pilot.
     window_power : float
@@ -45,7 +46,7 @@ class RateEstimate:
     mean_weight, mean_weight_stderr : float
         Estimate of E[w] = 1 from all walkers.
     pool_relative_error, roots_relative_error : float
-        The two parts of the relative standard error.
+        The two parts of the relative standard error; from the barrier, those of windows and of shots.
     reliable : bool
         False when a warning says that the numbers should not be believed.
     warnings : tuple of str
@@ -64,8 +65,12 @@ class RateEstimate:
         dynamics, with standard errors; the look ahead (ps), effective blocks of the flux run, and the gain over brute force.
     rate_below_per_ps : float or None
         Where nothing arrived in B: k is below this with 95 %, and `rate_per_ps` stands for nothing.
+    complete : bool
+        False where steps were used up before the wanted error was reached.
     mixing : dict or None
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
+    barrier : dict or None
+        From the barrier: what windows and shots say, both sets of windows, the free energy, and where asked the way back.
     """
 
     system: str
@@ -74,10 +79,10 @@ class RateEstimate:
     rate_per_ps: float
     rate_stderr: float
     rate_ci95: tuple[float, float]
-    flux_per_ps: float
-    flux_stderr: float
-    p_ab: float
-    p_ab_stderr: float
+    flux_per_ps: float | None
+    flux_stderr: float | None
+    p_ab: float | None
+    p_ab_stderr: float | None
     ess: float
     pareto_k: float
     n_roots: int
@@ -109,6 +114,8 @@ class RateEstimate:
     mixing: Mapping | None = None
     crossing: Mapping | None = None
     rate_below_per_ps: float | None = None
+    barrier: Mapping | None = None
+    complete: bool = True
 
     @property
     def relative_error(self) -> float:

@@ -13,10 +13,11 @@ import torch
 from ..bias.importance import FastImportance
 from ..committor.fitting import require_fitting
 from ..committor.model import CommittorModel
-from ..errors import RunError
+from ..errors import InputError, RunError
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.parts import note_on_parts
 from ..flux.pool import Pool
+from ..flux.restarts import begins_again
 from ..flux.root_density import RootDensity
 from ..flux.run import FluxRun
 from ..io.progress import reached
@@ -98,6 +99,12 @@ class ImportanceSamplingRate(RateRun):
     ) -> None:
         options = {"progress": progress, "target_error": target_error, "recorder": recorder}
         super().__init__(problem, settings, seed=seed, machine=machine, **options)
+        if begins_again(problem):
+            raise InputError(
+                f"no committor is learned on the way to a rate of {problem.name}, which moves with inertia or is large: sample "
+                "its paths with openmm-rare tps, whose model steers openmm-rare rate --model, or count transitions "
+                "(--brute-force)"
+            )
         self.notes = (*self.notes, *filter(None, [problem.descriptor_note]))
         self.no_reweighting = no_reweighting
         self.model, self._fresh = self._model(model), model is None

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
+from ..flux.restarts import begins_again
 from ..io.progress import shown
 from ..io.tasks import Memory, Progress, Recorder, Silent, TaskLog
 from ..settings.rates import RateSettings
@@ -79,7 +80,8 @@ class RateRun(ABC):
         with shown(self._given_progress) as self.progress:
             for note in self.notes:
                 self.progress.note(note)
-            if self._task.recorded(self._first_task) and not self._task.recorded("dispersal"):
+            heated = not begins_again(self.problem)
+            if heated and self._task.recorded(self._first_task) and not self._task.recorded("dispersal"):
                 raise InputError(
                     "this run was begun by an earlier version, which started all walkers from one structure: it cannot be "
                     "continued; start a new one (the report of the old one can still be made)"

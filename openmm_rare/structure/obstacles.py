@@ -18,13 +18,10 @@ class Obstacle:
         What it is.
     cure : str
         What to do about it.
-    curable : bool
-        Whether the problem would be the same afterwards.
     """
 
     fact: str
     cure: str = ""
-    curable: bool = True
 
     def __str__(self) -> str:
         return f"{self.fact}; {self.cure}" if self.cure else self.fact
@@ -45,8 +42,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def sentence_of(obstacles: Sequence[Obstacle], goal: str, instead: str) -> str:
-    """One message about all obstacles, those without a cure first.
+def sentence_of(obstacles: Sequence[Obstacle], goal: str) -> str:
+    """One message about all obstacles.
 
     Parameters
     ----------
@@ -54,14 +51,9 @@ def sentence_of(obstacles: Sequence[Obstacle], goal: str, instead: str) -> str:
         At least one.
     goal : str
         What they are in the way of.
-    instead : str
-        What to do where one of them has no cure; the cures of the others would lead nowhere then.
     """
-    hopeless = [each for each in obstacles if not each.curable]
-    ordered = hopeless + [each for each in obstacles if each.curable]
-    texts = [each.fact if hopeless else str(each) for each in ordered]
-    ending = f". {instead}" if hopeless else ""
+    texts = [str(each) for each in obstacles]
     if len(texts) == 1:
-        return texts[0] + ending
+        return texts[0]
     listed = "; ".join(f"({number}) {text}" for number, text in enumerate(texts, 1))
-    return f"{len(texts)} things stand in the way of {goal}: {listed}{ending}"
+    return f"{len(texts)} things stand in the way of {goal}: {listed}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
-from ..committor.fitting import require_fitting
+from ..committor.fitting import labelled, require_fitting
 from ..config.run import RunConfig, SystemConfig
 from ..config.stored import stored_config, write_config
 from ..dynamics.checks import require_runnable
@@ -129,9 +129,10 @@ class PathSampling:
         machine, settings = Machine.choose(machine), (settings or PathSettings()).for_system(problem)
         notes = (*require_runnable(problem, "paths"), problem.descriptor_note, _note_on_tests(problem, settings))
         self.notes = tuple(filter(None, notes))
-        problem = problem.with_check_interval(settings.steps_per_frame)
+        given, problem = problem, problem.with_check_interval(settings.steps_per_frame)
         if model is not None:
-            _require_usable(model, problem)
+            _require_usable(model, given if model.check_interval is None else problem)
+            model = labelled(model, problem)
             settings = _with_network_of(model, settings)
         settings = replace(settings, threads=settings.threads or machine.threads)
         source = source or RunConfig(str(Path.cwd()), SystemConfig(problem.name))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committor.base import Committor
-from ..committor.fitting import require_fitting, tested_as_for
+from ..committor.fitting import as_tested_for, require_fitting
 from ..dynamics.checks import require_runnable
 from ..folders.path_warnings import ensemble_warnings
 from ..io.files import remove_stale
@@ -86,7 +86,7 @@ def analyze(
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
     out, options, progress = Path(out), options or AnalysisOptions(), Noting(progress)
-    problem = tested_as_for(problem, model)
+    problem = as_tested_for(problem, model)
     if model.fingerprint:
         require_fitting(model, problem, "the committor model")
     for note in [*notes, *(require_runnable(problem, "paths") if options.configurations else ())]:

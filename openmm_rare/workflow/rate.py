@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..committor.base import Committor
 from ..committor.model import CommittorModel
 from ..config.run import RunConfig, SystemConfig, build_system, load_config
 from ..config.stored import stored_config
@@ -20,14 +21,16 @@ from ..io.progress import shows_progress
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..io.toml import nearest
+from ..parallel.executors import Executor
 from ..problem import RareEventSystem
-from ..rates.brute_force import BruteForceRate
 from ..rates.estimate import RateEstimate
 from ..rates.importance import ImportanceSamplingRate
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
 from ..systems.known_rates import Reference, reference_of
 from ..walkers.machine import Machine
+from .compare import compared, other_results
+from .engines import engine_of
 
 __all__ = ["configuration", "run_rate"]
 
@@ -60,7 +63,9 @@ def run_rate(
     out: str | Path,
     resume: bool = False,
     progress: Progress | None = None,
-    model: CommittorModel | None = None,
+    model: Committor | None = None,
+    compare: Sequence[Path] = (),
+    executor: Executor | None = None,
 ) -> RateEstimate:
     """Compute a rate constant and write the run folder.
 
@@ -73,8 +78,12 @@ def run_rate(
         Continue the run in `out`.
     progress : Progress, optional
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
-    model : CommittorModel, optional
-        Trained on the same system and states, to start from.
+    model : Committor, optional
+        Trained on the same system and states: to start from, or, with momenta or for a large System, to tell the direction.
+    compare : sequence of path
+        Folders of finished runs of the same problem, by other methods or seeds.
+    executor : Executor, optional
+        Where walkers move that do not fit into one Context; default: here.
 
     Returns
     -------
@@ -88,6 +97,7 @@ def run_rate(
     out = Path(out)
     system = build_system(config)
     require_runnable(system, "rate")
+    others = other_results(system, compare)
     machine = _machine(config, out if resume else None)
     config = config.expanded(system).with_options(backend=machine.backend)
     progress.stage(f"{machine.backend} backend on {machine.platform}")
@@ -95,16 +105,16 @@ def run_rate(
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
-        engine = _engine(config, system, machine, run, progress, start)
+        engine = engine_of(config, system, machine, run, progress, start, executor)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
-        estimate = engine.run()
+        estimate = compared(engine.run(), others)
         progress.stage("figures and report")
         known = reference_of(system)
         if isinstance(engine, ImportanceSamplingRate):
             engine.model.save(out / "model.npz")
             _record_plane(run, system, engine.model, known)
-        _record_reference(run, system, known)
+        _record_references(run, system, known, others)
         run.finalize()
         about = {"run": run.attributes.get("run"), "records": run.kinds}
         write_json(out / "result.json", estimate.to_dict() | about, checked=True)
@@ -127,31 +137,15 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
     return f"continuing {out} after {parts}" if parts else f"nothing in {out} to continue: starting"
 
 
-def _engine(
-    config: RunConfig,
-    problem: RareEventSystem,
-    machine: Machine,
-    run: RunFile,
-    progress: Progress,
-    model: CommittorModel | None,
-) -> ImportanceSamplingRate | BruteForceRate:
-    sampling = config.sampling
-    options: dict[str, Any] = {
-        "target_error": sampling.target_error,
-        "seed": sampling.seed,
-        "machine": machine,
-        "settings": sampling.settings,
-        "recorder": run,
-        "progress": progress,
-    }
-    if sampling.method == "brute_force":
-        return BruteForceRate(problem, **options)
-    return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
-
-
-def _record_reference(run: RunFile, problem: RareEventSystem, known: Reference | None) -> None:
-    if known is not None and not run.kinds.get("reference"):
+def _record_references(
+    run: RunFile, problem: RareEventSystem, known: Reference | None, others: Sequence[Mapping[str, Any]]
+) -> None:
+    there = {record["label"] for record in run.load("reference")}
+    if known is not None and known.label not in there:
         run.append("reference", {"label": known.label, "rate_per_ps": float(known.rate(problem.temperature))})
+    for other in others:
+        if other["label"] not in there:
+            run.append("reference", other)
 
 
 def _record_plane(run: RunFile, problem: RareEventSystem, model: CommittorModel, known: Reference | None) -> None:

@@ -104,23 +104,23 @@ def test_the_command_refuses_it_and_writes_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_rates_of_dynamics_with_inertia_are_refused():
-    with pytest.raises(ValueError, match="jung_42d moves with inertia"):
+def test_dynamics_with_inertia_is_not_trained_for_on_the_way_to_a_rate():
+    with pytest.raises(ValueError, match="no committor is learned on the way to a rate of jung_42d.*tps.*--brute-force"):
         ImportanceSamplingRate(build("jung_42d"))
+    BruteForceRate(build("jung_42d"))
 
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_built_in_system_passes_for_its_purpose(name):
     problem = build(name)
     assert require_runnable(problem, "paths") == []
-    if not problem.inertial:
-        assert require_runnable(problem, "rate") == []
+    assert require_runnable(problem, "rate") == []
 
 
 @pytest.mark.parametrize("config", sorted(EXAMPLES.glob("*/config.toml")), ids=lambda path: path.parent.name)
 def test_every_example_passes_for_its_purpose(config):
     problem = build_system(load_config(config))
-    assert not examine(problem, "paths" if problem.inertial else "rate").obstacles
+    assert not examine(problem, "paths").obstacles and not examine(problem, "rate").obstacles
 
 
 def test_the_limit_of_many_atoms_is_that_of_their_fastest_vibration():

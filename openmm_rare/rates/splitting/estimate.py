@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from ...flux.blocks import BlockFlux
+from ...flux.memory import remembered
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size, pareto_k, ratio_of_sums
+from ..counted import poisson_interval
 from ..estimate import RateEstimate
 from ..facts import RunFacts
 from ..production import Production
@@ -16,8 +17,6 @@ from .calibration import STEERING, Calibration
 from .doubts import crossing_curve, doubts, seen_otherwise
 
 __all__ = ["splitting_estimate"]
-
-_CONFIDENCE = 0.95
 
 
 def splitting_estimate(
@@ -51,6 +50,7 @@ def splitting_estimate(
     }
     spent["mean_weight"], spent["mean_weight_stderr"] = production.mean_weight()
     told = [*doubts(calibration, production, pool, density, curve, problem.inertial), *_left(facts, production)]
+    told += [sentence for sentence in [remembered(np.concatenate(flux.counts))] if sentence is not None]
     told += seen_otherwise(rate.value * float(pool.time_ps.sum()), flux.transitions)
     if rate.value == 0.0:
         return _nothing(facts, flux, spent, told)
@@ -74,6 +74,7 @@ def splitting_estimate(
         roots_relative_error=roots_error,
         reliable=not told,
         warnings=tuple(told),
+        complete=error <= facts.target_error,
     )
 
 
@@ -94,11 +95,11 @@ def _gain(k: float, error: float, steps: int, timestep: float, ess: float) -> di
 def _nothing(facts: RunFacts, flux: BlockFlux, spent: dict, told: list[str]) -> RateEstimate:
     """No descendant arrived: a bound from the flux run, which would have seen more events at a higher rate."""
     time_ps, seen = float(flux.pool.time_ps.sum()), flux.transitions
-    bound = float(gammaincinv(seen + 1, _CONFIDENCE)) / time_ps  # 3/T where it saw none
+    bound = poisson_interval(seen)[1] / time_ps  # 3/T where it saw none
+    known = f"below {bound:.2g} per ps (95 %, from {seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run)"
     sentence = (
-        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is below {bound:.2g} per ps "
-        f"({100 * _CONFIDENCE:.0f} %, from {seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run), and nothing more is "
-        "known. Run longer, or find a better direction."
+        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is {known}, and nothing more is known. Run longer, or "
+        "find a better direction."
     )
     common = common_fields(facts, 0.0, 1.0 / time_ps, 0.0) | {"rate_ci95": (0.0, bound)}
     return RateEstimate(
@@ -112,4 +113,5 @@ def _nothing(facts: RunFacts, flux: BlockFlux, spent: dict, told: list[str]) -> 
         reliable=False,
         warnings=(sentence, *told),
         rate_below_per_ps=bound,
+        complete=False,
     )

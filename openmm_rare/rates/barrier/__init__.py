@@ -1,0 +1,1 @@
+"""The rate from the barrier: umbrella windows up to its top, and shots from there."""

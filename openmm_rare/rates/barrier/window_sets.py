@@ -1,0 +1,139 @@
+"""Two independent sets of windows: one whose walkers came up from A, one whose walkers came down from B."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...dynamics.frames import Frames
+from ...errors import RunError
+from .bench import Bench
+from .free_energy import FreeEnergy, Sample
+from .ladder import stretch
+from .route import Route
+from .windows import Window
+
+__all__ = ["SIDES", "WindowSets"]
+
+SIDES = ("A", "B")
+"""Where the walkers of each set came from."""
+
+_OVERLAP = 0.03  # of neighbours, below which nothing carries over from one to the other (Klimovich, Shirts & Mobley 2015)
+_INSERTIONS = 4  # rounds of new windows
+
+Batch = Callable[[str, Callable[..., Mapping[str, Any]], Sequence[tuple]], Sequence[Mapping[str, Any]]]
+"""Runs tasks of a kind: see :meth:`~openmm_rare.io.tasks.TaskLog.batch`."""
+
+
+class WindowSets:
+    """All that windows have seen so far.
+
+    Parameters
+    ----------
+    bench : Bench
+    route : Route
+    windows : sequence of Window
+        In order from A to B.
+    starts : sequence of sequence of Frames
+        Where the walkers of each set begin in each window.
+    batch : callable
+
+    Attributes
+    ----------
+    windows : list of Window
+        Those that were put between others come last.
+    n_frames : int
+        Frames of each walker so far, between A and the top.
+    """
+
+    def __init__(
+        self, bench: Bench, route: Route, windows: Sequence[Window], starts: Sequence[Sequence[Frames]], batch: Batch
+    ) -> None:
+        self._bench, self._route, self._batch = bench, route, batch
+        self.windows, self.n_frames = list(windows), 0
+        self._frames = [list(frames) for frames in starts]
+        self._seen: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._top: int | None = None
+
+    @property
+    def ordered(self) -> list[int]:
+        """Numbers of the windows that make the way, from A to B."""
+        own = [number for number in range(len(self.windows)) if number != self._top]
+        return sorted(own, key=lambda number: self._route.sign * self.windows[number].place)
+
+    def extend(self, n_frames: int, beyond: float | None = None) -> None:
+        """Go on in all windows, or from A as far as the second one beyond a place."""
+        order, sign = self.ordered, self._route.sign
+        if beyond is not None:
+            order = order[: sum(sign * self.windows[number].place < sign * beyond for number in order) + 2]
+        self._run([(side, number) for side in range(len(SIDES)) for number in order], n_frames)
+        self.n_frames += n_frames
+
+    def _run(self, which: list[tuple[int, int]], n_frames: int) -> None:
+        tasks = [(self._bench, self.windows[number], self._frames[side][number], n_frames) for side, number in which]
+        for (side, number), record in zip(which, self._batch("barrier_windows", stretch, tasks), strict=True):
+            self.add(side, number, record)
+            self._frames[side][number] = Frames.from_arrays(record)
+
+    def add(self, side: int, number: int, record: Mapping[str, Any]) -> None:
+        """Frames of the walkers of one window and set."""
+        self._seen.setdefault((side, number), []).append((np.asarray(record["s"]), np.asarray(record["status"])))
+
+    def add_top(self, window: Window) -> int:
+        """A window of its own kind, in which shooting points are drawn; its number."""
+        self.windows.append(window)
+        self._top = len(self.windows) - 1
+        return self._top
+
+    def nearest(self, place: float, side: int) -> Frames:
+        """Where the walkers of a set are that are nearest to a place."""
+        number = min(self.ordered, key=lambda each: abs(self.windows[each].place - place))
+        return self._frames[side][number]
+
+    def series(self, side: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The coordinate and the status of all frames of a window and set, shape ``(n_walkers, n_frames)``."""
+        s, status = zip(*self._seen[side, number], strict=True)
+        return np.hstack(s), np.hstack(status)
+
+    def free_energy(self) -> FreeEnergy:
+        """What all windows of both sets say."""
+        parts = [Sample.of_walkers(*self.series(*key), window=key[1], side=key[0]) for key in sorted(self._seen)]
+        sample = parts[0].join(*parts[1:])
+        return FreeEnergy(sample, self.windows, self._bench.problem.kt, self._bench.coordinate.period)
+
+    def connect(self) -> None:
+        """Put windows between neighbours that do not overlap.
+
+        Raises
+        ------
+        RunError
+            If some do not overlap even then.
+        """
+        for attempt in range(_INSERTIONS + 1):
+            order, overlap = self.ordered, self.free_energy().overlap()
+            pairs = list(zip(order, order[1:], strict=False))
+            apart = [(one, other) for one, other in pairs if min(overlap[one, other], overlap[other, one]) < _OVERLAP]
+            if not apart:
+                return
+            if attempt == _INSERTIONS:
+                raise RunError(self._no_overlap(apart, overlap))
+            new = []
+            for one, other in apart:
+                low, high = self.windows[one], self.windows[other]
+                place = 0.5 * (low.place + high.place)
+                self.windows.append(Window(place, place, place, 2.0 * max(low.stiffness, high.stiffness)))
+                for side, from_there in enumerate((one, other)):
+                    self._frames[side].append(self._frames[side][from_there])
+                    new.append((side, len(self.windows) - 1))
+            self._run(new, self.n_frames)
+
+    def _no_overlap(self, apart: list[tuple[int, int]], overlap: np.ndarray) -> str:
+        one, other = apart[0]
+        low, high = (self._route.text(self.windows[number].place) for number in (one, other))
+        return (
+            f"the windows at {low} and {high} share {100 * overlap[one, other]:.2g} % of their frames, although windows were "
+            "put between them again and again: the coordinate jumps there; choose another one, or begin with more windows "
+            "([barrier])"
+        )
