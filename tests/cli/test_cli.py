@@ -24,8 +24,6 @@ from openmm_rare.workflow import engines, rate, scan
 class StandInModel:
     """A model that is only its temperature."""
 
-    title = "model"
-
     def __init__(self, temperature):
         self.temperature = temperature
 
@@ -73,7 +71,8 @@ def engine(monkeypatch):
     for module in (rate, engines):
         monkeypatch.setattr(module, "ImportanceSamplingRate", Engine)
     monkeypatch.setattr("openmm_rare.folders.run_folder.load_committor", StandInModel.load)
-    monkeypatch.setattr(scan, "CommittorModel", StandInModel)
+    for module in (scan, engines):
+        monkeypatch.setattr(module, "CommittorModel", StandInModel)
     for module in (rate, scan):
         monkeypatch.setattr(module, "reference_of", lambda problem: Reference("exact", lambda temperature: 0.4))
     return Engine
