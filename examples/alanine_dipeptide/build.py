@@ -69,7 +69,9 @@ def simulation(box: float, positions: np.ndarray, temperature: float, seed: int,
     molecules = alanine.topology()
     system = alanine.make_system(molecules, box)
     if pressure is not None:
-        system.addForce(openmm.MonteCarloBarostat(pressure * unit.bar, temperature * unit.kelvin, 25))
+        barostat = openmm.MonteCarloBarostat(pressure * unit.bar, temperature * unit.kelvin, 25)
+        barostat.setRandomNumberSeed(seed)
+        system.addForce(barostat)
     integrator = BAOABLangevinIntegrator(temperature, alanine.FRICTION, alanine.TIMESTEP)
     integrator.setRandomNumberSeed(seed)
     made = app.Simulation(molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})

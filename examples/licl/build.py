@@ -80,7 +80,9 @@ class Builder:
         spring.setUsesPeriodicBoundaryConditions(True)
         system.addForce(spring)
         if pressure is not None:
-            system.addForce(openmm.MonteCarloBarostat(pressure * unit.bar, licl.TEMPERATURE * unit.kelvin, 25))
+            barostat = openmm.MonteCarloBarostat(pressure * unit.bar, licl.TEMPERATURE * unit.kelvin, 25)
+            barostat.setRandomNumberSeed(seed)
+            system.addForce(barostat)
         integrator = BAOABLangevinIntegrator(licl.TEMPERATURE, in_water.FRICTION, in_water.LONG_TIMESTEP)
         integrator.setRandomNumberSeed(seed)
         made = app.Simulation(self.molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})

@@ -61,7 +61,7 @@ class CommittorDirection:
                 f"the model knows {model.n_states} states, and the rate from A to B needs one of A and B alone: run "
                 "openmm-rare tps with these two"
             )
-        self.model, self.name = model, "logit of the committor"
+        self.model, self.name = model, "the logit of the committor"
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
@@ -150,7 +150,7 @@ class ScaledDirection:
     logistic = False
 
     def __init__(self, direction: Direction, table: LevelTable) -> None:
-        self.direction, self.table, self.name = direction, table, f"ln I of the {direction.name}"
+        self.direction, self.table, self.name = direction, table, f"ln I along {direction.name}"
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""

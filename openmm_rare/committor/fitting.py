@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..problem import RareEventSystem
 
-__all__ = ["labelled", "require_fitting", "as_tested_for"]
+__all__ = ["as_tested_for", "labelled", "require_fitting"]
 
 
 def as_tested_for(problem: RareEventSystem, model: Committor) -> RareEventSystem:

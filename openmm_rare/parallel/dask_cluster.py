@@ -9,17 +9,14 @@ import os
 import pkgutil
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError, MissingPackageError, RunError
-from .dask_worker import Wanted, answer, compute, introduce, versions
-from .executors import packed
-from .processes import require_importable
+from .dask_tasks import RETRIES, TasksOnTheWay
+from .dask_worker import Wanted, introduce, versions
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -27,13 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Dask"]
 
 _Result = TypeVar("_Result")
-_CONNECT_S = 5.0
-_FIRST_WORKER_S = 30.0
-_NO_WORKER_S = 600.0
-_LOOK_S = 10.0
-_RETRIES = 3
+_OURS = "openmm_rare.parallel.dask_worker:__name__"
+_CONNECT_S, _FIRST_WORKER_S = 5.0, 30.0
 _KEPT = 8  # contents that tasks share
-_RESUME = "finished work is kept: run this again, commands with --resume"
 
 
 class Dask:
@@ -105,17 +98,7 @@ class Dask:
         """As :meth:`openmm_rare.parallel.executors.Executor.map`."""
         if self._client is None:
             raise InputError("a Dask cluster computes within its with block only")
-        futures, finished = self._submitted(function, tasks, keys), SimpleQueue()
-        for future in futures:
-            future.add_done_callback(finished.put)
-        try:
-            while futures:
-                future = self._next(finished)
-                number = futures.pop(future)
-                yield number, answer(self._reply(future, number))
-        finally:
-            if futures and self._client.status == "running":
-                self._client.cancel(list(futures))
+        yield from TasksOnTheWay(self._client, self._wanted, self._common, function, tasks, keys).results()
 
     def _connected(self, given: str) -> Client:
         """A client, within seconds."""
@@ -145,10 +128,10 @@ class Dask:
             time.sleep(0.2)
         missing = "cannot import openmm_rare ({}): start it in the same environment"
         try:
-            client.run_on_scheduler(pkgutil.resolve_name, "openmm_rare.parallel.dask_worker:__name__")
+            client.run_on_scheduler(pkgutil.resolve_name, _OURS)
         except ImportError as error:
             raise InputError(f"the scheduler at {self._address} {missing.format(error)}") from error
-        found = client.run(pkgutil.resolve_name, "openmm_rare.parallel.dask_worker:__name__", on_error="return")
+        found = client.run(pkgutil.resolve_name, _OURS, on_error="return")
         for worker, said in found.items():
             if isinstance(said, ImportError):
                 raise InputError(f"worker {worker} {missing.format(said)}")
@@ -156,70 +139,13 @@ class Dask:
             if doubt is not None:
                 raise InputError(doubt)
 
-    def _submitted(self, function: Callable[..., Any], tasks: Sequence[tuple], keys: Sequence[int] | None) -> dict[Future, int]:
-        """A future for each task; those with one key go to one worker as long as it is there."""
-        workers, token = sorted(self._client.nthreads()), uuid.uuid4().hex
-        futures = {}
-        for number, task in enumerate(tasks):
-            work, contents = packed((function, task))
-            if b"__main__" in work or any(b"__main__" in content for content in contents.values()):
-                require_importable((function, task), elsewhere=True)
-            place = {} if keys is None or not workers else {"workers": [workers[keys[number] % len(workers)]]}
-            future = self._client.submit(
-                compute,
-                self._wanted,
-                work,
-                list(contents),
-                *(self._common(name, content) for name, content in contents.items()),
-                key=f"openmm-rare-{token}-{number}",
-                pure=False,
-                retries=_RETRIES,
-                allow_other_workers=bool(place),
-                **place,
-            )
-            futures[future] = number
-        return futures
-
     def _common(self, name: str, content: bytes) -> Future:
         """What tasks share, which workers take from each other; not scattered, as then it would be lost with its last owner."""
         if name not in self._sent or self._sent[name].status not in ("pending", "finished"):
             while len(self._sent) >= _KEPT:
                 del self._sent[next(iter(self._sent))]
-            self._sent[name] = self._client.submit(bytes, content, key=f"openmm-rare-{name}", retries=_RETRIES)
+            self._sent[name] = self._client.submit(bytes, content, key=f"openmm-rare-{name}", retries=RETRIES)
         return self._sent[name]
-
-    def _next(self, finished: SimpleQueue[Future]) -> Future:
-        """Wait for one of them, as long as there is hope."""
-        end = time.monotonic() + _NO_WORKER_S
-        while True:
-            try:
-                return finished.get(timeout=_LOOK_S)
-            except Empty:
-                self._require_workers(end)
-
-    def _require_workers(self, end: float) -> None:
-        try:
-            there = bool(self._client.nthreads())
-        except (OSError, ValueError, RuntimeError) as error:
-            self._lost(error)
-        if not there and time.monotonic() > end:
-            raise RunError(f"no workers are left at {self._address}; {_RESUME}, when some are there")
-
-    def _reply(self, future: Future, number: int) -> bytes:
-        from distributed import KilledWorker
-
-        try:
-            return future.result()
-        except KilledWorker as error:
-            raise RunError(
-                f"workers died at task {number} again and again, the last one {error.last_worker.address} (one that takes more "
-                f"memory than its --memory-limit is stopped): {_RESUME}, with more memory for each worker"
-            ) from error
-        except (CancelledError, asyncio.CancelledError) as error:
-            self._lost(error)
-
-    def _lost(self, error: BaseException) -> NoReturn:
-        raise RunError(f"the Dask scheduler at {self._address} is gone; {_RESUME}, when there is one again") from error
 
 
 async def _knock(address: str) -> None:

@@ -107,8 +107,13 @@ class PhaseSlots:
         self.context.reinitialize()
 
     def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
-        """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints."""
+        """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints.
+
+        The three decimals of a PDB file are too few for rigid bonds: where some are broken they get their lengths back.
+        """
         self._put(slots, positions)
+        if self._kept.first_broken(positions) is not None:
+            self.context.applyConstraints(_TOLERANCE)
         if self._target.inertial:
             self._give(slots, self._spread * self._rng.normal(size=positions.shape))
 

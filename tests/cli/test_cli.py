@@ -18,11 +18,13 @@ from openmm_rare.io.progress import TerminalProgress, duration
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.systems.known_rates import Reference
-from openmm_rare.workflow import rate, scan
+from openmm_rare.workflow import engines, rate, scan
 
 
 class StandInModel:
     """A model that is only its temperature."""
+
+    title = "model"
 
     def __init__(self, temperature):
         self.temperature = temperature
@@ -68,8 +70,9 @@ def engine(monkeypatch):
     class Engine(StandInEngine):
         calls = []
 
-    monkeypatch.setattr(rate, "ImportanceSamplingRate", Engine)
-    monkeypatch.setattr("openmm_rare.folders.run_folder.CommittorModel", StandInModel)
+    for module in (rate, engines):
+        monkeypatch.setattr(module, "ImportanceSamplingRate", Engine)
+    monkeypatch.setattr("openmm_rare.folders.run_folder.load_committor", StandInModel.load)
     monkeypatch.setattr(scan, "CommittorModel", StandInModel)
     for module in (rate, scan):
         monkeypatch.setattr(module, "reference_of", lambda problem: Reference("exact", lambda temperature: 0.4))

@@ -10,11 +10,13 @@ from scipy.stats import poisson
 
 from openmm_rare import BruteForceRate, RateSettings, Silent
 from openmm_rare.cli.main import main
+from openmm_rare.errors import DynamicsError
 from openmm_rare.flux.memory import remembered
 from openmm_rare.io.tasks import Memory
 from openmm_rare.parallel.executors import Here
 from openmm_rare.rates.counted import Counted, poisson_interval
 from openmm_rare.report.results import read_result
+from openmm_rare.walkers.phase_slots import PhaseSlots
 from stats import assert_within
 
 SMALL = RateSettings(flux_walkers=400, flux_steps=300)
@@ -104,6 +106,27 @@ def test_walkers_in_a_box_are_counted_by_blocks_wherever_they_move():
     n_blocks = 4 * len(memory.load("brute_force"))
     assert told.by_unit().shape == (3, n_blocks) and told.by_walker().shape == (3, 4)
     assert told.by_unit()[1].sum() == 100 * n_blocks  # nothing is left out
+
+
+@pytest.mark.parametrize("problem", [well(check_interval=5), water()], ids=["in slots", "one at a time"])
+def test_dynamics_that_breaks_down_loses_nothing_that_was_recorded(problem, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = replace(FEW, block_steps=50, flux_walkers=20, flux_steps=25, max_walker_steps=500)
+    memory, whole, steps, step = Memory(), counted(problem, settings), [], PhaseSlots.step
+
+    def broken(self, n_steps):
+        steps.append(n_steps)
+        if len(steps) == 49:
+            self.context.setVelocities(np.full((self.context.getSystem().getNumParticles(), 3), np.nan))
+        step(self, n_steps)
+
+    monkeypatch.setattr(PhaseSlots, "step", broken)
+    with pytest.raises(DynamicsError, match=r"NaN.*positions in /.*broken-shot-\d+.npz"):
+        counted(problem, settings, recorder=memory)
+    assert len(memory.load("brute_force")) >= 1 and len(list(tmp_path.glob("broken-shot-*.npz"))) == 1
+    monkeypatch.undo()
+    again = replace(counted(problem, settings, recorder=memory), wall_seconds=whole.wall_seconds)
+    assert repr(again) == repr(whole) and whole.n_exits > 0  # NaN is not equal to itself
 
 
 def test_blocks_that_remember_are_seen():

@@ -259,7 +259,7 @@ def _grid(direction: Direction, record: Mapping) -> np.ndarray:
     low, top = (float(np.quantile(first, _LOW)), float(reached.max())) if len(first) else (np.nan, np.nan)
     if not low < top:
         raise RunError(
-            f"the {direction.name} is the same at all exits of A and wherever they lead: give a model or a variable that grows "
+            f"{direction.name} is the same at all exits of A and wherever they lead: give a model or a variable that grows "
             "from A to B"
         )
     often = np.quantile(reached, np.linspace(0.0, 1.0, _LEVELS // 2))

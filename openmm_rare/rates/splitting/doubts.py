@@ -122,7 +122,7 @@ def _of_curve(calibration: Calibration, production: Production, curve: Curve, es
     found, at, name = [], curve.apart(), calibration.importance.direction.name
     if at is not None:
         found.append(
-            f"Trees and plain dynamics part at the level {curve.levels[at]:.3g} of the {name}: {curve.probability[at]:.2g} +- "
+            f"Trees and plain dynamics part at the level {curve.levels[at]:.3g} of {name}: {curve.probability[at]:.2g} +- "
             f"{curve.stderr[at]:.1g} and {curve.plain[at]:.2g} +- {curve.plain_stderr[at]:.1g} of the exits come there. It "
             "does not see what decides, and trees miss rare branches: find a direction that does, with inputs for whatever "
             "else moves, such as the solvent."
@@ -132,7 +132,7 @@ def _of_curve(calibration: Calibration, production: Production, curve: Curve, es
         needed = 1.5 * np.log(1.0 / calibration.p_ab)
         if production.n_roots / ess > _WORSE * needed:
             found.append(
-                f"The {name} is a bad direction: {production.n_roots} roots are worth {ess:.0f}, where a good one would make "
+                f"As a direction {name} is bad: {production.n_roots} roots are worth {ess:.0f}, where a good one would make "
                 f"of them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that "
                 "see what is slow."
             )

@@ -102,9 +102,10 @@ def _nothing(facts: RunFacts, flux: BlockFlux, spent: dict, told: list[str]) -> 
     """No descendant arrived: a bound from the flux run, which would have seen more events at a higher rate."""
     time_ps, seen = float(flux.pool.time_ps.sum()), flux.transitions
     bound = poisson_interval(seen)[1] / time_ps  # 3/T where it saw none
+    known = f"below {bound:.2g} per ps (95 %, from {seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run)"
     sentence = (
-        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is below {bound:.2g} per ps (95 %, from "
-        f"{seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run), and nothing more is known. Run longer, or find a better direction."
+        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is {known}, and nothing more is known. Run longer, "
+        "or find a better direction."
     )
     common = common_fields(facts, 0.0, 1.0 / time_ps, 0.0) | {"rate_ci95": (0.0, bound)}
     return RateEstimate(

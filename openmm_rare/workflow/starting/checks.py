@@ -12,6 +12,7 @@ from ...dynamics.checks import examine
 from ...errors import InputError
 from ...problem import RareEventSystem
 from ...states.states import Coordinate, Range, States
+from ...structure.bonds import bonded_pairs
 from ...structure.box import periodic_box
 from ...structure.constraints import constraints_of
 from ...structure.molecules import is_water, members_of, molecules_of
@@ -165,16 +166,13 @@ def require_sound(system: openmm.System, topology: app.Topology, positions: np.n
 def _require_fitting_step(system: openmm.System, topology: app.Topology, request: Request) -> None:
     """Refuse a time step that is stable and wrong: for bonds to hydrogen that vibrate, and for the mass of hydrogen."""
     masses, atoms = masses_of(system), list(topology.atoms())
-    light = [
-        (one, other)
-        for one, other in topology.bonds()
-        if one.element is not None and other.element is not None and "H" in (one.element.symbol, other.element.symbol)
-    ]
+    hydrogen = {atom.index for atom in atoms if atom.element is not None and atom.element.symbol == "H"}
+    light = [tuple(pair) for pair in bonded_pairs(system, topology).tolist() if not hydrogen.isdisjoint(pair)]
     if not light:
         return
     step = 1000.0 * request.timestep
     fixed = {(min(pair), max(pair)) for pair in constraints_of(system)[0].tolist()}
-    free = [pair for pair in light if (min(pair[0].index, pair[1].index), max(pair[0].index, pair[1].index)) not in fixed]
+    free = [pair for pair in light if pair not in fixed]
     if free and request.timestep > _FREE_STEP:
         raise InputError(
             f"--timestep {step:g} fs is too long where {len(free)} bonds to hydrogen vibrate freely: give 1 fs or less, or a "

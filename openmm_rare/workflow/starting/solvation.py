@@ -40,7 +40,7 @@ def parametrized(source: Source, request: Request, progress: Progress) -> Source
         If a force field cannot be read, or does not know the molecules; the message says what to do.
     """
     names = request.forcefield or (_PROTEIN, WATERS[request.water or _WATER][1])
-    progress.stage(f"force field {', '.join(Path(name).name for name in names)}")
+    progress.stage(f"force field {', '.join(names)}")
     field = _force_field(names, request.trust)
     modeller = app.Modeller(source.topology, source.positions * unit.nanometer)
     with _seeded(request.seed):

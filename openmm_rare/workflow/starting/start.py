@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -220,7 +221,9 @@ def _write_files(folder: Path, system: openmm.System, topology: app.Topology, po
         with open(path, "w") as stream:
             form.writeFile(topology, positions * unit.nanometer, stream, keepIds=True)
         try:
-            again, _ = read_structure(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of atoms that are there twice, which is why they are counted
+                again, _ = read_structure(path)
             require_same_atoms(system, folder / "system.xml", again, path)
             return name
         except InputError as error:
