@@ -12,15 +12,21 @@ from ..counted import poisson_interval
 from ..estimate import RateEstimate
 from ..facts import RunFacts
 from ..production import Production
+from ..roots import Steering
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
-from .calibration import STEERING, Calibration
+from .calibration import Calibration
 from .doubts import crossing_curve, doubts, seen_otherwise
 
 __all__ = ["splitting_estimate"]
 
 
 def splitting_estimate(
-    facts: RunFacts, flux: BlockFlux, calibration: Calibration, density: RootDensity, production: Production
+    facts: RunFacts,
+    flux: BlockFlux,
+    calibration: Calibration,
+    density: RootDensity,
+    steering: Steering,
+    production: Production,
 ) -> RateEstimate:
     """The estimate of a finished run; without arrivals an upper bound."""
     pool, problem = flux.pool, facts.problem
@@ -37,8 +43,8 @@ def splitting_estimate(
         "pareto_k": pareto_k(production.contribution),
         "n_roots": production.n_roots,
         "n_exits": len(pool.exits),
-        "strength": STEERING.strength,
-        "window_power": STEERING.window.power,
+        "strength": steering.strength,
+        "window_power": steering.window.power,
         "pending_fraction": production.pending_fraction(),
         "crossing": {
             "direction": importance.direction.name,
