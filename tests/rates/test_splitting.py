@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from momenta import KT, water, well
+from momenta import water, well
 
 from openmm_rare import RateSettings
 from openmm_rare.bias.directions import VariableDirection
-from openmm_rare.bias.level_table import LevelTable
 from openmm_rare.cli.main import main
 from openmm_rare.io.tasks import Memory, Silent
+from openmm_rare.rates.splitting import calibration
 from openmm_rare.rates.splitting.doubts import Curve, doubts, seen_otherwise
 from openmm_rare.rates.splitting.look_ahead import Outcomes, fitted_look_ahead
 from openmm_rare.rates.splitting.planning import missing, plan, roots_needed
@@ -84,7 +84,7 @@ class Mortal(Memory):
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
     problem, settings = well(4.0), replace(SMALL, production_roots=200)
     whole = along(problem, settings=settings, target_error=0.3).run()
-    for age in (1, 4, 8):
+    for age in (1, 6):
         memory = Mortal(age)
         with pytest.raises(Killed):
             along(problem, settings=settings, target_error=0.3, recorder=memory).run()
@@ -98,15 +98,13 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
     assert along(problem, settings=settings, seed=2, target_error=0.3).run().rate_per_ps != whole.rate_per_ps
 
 
-def test_where_nothing_arrives_there_is_a_bound_and_no_rate():
-    problem = well(18.0, check_interval=5)
+def test_where_nothing_arrives_there_is_a_bound_and_no_rate(monkeypatch):
+    monkeypatch.setattr(calibration, "_MOST_ROUNDS", 1)
     small = replace(SMALL, flux_walkers=20, pilot_roots=20, production_roots=20, calibration_rounds=1, max_walker_steps=100)
-    found = along(problem, settings=small, target_error=0.9, seed=3).run()
-    if found.rate_below_per_ps is None:  # a few roots made it all the way
-        assert found.rate_per_ps < 1e-6
-        return
+    found = along(well(18.0, check_interval=5), settings=small, target_error=0.9).run()
     assert found.rate_below_per_ps == found.rate_ci95[1] > 1e3 * Logit("exact", 18.0).rate
-    assert not found.reliable and not found.complete and "the rate is below" in found.warnings[0]
+    assert found.rate_ci95[0] == 0.0 < found.rate_stderr and not found.reliable and not found.complete
+    assert "the rate is below" in found.warnings[0] and "no descendant reached B" in " ".join(found.notes)
 
 
 def test_water_is_followed_tree_by_tree():
@@ -143,11 +141,11 @@ def test_few_roots_and_few_blocks_and_bad_directions_are_told():
         walker=np.arange(2000) % 100, time_ps=np.ones(100), drift=lambda: 0.0, surrogate=lambda density: np.ones(100)
     )
     direction = SimpleNamespace(direction=SimpleNamespace(name="x"))
-    calibration, flat = SimpleNamespace(importance=direction, p_ab=0.01), curve([1.0, 0.1], 500)
+    pilot, flat = SimpleNamespace(importance=direction, p_ab=0.01), curve([1.0, 0.1], 500)
 
     def told(contribution, inertial=True):
         production = SimpleNamespace(root=np.arange(n) % 2000, contribution=contribution, n_roots=n)
-        return " ".join(doubts(calibration, production, pool, None, flat, inertial))
+        return " ".join(doubts(pilot, production, pool, None, flat, inertial))
 
     assert told(0.02 * (rng.random(n) < 0.5)) == ""
     few = told(np.where(np.arange(n) < 5, 8.0, 0.0))
@@ -175,7 +173,6 @@ def test_plans_are_told_in_roots_and_hours():
     assert "no descendant reached B" in plan(1e-4, False, 0.1, 600.0, 0.0)
     assert "300 more roots, 3e+05 steps" in missing(0.2, 0.1, 100, 1e5, 0.0)
     assert "Nothing has arrived" in missing(float("inf"), 0.1, 100, 1e5, 0.0)
-    assert LevelTable([0.0], [0.0], True)(np.zeros(1)) == 0.0 and KT > 0.0
 
 
 CONFIG = """
