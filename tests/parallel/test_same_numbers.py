@@ -16,21 +16,20 @@ def problem(periodic):
     """A particle between two wells on a line; in a box, where walkers move one at a time, beside another one."""
     system = openmm.System()
     wells = openmm.CustomExternalForce("8*((x/0.2)^2-1)^2+200*(y^2+z^2)")
-    for _ in range(1 + periodic):
-        wells.addParticle(system.addParticle(10.0))
+    wells.addParticle(system.addParticle(10.0))
     system.addForce(wells)
     if periodic:
+        system.addParticle(10.0)
         system.setDefaultPeriodicBoxVectors(*(3.0 * np.eye(3)))
         pairs = openmm.NonbondedForce()
         pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
         for _ in range(2):
             pairs.addParticle(0.0, 0.1, 0.0)
         system.addForce(pairs)
-    positions = np.zeros((1 + periodic, 3))
-    positions[0, 0] = -0.2
+    positions = np.array([[-0.2, 0.0, 0.0], [1.0, 1.0, 1.0]])[: 1 + periodic]
     states = Range({"x": (-0.5, -0.15)}), Range({"x": (0.15, 0.5)})
     given = {"temperature": 300.0, "friction": 5.0, "timestep": 0.005, "inertial": True, "check_interval": 2}
-    return RareEventSystem.from_openmm(system, positions, *states, [Coordinate("x", 0, "x")], **given)
+    return RareEventSystem.from_openmm(system, positions, *states, [Coordinate("x", 0, 0)], **given)
 
 
 @pytest.fixture(params=["two", "two_of_dask"])
@@ -42,8 +41,8 @@ def workers(request):
 def test_fresh_shots(workers, periodic):
     """In slots, 500 at a time, and one at a time."""
     made, n_shots = problem(periodic), 10 if periodic else 600
-    starts = np.zeros((2, 1 + periodic, 3))
-    starts[1, 0, 0] = 0.03
+    starts = made.positions[None].repeat(2, axis=0)
+    starts[:, 0, 0] = 0.0, 0.03
     here = direct_committor(made, starts, n_shots, seed=3)
     np.testing.assert_array_equal(here, direct_committor(made, starts, n_shots, seed=3, executor=workers))
     assert not np.array_equal(here, direct_committor(made, starts, n_shots, seed=4))  # negative control
