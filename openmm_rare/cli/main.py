@@ -104,6 +104,7 @@ def rate(
 @common_options
 @click.option("--temperature", multiple=True, required=True, help='E.g. "600 K"; repeat for each temperature.')
 @click.option("--brute-force", multiple=True, help="Temperature at which to count transitions as well; repeatable.")
+@worker_options
 @command
 def scan(
     source: str,
@@ -112,6 +113,9 @@ def scan(
     out: Path | None,
     resume: bool,
     strict: bool,
+    workers: int | None,
+    scheduler: str | None,
+    devices: str | None,
     **options: Any,
 ) -> None:
     """Rate constants over temperatures, from hot to cold, each starting from the model of the one before."""
@@ -123,8 +127,8 @@ def scan(
 
     temperatures, counted = temperatures_of(temperature), temperatures_of(brute_force)
     config, out = configured(source, out, resume, "scan", options)
-    with TerminalProgress() as progress:
-        estimates = run_scan(config, temperatures, out, resume, counted, progress)
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+        estimates = run_scan(config, temperatures, out, resume, counted, progress, executor)
     data = read_json(out / "scan.json")
     click.echo(f"\n{format_columns(*scan_table(data))}\n")
     header, rows = channel_table(data)

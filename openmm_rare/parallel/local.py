@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError, RunError
 from .devices import require_devices, use_device
-from .processes import Workers
+from .processes import Workers, require_importable
 
 __all__ = ["Processes"]
 
@@ -62,6 +62,8 @@ class Processes:
         self, function: Callable[..., _Result], tasks: Sequence[tuple], keys: Sequence[int] | None = None
     ) -> Iterator[tuple[int, _Result]]:
         """As :meth:`openmm_rare.parallel.executors.Executor.map`."""
+        if tasks:
+            require_importable((function, tasks[0]))
         waiting, running, deaths = self._queues(len(tasks), keys), {}, Counter()
         while True:
             self._fill(waiting, running, function, tasks)

@@ -24,6 +24,8 @@ from ..walkers.machine import Machine
 
 __all__ = ["engine_of"]
 
+_NO_WORKERS = "The walkers of this System share Contexts, which move in threads of this process: workers get nothing to do."
+
 
 def engine_of(
     config: RunConfig,
@@ -69,6 +71,8 @@ def engine_of(
             f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
             "Systems; leave it out, the importance function of this one is learned"
         )
+    if executor is not None and sampling.method != "barrier" and fits_in_slots(problem):
+        progress.note(_NO_WORKERS)
     if sampling.method == "brute_force":
         return BruteForceRate(problem, executor=executor, **options)
     if sampling.method == "barrier":

@@ -15,13 +15,6 @@ from openmm_rare.parallel.local import Processes
 from openmm_rare.parallel.teams import Threads
 
 
-@pytest.fixture(scope="module")
-def two():
-    """Two processes for tests that leave them alive."""
-    with Processes(2, "Reference") as executor:
-        yield executor
-
-
 @pytest.mark.parametrize("name", ["here", "threads", "processes"])
 def test_results_are_numbered_wherever_they_are_computed(name, request):
     executor = {"here": Here, "threads": Threads}.get(name, lambda: request.getfixturevalue("two"))()

@@ -218,7 +218,7 @@ def test_a_rate_needs_a_model_of_its_paths_or_is_counted(target, tmp_path):
         ImportanceSamplingRate(target)
     assert BruteForceRate(target, machine="CPU").notes == ()
     result = CliRunner().invoke(main, ["rate", "alanine_dipeptide", "--out", str(tmp_path / "run")])
-    assert result.exit_code == 2 and "openmm-rare tps" in result.output and "--brute-force" in result.output
+    assert result.exit_code == 2 and "first run openmm-rare tps, and give its model.npz with --model" in result.output
     assert not (tmp_path / "run").exists()
 
 
