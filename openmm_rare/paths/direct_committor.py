@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,18 +98,19 @@ def direct_committor(
     require_runnable(problem, "paths")
     copied = PhaseSlots.can_copy(problem) and len(problem.positions) <= _SMALL
     run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), copied)
-    with ExitStack() as stack:
-        if executor is None:
-            executor = stack.enter_context(_of_this_machine(workers, run))
-        if not isinstance(executor, Here):
-            require_importable(problem, executor.elsewhere)
-        return _shot(run, positions, n_shots, executor, record, progress or Silent())
+    with _computed_by(executor, workers, run) as where:
+        return _shot(run, positions, n_shots, where, record, progress or Silent())
 
 
-def _of_this_machine(workers: int, run: ShotRun) -> Here | Processes:
-    """As many processes as are wanted, and have a core."""
+@contextmanager
+def _computed_by(executor: Executor | None, workers: int, run: ShotRun) -> Iterator[Executor]:
+    """The given executor, or as many processes of this machine as are wanted, and have a core."""
     workers = min(workers, available_cores())
-    return Here() if workers <= 1 else Processes(workers, run.machine.platform)
+    own = Here() if workers <= 1 else Processes(workers, run.machine.platform)
+    with nullcontext(executor) if executor is not None else own as where:
+        if not isinstance(where, Here):
+            require_importable(run.system, where.elsewhere)
+        yield where
 
 
 def _shot(
