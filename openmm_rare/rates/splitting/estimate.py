@@ -15,7 +15,7 @@ from ..production import Production
 from ..roots import Steering
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
 from .calibration import Calibration
-from .doubts import Curve, crossing_curve, doubts, seen_otherwise
+from .doubts import Curve, crossing_curve, doubts, effective_blocks, seen_otherwise
 
 __all__ = ["splitting_estimate"]
 
@@ -65,7 +65,6 @@ def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: S
     """Fields of the estimate that are there with and without arrivals."""
     pool, importance = flux.pool, calibration.importance
     flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
-    by_block = np.bincount(pool.walker[production.root], production.contribution, minlength=len(pool.time_ps))
     weight, weight_error = production.mean_weight()
     return {
         "method": "splitting",
@@ -83,7 +82,7 @@ def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: S
         "crossing": {
             "direction": importance.direction.name,
             "look_ahead_ps": importance.tau,
-            "ess_blocks": effective_sample_size(by_block),
+            "ess_blocks": effective_blocks(production, pool),
             "blocks": len(pool.time_ps),
             **curve.to_dict(),
         },

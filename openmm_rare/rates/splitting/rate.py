@@ -27,6 +27,7 @@ from ..roots import RootSampler, Steering
 from ..summary import bootstrap_stream
 from ..weighted_paths import Patience
 from .calibration import Calibration, calibrate
+from .doubts import FEWEST, effective_blocks
 from .estimate import splitting_estimate
 from .planning import missing, plan
 from .strength import steering_of
@@ -153,21 +154,21 @@ class SplittingRate(RateRun):
         self.progress.stage("production")
         settings, production = self.settings, Production(len(self.problem.states.channel_names))
         level = sampler.level(steering.window)
-        n_new = settings.production_roots if self._together else settings.tree_roots
+        n_new = per_round = settings.production_roots if self._together else settings.tree_roots
         while True:
             self._round(sampler, production, steering, level, n_new)
             rate = production.clustered(sampler.pool, sampler.density)
             error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
+            blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
             self.progress.update(**reached(error, self.target_error), ess=f"{ess:.0f}")
-            enough = error <= self.target_error and ess >= min(settings.min_ess, 1.0 / self.target_error**2)
-            if enough or sum(self.walker_steps.values()) >= settings.max_walker_steps:
-                if production.pending_fraction() > NEGLIGIBLE * self.target_error:
-                    self._round(sampler, production, steering, level, 0)
-                    rate = production.clustered(sampler.pool, sampler.density)
-                    error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
+            enough = error <= self.target_error and min(ess, blocks) >= FEWEST
+            spent = sum(self.walker_steps.values()) >= settings.max_walker_steps
+            # the answer is looked at only when the descendants have arrived: a last call without new roots
+            if (enough or spent) and (n_new == 0 or production.pending_fraction() <= NEGLIGIBLE * self.target_error):
                 return production, error
-            if self._pool_is_worth_more(rate, error, ess):
+            n_new = 0 if enough or spent else per_round
+            if n_new and self._pool_is_worth_more(rate, error, ess):
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
 
