@@ -130,7 +130,9 @@ setup(
         "barrier": ["pymbar>=4.0.3,<5"],
         # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
-        "test": ["pytest", "import-linter>=2.17; python_version >= '3.11'"],
+        # workers on other machines
+        "dask": ["distributed>=2024.12"],
+        "test": ["pytest", "distributed>=2024.12", "import-linter>=2.17; python_version >= '3.11'"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module

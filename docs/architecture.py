@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
+from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
 
@@ -42,8 +43,10 @@ def imports(packages: set[str]) -> dict[str, set[str]]:
     """Which package imports from which; the folder systems/ lies where it is installed."""
     with tempfile.TemporaryDirectory() as folder:
         house = Path(folder, "openmm_rare")
-        shutil.copytree(ROOT / "openmm_rare", house, ignore=shutil.ignore_patterns("lib", "systems", "__pycache__"))
-        shutil.copytree(ROOT / "systems", house / "systems", ignore=shutil.ignore_patterns("data", "__pycache__"))
+        package = Path(find_spec("openmm_rare").origin).parent
+        systems = next(path for path in (package / "systems", ROOT / "systems") if path.is_dir())
+        shutil.copytree(package, house, ignore=shutil.ignore_patterns("lib", "systems", "__pycache__"))
+        shutil.copytree(systems, house / "systems", ignore=shutil.ignore_patterns("data", "__pycache__"))
         sys.path.insert(0, folder)
         found = grimp.build_graph("openmm_rare", cache_dir=None)
         sys.path.remove(folder)

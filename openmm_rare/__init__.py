@@ -45,6 +45,7 @@ __getattr__, __dir__, __all__ = face(
         "bias.committor_bias": ["CommittorBias"],
         "dynamics.overdamped": ["OverdampedLangevinIntegrator", "BiasedOverdampedLangevinIntegrator"],
         "dynamics.langevin": ["BAOABLangevinIntegrator"],
+        "dynamics.biased_langevin": ["BiasedLangevinIntegrator"],
         "dynamics.frames": ["Frames"],
         # folders of runs, and progress
         "workflow.load": ["load_run", "RateRun", "PathRun"],

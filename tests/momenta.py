@@ -62,12 +62,12 @@ def trapped_dimer():
     )
 
 
-def water(n_side=3, **options):
-    """Rigid TIP3P water with a cutoff in a periodic box; A and B: two molecules side by side, and farther apart."""
+def water(n_side=3, method=openmm.NonbondedForce.CutoffPeriodic, **options):
+    """Rigid TIP3P water in a periodic box; A and B: two molecules side by side, and farther apart."""
     edge, n = 0.31 * n_side, n_side**3
     system, force = openmm.System(), openmm.NonbondedForce()
     system.setDefaultPeriodicBoxVectors(*(edge * np.eye(3)))
-    force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    force.setNonbondedMethod(method)
     force.setCutoffDistance(0.45 * edge)
     corners = np.stack(np.meshgrid(*[np.arange(n_side)] * 3, indexing="ij"), axis=-1).reshape(n, 3)
     molecule = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.0239987, 0.0926627, 0.0]])

@@ -18,6 +18,8 @@ from openmm_rare.io.files import replacing
 from openmm_rare.states.states import IN_A
 from openmm_rare.systems import build, in_water, licl
 
+PROPERTIES = {"Threads": "1", "DeterministicForces": "true"}
+"""Of the platform CPU: the same seed gives the same structure."""
 MASS = 3.0
 """amu, for steps of 4 fs."""
 BOND = {"Li": 0.23, "Na": 0.27}
@@ -26,8 +28,10 @@ STIFFNESS = 20000.0
 """kJ/mol/nm^2, of the spring that holds the labelled pair together while the water settles."""
 APART = 0.45
 """nm, between ions at the beginning."""
-PRESSURES = 80
-"""Times that the box is looked at under constant pressure, 0.25 ps apart."""
+DURATIONS = {"small": (10.0, 20.0, 20.0, 2.0), "full": (4.0, 4.0, 4.0, 0.5)}
+"""ps under constant pressure, before and while the box is measured; at constant volume with the spring, and without."""
+BLOCK = 25
+"""Steps between two signs of life."""
 RELAXED_BY = 5
 """Accepted shots, of the dynamics itself, that a pulled path is relaxed by."""
 LONGEST = 100
@@ -46,6 +50,7 @@ class Builder:
 
     def __init__(self, size: str, cation: str, seed: int) -> None:
         self.solution, self.cation, self.seed = licl.SOLUTIONS[size, cation], cation, seed
+        self.durations = DURATIONS[size]
         self.molecules = licl.topology(self.solution, cation)
         self.n_ions = 2 * self.solution.n_pairs
 
@@ -77,10 +82,12 @@ class Builder:
         spring.setUsesPeriodicBoundaryConditions(True)
         system.addForce(spring)
         if pressure is not None:
-            system.addForce(openmm.MonteCarloBarostat(pressure * unit.bar, licl.TEMPERATURE * unit.kelvin, 25))
+            barostat = openmm.MonteCarloBarostat(pressure * unit.bar, licl.TEMPERATURE * unit.kelvin, 25)
+            barostat.setRandomNumberSeed(seed)
+            system.addForce(barostat)
         integrator = BAOABLangevinIntegrator(licl.TEMPERATURE, in_water.FRICTION, in_water.LONG_TIMESTEP)
         integrator.setRandomNumberSeed(seed)
-        made = app.Simulation(self.molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+        made = app.Simulation(self.molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), PROPERTIES)
         made.context.setPositions(positions)
         made.minimizeEnergy(maxIterations=200)
         made.context.setVelocitiesToTemperature(licl.TEMPERATURE, seed)
@@ -97,19 +104,20 @@ class Builder:
     def equilibrated(self) -> np.ndarray:
         """A structure in A in the box of the system, shape (n_atoms, 3), nm."""
         positions, box = self.placed()
+        settling, measuring, held, free = self.durations
         made = self.simulation(box, positions, self.seed, pressure=1.0)
-        run(made, 10, "constant pressure")
+        run(made, settling, "constant pressure")
         edges = []
-        for _ in tqdm(range(PRESSURES), desc="box", unit=" of 0.25 ps"):
+        for _ in tqdm(range(round(4 * measuring)), desc="box", unit=" of 0.25 ps"):
             run(made, 0.25)
             volume = made.context.getState().getPeriodicBoxVolume().value_in_unit(unit.nanometer**3)
             edges.append(volume ** (1.0 / 3.0))
         mean, box = np.mean(edges), self.solution.box
         print(f"at 1 bar the edge of the box is {mean:.4f} +- {np.std(edges):.4f} nm; it becomes {box} nm")
         made = self.simulation(box, self.scaled(positions_of(made), box / edges[-1]), self.seed + 1)
-        run(made, 20, "constant volume")
+        run(made, held, "constant volume")
         made.context.setParameter("spring", 0.0)
-        run(made, 2, "without the spring")
+        run(made, free, "without the spring")
         states = licl.make_states(self.solution).in_box(np.eye(3) * box)
         while states.classify(positions_of(made)[None])[0] != IN_A:
             run(made, 0.1)
@@ -129,9 +137,11 @@ def positions_of(made: app.Simulation) -> np.ndarray:
 
 def run(made: app.Simulation, picoseconds: float, text: str | None = None) -> None:
     """Advance, with a bar that says how far if there is a text for it."""
-    block = min(picoseconds, 1.0)
-    for _ in tqdm(range(round(picoseconds / block)), desc=text, unit="ps", disable=text is None):
-        made.step(round(block / in_water.LONG_TIMESTEP))
+    total = round(picoseconds / in_water.LONG_TIMESTEP)
+    with tqdm(total=total, desc=text, unit=" steps", disable=text is None) as bar:
+        for done in range(0, total, BLOCK):
+            made.step(min(BLOCK, total - done))
+            bar.update(min(BLOCK, total - done))
 
 
 def first_path(cation: str, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .directions import Direction
+from .directions import Direction, has_gradient
 from .level_table import LevelTable
 
 __all__ = ["CalibratedImportance", "with_look_ahead"]
@@ -79,3 +79,16 @@ class CalibratedImportance:
     def log_importance(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
         """ln I ``(n,)`` of positions and velocities ``(n, n_atoms, 3)``, up to a constant."""
         return self.table(self.level(positions, velocities))
+
+    def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ln I ``(n,)``, without the look ahead, and its gradient ``(n, n_atoms, 3)`` in 1/nm: a bias knows positions alone.
+
+        Raises
+        ------
+        ValueError
+            If the direction has no gradient.
+        """
+        if not has_gradient(self.direction):
+            raise InputError(f"{self.direction.name} has no gradient to bias along: take a model, or the bias strength 0")
+        level, gradient = self.direction.gradient(positions)
+        return self.table(level), self.table.slope(level)[:, None, None] * gradient

@@ -11,7 +11,8 @@ from openmm import app, unit
 from ..committor.base import Committor
 from ..descriptors.completed import completed
 from ..dynamics import native, native_integrator
-from ..dynamics.overdamped import log_weights, shifting_group
+from ..dynamics.overdamped import shifting_group
+from ..dynamics.path_weights import log_weights, restart_weights
 from ..errors import InputError
 from ..units import KB, in_md_units
 from .force import auto_force, make_bias_force
@@ -44,9 +45,10 @@ class CommittorBias:
       trajectories sample :math:`e^{-(U + U_b)/k_B T}`. A *configuration* has the weight :math:`w(x) = e^{+U_b(x)/k_B T}`, up to
       a constant: ln w is :meth:`log_weight`, after any step, and averages are :math:`\sum w f / \sum w` over frames. It says
       nothing about how long a trajectory takes.
-    * :class:`~openmm_rare.dynamics.overdamped.BiasedOverdampedLangevinIntegrator` with ``bias_group=bias.group``: the bias
+    * :class:`~openmm_rare.dynamics.biased_langevin.BiasedLangevinIntegrator` and
+      :class:`~openmm_rare.dynamics.overdamped.BiasedOverdampedLangevinIntegrator` with ``bias_group=bias.group``: the bias
       shifts the noise. A *path* has a weight, unbiased over biased, that is exact for every time step: :meth:`log_path_weight`,
-      since velocities were last set to zero. Rates are made of these.
+      since :meth:`begin_path`. Rates are made of these.
 
     Parameters
     ----------
@@ -146,25 +148,42 @@ class CommittorBias:
                 raise InputError(f"the integrator has {temperature:g} K, the bias {self.kt / KB:g} K: give both the same")
         return self.energy(context) / self.kt
 
+    def begin_path(self, context: openmm.Context) -> None:
+        """From here on a path has a weight: see :meth:`log_path_weight`.
+
+        Without momenta that sets velocities to zero, in whose place the weight is kept.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`log_path_weight`.
+        """
+        self._require_shift(context)
+        restart_weights(context)
+
     def log_path_weight(self, context: openmm.Context) -> float:
-        """ln of the weight of the path since velocities were last set to zero, unbiased over biased.
+        """ln of the weight of the path since :meth:`begin_path`, unbiased over biased.
 
         Raises
         ------
         ValueError
             If the integrator does not shift the noise by the force group of this bias, or leaves out another force.
         """
+        self._require_shift(context)
+        return float(log_weights(context, 1)[0])
+
+    def _require_shift(self, context: openmm.Context) -> None:
+        """As :meth:`log_path_weight`."""
         if shifting_group(context.getIntegrator()) != self.group:
             raise InputError(
-                f"paths have a weight with BiasedOverdampedLangevinIntegrator(..., bias_group={self.group}) only: with other "
-                "integrators ask log_weight"
+                "paths have a weight with BiasedLangevinIntegrator and BiasedOverdampedLangevinIntegrator only, made with "
+                f"bias_group={self.group}: with other integrators ask log_weight"
             )
         system = context.getSystem()
         self._require_in(system)
         left_out = [force.getName() for force in system.getForces() if force.getForceGroup() not in (0, self.group)]
         if left_out:
             raise InputError(f"the integrator leaves out {left_out[0]}, which is in another force group: call setForceGroup(0)")
-        return float(log_weights(context, 1)[0])
 
     def _require_in(self, system: openmm.System) -> None:
         mine = system.getForce(self._index) if self._index < system.getNumForces() else None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from ..committor.base import Committor
 from ..errors import InputError
 from ..states.regions import Disc, Range, Region
 from ..states.states import States
+from .level_table import LevelTable
 
-__all__ = ["CommittorDirection", "Direction", "VariableDirection"]
+__all__ = ["CommittorDirection", "Direction", "ScaledDirection", "VariableDirection", "has_gradient"]
 
 
 class Direction(Protocol):
@@ -34,6 +36,14 @@ class Direction(Protocol):
         """Levels ``(n,)`` of positions ``(n, n_atoms, 3)`` in nm."""
 
 
+@runtime_checkable
+class Gradual(Protocol):
+    """A direction whose gradient is known, along which dynamics can be biased."""
+
+    def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Levels ``(n,)`` and their gradients ``(n, n_atoms, 3)`` in 1/nm, of positions ``(n, n_atoms, 3)`` in nm."""
+
+
 class CommittorDirection:
     """The logit of a learned committor, of any kind between two states.
 
@@ -51,11 +61,18 @@ class CommittorDirection:
                 f"the model knows {model.n_states} states, and the rate from A to B needs one of A and B alone: run "
                 "openmm-rare tps with these two"
             )
-        self.model, self.name = model, "logit of the committor"
+        self.model, self.name = model, "the logit of the committor"
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
         return self.model.logit(np.asarray(positions, dtype=np.float64))
+
+    def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :class:`Gradual`."""
+        x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
+        level = self.model.logit(x)
+        (gradient,) = torch.autograd.grad(level.sum(), x)
+        return level.detach().double().numpy(), gradient.double().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +138,33 @@ class VariableDirection:
             ahead = (values - self.low) % self.period
             return -np.where(ahead <= width, 0.0, np.minimum(ahead - width, self.period - ahead))
         return -np.maximum(np.maximum(below, above), 0.0)
+
+
+class ScaledDirection:
+    """A direction in nats: ln I of its measured scale, which is as steep everywhere as paths are rare.
+
+    A look ahead along the momenta goes as far in these as it should, where a level of any scale would go too far or not far
+    enough.
+    """
+
+    logistic = False
+
+    def __init__(self, direction: Direction, table: LevelTable) -> None:
+        self.direction, self.table, self.name = direction, table, f"ln I along {direction.name}"
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """As :class:`Direction`."""
+        return self.table(self.direction(positions))
+
+    def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :class:`Gradual`; only where :func:`has_gradient`."""
+        level, gradient = self.direction.gradient(positions)
+        return self.table(level), self.table.slope(level)[:, None, None] * gradient
+
+
+def has_gradient(direction: Direction) -> bool:
+    """Whether dynamics can be biased along it: it is :class:`Gradual`, or a scaled one that is."""
+    return isinstance(direction.direction if isinstance(direction, ScaledDirection) else direction, Gradual)
 
 
 def _bounds(region: Region, name: str) -> tuple[float, float] | None:

@@ -95,6 +95,16 @@ class LevelTable:
             gained = self._slope() * beyond
         return np.interp(level, self.levels, self.log_importance) + gained
 
+    def slope(self, level: np.ndarray) -> np.ndarray:
+        """d ln I/ds at levels, shape (n,)."""
+        level, last = np.asarray(level, dtype=np.float64), self.levels[-1]
+        beyond = 1.0 / (1.0 + np.exp(np.minimum(level, 700.0))) if self.logistic else np.full(level.shape, self._slope())
+        if len(self.levels) == 1:
+            return np.where(level >= last, beyond, 0.0)
+        steps = np.diff(self.log_importance) / np.diff(self.levels)
+        row = np.clip(np.searchsorted(self.levels, level, side="right") - 1, 0, len(steps) - 1)
+        return np.where(level >= last, beyond, np.where(level < self.levels[0], 0.0, steps[row]))
+
     def _slope(self) -> float:
         """Nats per level at the end of the table."""
         near = int(np.searchsorted(self.log_importance, self.log_importance[-1] - _STEEP))

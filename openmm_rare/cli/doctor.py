@@ -25,6 +25,7 @@ _PACKAGES = {
     "mdtraj": _PATHS,
     "openpathsampling-cli": "pip install openpathsampling-cli, if you use its input files",
     "pyoperon": f"for formulas, {HOW_TO_INSTALL}",
+    "distributed": 'for workers on a Dask cluster, pip install -c constraints.txt ".[dask]"',
     "openmmtorch": "one of four ways to compute the bias, see below",
 }
 """What the versions are shown of, and what to do where it is missing."""

@@ -9,7 +9,7 @@ import click
 
 from ..io.terminal_text import printable
 from .errors import UserError, command
-from .options import fastest_platform_option, seed_option, trust_option
+from .options import fastest_platform_option, trust_option
 
 if TYPE_CHECKING:
     from ..workflow.starting.start import Seen, Started
@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path)
     metavar="[tip3p|tip3pfb|spce|opc3|tip4pew|tip4pfb|opc]",
     help="PDB and mmCIF: fill a box with this water, and neutralize it by Na+ or Cl-.",
 )
-@click.option("--padding", metavar="LENGTH", show_default="1.2 nm", help="Water: least distance from the box.")
+@click.option("--padding", metavar="LENGTH", show_default="1.2 nm", help="Water: least distance between periodic copies.")
 @click.option("--box-shape", metavar="[cube|dodecahedron|octahedron]", show_default="cube", help="Water: shape of the box.")
 @click.option("--ionic-strength", metavar="MOLAR", show_default="0 M", help="Water: salt beyond what neutralizes.")
 @click.option("--box", metavar="EDGES", show_default="that of the files", help='"3 nm", "3 nm, 3 nm, 4 nm", or none.')
@@ -58,7 +58,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--state-a", metavar="RANGES", help='As "phi2=-110..-50, psi2=100..180", with names from --list.')
 @click.option("--state-b", metavar="RANGES", help="Likewise.")
 @click.option("--trajectory", type=_FILE, help="Show values of the variables along this, which mdtraj reads.")
-@seed_option
+@click.option("--seed", type=click.IntRange(min=0), show_default="1", help="Of ions, velocities and noise.")
 @fastest_platform_option
 @trust_option
 @command
@@ -102,12 +102,15 @@ def _show(seen: Seen) -> None:
     heads = ["now", f"in {seen.where}"][: len(seen.values)]
     words = [values_in_words(each, seen.values[:, columns[each.name]])[: len(heads)] for each in shown]
     rows = [[each.name, *pair, each.label] for each, pair in zip(shown, words, strict=True)]
-    click.echo(f"\n{format_columns(['variable', *heads, 'atoms'], rows)}\n")
+    left = len(columns) - len(shown)
+    more = f"{left} more are written to candidates.csv, with --out FOLDER.\n" if left else ""
+    click.echo(f"\n{format_columns(['variable', *heads, 'atoms'], rows)}\n{more}")
 
 
 def _show_started(made: Started) -> None:
     """What was made, and what comes next."""
     from ..io.text import format_table
+    from ..workflow.starting.config_text import next_commands
 
     click.echo(f"\n{format_table([('System', made.facts)])}")
     _show(made.seen)
@@ -116,9 +119,5 @@ def _show_started(made: Started) -> None:
     folder = made.folder
     if not made.complete:
         click.echo(printable(f"next: write the states A and B into {folder / 'config.toml'}, where it says FILL IN; then"))
-    for words in (
-        f"path {folder / 'config.toml'} --out {folder / 'first.npz'}",
-        f"tps {folder / 'config.toml'} --initial-path {folder / 'first.npz'} --out {folder / 'tps'}",
-        f"rate {folder / 'config.toml'} --model {folder / 'tps' / 'model.npz'} --out {folder / 'rate'}",
-    ):
-        click.echo(printable(f"{'next: ' if made.complete else '      '}openmm-rare {words}"))
+    for number, words in enumerate(next_commands(folder)):
+        click.echo(printable(f"{'next: ' if made.complete and number == 0 else '      '}{words}"))

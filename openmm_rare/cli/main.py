@@ -13,8 +13,9 @@ from ..io.terminal_text import printable
 from .ending import end
 from .errors import command
 from .init import init
-from .options import common_options, configured, temperatures_of, trust_option
+from .options import common_options, configured, model_option, temperatures_of, trust_option
 from .paths import analyze, path, tps
+from .workers import executor_of, worker_options
 
 __all__ = ["main"]
 
@@ -59,6 +60,12 @@ for each in (init, tps, path, analyze):
     help="Folder of a finished rate of the same problem, to stand beside this one; repeatable.",
 )
 @click.option("--along", metavar="VARIABLE", help="Barrier: the variable that windows lie along.")
+@model_option("Committor model to start from; with momenta, or for a large System, the direction of splitting.")
+@click.option("--importance", metavar="VARIABLE", help="A variable of the states that is the direction, instead of a model.")
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), help="End after so many steps with what there is, and go on with --resume."
+)
+@worker_options
 @command
 def rate(
     source: str,
@@ -67,9 +74,14 @@ def rate(
     resume: bool,
     strict: bool,
     compare: tuple[Path, ...],
+    model: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    devices: str | None,
     **options: Any,
 ) -> None:
     """Compute the rate constant of SYSTEM (a name from `openmm-rare systems`) or of CONFIG.toml."""
+    from ..committor.load import load_committor
     from ..io.progress import TerminalProgress
     from ..io.run_file import RunFile
     from ..io.text import format_table, summary_groups
@@ -79,8 +91,9 @@ def rate(
     temperatures = temperatures_of([temperature] if temperature else [])
     wanted = {"temperature_k": temperatures[0] if temperatures else None, **options}
     config, out = configured(source, out, resume, _ending(options), wanted)
-    with TerminalProgress() as progress:
-        estimate = run_rate(config, out, resume, progress, compare=compare)
+    start = None if model is None else load_committor(model)
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+        estimate = run_rate(config, out, resume, progress, start, compare, executor)
     result = read_result(out)
     references = RunFile.open(out / "run.nc").load("reference")
     click.echo(f"\n{format_table(summary_groups(result, references))}\n")
@@ -91,6 +104,7 @@ def rate(
 @common_options
 @click.option("--temperature", multiple=True, required=True, help='E.g. "600 K"; repeat for each temperature.')
 @click.option("--brute-force", multiple=True, help="Temperature at which to count transitions as well; repeatable.")
+@worker_options
 @command
 def scan(
     source: str,
@@ -99,6 +113,9 @@ def scan(
     out: Path | None,
     resume: bool,
     strict: bool,
+    workers: int | None,
+    scheduler: str | None,
+    devices: str | None,
     **options: Any,
 ) -> None:
     """Rate constants over temperatures, from hot to cold, each starting from the model of the one before."""
@@ -110,8 +127,8 @@ def scan(
 
     temperatures, counted = temperatures_of(temperature), temperatures_of(brute_force)
     config, out = configured(source, out, resume, "scan", options)
-    with TerminalProgress() as progress:
-        estimates = run_scan(config, temperatures, out, resume, counted, progress)
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+        estimates = run_scan(config, temperatures, out, resume, counted, progress, executor)
     data = read_json(out / "scan.json")
     click.echo(f"\n{format_columns(*scan_table(data))}\n")
     header, rows = channel_table(data)
@@ -171,4 +188,4 @@ def _ending(options: dict[str, Any]) -> str:
 def _finish(out: Path, estimates: list[Any], strict: bool) -> None:
     """The end of a command that computed rates."""
     told = [(f"Warning ({each.temperature_k:g} K)", sentence) for each in estimates for sentence in each.warnings]
-    end(out, told, all(each.reliable for each in estimates), strict)
+    end(out, told, all(each.reliable for each in estimates), strict or not all(each.complete for each in estimates))

@@ -23,6 +23,7 @@ from .options import (
     strict_option,
     trust_option,
 )
+from .workers import executor_of, worker_options
 
 __all__ = ["analyze", "path", "tps"]
 
@@ -63,6 +64,7 @@ _AS_TESTED = "those between two tests of the states, or 10 where that is 1"
 @model_option("Committor model to start from.")
 @seed_option
 @platform_option
+@worker_options
 @folder_option
 @resume_option
 @strict_option
@@ -74,6 +76,9 @@ def tps(
     model: Path | None,
     seed: int | None,
     platform: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    devices: str | None,
     out: Path | None,
     resume: bool,
     strict: bool,
@@ -93,8 +98,8 @@ def tps(
     config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform, **trusted})
     config = with_path_settings(config, **options | {"initial_path": options["initial_path"] or None})
     start = None if model is None else load_committor(model)
-    with TerminalProgress() as progress:
-        result = run_path_sampling(config, out, resume, progress, start)
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+        result = run_path_sampling(config, out, resume, progress, start, executor)
     click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
     end(out, [("Warning", sentence) for sentence in result["warnings"]], result["reliable"], strict)
 
@@ -125,7 +130,7 @@ def path(
     **options: Any,
 ) -> None:
     """Find a first path of SYSTEM or CONFIG.toml from A to B, for `openmm-rare tps --initial-path`."""
-    from ..committor.fitting import require_fitting, tested_as_for
+    from ..committor.fitting import as_tested_for, require_fitting
     from ..committor.load import load_committor
     from ..config.run import build_system
     from ..folders.path_folder import initial_paths_of, path_settings, with_path_settings
@@ -140,7 +145,7 @@ def path(
     out = out or default_folder(config, "path").with_suffix(".npz")
     guide = None if model is None else load_committor(model)
     if guide is not None:
-        require_fitting(guide, tested_as_for(system, guide), model)
+        require_fitting(guide, as_tested_for(system, guide), model)
     with TerminalProgress() as progress:
         found = find_path(
             system,
@@ -175,13 +180,20 @@ def path(
 )
 @seed_option
 @platform_option
-@click.option(
-    "--workers", type=click.IntRange(min=1), show_default="1", help="Processes for the fresh shots of a large system."
-)
+@worker_options
 @strict_option
 @trust_option
 @command
-def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options: Any) -> None:
+def analyze(
+    folder: Path,
+    out: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    devices: str | None,
+    strict: bool,
+    trust: bool,
+    **options: Any,
+) -> None:
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
     from ..folders.path_folder import doubts_of_run, load_path_sampling
     from ..io.checksums import naming_contents, unchecked_note
@@ -193,10 +205,10 @@ def analyze(folder: Path, out: Path | None, strict: bool, trust: bool, **options
 
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
-    with TerminalProgress() as progress:
+    with executor_of(workers, scheduler, devices, chosen.platform) as executor, TerminalProgress() as progress:
         with naming_contents(folder):
             sampled, doubts, unchecked = load_path_sampling(folder, trust), doubts_of_run(folder), unchecked_note(folder)
         notes = [unchecked] if unchecked else ()
-        found = analyze_mechanism(*sampled, out, chosen, progress=progress, doubts=doubts, notes=notes)
+        found = analyze_mechanism(*sampled, out, chosen, progress=progress, doubts=doubts, notes=notes, executor=executor)
     click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .base import Committor
+from .load import load_committor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..problem import RareEventSystem
-    from .base import Committor
 
-__all__ = ["require_fitting", "tested_as_for"]
+__all__ = ["as_tested_for", "labelled", "require_fitting"]
 
 
-def tested_as_for(problem: RareEventSystem, model: Committor) -> RareEventSystem:
+def as_tested_for(problem: RareEventSystem, model: Committor) -> RareEventSystem:
     """The problem with its states tested as often as a model has it; as it is for models of versions that did not say.
 
     For those who use a model beside the paths or shots that it was made from, whose frames decide.
@@ -43,10 +44,10 @@ def require_fitting(model: Committor, problem: RareEventSystem, name: str | Path
     fingerprint = problem.fingerprint()
     if model.fingerprint == fingerprint:
         return
-    if model.fingerprint == tested_as_for(problem, model).fingerprint():
+    if model.fingerprint == as_tested_for(problem, model).fingerprint():
         theirs, own = model.check_interval, problem.check_interval
         raise InputError(
-            f"{name} knows A and B as tested every {theirs} steps, but here they are tested every {own}, which makes them "
+            f"{name} knows A and B as tested {_every(theirs)}, but here they are tested {_every(own)}, which makes them "
             f"others: for a rate set check_interval = {theirs} in [system], as config.toml of the run that made the model has "
             f"it; for paths set steps_per_frame = {theirs}; or train a new model"
         )
@@ -54,3 +55,17 @@ def require_fitting(model: Committor, problem: RareEventSystem, name: str | Path
         f"{name} was trained for another system, other states or other dynamics (fingerprint {model.fingerprint[:12]}, "
         f"{problem.name} has {fingerprint[:12]}); train a new one, or rebuild the system it belongs to"
     )
+
+
+def _every(steps: int) -> str:
+    return "every step" if steps == 1 else f"every {steps} steps"
+
+
+def labelled(model: Committor, problem: RareEventSystem) -> Committor:
+    """The model; of one that does not know its check interval a copy that is of this problem from now on."""
+    if model.check_interval is not None:
+        return model
+    made = load_committor(model.to_bytes())
+    for each in getattr(made, "members", [made]):
+        each.fingerprint, each.check_interval = problem.fingerprint(), problem.check_interval
+    return made

@@ -41,6 +41,7 @@ class SamplingConfig:
     seed: int = 1
     platform: str = "Reference"
     method: str = "importance"
+    importance: str = ""
     no_reweighting: bool = False
     settings: RateSettings = field(default_factory=RateSettings)
 
@@ -65,6 +66,7 @@ class SamplingConfig:
             section.count("seed", cls.seed, least=0),
             section.text("platform", cls.platform),
             method,
+            section.text("importance", cls.importance),
             section.flag("no_reweighting", cls.no_reweighting),
             RateSettings(**settings),
         )
@@ -72,6 +74,8 @@ class SamplingConfig:
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
+        if not values["importance"]:  # which few have
+            del values["importance"]
         values |= {f.name: getattr(self.settings, f.name) for f in fields(RateSettings)}
         values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
         return values
@@ -132,6 +136,9 @@ class RunConfig:
             check_target_error(given["target_error"], "target_error")
         if "backend" in given:
             given["settings"] = replace(self.sampling.settings, backend=given.pop("backend"))
+        if "max_steps" in given:
+            settings = given.get("settings", self.sampling.settings)
+            given["settings"] = replace(settings, max_walker_steps=given.pop("max_steps"))
         barrier = replace(self.barrier, **{name: given.pop(name) for name in ("along",) if name in given})
         system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
         return replace(self, system=system, sampling=replace(self.sampling, **given), barrier=barrier)
@@ -139,7 +146,7 @@ class RunConfig:
     def expanded(self, problem: RareEventSystem) -> RunConfig:
         """A copy that spells out the problem that was built from it: dynamics, boxes, what its builder chose."""
         chosen = problem.parameters if self.system.is_builtin else {}
-        sees = self.path_sampling is not None or self.sampling.method not in _WITHOUT_NETWORK
+        sees = self.path_sampling is not None or not (self.sampling.method in _WITHOUT_NETWORK or self.sampling.importance)
         source = replace(
             self.system,
             parameters={**chosen, **self.system.parameters},

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "overdamped": ["OverdampedLangevinIntegrator", "BiasedOverdampedLangevinIntegrator"],
         "langevin": ["BAOABLangevinIntegrator"],
+        "biased_langevin": ["BiasedLangevinIntegrator"],
         "frames": ["Frames"],
     },
 )

@@ -15,16 +15,14 @@ force among those that kick would have no such ratio: a kick has no density of i
 
 The noise that acts along a constraint is taken back by it, and a shift of it would change nothing but the weight. So u is
 projected on the constraints first, in coordinates weighted by :math:`\sqrt m`, where the noise is the same in all directions.
-Pushing costs :math:`f^2/(4 \gamma m k_B T)` nats per time: it pays where the thermostat is the main friction, in implicit solvent, and
-not in water, whose own friction cannot be biased.
+Pushing costs :math:`f^2/(4 \gamma m k_B T)` nats per time: it pays where the thermostat is the main friction, in implicit
+solvent, and not in water, whose own friction cannot be biased.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import openmm
 from openmm import unit
 
 from ..errors import InputError
@@ -32,18 +30,20 @@ from ..units import in_md_units
 from .langevin import BAOABLangevinIntegrator
 from .overdamped import MAX_SHIFT
 
-__all__ = ["BiasedLangevinIntegrator", "has_momenta", "log_weights", "restart_weights"]
+__all__ = ["LOG_WEIGHT", "BiasedLangevinIntegrator"]
+
+LOG_WEIGHT = "log_path_weight"
+"""Variable per degree of freedom, which tells this integrator from others, also where XML has kept nothing else."""
 
 _SHIFT = "min(max_shift,max(-max_shift,strength*f{group}*sqrt(dt^2/((1-kept^2)*kT*m))))"
-_LOG_WEIGHT = "log_path_weight"
 
 
 class BiasedLangevinIntegrator(BAOABLangevinIntegrator):
     """Langevin dynamics with momenta under group 0, its noise shifted along the forces of the bias group.
 
-    The log weight of every degree of freedom is a variable of the integrator: :func:`restart_weights` begins a path, and
-    :func:`log_weights` sums it over each walker. On a GPU use precision "mixed" or "double", since in "single" the sum loses
-    digits. Settable later: ``strength``, ``max_shift``, ``kT`` (kJ/mol), ``friction`` (1/ps).
+    The log weight of every degree of freedom is a variable of the integrator, which
+    :mod:`openmm_rare.dynamics.path_weights` sets and sums over each walker. On a GPU use precision "mixed" or "double", since
+    in "single" the sum loses digits. Settable later: ``strength``, ``max_shift``, ``kT`` (kJ/mol), ``friction`` (1/ps).
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class BiasedLangevinIntegrator(BAOABLangevinIntegrator):
             raise InputError(f"bias_group = {bias_group!r}; allowed: 1 to 31, because group 0 holds the physical forces")
         self.addGlobalVariable("strength", strength)
         self.addGlobalVariable("max_shift", max_shift)
-        for name in ("shift", "noise", _LOG_WEIGHT):
+        for name in ("shift", "noise", LOG_WEIGHT):
             self.addPerDofVariable(name, 0.0)
         # Forces of one group are kept until another group is asked for or positions change: those that the last kick has
         # evaluated serve the next one, and then those of the bias are asked for, before anything moves.
@@ -106,7 +106,7 @@ class BiasedLangevinIntegrator(BAOABLangevinIntegrator):
         if num_dimensions == 3:
             self._project_shift()
         self.addComputePerDof("noise", "shift+gaussian")
-        self.addComputePerDof(_LOG_WEIGHT, f"{_LOG_WEIGHT}-{self._active}shift*(noise-0.5*shift)")
+        self.addComputePerDof(LOG_WEIGHT, f"{LOG_WEIGHT}-{self._active}shift*(noise-0.5*shift)")
         self._friction_and("noise")
         self._drift("v")
         self._last_kick("f0")
@@ -116,49 +116,3 @@ class BiasedLangevinIntegrator(BAOABLangevinIntegrator):
         self.addComputePerDof("v", "shift/sqrt(m)")
         self.addConstrainVelocities()
         self.addComputePerDof("shift", "v*sqrt(m)")
-
-
-def has_momenta(integrator: openmm.Integrator) -> bool:
-    """Whether an integrator is a :class:`BiasedLangevinIntegrator`, also one restored from XML."""
-    if not isinstance(integrator, openmm.CustomIntegrator):
-        return False
-    return _LOG_WEIGHT in map(integrator.getPerDofVariableName, range(integrator.getNumPerDofVariables()))
-
-
-def restart_weights(context: openmm.Context) -> None:
-    """Begin paths: all weights of the Context's :class:`BiasedLangevinIntegrator` become 1."""
-    zeros = [openmm.Vec3(0.0, 0.0, 0.0)] * context.getSystem().getNumParticles()
-    context.getIntegrator().setPerDofVariableByName(_LOG_WEIGHT, zeros)
-
-
-def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
-    """Log path weights accumulated by a :class:`BiasedLangevinIntegrator` since :func:`restart_weights`.
-
-    Parameters
-    ----------
-    context : openmm.Context
-        Holds `n_walkers` walkers with equally many consecutive particles each.
-    n_walkers : int
-        Number of walkers.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_walkers,), float64: ln w, summed over each walker's degrees of freedom.
-
-    Raises
-    ------
-    ValueError
-        If the particles do not divide into so many walkers, or a log weight is not finite.
-    """
-    values = np.array(context.getIntegrator().getPerDofVariableByName(_LOG_WEIGHT), dtype=np.float64)
-    if n_walkers < 1 or len(values) % n_walkers:
-        raise InputError(f"n_walkers = {n_walkers} does not divide the Context's {len(values)} particles")
-    result = values.reshape(n_walkers, -1).sum(axis=1)
-    bad = np.flatnonzero(~np.isfinite(result))
-    if len(bad):
-        raise InputError(
-            f"the log weight of walkers {bad[:10].tolist()} ({len(bad)} in all) is not finite; the bias force or the "
-            "positions became NaN: check the bias force at these walkers, or reduce the time step"
-        )
-    return result

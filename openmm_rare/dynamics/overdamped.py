@@ -30,7 +30,6 @@ reseeds it with its integrator's seed: give every Context its own seed, and do n
 import re
 from typing import Any
 
-import numpy as np
 import openmm
 from openmm import unit
 
@@ -96,7 +95,8 @@ class BiasedOverdampedLangevinIntegrator(openmm.CustomIntegrator):
     """Overdamped Langevin dynamics under group 0, its noise shifted along the forces of the bias group.
 
     Each velocity component holds the log weight of its own degree of freedom, because nothing else per degree of freedom
-    is cheap to read: set velocities to zero at the start of a path and read them with `log_weights`. So velocities and
+    is cheap to read: they are set and read by
+    :mod:`openmm_rare.dynamics.path_weights`. So velocities and
     kinetic energy (defined as 0) have no other meaning here. On a GPU use precision "mixed" or "double", since in "single"
     the sum loses digits. Settable later: ``strength``, ``max_shift``, ``kT`` (kJ/mol), ``friction`` (1/ps).
 
@@ -187,40 +187,6 @@ def shifting_group(integrator: openmm.Integrator) -> int | None:
         found = [int(group) for expression in steps for group in re.findall(_SHIFT_GROUP, expression)]
         return found[0] if found else None
     return None
-
-
-def log_weights(context: openmm.Context, n_walkers: int) -> np.ndarray:
-    """Log path weights accumulated by a `BiasedOverdampedLangevinIntegrator` since the velocities were last set to zero.
-
-    Parameters
-    ----------
-    context : openmm.Context
-        Holds `n_walkers` walkers with equally many consecutive particles each.
-    n_walkers : int
-        Number of walkers.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (n_walkers,), float64: ln w, summed over each walker's degrees of freedom.
-
-    Raises
-    ------
-    ValueError
-        If the particles do not divide into so many walkers, or a log weight is not finite. (GPU platforms sum forces as
-        integers, where NaN is lost; a bias force must look for it itself.)
-    """
-    velocities = context.getState(velocities=True).getVelocities(asNumpy=True)._value
-    if n_walkers < 1 or len(velocities) % n_walkers:
-        raise InputError(f"n_walkers = {n_walkers} does not divide the Context's {len(velocities)} particles")
-    result = velocities.reshape(n_walkers, -1).sum(axis=1)
-    if not np.isfinite(result).all():
-        bad = np.flatnonzero(~np.isfinite(result))
-        raise InputError(
-            f"the log weight of walkers {bad[:10].tolist()} ({len(bad)} in all) is not finite; the bias force or the "
-            "positions became NaN: check the bias force at these walkers, or reduce the time step"
-        )
-    return result
 
 
 def check_system(system: openmm.System, bias_group: int | None = None, num_dimensions: int = 3) -> None:

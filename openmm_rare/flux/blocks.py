@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockFlux"]
 
 _DRIFT = 2.5  # standard errors between stretches
-_FIRST = 2  # blocks of the first stretch of equilibration, and of the flux run
+_FIRST = 2  # blocks of the first stretch of equilibration at least, and of the flux run
 _LONGEST = 2.0  # times as long a flux run may get at once
 
 
@@ -62,6 +62,8 @@ class BlockFlux:
         Of the walkers now.
     n_blocks : int
         Of the flux run after equilibration.
+    counts : list of ndarray, shape (n_blocks, n_walkers)
+        Exits by block, in each stretch.
     transitions : int
         Arrivals in B that the flux run itself has seen.
     """
@@ -77,6 +79,7 @@ class BlockFlux:
     pool: Pool = field(init=False)
     state: FluxState = field(init=False)
     n_blocks: int = 0
+    counts: list[np.ndarray] = field(default_factory=list)
     transitions: int = 0
 
     def equilibrate(self) -> None:
@@ -88,11 +91,11 @@ class BlockFlux:
             If no walker leaves A.
         """
         self.progress.stage("equilibration in A")
-        self.state, n_blocks, before, spent = FluxState.start(self.problem, self.n_walkers), _FIRST, None, 0
+        self.state, before, spent = FluxState.start(self.problem, self.n_walkers), None, 0
+        n_blocks = max(_FIRST, round(0.5 * self.settings.equilibration_ps / self.problem.timestep / self.settings.block_steps))
         for number in range(self.settings.equilibration_tries):
             record = self._stretch("equilibration", n_blocks)
-            clusters = np.asarray(record["exit_block"]) * self.n_walkers + np.asarray(record["exit_walker"])
-            exits = np.bincount(clusters, minlength=n_blocks * self.n_walkers).astype(float)
+            exits = self._exits(record, n_blocks).ravel().astype(float)
             now = ratio_of_sums(exits, np.asarray(record["frames"]).ravel() * self.problem.timestep)
             spent += int(record["walker_steps"])
             self.progress.update(flux_per_ps=f"{now[0]:.3g}")
@@ -116,6 +119,7 @@ class BlockFlux:
         seen = {"exit_cluster": cluster, "exit_weight": np.ones(len(cluster)), "weighted_frames": frames[None], **record}
         self.pool.extend(seen, self.importance, self.problem.timestep)
         self.n_blocks += n_blocks
+        self.counts.append(self._exits(record, n_blocks))
         self.transitions += int(np.asarray(record["transitions"]).sum())
 
     def extend_until(self, wanted: float, fewest: int) -> None:
@@ -135,6 +139,11 @@ class BlockFlux:
         """Take another importance function for the exits, of now and later."""
         self.importance = importance
         self.pool.judge(importance)
+
+    def _exits(self, record: Mapping, n_blocks: int) -> np.ndarray:
+        """Numbers of exits, shape (n_blocks, n_walkers)."""
+        clusters = np.asarray(record["exit_block"]) * self.n_walkers + np.asarray(record["exit_walker"])
+        return np.bincount(clusters, minlength=n_blocks * self.n_walkers).reshape(n_blocks, self.n_walkers)
 
     def _error(self) -> float:
         return self.pool.relative_error(self.settings.uniform_fraction) if len(self.pool.exits) else np.inf

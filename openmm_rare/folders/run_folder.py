@@ -9,7 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..committor.model import CommittorModel
+from ..committor.base import Committor
+from ..committor.load import load_committor
 from ..config.run import RunConfig
 from ..config.stored import restore_config, run_identity, stored_config, write_config
 from ..errors import InputError
@@ -44,8 +45,8 @@ def check_new(folder: Path) -> None:
 
 @contextmanager
 def open_run(
-    folder: Path, config: RunConfig, problem: RareEventSystem, resume: bool, model: CommittorModel | None
-) -> Iterator[tuple[RunFile, CommittorModel | None]]:
+    folder: Path, config: RunConfig, problem: RareEventSystem, resume: bool, model: Committor | None
+) -> Iterator[tuple[RunFile, Committor | None]]:
     """The run file of a new or continued run, locked for this process.
 
     A run that fails before it recorded anything leaves no trace.
@@ -58,13 +59,13 @@ def open_run(
     problem : RareEventSystem
     resume : bool
         Continue what is there; start where there is nothing.
-    model : CommittorModel or None
+    model : Committor or None
         Trained model to start from; kept in the folder, from where a continued run takes it.
 
     Yields
     ------
     run : RunFile
-    model : CommittorModel or None
+    model : Committor or None
         What to start from.
 
     Raises
@@ -104,7 +105,7 @@ def variable_units(variables: CollectiveVariables) -> dict[str, str]:
     return {variable.name: variable.unit or "" for variable in variables.variables}
 
 
-def _start(folder: Path, config: RunConfig, problem: RareEventSystem, model: CommittorModel | None) -> RunFile:
+def _start(folder: Path, config: RunConfig, problem: RareEventSystem, model: Committor | None) -> RunFile:
     attributes: dict[str, Any] = {
         "config": config.to_toml(),
         "seed": config.sampling.seed,
@@ -122,7 +123,7 @@ def _start(folder: Path, config: RunConfig, problem: RareEventSystem, model: Com
     return RunFile.create(folder / "run.nc", attributes)
 
 
-def _start_model(folder: Path, run: RunFile, problem: RareEventSystem) -> CommittorModel | None:
+def _start_model(folder: Path, run: RunFile, problem: RareEventSystem) -> Committor | None:
     """The model that the run began with."""
     path, digest = folder / _START, run.attributes.get("start_model")
     if not path.exists():
@@ -133,7 +134,7 @@ def _start_model(folder: Path, run: RunFile, problem: RareEventSystem) -> Commit
         raise InputError(f"{path} does not belong to the run in {folder}, which began without a model: remove it")
     if digest is not None and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise InputError(f"{path} is damaged or another model than the run began with: restore it from a copy")
-    return CommittorModel.load(path, problem.fingerprint())
+    return load_committor(path, problem.fingerprint())
 
 
 def _check_same(folder: Path, run: RunFile, config: RunConfig, problem: RareEventSystem) -> None:
@@ -160,7 +161,7 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     """Everything that changes the random course of a run, by the name that the user knows."""
     sampling = config.sampling
     same = {"temperature": f"{config.system.temperature_k:g} K"}
-    same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method")}
+    same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method", "importance")}
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(RateSettings) if f.name not in _FREE}
     if sampling.method == "barrier":
         same |= {f"barrier.{name}": value for name, value in config.barrier.to_dict().items()}

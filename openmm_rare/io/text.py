@@ -14,7 +14,12 @@ __all__ = ["Group", "format_columns", "format_count", "format_table", "format_va
 Group = tuple[str, list[tuple[str, str]]]
 """A heading and its rows (label, value)."""
 
-_METHODS = {"importance": "importance sampling", "brute_force": "brute force", "barrier": "windows and shots from the barrier"}
+_METHODS = {
+    "importance": "importance sampling",
+    "splitting": "splitting",
+    "brute_force": "brute force",
+    "barrier": "windows and shots from the barrier",
+}
 
 _PARTS = {"flux": "windows", "production": "points and shots"}
 
@@ -67,6 +72,8 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
         groups.append(("How far to trust it", _barrier_trust_rows(result)))
     if result["method"] == "importance":
         groups.append(("How far to trust it", _trust_rows(result)))
+    if result["method"] == "splitting":
+        groups.append(("How far to trust it", _splitting_rows(result)))
     return [*groups, ("Cost", _cost_rows(result))]
 
 
@@ -82,13 +89,14 @@ def _percent(fraction: float) -> str:
 
 
 def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    k, error = result["rate_per_ps"], result["rate_stderr"]
+    k, error, below = result["rate_per_ps"], result["rate_stderr"], result.get("rate_below_per_ps")
     rows = [
         ("system", f"{result['system']} at {result['temperature_k']:g} K, by {_METHODS[result['method']]}"),
-        ("rate constant k", f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")),
-        ("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"),
+        ("rate constant k", _rate_text(k, error) if below is None else f"below {format_value(below)} 1/ps  (95 %)"),
     ]
-    if result.get("rate_reduced") is not None:
+    if below is None:
+        rows.append(("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"))
+    if below is None and result.get("rate_reduced") is not None:
         rows.append(("in reduced units", format_value(result["rate_reduced"], result["rate_reduced_stderr"])))
     if k:
         rows.append(("mean waiting time 1/k", _time(1.0 / k)))
@@ -101,6 +109,10 @@ def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]
         ratio = f"{without['rate_per_ps'] / k:.3g} times k" if k else ""
         rows.append(("without reweighting", f"{format_value(without['rate_per_ps'])} 1/ps  ({ratio})"))
     return rows
+
+
+def _rate_text(k: float, error: float) -> str:
+    return f"{format_value(k, error)} 1/ps" + (f"  (± {_percent(error / k)})" if k else "")
 
 
 def _time(picoseconds: float) -> str:
@@ -162,6 +174,22 @@ def _barrier_trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("effective number of paths", f"{result['ess']:.0f}"),
         ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
     ]
+
+
+def _splitting_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found, pareto = result["crossing"], result["pareto_k"]
+    rows = [
+        ("effective sample size", f"{result['ess']:.0f} of {result['n_roots']} roots"),
+        ("effective blocks of the flux", f"{found['ess_blocks']:.0f} of {found['blocks']}  (30 at least)"),
+        ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
+        ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
+        ("exits in the pool", format_count(result["n_exits"])),
+        ("direction", found["direction"]),
+        ("look ahead", f"{format_value(found['look_ahead_ps'])} ps"),
+    ]
+    if "gain" in found:
+        rows.append(("fewer steps than brute force", f"{format_value(found['gain'], found['gain_stderr'])} times"))
+    return rows
 
 
 def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Worker processes: started without running the user's script again, quiet at Ctrl-C, and missed when they die."""
+"""Worker processes: started without running the user's script again, and quiet at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, RunError
+from ..errors import InputError
 from .processor_plugins import import_openmm_for
 
 __all__ = ["Workers", "require_importable", "require_own_process"]
@@ -42,30 +41,30 @@ class Workers(ProcessPoolExecutor):
         Of `setup`.
     platform : str, optional
         The only platform of OpenMM that they need; default: any.
-
-    Raises
-    ------
-    RuntimeError
-        At the end of the ``with`` block, if a process died.
     """
 
     def __init__(self, n: int, setup: Callable[..., None] | None = None, *arguments: Any, platform: str | None = None) -> None:
         # no fork, which would inherit threads of OpenMM and torch; as bytes, for which nothing is imported before _begin runs
         with _safe_path():
             super().__init__(n, _Context(), _begin, (platform, pickle.dumps((setup, arguments))))
+        self._started: dict[int, Any] = {}
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> bool | None:
+    def submit(self, *task: Any, **options: Any) -> Future:
+        """As of any pool."""
+        future = super().submit(*task, **options)
+        self._started |= self._processes or {}
+        return future
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal has ended a process, and not something that it would do again."""
+        return any((process.exitcode or 0) < 0 for process in self._started.values())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         if kind is not None:
             for process in list((self._processes or {}).values()):  # what terminate_workers of Python 3.14 does
                 process.terminate()
         super().__exit__(kind, error, traceback)
-        if isinstance(error, BrokenProcessPool):
-            raise RunError(
-                "a worker process died (what it said, if anything, stands above; the operating system kills those that take "
-                "too much memory): finished work is kept; run this again, tps with --resume, perhaps with fewer processes "
-                "(path_sampling.processes; --workers of analyze)"
-            ) from error
-        return None
 
 
 def require_own_process() -> None:
@@ -80,13 +79,15 @@ def require_own_process() -> None:
         sys.exit(f"{_script()}: workers run this script again; put what it does below {_GUARD}")
 
 
-def require_importable(work: Any) -> None:
+def require_importable(work: Any, elsewhere: bool = False) -> None:
     """Refuse functions and classes that workers would have to find in a script which they must not run again.
 
     Parameters
     ----------
     work : object
         What workers get.
+    elsewhere : bool
+        Whether these run no script, guard or not.
 
     Raises
     ------
@@ -94,14 +95,14 @@ def require_importable(work: Any) -> None:
         With the names of the functions.
     """
     script = _script()
-    if script is not None and _has_guard(script):
+    if script is not None and _has_guard(script) and not elsewhere:
         return
     content = pickle.dumps(work)
     if b"__main__" not in content:
         return
     words = [argument for _, argument, _ in pickletools.genops(content) if isinstance(argument, str)]
     names = [name for module, name in zip(words[:-1], words[1:], strict=True) if module == "__main__"]
-    again = script is not None and script.is_file()  # no notebook, nor standard input
+    again = script is not None and script.is_file() and not elsewhere  # no notebook, nor standard input
     remedy = f"would have to run again: put what it does below {_GUARD}, or" if again else "cannot read: put"
     raise InputError(
         f"workers need {', '.join(names) or 'functions'} of {script or 'this session'}, which they {remedy} the functions into "

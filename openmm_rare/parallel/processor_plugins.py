@@ -7,9 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["import_openmm_for"]
+__all__ = ["ON_GPUS", "import_openmm_for"]
 
-_ON_PROCESSORS, _ON_GPUS = ("Reference", "CPU"), ("OpenCL", "CUDA", "HIP")
+ON_GPUS: tuple[str, ...] = ("CUDA", "OpenCL", "HIP")
+"""Platforms that compute on devices with an index."""
+
+_ON_PROCESSORS = ("Reference", "CPU")
 _FOLDER = "OPENMM_PLUGIN_DIR"
 
 
@@ -32,7 +35,7 @@ def import_openmm_for(platform: str | None) -> None:
         del os.environ[_FOLDER]
     own = Path(openmm.version.openmm_library_path)
     folder = own / "plugins" if own.is_dir() else Path(openmm.Platform.getDefaultPluginsDirectory())
-    files = [path for path in sorted(folder.glob("*")) if path.is_file() and not any(name in path.stem for name in _ON_GPUS)]
+    files = [path for path in sorted(folder.glob("*")) if path.is_file() and not any(name in path.stem for name in ON_GPUS)]
     for path in sorted(files, key=lambda path: not path.stem.endswith("CPU")):  # others add kernels to the platform CPU
         with suppress(openmm.OpenMMException):  # one that cannot be loaded is missed by nobody but who needs it
             openmm.Platform.loadPluginLibrary(str(path))

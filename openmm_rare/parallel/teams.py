@@ -25,6 +25,8 @@ class Threads:
     time outside of Python, as a Context whose integrator and bias are native does. Where one fails, no other goes on alone.
     """
 
+    elsewhere = False
+
     def __enter__(self) -> Threads:
         return self
 

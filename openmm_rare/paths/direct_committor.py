@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from ..errors import InputError, RunError
 from ..io.regular_file import regular_file
 from ..io.tasks import Progress, Silent
 from ..parallel.cores import available_cores
-from ..parallel.executors import Here, Processes, SentOnce
+from ..parallel.executors import Executor, Here, SentOnce
+from ..parallel.local import Processes
 from ..parallel.processes import require_importable, require_own_process
 from ..states.states import IN_A, IN_B, NEITHER
 from ..walkers.machine import Machine
@@ -44,12 +45,14 @@ def direct_committor(
     steps_per_test: int | None = None,
     max_steps: int = 10_000_000,
     workers: int = 1,
+    executor: Executor | None = None,
     record: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample the committor of configurations by direct simulation.
 
-    Small non-periodic systems run as many copies in one Context; others one shot after another, in `workers` processes.
+    Small non-periodic systems run as many copies in one Context, 500 shots at a time; others one shot after another. The
+    numbers do not depend on where each of these is computed.
 
     Parameters
     ----------
@@ -67,7 +70,9 @@ def direct_committor(
     max_steps : int
         Of one shot.
     workers : int
-        Processes, for systems that run one shot at a time.
+        Processes of this machine.
+    executor : Executor, optional
+        Computes instead of them: :class:`~openmm_rare.parallel.dask_cluster.Dask`, within its ``with`` block.
     record : path, optional
         File to which results are appended as they come; the same call goes on from it, also after ``kill -9``.
     progress : Progress, optional
@@ -93,18 +98,33 @@ def direct_committor(
     require_runnable(problem, "paths")
     copied = PhaseSlots.can_copy(problem) and len(problem.positions) <= _SMALL
     run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), copied)
-    return _shot(run, positions, n_shots, 1 if copied else workers, record, progress or Silent())
+    with ExitStack() as stack:
+        if executor is None:
+            executor = stack.enter_context(_of_this_machine(workers, run))
+        if not isinstance(executor, Here):
+            require_importable(problem, executor.elsewhere)
+        return _shot(run, positions, n_shots, executor, record, progress or Silent())
+
+
+def _of_this_machine(workers: int, run: ShotRun) -> Here | Processes:
+    """As many processes as are wanted, and have a core."""
+    workers = min(workers, available_cores())
+    return Here() if workers <= 1 else Processes(workers, run.machine.platform)
 
 
 def _shot(
-    run: ShotRun, positions: np.ndarray, n_shots: int, workers: int, record: str | Path | None, progress: Progress
+    run: ShotRun, positions: np.ndarray, n_shots: int, executor: Executor, record: str | Path | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`direct_committor`, with what has been checked."""
     start, size = np.tile(np.arange(len(positions)), n_shots), _BLOCK if run.copied else 1
     blocks = [start[first : first + size] for first in range(0, len(start), size)]
     progress.stage("fresh shots", float(len(start)))
     with closing(ShotRecord(record, _plan(run, positions, n_shots))) as log:
-        _complete(log, run, positions, blocks, workers, progress)
+        progress.update(float(sum(len(blocks[number]) for number in log.results)))
+        tasks = [(number, positions[block]) for number, block in enumerate(blocks) if number not in log.results]
+        for which, status in executor.map(run, tasks):
+            log.add(tasks[which][0], status)
+            progress.update(float(len(status)))
         status = np.concatenate([log.results[number] for number in range(len(blocks))])
     return tuple(np.bincount(start[status == state], minlength=len(positions)) for state in (IN_A, IN_B))
 
@@ -135,22 +155,6 @@ def _plan(run: ShotRun, positions: np.ndarray, n_shots: int) -> dict[str, Any]:
         "steps_per_test": int(run.interval),
         "seed": run.seed,
     }
-
-
-def _complete(
-    log: ShotRecord, run: ShotRun, positions: np.ndarray, blocks: list[np.ndarray], workers: int, progress: Progress
-) -> None:
-    """Run the blocks of rows of the positions that are not on record yet."""
-    for number in log.results:
-        progress.update(len(blocks[number]))
-    todo = [(number, positions[block]) for number, block in enumerate(blocks) if number not in log.results]
-    workers = min(workers, len(todo), available_cores())
-    if workers > 1:
-        require_importable(run.system)
-    with Here() if workers <= 1 else Processes(workers, run.machine.platform) as executor:
-        for which, status in executor.map(run, todo):
-            log.add(todo[which][0], status)
-            progress.update(len(status))
 
 
 class ShotRun(SentOnce):

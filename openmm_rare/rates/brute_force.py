@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RunError
-from ..flux.agreement import Agreement, Quantity, compare, quantities
+from ..dynamics.replication import fits_in_slots
+from ..flux.agreement import Agreement
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.flux import FluxState, run_flux
-from ..flux.parts import doubts_about_parts
 from ..io.progress import reached
+from ..io.tasks import Progress, Recorder
+from ..parallel.executors import Executor, Here
+from ..settings.rates import RateSettings
 from ..statistics import pareto_k, ratio_of_sums
+from ..walkers.machine import Machine
+from .counted import FLUX, Counted, poisson_interval
 from .estimate import RateEstimate
 from .rate_run import RateRun
 from .summary import common_fields
@@ -25,28 +29,28 @@ if TYPE_CHECKING:
 
 __all__ = ["BruteForceRate"]
 
-_LEFT_OUT = 0.2
-"""Fraction of the run, from its start, that is not counted: walkers that start in A need a while before they are as likely
-to be on their way to B, or in a side basin, as those that came to A a long time ago."""
-
+_FEWEST = 20  # transitions, from which on their scatter is an error bar
 _LONGER = 3  # times what the target error takes: how long walkers that do not agree on A may go on
-_ADVICE = (
-    ". The rate hangs on where walkers began: run longer (a smaller target error), make A smaller, or compute the rate from "
-    "each part as a state of its own."
-)
 
 
 class BruteForceRate(RateRun):
     """Rate constant from A to B by counting transitions.
 
+    Overdamped walkers of a small System go on through B, and begin all over A. Those with momenta, and those of which only one
+    fits into a Context, begin at the given structures, and again in A whenever they have come to B: see
+    :mod:`openmm_rare.flux.restarts`.
+
     Parameters
     ----------
     problem : RareEventSystem
     settings : RateSettings, optional
-        ``flux_walkers``, ``flux_steps`` and ``max_walker_steps`` are used, and for starts all over A those of training walkers.
+        ``flux_walkers``, ``flux_steps`` and ``max_walker_steps`` are used, and for starts all over A those of training walkers;
+        of walkers that move one at a time ``few_walkers``, ``block_steps`` and ``equilibration_ps``.
     seed : int
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
+    executor : Executor, optional
+        Where walkers move of which only one fits into a Context; default: here.
     progress : Progress, optional
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     target_error : float
@@ -63,61 +67,102 @@ class BruteForceRate(RateRun):
 
     _first_task = "brute_force"
 
+    def __init__(
+        self,
+        problem: RareEventSystem,
+        settings: RateSettings | None = None,
+        *,
+        seed: int = 1,
+        machine: Machine | str | None = None,
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+        target_error: float = 0.1,
+        recorder: Recorder | None = None,
+    ) -> None:
+        options = {"progress": progress, "target_error": target_error, "recorder": recorder}
+        super().__init__(problem, settings, seed=seed, machine=machine, **options)
+        self._executor, self._together = executor or Here(), fits_in_slots(problem)
+
     def _estimate(self) -> RateEstimate:
-        """Stretches until the target error is reached, and walkers agree on A or go on in vain."""
+        """Stretches until the target error is reached, and walkers agree on A or go on in vain; or until steps are used up."""
         starts = dispersed(self.problem, self.settings, self.machine, partial(self._run_task, "flux"), self.progress)
+        n_walkers = self.settings.flux_walkers if self._together else self.settings.few_walkers
+        counted, state = Counted(self.problem), starts.flux_state(n_walkers)
+        if not self._together:
+            self.progress.stage("equilibration in A")
+            n_steps = max(1, round(self.settings.equilibration_ps / self.problem.timestep))
+            state = self._stretch("equilibration", state, n_steps)[1]
         self.progress.stage("brute force")
-        counted, state = _Counted(self.problem), starts.flux_state(self.settings.flux_walkers)
-        doubts, limit = [], np.inf
+        n_steps, doubts, limit = 4 * self.settings.flux_steps if self._together else self.settings.block_steps, [], np.inf
         while True:
-            record, state = self._stretch(state)
+            record, state = self._stretch("brute_force", state, n_steps)
             counted.add(record)
             error, spent = counted.relative_error(), self.walker_steps["flux"]
             self.progress.update(transitions=counted.n_transitions, **reached(error, self.target_error))
-            if counted.n_transitions >= 20 and error <= self.target_error:
+            if counted.n_transitions >= _FEWEST and error <= self.target_error:
                 agreement, found = counted.doubts(state, starts, self.target_error)
                 # once in doubt, agreement alone is an answer: a moment at which the parts seem alike comes by chance
-                doubts, limit = [] if agreement.agree else found or doubts, min(limit, _LONGER * spent)
+                agree = not found and (agreement is None or agreement.agree)
+                doubts, limit = [] if agree else found or doubts, min(limit, _LONGER * spent)
                 if not doubts or spent >= limit:
                     return self._estimate_of(counted, agreement, doubts)
-            if spent > self.settings.max_walker_steps:
-                raise RunError(
-                    f"brute force saw {counted.n_transitions} transitions of {self.problem.name} in {spent:.3g} "
-                    f"walker-steps, too few for an error of {100 * self.target_error:g} %: raise max_walker_steps, or use "
-                    "importance sampling"
-                )
+            if spent > self.settings.max_walker_steps and counted.n_stretches > 1:
+                return self._cut_short(counted, state, starts)
 
-    def _stretch(self, state: FluxState) -> tuple[Mapping, FluxState]:
+    def _stretch(self, kind: str, state: FluxState, n_steps: int) -> tuple[Mapping, FluxState]:
         """The record of one stretch, and the state at its end."""
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
-            steps = 4 * self.settings.flux_steps
-            chunk = run_flux(self.problem, state, steps, self.machine, int(rng.integers(2**31)), rng)
+            chunk = run_flux(self.problem, state, n_steps, self.machine, int(rng.integers(2**31)), rng, self._executor)
             return {
                 "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state)),
                 "transition_label": chunk.transition_label,
                 **chunk.record(),
             }
 
-        record = self._run_task("flux", "brute_force", compute)
+        record = self._run_task("flux", kind, compute)
         return record, FluxState.from_record(record)
 
-    def _estimate_of(self, counted: _Counted, agreement: Agreement, doubts: list[str]) -> RateEstimate:
-        """The estimate from counts and steps per walker."""
-        exits, frames, transitions = counted.by_walker()
-        time_ps = frames * self.problem.timestep
+    def _cut_short(self, counted: Counted, state: FluxState, starts: Dispersal) -> RateEstimate:
+        """The estimate where ``max_walker_steps`` were used up before the target error was reached."""
+        n, time_ps = counted.n_transitions, float(counted.by_walker()[1].sum()) * self.problem.timestep
+        agreement, doubts = counted.doubts(state, starts, self.target_error)
+        more = "raise max_walker_steps and continue with --resume, or use importance sampling"
+        if n >= _FEWEST:
+            error = 100 * counted.relative_error()
+            sentence = f"The steps were used up at an error of {error:.2g} %, not {100 * self.target_error:.3g} %: {more}."
+            return self._estimate_of(counted, agreement, [*doubts, sentence], complete=False)
+        low, high = (events / time_ps for events in poisson_interval(n))
+        few = {"rate_ci95": (low, high), "complete": False}
+        if n:
+            sentence = f"Only {n} transitions were seen in {time_ps:.4g} ps; the interval is that of a Poisson count: {more}."
+        else:
+            sentence = (
+                f"Nothing came to B in {time_ps:.4g} ps: the rate is below {high:.2g} per ps (95 %), and that is all: {more}."
+            )
+            few["rate_below_per_ps"] = high
+        return self._estimate_of(counted, agreement, [sentence, *doubts], **few)
+
+    def _estimate_of(self, counted: Counted, agreement: Agreement | None, warnings: list[str], **few: Any) -> RateEstimate:
+        """The estimate from counts and steps, with what is different where there are few counts."""
+        exits, frames, transitions = counted.by_unit()
+        time_ps, n = frames * self.problem.timestep, int(transitions.sum())
         k, error = ratio_of_sums(transitions, time_ps)
+        if n < _FEWEST:  # their scatter says nothing
+            error = np.sqrt(max(n, 1)) / float(time_ps.sum())
         flux, flux_error = ratio_of_sums(exits, time_ps)
-        p_ab, p_error = ratio_of_sums(transitions, exits)
+        p_ab, p_error = ratio_of_sums(transitions, exits) if exits.any() else (0.0, float("nan"))
+        relative = error / k if n else float("nan")
+        names = [FLUX, *(variable.name for variable in self.problem.states.variables.variables)]
         return RateEstimate(
-            **common_fields(self._facts(), k, error, error / k),
+            **{**common_fields(self._facts(), k, error, relative), **few},
             method="brute_force",
             flux_per_ps=flux,
             flux_stderr=flux_error,
             p_ab=p_ab,
             p_ab_stderr=p_error,
-            ess=float(transitions.sum()),
+            ess=float(n),
             pareto_k=pareto_k(transitions),
             n_roots=int(exits.sum()),
             n_exits=int(exits.sum()),
@@ -126,84 +171,17 @@ class BruteForceRate(RateRun):
             channels=_channels(self.problem.states, counted.labels()),
             mean_weight=1.0,
             mean_weight_stderr=0.0,
-            pool_relative_error=flux_error / flux,
-            roots_relative_error=error / k,
-            reliable=not doubts,
-            warnings=tuple(doubts),
-            mixing=agreement.to_dict([_FLUX, *(variable.name for variable in self.problem.states.variables.variables)]),
+            pool_relative_error=flux_error / flux if flux else float("nan"),
+            roots_relative_error=relative,
+            reliable=not warnings,
+            warnings=tuple(warnings),
+            mixing=None if agreement is None else agreement.to_dict(names),
         )
-
-
-_FLUX = "flux"
-
-
-class _Counted:
-    """What the stretches so far have counted, without the first fifth of them."""
-
-    def __init__(self, problem: RareEventSystem) -> None:
-        self._problem, self._counts, self._labels, self._values = problem, [], [], []
-
-    def add(self, record: Mapping) -> None:
-        """One more stretch."""
-        names = "exits_by_walker", "frames_last_a", "transitions"
-        self._counts.append(np.stack([np.asarray(record[name]) for name in names]))
-        self._labels.append(np.asarray(record["transition_label"]))
-        values = self._problem.states.variables(np.asarray(record["positions"]))
-        self._values.append(np.where(np.asarray(record["last_a"])[:, None], values, np.nan).astype(np.float32))
-
-    @property
-    def _first(self) -> int:
-        return int(np.ceil(_LEFT_OUT * len(self._counts)))
-
-    def by_walker(self) -> np.ndarray:
-        """Exits, steps with A visited last, and transitions, shape (3, n_walkers)."""
-        return np.sum(self._counts[self._first :], axis=0)
-
-    def labels(self) -> np.ndarray:
-        """Channel label of every transition."""
-        return np.concatenate(self._labels[self._first :])
-
-    @property
-    def n_transitions(self) -> int:
-        """All that are counted; none until there are two stretches to compare."""
-        return int(self.by_walker()[2].sum()) if len(self._counts) - self._first > 1 else 0
-
-    def relative_error(self) -> float:
-        """Of the rate."""
-        if not self.n_transitions:
-            return float("inf")
-        _, frames, transitions = self.by_walker()
-        rate, error = ratio_of_sums(transitions, frames)
-        return error / rate
-
-    def doubts(self, state: FluxState, starts: Dispersal, target_error: float) -> tuple[Agreement, list[str]]:
-        """Whether walkers agree on A, and what is to be said if it matters that they do not."""
-        found = self._quantities()
-        agreement = compare(found, state.group, starts.names, state.weight)
-        if agreement.agree:
-            return agreement, []
-        states, whole = self._problem.states, self._rate(np.ones(len(state.group), dtype=bool))[0]
-        return agreement, doubts_about_parts(agreement, found, states, self._rate, whole, target_error, _ADVICE)
-
-    def _quantities(self) -> list[Quantity]:
-        halves = [np.sum(half, axis=0) for half in np.array_split(self._counts[self._first :], 2)]
-        exits, frames, transitions = np.stack(halves, axis=1)
-        times = np.where(frames > 0, frames, np.nan) * self._problem.timestep
-        rates = {_FLUX: exits / times, "transition rate": transitions / times}
-        return quantities(self._problem.states, [], np.array(self._values[self._first :]), rates)
-
-    def _rate(self, members: np.ndarray) -> tuple[float, float]:
-        """Rate out of some walkers and its standard error, 1/ps; that of one transition where there is none."""
-        _, frames, transitions = self.by_walker()[:, members]
-        time_ps = frames * self._problem.timestep
-        if not time_ps.any() or len(time_ps) < 2:
-            return 0.0, float("inf")
-        return ratio_of_sums(transitions, time_ps) if transitions.any() else (0.0, 1.0 / float(time_ps.sum()))
 
 
 def _channels(states: States, labels: np.ndarray) -> dict[str, dict[str, float]]:
     """Fractions of the transitions by channel, of those that were found, with binomial errors."""
-    names, total = states.channel_names, len(labels)
+    names, total = states.channel_names, max(len(labels), 1)
     counts = np.bincount(labels, minlength=len(names))
     return {
         name: {"fraction": float(p), "fraction_stderr": float(np.sqrt(p * (1.0 - p) / total))}

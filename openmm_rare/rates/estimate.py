@@ -65,6 +65,8 @@ class RateEstimate:
         dynamics, with standard errors; the look ahead (ps), effective blocks of the flux run, and the gain over brute force.
     rate_below_per_ps : float or None
         Where nothing arrived in B: k is below this with 95 %, and `rate_per_ps` stands for nothing.
+    complete : bool
+        False where steps were used up before the wanted error was reached.
     mixing : dict or None
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     barrier : dict or None
@@ -113,6 +115,7 @@ class RateEstimate:
     crossing: Mapping | None = None
     rate_below_per_ps: float | None = None
     barrier: Mapping | None = None
+    complete: bool = True
 
     @property
     def relative_error(self) -> float:

@@ -126,11 +126,11 @@ class RootSampler:
         roots, start = self.pool.exits[root], {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
         stride = self.problem.check_interval if isinstance(self.importance, CalibratedImportance) else settings.stride
         branching = Branching(level, steering.window, stride, settings.max_population)
-        if not fits_in_slots(self.problem):
-            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps)
-            return root, log_weight, TreeFollower(rules, self.executor).follow(roots, log_weight, seed, **start)
         unbiased = self.problem.inertial and steering.strength == 0.0
         bias = None if unbiased else Bias(self.importance, steering.strength, settings.bias_interval)
+        if not fits_in_slots(self.problem):
+            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps, bias)
+            return root, log_weight, TreeFollower(rules, self.executor).follow(roots, log_weight, seed, **start)
         propagator = Propagator(self.problem, bias, settings.n_slots, self.machine, seed)
         batch = run_roots(propagator, self.importance, roots, branching, rng, log_weights=log_weight, **start, **options)
         return root, log_weight, batch

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bias.bias import Bias
 from ..bias.calibrated import CalibratedImportance
 from ..dynamics.frames import Frames
 from ..parallel.executors import Executor, SentOnce
 from ..states.states import IN_B, NEITHER
 from ..walkers.machine import Machine
+from ..walkers.one_context import one_context
 from ..walkers.phase_slots import PhaseSlots
 from ..walkers.population import Walkers
 from .branching import Branching
@@ -45,6 +47,8 @@ class TreeRules(SentOnce):
     branching : Branching
     max_age : int
         Steps after which a branch is left where it is, pending.
+    bias : Bias, optional
+        Without it dynamics is unbiased.
     """
 
     problem: RareEventSystem
@@ -52,6 +56,7 @@ class TreeRules(SentOnce):
     importance: CalibratedImportance
     branching: Branching
     max_age: int
+    bias: Bias | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +107,7 @@ class _Growing:
         self.waiting: list[tuple[Walkers, np.ndarray]] = []
         self.old: list[tuple[Walkers, np.ndarray]] = []
         self.returned, self.channels = 0.0, np.zeros(n_channels)
+        self.counted = 0.0  # ln w of the slot that its branch has already
 
     def arrive(self, branch: Walkers, top: np.ndarray, status: int) -> None:
         """Count a branch that is in A or B."""
@@ -119,6 +125,7 @@ class _Growing:
         problem, branching = self.rules.problem, self.rules.branching
         self.slots.load(np.zeros(1, dtype=np.int64), branch.frames)
         self.swaps += 1
+        self.counted = 0.0
         stride = branching.steps(problem.check_interval)
         while True:
             branch, status = self._advance(branch, stride)
@@ -148,7 +155,10 @@ class _Growing:
             (status,), labels = problem.states.observe(frames.positions, labels)
             steps += problem.check_interval
         self.steps += steps
-        return replace(branch, frames=frames, labels=labels, clocks=branch.clocks + steps), int(status)
+        since_loaded = float(self.slots.log_weights()[0])
+        log_weights, self.counted = branch.log_weights + (since_loaded - self.counted), since_loaded
+        after = replace(branch, frames=frames, labels=labels, clocks=branch.clocks + steps, log_weights=log_weights)
+        return after, int(status)
 
     def tree(self, nothing: Walkers) -> Tree:
         """What was counted; `nothing` are walkers of its kind, none of them."""
@@ -201,7 +211,7 @@ def follow_root(rules: TreeRules, slots: PhaseSlots, root: Walkers, top: float, 
 
 def _follow_some(rules: TreeRules, roots: Walkers, tops: np.ndarray, seeds: Sequence[np.random.SeedSequence]) -> list[Tree]:
     """A task: the trees of some roots, in one Context."""
-    slots = PhaseSlots(rules.problem, 1, rules.machine, np.random.default_rng(0))
+    slots = one_context(rules.problem, rules.machine, rules.bias)
     return [follow_root(rules, slots, roots.take([i]), float(tops[i]), seed) for i, seed in enumerate(seeds)]
 
 

@@ -37,6 +37,7 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
     """
     folder = Path(folder)
     run, result = result_of_run(folder, run)
+    below = result.get("rate_below_per_ps")
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
         groups = summary_groups(result, run.load("reference"))
@@ -44,7 +45,8 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
         folder / "report.html",
         "rate.html",
         title=f"{result['system']} at {result['temperature_k']:g} K",
-        rate=format_value(result["rate_per_ps"], result["rate_stderr"]),
+        rate=format_value(result["rate_per_ps"], result["rate_stderr"]) if below is None else format_value(below),
+        relation="=" if below is None else "<",
         result=result,
         notes=notes_of(result, folder),
         groups=groups,

@@ -11,6 +11,7 @@ import numpy as np
 from ..io.run_file import RunFile
 from . import plots
 from .barrier_plots import BARRIER_FIGURES
+from .crossing_plots import CROSSING_FIGURE, draw_crossing
 from .page import Drawn, FigureFile, saved_figures
 
 __all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
@@ -90,7 +91,7 @@ def _brute_force_convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[n
 def _draw_convergence(run: RunFile, result: Mapping[str, Any]) -> Any:
     if run.kinds.get("production"):
         curve = convergence(run, result)
-    elif run.kinds.get("brute_force", 0) > 1:
+    elif run.kinds.get("brute_force", 0) > 1 and result["rate_per_ps"] > 0.0:
         curve = _brute_force_convergence(run, result)
     else:
         return None
@@ -165,8 +166,13 @@ def _draw_barrier(draw: Callable[[Mapping[str, Any]], Any]) -> Callable[[RunFile
     return lambda run, result: draw(result["barrier"]) if result.get("barrier") else None
 
 
+def _draw_crossing(run: RunFile, result: Mapping[str, Any]) -> Any:
+    return draw_crossing(result["crossing"]) if result.get("crossing") else None
+
+
 _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str], ...] = (
     *((name, _draw_barrier(draw), title, caption) for name, draw, title, caption in BARRIER_FIGURES),
+    (CROSSING_FIGURE[0], _draw_crossing, *CROSSING_FIGURE[1:]),
     (
         "convergence",
         _draw_convergence,

@@ -104,7 +104,7 @@ def _require_own(out: Path, runs: Mapping[str, str | None]) -> None:
 
 def _draw(scan: Mapping[str, Any], folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
-    known, counted = scan.get("known"), scan["brute_force"]
+    known, counted = scan.get("known"), [each for each in scan["brute_force"] if each["rate_per_ps"] > 0.0]
     curves = {} if known is None else {known["label"]: (known["temperature_k"], known["rate_per_ps"])}
     figure, (ax,) = plots.new_figure(height=4.4)
     points = {"brute force": _columns(counted)} if counted else {}
@@ -114,7 +114,10 @@ def _draw(scan: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _rate(result: Mapping[str, Any] | None) -> str:
-    return "" if result is None else format_value(result["rate_per_ps"], result.get("rate_stderr"))
+    if result is None:
+        return ""
+    below = result.get("rate_below_per_ps")
+    return format_value(result["rate_per_ps"], result.get("rate_stderr")) if below is None else f"< {format_value(below)}"
 
 
 def _columns(results: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:

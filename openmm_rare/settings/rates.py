@@ -71,7 +71,7 @@ class RateSettings:
     min_ess : float
         Effective sample size below which the run goes on.
     max_walker_steps : int
-        Give up beyond this cost.
+        End beyond this cost: brute force, and rates along a given direction, with what they have; the others without an answer.
     equilibration_tries : int
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int
@@ -81,6 +81,9 @@ class RateSettings:
         With momenta, or where walkers move one at a time: steps of a block of the flux run, the unit of its error bars.
     few_walkers : int
         Flux walkers where they move one at a time.
+    equilibration_ps : float
+        How long these move from the given structures, with fresh velocities, before anything is counted; at least, where the
+        flux says when it is steady.
     calibration_roots, calibration_rounds : int
         Roots of each round in which the pilot measures how probable it is to come to a level, where walkers move one at a time
         (elsewhere as many as `pilot_roots`), and rounds at least.
@@ -145,8 +148,9 @@ class RateSettings:
     # with momenta, or without room for many walkers in one Context
     block_steps: int = 2500
     few_walkers: int = 8
+    equilibration_ps: float = 20.0
     calibration_roots: int = 60
-    calibration_rounds: int = 3
+    calibration_rounds: int = 2
     tree_roots: int = 60
     # training
     ladder_ratio: float = 0.7

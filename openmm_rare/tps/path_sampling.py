@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
-from ..committor.fitting import require_fitting
+from ..committor.fitting import labelled, require_fitting
 from ..config.run import RunConfig, SystemConfig
 from ..config.stored import stored_config, write_config
 from ..dynamics.checks import require_runnable
@@ -26,6 +26,7 @@ from ..io.files import lock_folder, remove_stale
 from ..io.progress import shown
 from ..io.tasks import Noting, Progress
 from ..parallel.cores import available_cores
+from ..parallel.executors import Executor, Here
 from ..parallel.processes import require_importable, require_own_process
 from ..settings.paths import PathSettings
 from ..walkers.machine import Machine
@@ -89,6 +90,10 @@ class PathSampling:
         Whether a run that is there already may go on.
     source : RunConfig, optional
         The configuration that the problem was built from, for ``config.toml`` in the folder.
+    executor : Executor, optional
+        Computes, within its ``with`` block: :class:`~openmm_rare.parallel.local.Processes`, or
+        :class:`~openmm_rare.parallel.dask_cluster.Dask`, which writes no storages; then with one thread for each chain unless
+        the settings say more. Default: the processes of the settings.
 
     Attributes
     ----------
@@ -116,20 +121,23 @@ class PathSampling:
         folder: str | Path | None = None,
         resume: bool = True,
         source: RunConfig | None = None,
+        executor: Executor | None = None,
     ) -> None:
         require_own_process()
-        require_importable(problem)
+        if not isinstance(executor, Here):
+            require_importable(problem, executor is not None and executor.elsewhere)
         machine, settings = Machine.choose(machine), (settings or PathSettings()).for_system(problem)
         notes = (*require_runnable(problem, "paths"), problem.descriptor_note, _note_on_tests(problem, settings))
         self.notes = tuple(filter(None, notes))
-        problem = problem.with_check_interval(settings.steps_per_frame)
+        given, problem = problem, problem.with_check_interval(settings.steps_per_frame)
         if model is not None:
-            _require_usable(model, problem)
+            _require_usable(model, given if model.check_interval is None else problem)
+            model = labelled(model, problem)
             settings = _with_network_of(model, settings)
         settings = replace(settings, threads=settings.threads or machine.threads)
         source = source or RunConfig(str(Path.cwd()), SystemConfig(problem.name))
         sampling = replace(source.sampling, seed=seed, platform=machine.platform)
-        self.problem, self._model, self._progress = problem, model, progress
+        self.problem, self._model, self._progress, self._executor = problem, model, progress, executor
         self._config = replace(source, sampling=sampling, path_sampling=settings)
         self._folder, self._resume = None if folder is None else Path(folder), resume and folder is not None
 
@@ -148,14 +156,14 @@ class PathSampling:
             progress = Noting(progress)
             for note in self.notes:
                 progress.note(note)
-            config = _expanded(self._config, self.problem, folder if self._resume else None)
+            config = _expanded(self._config, self.problem, folder if self._resume else None, self._executor is not None)
             fresh = _is_fresh(folder, self._resume, progress)
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             with lock_folder(folder):
                 remove_stale(folder)
                 method = _SAMPLERS[path_settings(config).method]
-                with method(config, self.problem, folder, progress, self._model) as sampler:
+                with method(config, self.problem, folder, progress, self._model, self._executor) as sampler:
                     if fresh:
                         _begin(sampler, folder, config, made)
                     else:
@@ -236,12 +244,12 @@ def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Prog
     return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
 
 
-def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None) -> RunConfig:
-    """Every setting spelled out; on another machine a continued run keeps the number of threads that it began with."""
+def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None, one_thread: bool) -> RunConfig:
+    """Every setting spelled out; elsewhere a continued run keeps the number of threads that it began with."""
     settings = path_settings(config)
     cores = available_cores()
     processes = min(settings.processes or cores, settings.series)
-    threads = settings.threads or max(1, cores // processes)
+    threads = settings.threads or (1 if one_thread else max(1, cores // processes))
     began = stored_config(stored) if stored is not None and not settings.threads else None
     if began is not None:
         threads = path_settings(began).threads

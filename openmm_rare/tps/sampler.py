@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,8 @@ from ..learning.gated_fit import FitOptions
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import yields
 from ..ops.storage_check import damage_of_storage, set_aside
-from ..parallel.executors import Executor, Processes
+from ..parallel.executors import Executor
+from ..parallel.local import Processes
 from ..paths.ensemble import PathEnsemble
 from ..paths.inputs import PathInputs
 from ..paths.ways import Ways
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["PathSampler"]
 
 _BINS, _DENSITY_PATHS = 10, 50
+_NO_STORAGE = (
+    "Workers of a cluster write no OpenPathSampling storages (steps.db): the accepted paths of all trials are in paths-*.npz."
+)
 _INITIAL, _NETWORK = 2**31, 2**31 + 1  # streams of random numbers beside those of the chains
 
 
@@ -60,6 +65,8 @@ class PathSampler:
         Its notes become those of the result.
     model : CommittorModel or CommittorEnsemble, optional
         To start from, with the network of the settings.
+    executor : Executor, optional
+        Default: processes of this machine, as many as the settings say.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class PathSampler:
         folder: Path,
         progress: Noting,
         model: Committor | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.system, self.folder, self.progress = problem, folder, progress
         self.settings, self.seed = path_settings(config), config.sampling.seed
@@ -81,15 +89,17 @@ class PathSampler:
         run = run_identity(recorded, problem.fingerprint(), digest_of(self.model.tensors()))
         self.record = PathRecord(metadata=self.model.metadata(), config=recorded, run=run)
         self.states: list[ChainState] = []
-        self._executor: Executor = Processes(self.settings.processes, self.problem.platform)
+        self._own = Processes(self.settings.processes, self.problem.platform) if executor is None else nullcontext(executor)
+        self._executor: Executor
+        self._stored = self.settings.storage and not (executor and executor.elsewhere)
 
     def __enter__(self) -> PathSampler:
-        self._executor.__enter__()
+        self._executor = self._own.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> bool | None:
+    def __exit__(self, *error: Any) -> None:
         """End the processes."""
-        return self._executor.__exit__(*error)
+        self._own.__exit__(*error)
 
     def _first_state(self, path: Frames) -> Any:
         return ChainState(path)
@@ -143,7 +153,7 @@ class PathSampler:
         self.states = [self._state_of(arrays) for arrays in record.states]
         if not record.cycles:
             self._empty_folders()
-        notes = self._sound_storages() if record.cycles and self.settings.storage else []
+        notes = self._sound_storages() if record.cycles and self._stored else []
         record.notes += [note for note in notes if note not in record.notes]
         record.config = _to_record(config)
         record.save(self.folder)  # in the form of this version, whichever wrote it
@@ -171,6 +181,8 @@ class PathSampler:
         numbers, from one that was to make as many from the start.
         """
         done, wanted, n_chains = self.record.cycles, self.settings.trials, self.settings.series
+        if self.settings.storage and not self._stored:
+            self.progress.note(_NO_STORAGE)
         chains = f"1 {self.settings.kind}" if n_chains == 1 else f"{n_chains} {self.settings.kind}s"
         if done >= wanted:
             self.progress.stage(f"nothing left to do: {done} trials in {chains} are there already")
@@ -189,7 +201,7 @@ class PathSampler:
         until = min(per_round, self.settings.trials - number * per_round)
         frozen, density, tasks = self.model.to_bytes(), self._density(), []
         for chain, state in enumerate(self.states):
-            storage = str(storage_of_chain(self.folder, chain)) if self.settings.storage else None
+            storage = str(storage_of_chain(self.folder, chain)) if self._stored else None
             task = ChainTask(
                 self.problem, chain, number, self.seed, state, frozen, density, storage, self._owner(chain), done, until
             )

@@ -10,7 +10,6 @@ from ..bias.bias import Bias
 from ..bias.force import is_compiled
 from ..dynamics.frames import Frames
 from ..dynamics.native_states import has_native_states
-from ..errors import InputError
 from ..states.states import NEITHER
 from .machine import Machine
 from .native_slots import NativeSlots
@@ -106,18 +105,18 @@ class _InertialSlots:
     :func:`absorbing_slots`."""
 
     def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine, seed: int, bias: Bias | None) -> None:
-        if bias is not None and bias.strength != 0.0:
-            raise InputError(f"{problem.name} moves with inertia, where nothing biases yet: choose the bias strength 0")
-        self._problem, self._slots = problem, PhaseSlots(problem, n_slots, machine, np.random.default_rng(seed))
+        self._problem, self._running = problem, _Running()
+        self._slots = PhaseSlots(problem, n_slots, machine, np.random.default_rng(seed), bias=bias, observer=self._running)
 
     def advance(self, frames: Frames, labels: np.ndarray, n_steps: int) -> Moved:
         """As :meth:`AbsorbingSlots.advance`."""
         n, states = len(frames), self._problem.states
         self._slots.load(np.arange(n), frames)
         ends, labels = frames.astype(np.float64), np.array(labels, dtype=np.int64)
-        status, steps = np.zeros(n, dtype=np.int8), np.full(n, n_steps, dtype=np.int64)
+        log_weights, status, steps = np.zeros(n), np.zeros(n, dtype=np.int8), np.full(n, n_steps, dtype=np.int64)
         running, done = np.arange(n), 0
         while done < n_steps and len(running):
+            self._running.slots = running
             stretch = min(self._problem.check_interval, n_steps - done)
             self._slots.step(stretch)
             done += stretch
@@ -125,8 +124,19 @@ class _InertialSlots:
             status[running], labels[running] = states.observe(ends.positions[running], labels[running])
             arrived = status[running] != NEITHER
             steps[running[arrived]] = done
+            if arrived.any() or done == n_steps:
+                log_weights[running] = self._slots.log_weights()[running]
             running = running[~arrived]
-        return Moved(ends, np.zeros(n), status, labels, steps)
+        return Moved(ends, log_weights, status, labels, steps)
+
+
+class _Running:
+    """Tells a bias which slots still run. What OpenMM calls must not refer to the Context, so this is an object of its own."""
+
+    slots: np.ndarray
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return self.slots
 
 
 def run_without_python(problem: RareEventSystem, machine: Machine, bias: Bias | None) -> bool:

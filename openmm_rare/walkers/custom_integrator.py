@@ -10,8 +10,11 @@ import openmm
 from ..bias.bias import Bias
 from ..bias.force import make_bias_force
 from ..bias.python_force import BIAS_GROUP, MASK_GROUP, Observer, PythonBias, python_force
-from ..dynamics.overdamped import BiasedOverdampedLangevinIntegrator, log_weights
-from ..dynamics.unbiased import unbiased_integrator
+from ..dynamics.biased_langevin import BiasedLangevinIntegrator
+from ..dynamics.overdamped import BiasedOverdampedLangevinIntegrator
+from ..dynamics.path_weights import log_weights, restart_weights
+from ..dynamics.unbiased import CONSTRAINT_TOLERANCE, unbiased_integrator
+from ..structure.particles import sites_of
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -20,7 +23,7 @@ __all__ = ["CustomIntegratorDynamics", "UnbiasedDynamics"]
 
 
 class UnbiasedDynamics:
-    """:class:`~openmm_rare.dynamics.overdamped.OverdampedLangevinIntegrator`.
+    """The dynamics of the problem itself: see :func:`openmm_rare.dynamics.unbiased.unbiased_integrator`.
 
     The parameters are those of :class:`~openmm_rare.walkers.host_noise.HostNoiseDynamics`.
     """
@@ -41,17 +44,19 @@ class UnbiasedDynamics:
 
 
 class CustomIntegratorDynamics:
-    """The bias is a force, and :class:`~openmm_rare.dynamics.overdamped.BiasedOverdampedLangevinIntegrator` does the rest.
+    """The bias is a force, and an integrator that shifts the noise does the rest:
+    :class:`~openmm_rare.dynamics.overdamped.BiasedOverdampedLangevinIntegrator`, or, with momenta,
+    :class:`~openmm_rare.dynamics.biased_langevin.BiasedLangevinIntegrator`.
 
     The parameters are those of :class:`~openmm_rare.walkers.host_noise.HostNoiseDynamics`. A bias force other than Python's is
-    evaluated at every step.
+    evaluated at every step; an observer then has no walkers with momenta to choose from.
     """
 
     def __init__(
         self, problem: RareEventSystem, n_walkers: int, seed: int, bias: Bias, observer: Observer | None = None
     ) -> None:
         self._n_walkers, self._observer, self._python_bias = n_walkers, observer, None
-        masked = observer is not None and not bias.in_python
+        masked = observer is not None and not bias.in_python and not problem.inertial
         if bias.in_python:
             self._python_bias = PythonBias(bias.importance, problem.kt, n_walkers, observer, bias.interval)
             self.forces = (python_force(self._python_bias, BIAS_GROUP),)
@@ -59,13 +64,7 @@ class CustomIntegratorDynamics:
             self.forces = (make_bias_force(bias.force, bias.importance, problem.positions, n_walkers, problem.kt),)
         if masked:
             self.forces += (python_force(self._mask, MASK_GROUP),)
-        self.integrator = BiasedOverdampedLangevinIntegrator(
-            *(problem.temperature, problem.friction, problem.timestep, problem.num_dimensions),
-            bias_group=BIAS_GROUP,
-            strength=bias.strength,
-            mask_group=MASK_GROUP if masked else None,
-            constrained=problem.system.getNumConstraints() > 0,
-        )
+        self.integrator = _biased_integrator(problem, bias.strength, masked)
         self.integrator.setRandomNumberSeed(seed)
 
     def _mask(self, state: openmm.State) -> tuple[float, np.ndarray]:
@@ -79,8 +78,29 @@ class CustomIntegratorDynamics:
         """As :meth:`openmm_rare.walkers.backends.Dynamics.restart`."""
         if self._python_bias is not None:
             self._python_bias.refresh()
-        context.setVelocities(np.zeros((context.getSystem().getNumParticles(), 3)))
+        restart_weights(context)
 
     def log_weights(self, context: openmm.Context) -> np.ndarray:
         """As :meth:`openmm_rare.walkers.backends.Dynamics.log_weights`."""
         return log_weights(context, self._n_walkers)
+
+
+def _biased_integrator(
+    problem: RareEventSystem, strength: float, masked: bool
+) -> BiasedLangevinIntegrator | BiasedOverdampedLangevinIntegrator:
+    """The integrator of a problem's dynamics whose noise the bias shifts."""
+    system = problem.system
+    dynamics = (problem.temperature, problem.friction, problem.timestep, problem.num_dimensions)
+    if problem.inertial:
+        made = BiasedLangevinIntegrator(
+            *dynamics, virtual_sites=bool(sites_of(system)), bias_group=BIAS_GROUP, strength=strength
+        )
+        made.setConstraintTolerance(CONSTRAINT_TOLERANCE)
+        return made
+    return BiasedOverdampedLangevinIntegrator(
+        *dynamics,
+        bias_group=BIAS_GROUP,
+        strength=strength,
+        mask_group=MASK_GROUP if masked else None,
+        constrained=system.getNumConstraints() > 0,
+    )

@@ -91,7 +91,7 @@ class Machine:
         return replace(self, threads=1)
 
     def context(self, system: openmm.System, integrator: openmm.Integrator, what: str = "the System") -> openmm.Context:
-        """A Context on this machine.
+        """A Context on this machine; with one thread forces are the same each time, bit for bit.
 
         Raises
         ------
@@ -100,6 +100,8 @@ class Machine:
         """
         platform = platform_by_name(self.platform)
         wanted = {"Precision": self.precision} | ({"Threads": str(self.threads)} if self.threads else {})
+        if self.platform == "CPU" and self.threads == 1:  # PME has threads of its own, one for each core
+            wanted["DeterministicForces"] = "true"
         properties = {key: value for key, value in wanted.items() if key in platform.getPropertyNames()}
         with naming_system(what, self.platform):
             return openmm.Context(system, integrator, platform, properties)

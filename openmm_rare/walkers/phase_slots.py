@@ -1,4 +1,4 @@
-"""One Context for unbiased dynamics with its velocities: copies of a small System, or a large one, each started by itself."""
+"""One Context for dynamics with its velocities: copies of a small System, or a large one, each started by itself."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from ..bias.bias import Bias
+from ..bias.force import check_force
+from ..bias.python_force import Observer
 from ..dynamics.explosions import ExplosionWatch
 from ..dynamics.frames import Frames
 from ..dynamics.platforms import platform_by_name
 from ..dynamics.replication import replicate
-from ..dynamics.unbiased import unbiased_integrator
 from ..errors import DynamicsError, InputError
 from ..io.files import write_npz
 from ..structure.constraints import KeptDistances
 from ..structure.openmm_errors import our_error
 from ..structure.particles import masses_of
+from .backends import Dynamics
+from .custom_integrator import CustomIntegratorDynamics, UnbiasedDynamics
 from .machine import Machine
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ _ADVICE = ": use a smaller time step"
 
 
 class PhaseSlots:
-    """Unbiased dynamics of ``n_slots`` independent copies, with momenta where the problem has some.
+    """Dynamics of ``n_slots`` independent copies, with momenta where the problem has some.
 
     Parameters
     ----------
@@ -46,6 +50,10 @@ class PhaseSlots:
         Seeds the noise, and draws velocities.
     force : openmm.Force, optional
         Acts on all copies, beside the forces of the System.
+    bias : Bias, optional
+        Without it, or with strength 0, the dynamics is unbiased.
+    observer : callable, optional
+        Tells a bias that Python evaluates which slots it is wanted in; see :class:`openmm_rare.bias.python_force.PythonBias`.
     """
 
     def __init__(
@@ -55,14 +63,22 @@ class PhaseSlots:
         machine: Machine,
         rng: np.random.Generator,
         force: openmm.Force | None = None,
+        bias: Bias | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._target, self._rng = problem, rng
+        seed = int(rng.integers(1, 2**31 - 1))
+        if bias is None or bias.strength == 0.0:
+            self._dynamics: Dynamics = UnbiasedDynamics(problem, n_slots, seed)
+        else:
+            check_force(bias.force, machine.platform)
+            self._dynamics = CustomIntegratorDynamics(problem, n_slots, seed, bias, observer)
+        forces = [each for each in (force, *self._dynamics.forces) if each is not None]
         many = problem.system if n_slots == 1 else replicate(problem.system, n_slots)
-        if force is not None:
-            many = copy.deepcopy(many) if n_slots == 1 else many
-            many.addForce(force)
-        self.integrator = unbiased_integrator(problem)
-        self.integrator.setRandomNumberSeed(int(rng.integers(1, 2**31 - 1)))
+        many = copy.deepcopy(many) if forces else many
+        for each in forces:
+            many.addForce(each)
+        self.integrator = self._dynamics.integrator
         self.context = machine.one_thread.context(many, self.integrator, problem.name)
         masses = masses_of(problem.system)
         with np.errstate(divide="ignore"):
@@ -91,8 +107,13 @@ class PhaseSlots:
         self.context.reinitialize()
 
     def restart(self, slots: np.ndarray, positions: np.ndarray) -> None:
-        """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints."""
+        """Put positions ``(m, n_atoms, 3)`` into these slots, with new velocities that satisfy the constraints.
+
+        The three decimals of a PDB file are too few for rigid bonds: where some are broken they get their lengths back.
+        """
         self._put(slots, positions)
+        if self._kept.first_broken(positions) is not None:
+            self.context.applyConstraints(_TOLERANCE)
         if self._target.inertial:
             self._give(slots, self._spread * self._rng.normal(size=positions.shape))
 
@@ -109,6 +130,7 @@ class PhaseSlots:
     def _put(self, slots: np.ndarray, positions: np.ndarray) -> None:
         self._slots[slots] = self._starts[slots] = positions
         self.context.setPositions(self._slots.reshape(-1, 3))
+        self._dynamics.restart(self.context)
 
     def _give(self, slots: np.ndarray, velocities: np.ndarray) -> None:
         of_all = self.context.getState(velocities=True).getVelocities(asNumpy=True)._value.reshape(self._shape)
@@ -131,6 +153,10 @@ class PhaseSlots:
             if "nan" in str(error).lower():
                 self._stop(f"positions became NaN in {self._target.name}", np.arange(len(self._slots)))
             raise our_error(error, self._target.name, self.context.getPlatform().getName(), running=True) from error
+
+    def log_weights(self) -> np.ndarray:
+        """ln w of all slots, unbiased over biased, since frames were last put into any of them; zeros without a bias."""
+        return self._dynamics.log_weights(self.context)
 
     def positions(self) -> np.ndarray:
         """As :meth:`frames`, without velocities."""

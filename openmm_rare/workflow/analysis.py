@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..committor.base import Committor
-from ..committor.fitting import require_fitting, tested_as_for
+from ..committor.fitting import as_tested_for, require_fitting
 from ..dynamics.checks import require_runnable
 from ..folders.path_warnings import ensemble_warnings
 from ..io.files import remove_stale
@@ -26,6 +26,7 @@ from ..mechanism.relevance import Relevance, input_relevance
 from ..mechanism.structure_search import MISSING, is_installed
 from ..mechanism.table import Logit, ShotTable, logit_function, shot_losses
 from ..mechanism.validation import FEWEST, Calibration, calibrate, spread_over_q
+from ..parallel.executors import Executor
 from ..paths.direct_committor import direct_committor
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import PathStatistics, path_statistics
@@ -53,6 +54,7 @@ def analyze(
     progress: Progress | None = None,
     doubts: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    executor: Executor | None = None,
 ) -> Mechanism:
     """Analyze the mechanism and write everything to a folder.
 
@@ -75,6 +77,8 @@ def analyze(
         What the run says against its paths; by default what the paths themselves do.
     notes : sequence of str
         What should be known about the run, and is no fault.
+    executor : Executor, optional
+        Runs the fresh shots; default: as many processes as the options say.
 
     Raises
     ------
@@ -82,14 +86,14 @@ def analyze(
         If the model is of another system, there is nothing to analyze, or fresh shots cannot be right.
     """
     out, options, progress = Path(out), options or AnalysisOptions(), Noting(progress)
-    problem = tested_as_for(problem, model)
+    problem = as_tested_for(problem, model)
     if model.fingerprint:
         require_fitting(model, problem, "the committor model")
     for note in [*notes, *(require_runnable(problem, "paths") if options.configurations else ())]:
         progress.note(note)
     if doubts is None:
         doubts = ensemble_warnings(paths, Ways.of(problem, model, paths))
-    found, analyzed, structures = _mechanism(problem, model, shots, paths, out, options, progress, doubts)
+    found, analyzed, structures = _mechanism(problem, model, shots, paths, out, options, progress, doubts, executor)
     progress.stage("report")
     write_findings(out, problem, found, structures, options)
     write_mechanism_report(out, problem, found, paths, structures)
@@ -105,6 +109,7 @@ def _mechanism(
     options: AnalysisOptions,
     progress: Noting,
     doubts: Sequence[str],
+    executor: Executor | None,
 ) -> tuple[Mechanism, Committor, np.ndarray]:
     """What was found, the committor that it was found with, and transition states, shape (n, n_atoms, 3), nm."""
     table, streams = ShotTable.of(model, shots), _Streams.of(options.seed)
@@ -125,7 +130,9 @@ def _mechanism(
     found.front = _formulas(analyzed, held_out, table, found, options, progress)
     if options.configurations:
         tested = between.take(spread_over_q(between.q, options.configurations, streams.configurations))
-        found.calibration, found.run_calibration = _calibrations(problem, tested, model, paths, out, options, progress)
+        found.calibration, found.run_calibration = _calibrations(
+            problem, tested, model, paths, out, options, progress, executor
+        )
     found.warnings += _calibration_doubts(found.calibration)
     return found, analyzed, nearest.frames
 
@@ -230,6 +237,7 @@ def _calibrations(
     out: Path,
     options: AnalysisOptions,
     progress: Progress,
+    executor: Executor | None,
 ) -> tuple[Calibration, Calibration]:
     """The committor that was analyzed, and that of the run, beside fresh shots from these frames.
 
@@ -243,6 +251,7 @@ def _calibrations(
         machine=options.platform,
         steps_per_test=max(round(paths.frame_time / problem.timestep), 1),
         workers=options.workers,
+        executor=executor,
         record=out / "fresh_shots.jsonl",
         progress=progress,
     )

@@ -10,6 +10,7 @@ from ..config.run import RunConfig, build_system
 from ..folders.path_folder import path_settings
 from ..io.progress import shows_progress
 from ..io.tasks import Progress
+from ..parallel.executors import Executor
 from ..parallel.processes import require_own_process
 from ..tps.path_sampling import PathSampling
 
@@ -23,6 +24,7 @@ def run_path_sampling(
     resume: bool = False,
     progress: Progress | None = None,
     model: Committor | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Sample transition paths and write the run folder.
 
@@ -40,6 +42,8 @@ def run_path_sampling(
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
     model : CommittorModel or CommittorEnsemble, optional
         To start from; of the same system, states and descriptor. Its network takes the place of that of the settings.
+    executor : Executor, optional
+        As for :class:`~openmm_rare.tps.path_sampling.PathSampling`.
 
     Returns
     -------
@@ -63,6 +67,7 @@ def run_path_sampling(
         folder=out,
         resume=resume,
         source=config,
+        executor=executor,
     )
     result = run.run().result
     progress.stage("figures and report")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..committor.base import Committor
 from ..committor.model import CommittorModel
 from ..config.run import RunConfig, SystemConfig, build_system, load_config
 from ..config.stored import stored_config
@@ -20,16 +21,17 @@ from ..io.progress import shows_progress
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..io.toml import nearest
+from ..parallel.executors import Executor
 from ..problem import RareEventSystem
-from ..rates.barrier.barrier_rate import BarrierRate
-from ..rates.brute_force import BruteForceRate
 from ..rates.estimate import RateEstimate
 from ..rates.importance import ImportanceSamplingRate
+from ..rates.rate_run import RateRun
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
 from ..systems.known_rates import Reference, reference_of
 from ..walkers.machine import Machine
 from .compare import compared, other_results
+from .engines import engine_of
 
 __all__ = ["configuration", "run_rate"]
 
@@ -62,8 +64,9 @@ def run_rate(
     out: str | Path,
     resume: bool = False,
     progress: Progress | None = None,
-    model: CommittorModel | None = None,
+    model: Committor | None = None,
     compare: Sequence[Path] = (),
+    executor: Executor | None = None,
 ) -> RateEstimate:
     """Compute a rate constant and write the run folder.
 
@@ -76,10 +79,12 @@ def run_rate(
         Continue the run in `out`.
     progress : Progress, optional
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
-    model : CommittorModel, optional
-        Trained on the same system and states, to start from.
+    model : Committor, optional
+        Trained on the same system and states: to start from, or, with momenta or for a large System, to tell the direction.
     compare : sequence of path
         Folders of finished runs of the same problem, by other methods or seeds.
+    executor : Executor, optional
+        Where walkers move that do not fit into one Context; default: here.
 
     Returns
     -------
@@ -101,23 +106,35 @@ def run_rate(
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
             progress.stage(_where_it_stands(out, run))
-        engine = _engine(config, system, machine, run, progress, start)
+        engine = engine_of(config, system, machine, run, progress, start, executor)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         estimate = compared(engine.run(), others)
         progress.stage("figures and report")
-        known = reference_of(system)
-        if isinstance(engine, ImportanceSamplingRate):
-            engine.model.save(out / "model.npz")
-            _record_plane(run, system, engine.model, known)
-        _record_references(run, system, known, others)
-        run.finalize()
-        about = {"run": run.attributes.get("run"), "records": run.kinds}
-        write_json(out / "result.json", estimate.to_dict() | about, checked=True)
-        from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
-
-        write_rate_report(out, run)
+        _finish(out, run, system, engine, estimate, others)
     return estimate
+
+
+def _finish(
+    out: Path,
+    run: RunFile,
+    problem: RareEventSystem,
+    engine: RateRun,
+    estimate: RateEstimate,
+    others: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write what a finished run leaves."""
+    known = reference_of(problem)
+    if isinstance(engine, ImportanceSamplingRate):
+        engine.model.save(out / "model.npz")
+        _record_plane(run, problem, engine.model, known)
+    _record_references(run, problem, known, others)
+    run.finalize()
+    about = {"run": run.attributes.get("run"), "records": run.kinds}
+    write_json(out / "result.json", estimate.to_dict() | about, checked=True)
+    from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
+
+    write_rate_report(out, run)
 
 
 def _machine(config: RunConfig, continued: Path | None) -> Machine:
@@ -131,30 +148,6 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
     """Where a run that is to be continued goes on."""
     parts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in run.kinds.items())
     return f"continuing {out} after {parts}" if parts else f"nothing in {out} to continue: starting"
-
-
-def _engine(
-    config: RunConfig,
-    problem: RareEventSystem,
-    machine: Machine,
-    run: RunFile,
-    progress: Progress,
-    model: CommittorModel | None,
-) -> ImportanceSamplingRate | BruteForceRate | BarrierRate:
-    sampling = config.sampling
-    options: dict[str, Any] = {
-        "target_error": sampling.target_error,
-        "seed": sampling.seed,
-        "machine": machine,
-        "settings": sampling.settings,
-        "recorder": run,
-        "progress": progress,
-    }
-    if sampling.method == "brute_force":
-        return BruteForceRate(problem, **options)
-    if sampling.method == "barrier":
-        return BarrierRate(problem, barrier=config.barrier, model=model, **options)
-    return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
 
 
 def _record_references(

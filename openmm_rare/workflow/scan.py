@@ -17,6 +17,7 @@ from ..folders.run_folder import check_new
 from ..io.files import remove_stale, write_json
 from ..io.progress import shows_progress
 from ..io.tasks import Noting, Progress
+from ..parallel.executors import Executor
 from ..problem import RareEventSystem
 from ..rates.estimate import RateEstimate
 from ..report.results import read_json
@@ -35,6 +36,7 @@ def run_scan(
     resume: bool = False,
     brute_force: Sequence[float] = (),
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> list[RateEstimate]:
     """Compute rates at falling temperatures, handing the trained model down.
 
@@ -52,6 +54,8 @@ def run_scan(
         Temperatures (K) at which to count transitions as well.
     progress : Progress, optional
         Default: on the terminal (standard error); :class:`openmm_rare.Silent` shows nothing.
+    executor : Executor, optional
+        As of :func:`~openmm_rare.workflow.rate.run_rate`, which gets it at one temperature after the other.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def run_scan(
     remove_stale(out / "figures")
     write_config(config, out)
     progress = Noting(progress)  # says what holds at all temperatures only once
-    return _rates(system, config, temperatures, brute_force, out, resume, progress)
+    return _rates(system, config, temperatures, brute_force, out, resume, progress, executor)
 
 
 def _rates(
@@ -88,6 +92,7 @@ def _rates(
     out: Path,
     resume: bool,
     progress: Progress,
+    executor: Executor | None,
 ) -> list[RateEstimate]:
     """One run after the other, hottest first, each with the model of the one before."""
     estimates: list[RateEstimate] = []
@@ -96,13 +101,14 @@ def _rates(
     for temperature in sorted(set(temperatures), reverse=True):
         folder = out / f"{temperature:g}K"
         stages = _Stages(progress, f"{temperature:g} K: ")
-        estimates.append(run_rate(config.with_options(temperature_k=temperature), folder, resume, stages, model))
+        at = config.with_options(temperature_k=temperature)
+        estimates.append(run_rate(at, folder, resume, stages, model, executor=executor))
         model = CommittorModel.load(folder / "model.npz", problem.fingerprint())
         _write(out, problem, estimates, others)
     for temperature in sorted(set(brute_force), reverse=True):
         stages = _Stages(progress, f"{temperature:g} K: ")
         at = config.with_options(temperature_k=temperature, method="brute_force", no_reweighting=False)
-        others.append(run_rate(at, out / f"{temperature:g}K_brute_force", resume, stages))
+        others.append(run_rate(at, out / f"{temperature:g}K_brute_force", resume, stages, executor=executor))
         _write(out, problem, estimates, others)
     return estimates
 

@@ -8,6 +8,7 @@ from openmm import unit
 
 from openmm_rare import (
     BAOABLangevinIntegrator,
+    BiasedLangevinIntegrator,
     BiasedOverdampedLangevinIntegrator,
     CommittorBias,
     CommittorEnsemble,
@@ -89,25 +90,34 @@ def test_weighted_averages_of_a_biased_simulation_are_the_unbiased_ones(name):
     assert_within(unweighted, density[x > 0].sum() / density.sum(), error)
 
 
-def paths(integrator_of, bias=None, made=None, n=2000):
-    """Ends and log weights of short paths from the left minimum."""
+def paths(integrator_of, bias=None, made=None, n=2000, n_steps=30):
+    """Ends and log weights of short paths from the left minimum, at rest."""
     integrator = integrator_of()
     integrator.setRandomNumberSeed(7)
     context, rows = context_of(made, integrator), []
     for _ in range(n):
         context.setPositions([[-0.5, 0.0, 0.0]])
         context.setVelocities([[0.0, 0.0, 0.0]])
-        integrator.step(30)
+        if bias is not None:
+            bias.begin_path(context)
+        integrator.step(n_steps)
         rows.append((place(context), 0.0 if bias is None else bias.log_path_weight(context)))
     return np.array(rows).T
 
 
-def test_weights_of_paths_have_mean_one_and_bring_back_the_unbiased_paths():
-    plain = paths(lambda: OverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, 1), made=system())[0]
+@pytest.mark.parametrize(
+    ("unbiased", "shifting", "n_steps"),
+    [
+        (OverdampedLangevinIntegrator, BiasedOverdampedLangevinIntegrator, 30),
+        (BAOABLangevinIntegrator, BiasedLangevinIntegrator, 100),
+    ],
+    ids=["overdamped", "momenta"],
+)
+def test_weights_of_paths_have_mean_one_and_bring_back_the_unbiased_paths(unbiased, shifting, n_steps):
+    plain = paths(lambda: unbiased(T, FRICTION, TIMESTEP, 1), made=system(), n_steps=n_steps)[0]
     made = system()
     bias = CommittorBias(made, model(), T, num_dimensions=1)
-    shifted = lambda: BiasedOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, 1, bias_group=bias.group)  # noqa: E731
-    x, log_w = paths(shifted, bias, made)
+    x, log_w = paths(lambda: shifting(T, FRICTION, TIMESTEP, 1, bias_group=bias.group), bias, made, n_steps=n_steps)
     w = np.exp(log_w)
     mean, error = mean_and_stderr(w)
     assert w.std() > 0.05
@@ -230,13 +240,15 @@ def test_weights_are_refused_where_they_would_not_be_right():
     partial.setIntegrationForceGroups({0})
     with pytest.raises(ValueError, match="leaves out the force group 31 of the bias"):
         bias.log_weight(context_of(made, partial))
-    shifted = context_of(made, BiasedOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, bias_group=bias.group))
-    with pytest.raises(ValueError, match="ask log_path_weight"):
-        bias.log_weight(shifted)
+    for shifting in (BiasedOverdampedLangevinIntegrator, BiasedLangevinIntegrator):
+        with pytest.raises(ValueError, match="ask log_path_weight"):
+            bias.log_weight(context_of(made, shifting(T, FRICTION, TIMESTEP, bias_group=bias.group)))
     other = context_of(made, BiasedOverdampedLangevinIntegrator(T, FRICTION, TIMESTEP, bias_group=2))
     for context in (other, context_of(made, INTEGRATORS["BAOAB"]())):
-        with pytest.raises(ValueError, match=r"BiasedOverdampedLangevinIntegrator\(..., bias_group=31\) only"):
+        with pytest.raises(ValueError, match="BiasedOverdampedLangevinIntegrator only, made with bias_group=31"):
             bias.log_path_weight(context)
+        with pytest.raises(ValueError, match="only, made with bias_group=31"):
+            bias.begin_path(context)
     with pytest.raises(ValueError, match="the Context is of a System without this bias"):
         bias.log_weight(context_of(system(), INTEGRATORS["BAOAB"]()))
     grouped = system()

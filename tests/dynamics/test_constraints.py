@@ -11,8 +11,9 @@ import platforms
 from openmm_rare.bias.bias import Bias
 from openmm_rare.dynamics import native, native_integrator
 from openmm_rare.dynamics.native_integrator import IDLE
-from openmm_rare.dynamics.overdamped import BiasedOverdampedLangevinIntegrator, check_system, log_weights
+from openmm_rare.dynamics.overdamped import BiasedOverdampedLangevinIntegrator, check_system
 from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator as Unbiased
+from openmm_rare.dynamics.path_weights import log_weights
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.rates import stage
 from openmm_rare.settings.rates import RateSettings

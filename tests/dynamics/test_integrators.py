@@ -9,8 +9,8 @@ from openmm_rare.dynamics.overdamped import (
     BiasedOverdampedLangevinIntegrator,
     OverdampedLangevinIntegrator,
     check_system,
-    log_weights,
 )
+from openmm_rare.dynamics.path_weights import log_weights
 from openmm_rare.units import KB
 from stats import assert_within, mean_and_stderr
 

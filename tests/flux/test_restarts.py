@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
+import openmm
 import pytest
 from momenta import water, well, well_in_numpy
 
@@ -17,15 +18,16 @@ from openmm_rare.parallel.executors import Here
 from openmm_rare.states.states import IN_A
 from openmm_rare.statistics import ratio_of_sums
 from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.one_context import one_context
 from openmm_rare.walkers.phase_slots import PhaseSlots
 from stats import assert_within
 
 
-def run(problem, state, *n_steps, seed=1, executor=None):
+def run(problem, state, *n_steps, seed=1, executor=None, machine=None):
     """Chunks of stretches of so many steps, one after another."""
     chunks = []
     for number, steps in enumerate(n_steps):
-        chunks.append(run_flux(problem, state, steps, Machine(), seed + number, None, executor))
+        chunks.append(run_flux(problem, state, steps, machine or Machine(), seed + number, None, executor))
         state = chunks[-1].state
     return chunks
 
@@ -38,7 +40,7 @@ def rate(chunks, problem):
 def test_restarts_give_the_rate_of_dynamics_that_goes_on():
     problem = well(check_interval=2)
     _, *counted = run(problem, FluxState.start(problem, 2000), 300, 700, 700)
-    count, time = well_in_numpy(check_interval=2)
+    count, time = well_in_numpy(check_interval=2, n_steps=12_000)
     k, error = rate(counted, problem)
     assert_within(k, count / time, np.hypot(error, np.sqrt(count) / time))
     assert all(chunk.state.last_a.all() for chunk in counted) and counted[0].walker_steps == 2000 * 700
@@ -130,25 +132,34 @@ class Backward(Here):
             yield number, again(*task)
 
 
-def three_stretches(backward):
+def three_stretches(platform, backward):
     """Digests of three stretches of walkers of which only one fits into a Context."""
-    problem = water(2)
-    executor = Backward() if backward else None
-    return [digest(chunk) for chunk in run(problem, FluxState.start(problem, 4), 60, 100, 100, executor=executor)]
+    problem = water(2, openmm.NonbondedForce.PME)
+    executor, machine = Backward() if backward else None, Machine(platform)
+    return [
+        digest(chunk) for chunk in run(problem, FluxState.start(problem, 4), 60, 100, 100, executor=executor, machine=machine)
+    ]
 
 
-def test_walkers_as_tasks_give_the_same_in_another_order_and_process():
-    here = three_stretches(False)
-    assert len(set(here)) == 3 and three_stretches(True) == here
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_walkers_as_tasks_give_the_same_in_another_order_and_process(platform):
+    here = three_stretches(platform, False)
+    assert len(set(here)) == 3 and three_stretches(platform, True) == here
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        assert pool.submit(three_stretches, True).result() == here
+        assert pool.submit(three_stretches, platform, True).result() == here
+
+
+def test_forces_of_one_thread_are_the_same_each_time():
+    """PME on the platform CPU has threads of its own, and adds up in any order unless told otherwise."""
+    context = one_context(water(2, openmm.NonbondedForce.PME), Machine("CPU")).context
+    assert context.getPlatform().getPropertyValue(context, "DeterministicForces") == "true"
 
 
 def test_walkers_that_carry_noise_over_do_not(monkeypatch):
     """Negative control of the test above: without a seed for every task."""
-    here = three_stretches(False)
+    here = three_stretches("Reference", False)
     monkeypatch.setattr(PhaseSlots, "reseed", lambda self, seed: None)
-    assert three_stretches(True) != here
+    assert three_stretches("Reference", True) != here
 
 
 @pytest.mark.parametrize("options", [{}, {"inertial": False, "friction": 500.0}], ids=["momenta", "overdamped"])

@@ -1,7 +1,6 @@
 """Errors keep their one line wherever they are raised: in workers, storages, OpenMM, on full disks, without packages."""
 
 import errno
-import os
 import pickle
 import signal
 import sqlite3
@@ -61,10 +60,6 @@ def raise_error(number, text="broken on purpose"):
         raise KINDS[number](text) from error
 
 
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def overlapping(folder):
     """States that overlap in frames, as workers find out; the first path is made where they do not."""
     config = chain4.write(folder, BOTH_IN_WORKERS)
@@ -96,11 +91,6 @@ def test_our_errors_come_back_from_workers_as_they_are():
         assert pool.submit(divmod, 7, 2).result() == (3, 1)  # negative control
     for kind in KINDS:
         assert isinstance(pickle.loads(pickle.dumps(kind("text"))), kind)
-
-
-def test_a_worker_that_dies_is_missed():
-    with pytest.raises(errors.RunError, match="a worker process died.*memory.*--resume"), Workers(1) as pool:
-        pool.submit(die).result()
 
 
 def test_a_failure_stops_the_other_workers():

@@ -27,7 +27,7 @@ import numpy as np
 with open("runs.txt", "a") as log:
     log.write("run\\n")
 from openmm_rare.config.run import build_system, load_config
-from openmm_rare.parallel.executors import Processes
+from openmm_rare.parallel.local import Processes
 from openmm_rare.paths.direct_committor import ShotRun
 from openmm_rare.walkers.machine import Machine
 system = build_system(load_config("config.toml"))

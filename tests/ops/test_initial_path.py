@@ -191,7 +191,9 @@ def test_tps_hands_its_model_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sampler, "first_paths", first_path)
     config = with_path_settings(configuration("double_well_1d"), initial_path="biased")
-    model = CommittorModel(build("double_well_1d").descriptor_spec(), 1, (64, 64), 300.0, build("double_well_1d").fingerprint())
+    tested = build("double_well_1d").with_check_interval(10)  # at frames
+    about = (tested.descriptor_spec(), 1, (64, 64), 300.0, tested.fingerprint())
+    model = CommittorModel(*about, check_interval=10)
     for start in (model, None):  # an untrained model guides nobody
         with pytest.raises(ValueError, match="enough"):
             run_path_sampling(config, tmp_path / "run", model=start)

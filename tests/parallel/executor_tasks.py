@@ -1,8 +1,13 @@
-"""Tasks for test_executors.py, in a module that processes can import."""
+"""Tasks for tests of executors, in a module that processes can import."""
 
 import os
+import signal
 import time
+from pathlib import Path
 
+import numpy as np
+
+from openmm_rare.errors import DynamicsError
 from openmm_rare.parallel.executors import SentOnce
 
 made = []
@@ -37,3 +42,48 @@ def failing(number):
         raise ValueError("number 1")
     time.sleep(0.1)
     return number
+
+
+def breaking(number):
+    """Dynamics that breaks down."""
+    raise DynamicsError(f"NaN in {number}")
+
+
+def noise(seed, n):
+    """Random numbers that depend on the task alone."""
+    return np.random.default_rng(seed).normal(size=n)
+
+
+def noise_and_death(folder, seed, n, deaths=1):
+    """The same, in a process that is killed in the middle of a task the first times; says who began it."""
+    begun = Path(folder, f"begun-{seed}.txt")
+    with begun.open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    if len(begun.read_text().split()) <= deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return noise(seed, n)
+
+
+def greedy(number):
+    """Takes more memory than there is for a worker."""
+    taken = []
+    while True:
+        taken.append(np.ones(2_000_000))
+        time.sleep(0.01)
+
+
+def leaving():
+    """Ends its process by itself."""
+    os._exit(3)
+
+
+def device_of_a_context():
+    """Where a Context of this process computes that says nothing about it."""
+    import openmm
+
+    from openmm_rare.walkers.machine import Machine
+
+    system = openmm.System()
+    system.addParticle(1.0)
+    context = Machine("OpenCL", "python").context(system, openmm.VerletIntegrator(0.001))
+    return context.getPlatform().getPropertyValue(context, "DeviceIndex")

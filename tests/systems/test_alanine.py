@@ -11,6 +11,8 @@ from openmm import unit
 
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli.main import main
+from openmm_rare.config.run import build_system, parse_config
+from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.states.states import IN_A, IN_B, NEITHER
 from openmm_rare.structure.constraints import KeptDistances
@@ -91,8 +93,8 @@ def test_the_shipped_path_goes_from_a_to_b(target, path):
     KeptDistances(target.system, target.name, target.timestep).require(path)
     with np.load(alanine_dipeptide.INITIAL_PATH) as archive:
         assert archive["positions"].dtype == np.float32
-    size = sum(file.stat().st_size for file in alanine_dipeptide.STRUCTURE.parent.iterdir())
-    assert size < 1.5e6
+    assert alanine_dipeptide.INITIAL_PATH.stat().st_size < 1e6
+    assert sum(file.stat().st_size for file in alanine_dipeptide.STRUCTURE.parent.iterdir()) < 4e6
 
 
 def test_angles_are_those_of_mdtraj(target, path):
@@ -129,12 +131,94 @@ def test_the_molecule_alone(target):
         build("alanine_dipeptide", solvent="oil")
 
 
+VARIANTS = [
+    {"transition": "phi"},
+    {"solvent": "none", "transition": "phi", "temperature": 700.0},
+    {"hydrogen_mass": "3 amu"},
+    {"solvent": "none", "transition": "phi", "hydrogen_mass": 3.0},
+    {"inputs": "solvent"},
+]
+
+
+@pytest.mark.parametrize("options", [{}, *VARIANTS], ids=str)
+def test_every_variant_starts_in_its_a_and_moves(options):
+    """Twenty steps keep the bonds; steps are 2 fs, or 4 with heavy hydrogens, and states are tested every 20 fs."""
+    target = build("alanine_dipeptide", **options)
+    assert target.states.classify(target.positions[None])[0] == IN_A
+    assert target.temperature == options.get("temperature", 300.0)
+    assert target.timestep == (0.004 if "hydrogen_mass" in options else 0.002)
+    assert target.timestep * target.check_interval == pytest.approx(0.02)
+    kept = KeptDistances(target.system, target.name, target.timestep)
+    kept.require(target.positions[None])
+    integrator = BAOABLangevinIntegrator(target.temperature, target.friction, target.timestep)
+    integrator.setRandomNumberSeed(1)
+    context = context_of(target, integrator, "CPU" if len(target.positions) > 22 else "Reference")
+    context.setVelocitiesToTemperature(target.temperature, 2)
+    integrator.step(20)
+    state = context.getState(positions=True, energy=True)
+    kept.require(state.getPositions(asNumpy=True)._value[None])
+    assert np.isfinite(state.getPotentialEnergy()._value)
+
+
+def test_heavy_hydrogens_take_their_mass_from_what_they_are_bound_to(target):
+    heavy = build("alanine_dipeptide", hydrogen_mass=3)
+    mass, before = (np.array([each.system.getParticleMass(i)._value for i in range(1651)]) for each in (heavy, target))
+    hydrogens = [atom.index for atom in target.topology.atoms() if atom.element.symbol == "H" and atom.index < 22]
+    np.testing.assert_allclose(mass[hydrogens], 3.0)
+    assert mass.sum() == pytest.approx(before.sum()) and mass.min() > 1.0
+    np.testing.assert_array_equal(mass[22:], before[22:])  # rigid water
+    assert heavy.fingerprint() != target.fingerprint()
+
+
+def test_where_phi_turns():
+    """In degrees, from negative phi, -180 included, to positive ones; without water from C7eq to C7ax."""
+    grid = np.array([(phi, psi) for phi in (-170.0, 170.0, -80.0, -30.0, 30.0, 60.0, 130.0) for psi in (-40.0, 70.0, 160.0)])
+
+    def status(**options):
+        states = build("alanine_dipeptide", transition="phi", **options).states
+        inside = [region.contains(np.empty((21, 0, 3)), np.radians(grid), states.variables) for region in (states.a, states.b)]
+        return (inside[0] * IN_A + inside[1] * IN_B + (~inside[0] & ~inside[1]) * NEITHER).reshape(7, 3)
+
+    expected = np.repeat([[IN_A], [IN_A], [IN_A], [NEITHER], [NEITHER], [IN_B], [NEITHER]], 3, axis=1)
+    np.testing.assert_array_equal(status(), expected)
+    dry = np.full((7, 3), NEITHER)
+    dry[2, 1], dry[5, 0] = IN_A, IN_B
+    np.testing.assert_array_equal(status(solvent="none"), dry)
+    states = build("alanine_dipeptide").states, build("alanine_dipeptide", transition="phi").states
+    assert states[0].describe() != states[1].describe()
+    assert build("alanine_dipeptide", transition="phi").initial_path is None
+
+
+def test_the_water_is_an_input_where_that_is_asked_for(target):
+    wet = build("alanine_dipeptide", inputs="solvent")
+    assert build_descriptor(wet.descriptor_spec(), 1651).n_features == 1507
+    assert build_descriptor(target.descriptor_spec(), 1651).n_features == 55
+    assert wet.fingerprint() == target.fingerprint()  # the same states and dynamics
+    config = parse_config('[system]\nname = "alanine_dipeptide"\nparameters = { inputs = "solvent" }', ".")
+    again = build_system(parse_config(config.expanded(build_system(config)).to_toml(), "."))
+    assert again.descriptor_spec() == wet.descriptor_spec()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"transition": "omega"}, 'transition = \'omega\' must be "psi" or "phi"'),
+        ({"inputs": "all"}, 'inputs = \'all\' must be "solute" or "solvent"'),
+        ({"inputs": "solvent", "solvent": "none"}, 'inputs = "solvent" needs a solvent'),
+        ({"hydrogen_mass": 12}, "hydrogen_mass = 12 amu must be 3 to 4, for steps of 4 fs, or left out, for 2 fs"),
+    ],
+)
+def test_what_there_is_not_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build("alanine_dipeptide", **options)
+
+
 def test_a_rate_needs_a_model_of_its_paths_or_is_counted(target, tmp_path):
     with pytest.raises(ValueError, match="no committor is learned on the way to a rate of alanine_dipeptide"):
         ImportanceSamplingRate(target)
     assert BruteForceRate(target, machine="CPU").notes == ()
     result = CliRunner().invoke(main, ["rate", "alanine_dipeptide", "--out", str(tmp_path / "run")])
-    assert result.exit_code == 2 and "openmm-rare tps" in result.output and "--brute-force" in result.output
+    assert result.exit_code == 2 and "first run openmm-rare tps, and give its model.npz with --model" in result.output
     assert not (tmp_path / "run").exists()
 
 

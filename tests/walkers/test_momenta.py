@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from momenta import KT, trapped_dimer, water, well
 
-from openmm_rare.bias.bias import Bias
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.dynamics.replication import MOST_ATOMS, fits_in_slots
 from openmm_rare.rates.branching import Branching, WeightWindow
 from openmm_rare.rates.weighted_paths import run_roots
 from openmm_rare.states.states import NEITHER
+from openmm_rare.structure.constraints import KeptDistances
 from openmm_rare.walkers.absorbing import absorbing_slots
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.one_context import one_context
@@ -38,6 +38,19 @@ def test_a_well_is_visited_as_boltzmann_says():
     assert_within(mean, [mean_energy(2.0), 1.0, 0.0], error)
     with pytest.raises(AssertionError):  # negative control: a barrier of 4 kT
         assert_within(mean[0], mean_energy(4.0), error[0])
+
+
+def test_three_decimals_of_a_pdb_file_are_enough_to_start_from():
+    problem = water()
+    slots = PhaseSlots(problem, 1, Machine(), np.random.default_rng(1))
+    kept = KeptDistances(problem.system, "water", problem.timestep)
+    rounded = np.round(problem.positions[None] + 4.9e-4 * np.sign(np.sin(np.arange(len(problem.positions))))[None, :, None], 3)
+    assert kept.first_broken(rounded) is not None  # negative control
+    slots.restart(np.array([0]), rounded)
+    assert kept.first_broken(slots.frames().positions) is None
+    exact = problem.positions[None]
+    slots.restart(np.array([0]), exact)
+    assert np.array_equal(slots.frames().positions, exact)  # what is right stays as it is, to the last bit
 
 
 def test_a_rigid_dimer_has_the_energies_of_its_degrees_of_freedom():
@@ -121,8 +134,6 @@ def test_walkers_stop_where_they_arrive_with_the_velocities_of_that_frame():
     x, v = moved.frames.positions[arrived, 0, 0], moved.frames.velocities[arrived, 0, 0]
     assert (x * v > 0.0).mean() > 0.8  # arriving, they move outward
     assert (np.abs(x) < 0.8 + 0.03 * np.abs(v) * 1.5 + 0.05).all()  # where they arrived, and not farther on
-    with pytest.raises(ValueError, match="bias strength 0"):
-        absorbing_slots(problem, n, Machine(), 4, Bias(Linear(), 1.0))
 
 
 class Linear:

@@ -98,11 +98,20 @@ COMMANDS: dict[str, Command] = {
         RATE.replace("0.3\n", "0.15\n", 1), ("rate", *_RUN, "--brute-force", "--temperature", "900 K")
     ),
     "tps": Command(PATHS, ("tps", *_RUN)),
+    "tps, workers": Command(PATHS, ("tps", *_RUN, "--workers", "2")),
     "tps, points": Command(POINTS, ("tps", *_RUN)),
     "scan": Command(RATE, ("scan", *_RUN, "--temperature", "500 K", "--temperature", "400 K", "--brute-force", "900 K")),
     "analyze": Command("", ("analyze", "{folder}", "--configurations", "4", "--fresh-shots", "10"), "tps"),
 }
-WANTED: dict[str, int] = {"rate": 80, "rate, brute force": 20, "tps": 50, "tps, points": 10, "scan": 10, "analyze": 10}
+WANTED: dict[str, int] = {
+    "rate": 80,
+    "rate, brute force": 20,
+    "tps": 50,
+    "tps, workers": 20,
+    "tps, points": 10,
+    "scan": 10,
+    "analyze": 10,
+}
 
 
 def session(

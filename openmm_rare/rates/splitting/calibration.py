@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...bias.calibrated import CalibratedImportance, with_look_ahead
-from ...bias.directions import Direction
+from ...bias.directions import Direction, ScaledDirection
 from ...bias.level_table import LevelTable
 from ...dynamics.replication import fits_in_slots
 from ...errors import RunError
@@ -25,13 +25,14 @@ from .look_ahead import Outcomes, fitted_look_ahead
 __all__ = ["Calibration", "Excursions", "calibrate"]
 
 STEERING = Steering(0.0, WeightWindow())
-"""No bias: weak friction leaves little noise to shift, and what a bias costs is more than it gives."""
+"""No bias: weak friction leaves little noise to shift, and what a bias costs is more than it gives; see `strength.py`."""
 
 _PLAIN = Steering(0.0, WeightWindow(1e-300, 1e300))  # nothing ever branches
 _LEVELS = 60
 _LOW = 0.01  # quantile of the exits' levels where the table begins
 _MOST_EXCURSIONS = 2000
 _MOST_ROUNDS = 10
+_WORSE = 0.5  # of the figure of merit without a look ahead, below which that is done without: with few roots both are uncertain
 _ARRIVED = 3.0  # effective roots that came to B, with which the table is complete
 
 
@@ -82,7 +83,7 @@ def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task:
     """Measure the scale of a direction.
 
     Excursions from the exits, without any branching, give the first table. Each round of trees then sees a few nats farther,
-    with the table of the one before. After the first two, the look ahead is chosen.
+    with the table of the one before. A look ahead along the momenta is tried if it is likely to pay, and kept if it does.
 
     Parameters
     ----------
@@ -100,127 +101,167 @@ def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task:
     RuntimeError
         If the direction does not tell exits from each other, nor from what comes after them.
     """
-    return _Pilot(sampler, flux, direction, task, progress).run()
+    return _Pilot(sampler, flux, task, progress).run(direction)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """A direction whose scale was measured.
+
+    Attributes
+    ----------
+    importance : CalibratedImportance
+    plain : mapping
+        Of its excursions.
+    rounds : list of mapping
+        Of its trees, the last ones.
+    """
+
+    importance: CalibratedImportance
+    plain: Mapping
+    rounds: list[Mapping]
+
+    @property
+    def arrived(self) -> bool:
+        """Whether descendants of several roots reached B."""
+        return effective_sample_size(np.asarray(self.rounds[-1]["contribution"])) >= _ARRIVED
+
+    def merit(self) -> float:
+        """1/(relative variance of a root x its steps) in the last round."""
+        contribution, steps = np.asarray(self.rounds[-1]["contribution"]), int(self.rounds[-1]["walker_steps"])
+        return effective_sample_size(contribution) / max(steps, 1)
+
+    def calibration(self) -> Calibration:
+        """What the pilot has found, with this direction."""
+        last, n_roots = self.rounds[-1], len(self.rounds[-1]["exit"])
+        crossings, top = Crossings.of_record(self.plain), np.full(len(self.plain["exit"]), -np.inf)
+        np.maximum.at(top, crossings.root, crossings.upto)
+        came = np.asarray(last["contribution"]) if self.arrived else _crossed(last, self.importance.table.levels)[:, -1]
+        steps = max(int(last["walker_steps"]), 1)
+        return Calibration(
+            self.importance,
+            Excursions(np.asarray(self.plain["exit"]), top),
+            steps / n_roots,
+            float(came.mean()) * float(last["per_exit"]),
+            self.arrived,
+            float(last["wall_seconds"]) / steps,
+        )
 
 
 class _Pilot:
     """Rounds of the pilot."""
 
-    def __init__(self, sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress) -> None:
-        self._sampler, self._flux, self._direction = sampler, flux, direction
-        self._task, self._progress = task, progress
-        settings = sampler.settings
-        self._n_roots = settings.pilot_roots if fits_in_slots(sampler.problem) else settings.calibration_roots
+    def __init__(self, sampler: RootSampler, flux: BlockFlux, task: Task, progress: Progress) -> None:
+        self._sampler, self._flux, self._task, self._progress = sampler, flux, task, progress
+        self._problem, self._rounds = sampler.problem, sampler.settings.calibration_rounds
+        together = fits_in_slots(sampler.problem)
+        self._n_roots = sampler.settings.pilot_roots if together else sampler.settings.calibration_roots
 
-    def run(self) -> Calibration:
-        """All rounds."""
-        rounds = self._sampler.settings.calibration_rounds
-        self._progress.stage("pilot: scale of the direction", 2 + rounds)
-        tau, plain = 0.0, self._excursions(0.0)
-        table, pilots = self._table(plain), [self._outcomes(plain, 0.0)]
+    def run(self, direction: Direction) -> Calibration:
+        """All rounds by position, then those with a look ahead."""
+        self._progress.stage("pilot: scale of the direction")
+        plain = self._excursions(direction, 0.0)
+        best = self._scaled(direction, 0.0, _table(direction, plain), plain)
+        tau, ahead = 0.0, ScaledDirection(direction, best.importance.table)
+        if self._problem.inertial:
+            outcomes = [self._outcomes(direction, ahead, record) for record in (plain, *best.rounds)]
+            tau, gain = fitted_look_ahead(outcomes, self._problem.timestep)
+            self._progress.update(0, look_ahead_ps=f"{tau:.3g}", likelihood=f"{gain:.1f}")
+        if tau > 0.0:
+            ends = best.importance.table.log_importance[[0, -1]]  # in nats the scale is right but for what momenta change
+            looking = self._scaled(ahead, tau, LevelTable(ends, ends, False), self._excursions(ahead, tau))
+            best = looking if looking.merit() >= _WORSE * best.merit() else best
+        self._flux.judge(best.importance)
+        return best.calibration()
+
+    def _scaled(self, direction: Direction, tau: float, table: LevelTable, plain: Mapping) -> _Scaled:
+        """Rounds of trees, each with the scale that the one before has measured, until descendants arrive in B."""
+        found = _Scaled(self._importance(direction, tau, table), plain, [])
         for number in range(_MOST_ROUNDS):
-            record = self._trees(tau, table)
-            table = self._table(record)
-            arrived = effective_sample_size(np.asarray(record["contribution"])) >= _ARRIVED
-            if number == 0:
-                pilots.append(self._outcomes(record, tau))
-            if number == 1 and self._sampler.problem.inertial:
-                tau, gain = fitted_look_ahead(table, [*pilots, self._outcomes(record, tau)], self._sampler.problem.timestep)
-                self._progress.update(0, look_ahead_ps=f"{tau:.3g}", likelihood=f"{gain:.1f}")
-                if tau > 0.0:
-                    plain = self._excursions(tau)
-            if arrived and number + 1 >= rounds:
+            record = self._trees(found.importance)
+            table = _table(direction, record)
+            found = _Scaled(self._importance(direction, tau, table), plain, [*found.rounds, record][-self._rounds :])
+            if found.arrived and number + 1 >= self._rounds:
                 break
-        return self._found(tau, table, plain, record, arrived)
+        return found
 
-    def _found(self, tau: float, table: LevelTable, plain: Mapping, record: Mapping, arrived: bool) -> Calibration:
-        importance = self._importance(tau, table)
-        self._flux.judge(importance)
-        crossings, top = Crossings.of_record(plain), np.full(len(plain["exit"]), -np.inf)
-        np.maximum.at(top, crossings.root, crossings.upto)
-        steps, seconds = int(record["walker_steps"]), float(record.get("wall_seconds", 0.0))
-        reached = np.asarray(record["contribution"]).mean() if arrived else self._crossed(record, table.levels)[:, -1].mean()
-        return Calibration(
-            importance,
-            Excursions(np.asarray(plain["exit"]), top),
-            steps / self._n_roots,
-            float(reached) * float(record["per_exit"]),
-            arrived,
-            seconds / max(steps, 1),
-        )
+    def _importance(self, direction: Direction, tau: float, table: LevelTable) -> CalibratedImportance:
+        return CalibratedImportance(direction, table, tau, self._problem.timestep)
 
-    def _importance(self, tau: float, table: LevelTable) -> CalibratedImportance:
-        return CalibratedImportance(self._direction, table, tau, self._sampler.problem.timestep)
-
-    def _excursions(self, tau: float) -> Mapping:
+    def _excursions(self, direction: Direction, tau: float) -> Mapping:
         """Exits that are followed without branching."""
-        flat = self._importance(tau, LevelTable(np.zeros(1), np.zeros(1), self._direction.logistic))
+        flat = self._importance(direction, tau, LevelTable(np.zeros(1), np.zeros(1), direction.logistic))
         sampler, pool = self._with(flat), self._flux.pool
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
             n = min(len(pool.exits), _MOST_EXCURSIONS)
             which = np.sort(np.random.default_rng(seed).permutation(len(pool.exits))[:n])
-            root, log_weight, batch = sampler.follow(n, _PLAIN, 0.0, seed, which=which)
-            return self._record(root, log_weight, batch, 1.0)
+            return _record(*sampler.follow(n, _PLAIN, 0.0, seed, which=which), per_exit=1.0)
 
         record = self._task("calibration", compute)
         self._progress.update(excursions=len(record["exit"]))
         return record
 
-    def _trees(self, tau: float, table: LevelTable) -> Mapping:
+    def _trees(self, importance: CalibratedImportance) -> Mapping:
         """A round of trees."""
-        sampler = self._with(self._importance(tau, table))
+        sampler = self._with(importance)
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
-            level = sampler.level(STEERING.window)
             density = sampler.density(sampler.pool.log_importance)
-            found = sampler.follow(self._n_roots, STEERING, level, seed)
-            return self._record(*found, float(np.average(density, weights=sampler.pool.weight)))
+            found = sampler.follow(self._n_roots, STEERING, sampler.level(STEERING.window), seed)
+            return _record(*found, per_exit=float(np.average(density, weights=sampler.pool.weight)))
 
         record = self._task("calibration", compute)
-        self._progress.update(
-            reached=f"{Crossings.of_record(record).highest():.3g}", arrivals=int(np.asarray(record["arrivals"]).sum())
-        )
+        highest, arrivals = Crossings.of_record(record).highest(), int(np.asarray(record["arrivals"]).sum())
+        self._progress.update(reached=f"{highest:.3g}", arrivals=arrivals)
         return record
 
     def _with(self, importance: CalibratedImportance) -> RootSampler:
         self._flux.judge(importance)
-        pool, settings = self._flux.pool, self._sampler.settings
-        density = RootDensity.of_pool(pool.log_importance, settings.uniform_fraction, pool.weight)
-        old = self._sampler
-        return RootSampler(old.problem, importance, settings, old.machine, pool, density, old.executor)
+        pool = self._flux.pool
+        density = RootDensity.of_pool(pool.log_importance, self._sampler.settings.uniform_fraction, pool.weight)
+        return replace(self._sampler, importance=importance, pool=pool, density=density)
 
-    def _record(self, root: np.ndarray, log_weight: np.ndarray, batch: PathBatch, per_exit: float) -> dict:
-        return {
-            "contribution": batch.contribution,
-            "arrivals": batch.arrivals,
-            "start_weight": np.exp(log_weight),
-            "exit": root,
-            "walker_steps": batch.walker_steps,
-            "per_exit": per_exit,
-            **batch.crossings.record(),
-        }
+    def _outcomes(self, direction: Direction, nats: ScaledDirection, record: Mapping) -> Outcomes:
+        exits, levels = self._flux.pool.exits[np.asarray(record["exit"])], _grid(direction, record)
+        u, speed = with_look_ahead(nats, exits.positions, exits.velocities, 0.0, self._problem.timestep)
+        return Outcomes(u, speed, np.asarray(record["start_weight"]), _crossed(record, levels), nats.table(levels))
 
-    def _crossed(self, record: Mapping, levels: np.ndarray) -> np.ndarray:
-        return Crossings.of_record(record).on(levels, len(record["exit"]))
 
-    def _table(self, record: Mapping) -> LevelTable:
-        levels = self._grid(record)
-        return LevelTable.from_crossings(levels, self._crossed(record, levels), self._direction.logistic)
+def _record(root: np.ndarray, log_weight: np.ndarray, batch: PathBatch, per_exit: float) -> dict:
+    """What a pilot run has given; `per_exit` is the mean density of the pool, which makes sums over roots those over exits."""
+    assert batch.crossings is not None
+    return {
+        "contribution": batch.contribution,
+        "arrivals": batch.arrivals,
+        "start_weight": np.exp(log_weight),
+        "exit": root,
+        "walker_steps": batch.walker_steps,
+        "per_exit": per_exit,
+        **batch.crossings.record(),
+    }
 
-    def _grid(self, record: Mapping) -> np.ndarray:
-        """Levels from where exits are to the highest that was reached."""
-        crossings = Crossings.of_record(record)
-        first, top = crossings.upto[np.isneginf(crossings.below)], crossings.highest()
-        low = float(np.quantile(first[np.isfinite(first)], _LOW)) if np.isfinite(first).any() else np.nan
-        if not low < top:
-            raise RunError(
-                f"{self._direction.name} is the same at all exits of A and wherever they lead: give a model or a variable that "
-                "grows from A to B"
-            )
-        return np.linspace(low, top, _LEVELS)
 
-    def _outcomes(self, record: Mapping, tau: float) -> Outcomes:
-        exits, levels = self._flux.pool.exits[np.asarray(record["exit"])], self._grid(record)
-        level, speed = with_look_ahead(self._direction, exits.positions, exits.velocities, 0.0, self._sampler.problem.timestep)
-        return Outcomes(level, speed, np.asarray(record["start_weight"]), self._crossed(record, levels), levels)
+def _crossed(record: Mapping, levels: np.ndarray) -> np.ndarray:
+    return Crossings.of_record(record).on(levels, len(record["exit"]))
+
+
+def _table(direction: Direction, record: Mapping) -> LevelTable:
+    levels = _grid(direction, record)
+    return LevelTable.from_crossings(levels, _crossed(record, levels), direction.logistic)
+
+
+def _grid(direction: Direction, record: Mapping) -> np.ndarray:
+    """Levels from where exits are to the highest that was reached: half of them evenly, half where walkers come to new ones."""
+    crossings = Crossings.of_record(record)
+    reached = crossings.upto[np.isfinite(crossings.upto)]
+    first = crossings.upto[np.isneginf(crossings.below) & np.isfinite(crossings.upto)]
+    low, top = (float(np.quantile(first, _LOW)), float(reached.max())) if len(first) else (np.nan, np.nan)
+    if not low < top:
+        raise RunError(
+            f"{direction.name} is the same at all exits of A and wherever they lead: give a model or a variable that grows "
+            "from A to B"
+        )
+    often = np.quantile(reached, np.linspace(0.0, 1.0, _LEVELS // 2))
+    levels = np.unique(np.concatenate([np.linspace(low, top, _LEVELS - _LEVELS // 2), often]))
+    return levels[(levels >= low) & (levels <= top)]

@@ -15,13 +15,14 @@ from .calibration import Calibration
 
 __all__ = ["Curve", "crossing_curve", "doubts", "seen_otherwise"]
 
-_APART = 3.0  # standard errors between what trees and plain excursions say of a level
-_COUNTED = 8  # excursions that must have come to a level for it to be compared
+_APART = 4.0  # standard errors between what trees and plain excursions say of a level
+_COUNTED = 10  # excursions that must have come to a level for their own standard error to be one
+_HIGH = 2.0  # standard errors above what trees say, with which the excursions that came to a level are still unlikely
 _FEWEST_BLOCKS = 30.0  # effective blocks of the flux run that carry the answer
 _FEWEST_ROOTS = 30.0
-_WORSE = 10.0  # times as many roots as a good direction needs, from where on it is called a bad one
+_WORSE = 30.0  # times as many roots as a good direction needs, from where on it is called a bad one
 _TAIL = 0.7
-_UNLIKELY = 1e-3
+_UNLIKELY = 1e-3  # probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,18 @@ class Curve:
         """For ``result.json``."""
         return {name: [float(value) for value in column] for name, column in vars(self).items()}
 
-    def apart(self) -> tuple[float, int]:
-        """The largest difference of the two, in standard errors, and at which level."""
+    def apart(self) -> int | None:
+        """The level at which the two cannot both be right; None if there is none.
+
+        More excursions come to it than trees allow for, or both are known well and differ.
+        """
+        n = self.counted[0] / self.plain[0] if len(self.plain) and self.plain[0] > 0.0 else 0.0
+        expected = np.maximum(n * (self.probability + _HIGH * self.stderr), 1e-300)
+        surprise = np.where(self.counted > 0.0, gammainc(np.maximum(self.counted, 1.0), expected), 1.0)
         error = np.hypot(self.stderr, self.plain_stderr)
-        comparable = (self.counted >= _COUNTED) & (error > 0.0)
-        sigmas = np.where(comparable, np.abs(self.plain - self.probability) / np.where(error > 0.0, error, 1.0), 0.0)
-        return float(sigmas.max(initial=0.0)), int(sigmas.argmax()) if len(sigmas) else 0
+        differ = (self.counted >= _COUNTED) & (np.abs(self.plain - self.probability) > _APART * error)
+        surprise = np.where(differ, 0.0, surprise)
+        return int(surprise.argmin()) if len(surprise) and surprise.min() < _UNLIKELY else None
 
 
 def crossing_curve(calibration: Calibration, production: Production, pool: Pool, density: RootDensity) -> Curve:
@@ -112,23 +119,22 @@ def doubts(
 
 
 def _of_curve(calibration: Calibration, production: Production, curve: Curve, ess: float) -> list[str]:
-    found, (sigmas, at) = [], curve.apart()
-    name = calibration.importance.direction.name
-    if sigmas > _APART:
+    found, at, name = [], curve.apart(), calibration.importance.direction.name
+    if at is not None:
         found.append(
             f"Trees and plain dynamics part at the level {curve.levels[at]:.3g} of {name}: {curve.probability[at]:.2g} +- "
-            f"{curve.stderr[at]:.1g} and {curve.plain[at]:.2g} +- {curve.plain_stderr[at]:.1g} of the exits come there "
-            f"({sigmas:.1f} standard errors). {name} does not see what decides, and trees miss rare branches: find a direction "
-            "that does, with inputs for whatever else moves, such as the solvent."
+            f"{curve.stderr[at]:.1g} and {curve.plain[at]:.2g} +- {curve.plain_stderr[at]:.1g} of the exits come there. It "
+            "does not see what decides, and trees miss rare branches: find a direction that does, with inputs for whatever "
+            "else moves, such as the solvent."
         )
     p_ab = production.contribution.mean() if production.n_roots else 0.0
     if ess > 0.0 and 0.0 < p_ab < 1.0:
         needed = 1.5 * np.log(1.0 / calibration.p_ab)
         if production.n_roots / ess > _WORSE * needed:
             found.append(
-                f"{name} is a bad direction: {production.n_roots} roots are worth {ess:.0f}, where a good one would make of "
-                f"them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that see what "
-                "is slow."
+                f"As a direction {name} is bad: {production.n_roots} roots are worth {ess:.0f}, where a good one would make "
+                f"of them {production.n_roots / needed:.0f}. More trials of openmm-rare tps would help, or inputs that "
+                "see what is slow."
             )
     return found
 

@@ -13,6 +13,7 @@ import openmm
 from openmm import app
 
 from ...states.box_variables import BoxVariable, Dihedral, Distance
+from ...structure.bonds import bonded_pairs
 from ...structure.box import periodic_box
 from ...structure.internal_coordinates import atom_label
 from ...structure.molecules import is_water, members_of, molecules_of
@@ -99,8 +100,8 @@ def find_candidates(system: openmm.System, topology: app.Topology, positions: np
     atoms = list(topology.atoms())
     molecules, n_waters = _solute(system, topology, atoms)
     members = sorted(atom for each in molecules for atom in each)
-    box = periodic_box(system)
-    found = [*_dihedrals(topology, atoms, members), *_distances(topology, atoms, molecules, positions, box)]
+    box, bound = periodic_box(system), _bonded(bonded_pairs(system, topology), atoms, members)
+    found = [*_dihedrals(bound, atoms, len(members)), *_distances(bound, atoms, molecules, positions, box)]
     found.sort(key=lambda each: each.rank)
     named = _with_own_names(found)
     return Candidates(tuple(named), len(members), n_waters).in_box(box)
@@ -116,13 +117,13 @@ def _solute(system: openmm.System, topology: app.Topology, atoms: Sequence[app.t
     return large or few or dry[:2], len(molecules) - len(dry)
 
 
-def _bonded(topology: app.Topology, members: Sequence[int]) -> dict[int, list[int]]:
-    """Heavy neighbors of each heavy atom of the solute, in ascending order."""
-    chosen, bound = set(members), {}
-    for one, other in topology.bonds():
-        if {one.index, other.index} <= chosen and _is_heavy(one) and _is_heavy(other):
-            bound.setdefault(one.index, set()).add(other.index)
-            bound.setdefault(other.index, set()).add(one.index)
+def _bonded(pairs: np.ndarray, atoms: Sequence[app.topology.Atom], members: Sequence[int]) -> dict[int, list[int]]:
+    """Heavy neighbors of each heavy atom of the solute, in ascending order, from all bonds, shape (n, 2)."""
+    heavy, bound = {atom for atom in members if _is_heavy(atoms[atom])}, {}
+    for one, other in pairs.tolist():
+        if {one, other} <= heavy:
+            bound.setdefault(one, set()).add(other)
+            bound.setdefault(other, set()).add(one)
     return {atom: sorted(neighbors) for atom, neighbors in bound.items()}
 
 
@@ -130,15 +131,14 @@ def _is_heavy(atom: app.topology.Atom) -> bool:
     return atom.element is not None and atom.element.symbol != "H"
 
 
-def _dihedrals(topology: app.Topology, atoms: Sequence[app.topology.Atom], members: Sequence[int]) -> Iterator[Candidate]:
+def _dihedrals(bound: dict[int, list[int]], atoms: Sequence[app.topology.Atom], n_members: int) -> Iterator[Candidate]:
     """One about each bond between heavy atoms that turns: phi, psi, chi1, others, omega."""
-    bound = _bonded(topology, members)
     for i in sorted(bound):
         for j in bound[i]:
             if j < i or len(bound[i]) < 2 or len(bound[j]) < 2:
                 continue
             named = _of_backbone(atoms, bound, i, j)
-            if named is None and (len(members) > _LARGE or _in_ring(bound, i, j)):
+            if named is None and (n_members > _LARGE or _in_ring(bound, i, j)):
                 continue
             name, rank, quartet = named or (*_turn(atoms, bound, i, j), _plain(bound, i, j))
             yield Candidate(Dihedral(name, quartet), "-".join(atom_label(atoms[atom]) for atom in quartet), rank)
@@ -191,7 +191,7 @@ def _turn(atoms: Sequence[app.topology.Atom], bound: dict[int, list[int]], i: in
 
 
 def _distances(
-    topology: app.Topology,
+    bound: dict[int, list[int]],
     atoms: Sequence[app.topology.Atom],
     molecules: Sequence[Sequence[int]],
     positions: np.ndarray,
@@ -202,7 +202,6 @@ def _distances(
     polar = [atom for atom in sorted(number) if atoms[atom].element is not None and atoms[atom].element.symbol in _POLAR]
     singles = [each[0] for each in molecules if len(each) == 1]
     places = sorted({*polar, *singles})[:400] or sorted(number)[:100]
-    bound = _bonded(topology, sorted(number))
     near = {atom: _near(bound, atom) for atom in places}
     pairs = [(i, j) for i, j in combinations(places, 2) if number[i] != number[j] or j not in near[i]]
     if not pairs:
@@ -224,7 +223,7 @@ def _near(bound: dict[int, list[int]], atom: int) -> set[int]:
 
 
 def _short(atom: app.topology.Atom) -> str:
-    return f"{atom.name}{atom.residue.id}"
+    return f"{atom.residue.id}{atom.name}"
 
 
 def _with_own_names(found: Sequence[Candidate]) -> list[Candidate]:

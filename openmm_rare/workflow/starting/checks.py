@@ -12,6 +12,7 @@ from ...dynamics.checks import examine
 from ...errors import InputError
 from ...problem import RareEventSystem
 from ...states.states import Coordinate, Range, States
+from ...structure.bonds import bonded_pairs
 from ...structure.box import periodic_box
 from ...structure.constraints import constraints_of
 from ...structure.molecules import is_water, members_of, molecules_of
@@ -91,10 +92,10 @@ def require_box(system: openmm.System, request: Request, changes: bool) -> None:
     least = 2.0 * cutoff / (_SHRINKS if changes and request.water else 1.0)
     if width < least:
         shrinks = ", which constant pressure makes smaller," if width >= 2.0 * cutoff else ""
-        larger = "a larger --padding or --box" if request.water else "a larger box"
         raise InputError(
-            f"the box of {words}{shrinks} is smaller than twice the cutoff of {cutoff:.3g} nm: give {larger}, or a shorter "
-            f'cutoff, such as --cutoff "{np.floor(10.0 * 0.5 * width * (width / least if shrinks else 0.95)) / 10.0:g} nm"'
+            f"the box of {words}{shrinks} is smaller than twice the cutoff of {cutoff:.3g} nm: give "
+            f"{_larger(request, least / width)}, or a shorter cutoff, such as "
+            f'--cutoff "{np.floor(9.5 * cutoff * width / least) / 10.0:g} nm"'
         )
     density = float(masses_of(system).sum()) * _DALTON_PER_NM3 / abs(np.linalg.det(vectors))
     if density < _THIN:
@@ -102,6 +103,15 @@ def require_box(system: openmm.System, request: Request, changes: bool) -> None:
         raise InputError(
             f"the box of {words} is nearly empty ({density:.2g} g/ml): {cure}, or give --box none for a molecule in vacuum"
         )
+
+
+def _larger(request: Request, factor: float) -> str:
+    """How to get a larger box."""
+    if request.water is None:
+        return "a larger box"
+    if request.box:
+        return "a larger --box"
+    return f'a larger --padding, such as "{np.ceil(10.0 * request.padding * factor) / 10.0:g} nm"'
 
 
 def _cutoff(force: openmm.Force) -> float:
@@ -156,16 +166,13 @@ def require_sound(system: openmm.System, topology: app.Topology, positions: np.n
 def _require_fitting_step(system: openmm.System, topology: app.Topology, request: Request) -> None:
     """Refuse a time step that is stable and wrong: for bonds to hydrogen that vibrate, and for the mass of hydrogen."""
     masses, atoms = masses_of(system), list(topology.atoms())
-    light = [
-        (one, other)
-        for one, other in topology.bonds()
-        if one.element is not None and other.element is not None and "H" in (one.element.symbol, other.element.symbol)
-    ]
+    hydrogen = {atom.index for atom in atoms if atom.element is not None and atom.element.symbol == "H"}
+    light = [tuple(pair) for pair in bonded_pairs(system, topology).tolist() if not hydrogen.isdisjoint(pair)]
     if not light:
         return
     step = 1000.0 * request.timestep
     fixed = {(min(pair), max(pair)) for pair in constraints_of(system)[0].tolist()}
-    free = [pair for pair in light if (min(pair[0].index, pair[1].index), max(pair[0].index, pair[1].index)) not in fixed]
+    free = [pair for pair in light if pair not in fixed]
     if free and request.timestep > _FREE_STEP:
         raise InputError(
             f"--timestep {step:g} fs is too long where {len(free)} bonds to hydrogen vibrate freely: give 1 fs or less, or a "

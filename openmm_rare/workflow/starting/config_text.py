@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,13 +13,14 @@ from .candidates import Candidate, Candidates
 from .request import Request
 from .states_given import Bounds, StatesGiven
 
-__all__ = ["FILL_IN", "config_text", "shown_candidates", "values_in_words"]
+__all__ = ["FILL_IN", "config_text", "next_commands", "shown_candidates", "values_in_words"]
 
 FILL_IN = "FILL IN"
 """What stands where a number is missing."""
-STEPS_PER_FRAME = 10
+_CHECK_INTERVAL = 10
 """Integration steps between two frames, and between two looks at the states."""
 
+_OTHERS = " Further types: angle, coordination, coordination_moment, function."
 _MOST_SHOWN = 24
 _TRIALS = 300
 _MARGIN = {"dihedral": math.radians(15.0), "distance": 0.02}
@@ -69,18 +71,25 @@ def config_text(
     return "\n".join(parts)
 
 
+def next_commands(folder: Path) -> list[str]:
+    """What to do with the folder, in this order."""
+    config, path, tps = folder / "config.toml", folder / "first.npz", folder / "tps"
+    return [
+        f"openmm-rare path {config} --out {path}",
+        f"openmm-rare tps {config} --initial-path {path} --out {tps}",
+        f"openmm-rare rate {config} --model {tps / 'model.npz'} --out {folder / 'rate'}",
+    ]
+
+
 def _head(states: StatesGiven | None) -> str:
-    first = (
-        f"# Two states are missing: write numbers where this file says {FILL_IN!r}, or other variables altogether. Then:"
-        if states is None
-        else "# Complete. Next, from the folder of this file:"
-    )
-    return f"""{first}
-#   openmm-rare path config.toml --out first.npz                          a first path from A to B
-#   openmm-rare tps config.toml --initial-path first.npz --out tps        transition paths, the committor (model.npz)
-#   openmm-rare rate config.toml --model tps/model.npz --out rate         the rate constant from A to B
-# Numbers of atoms count from 0. Names of files start at the folder of this file. An unknown key is refused.
-"""
+    first = "Complete. Next, from the folder of this file:"
+    if states is None:
+        first = f"Two states are missing: write numbers where this file says {FILL_IN}, or take other variables. Then:"
+    what = ("a first path from A to B", "transition paths, and the committor", "the rate constant from A to B")
+    pairs = list(zip(next_commands(Path()), what, strict=True))
+    width = max(len(command) for command, _ in pairs)
+    lines = [f"# {first}", *(f"#   {command:<{width}}   {words}" for command, words in pairs)]
+    return "\n".join([*lines, "# Numbers of atoms count from 0. An unknown key is refused.\n"])
 
 
 def _system(request: Request, pdb: str) -> str:
@@ -93,7 +102,11 @@ def _system(request: Request, pdb: str) -> str:
         ("friction", toml_text(words["friction"]), "of the Langevin thermostat; weak in a solvent, which has its own"),
         ("timestep", toml_text(words["timestep"]), ""),
         ("inertial", "true", "dynamics with momenta; false: overdamped, for models"),
-        ("check_interval", f"{STEPS_PER_FRAME}", "steps between two looks at A and B, on which the rate depends"),
+        (
+            "check_interval",
+            f"{_CHECK_INTERVAL}",
+            "steps between two frames, where A and B are tested: rates depend on it",
+        ),
     ]
     return _table("system", "", rows)
 
@@ -118,14 +131,12 @@ def _variables(candidates: Candidates, values: np.ndarray, states: StatesGiven |
     if not shown:
         lines = ["# No dihedrals or distances were found: name atoms of your own."]
     left = len(candidates.variables) - len(shown)
-    lines.append(
-        f"# {f'{left} more are' if left else 'The same is'} in candidates.csv. Further types: angle, coordination_moment."
-    )
+    lines.append(f"# {f'{left} more are' if left else 'The same is'} in candidates.csv.{_OTHERS}")
     lines.append('# Atoms may be selections of mdtraj: atoms = ["resname NA", "resid 3 and name CG"].')
     names = _chosen(candidates) if states is None else states.names
     for name in names:
         each = candidates.named(name)
-        lines += ["", f"[variables.{name}]", f'type = "{each.kind}"', f"atoms = {list(each.atoms)}{' ' * 6}# {each.label}"]
+        lines += ["", f"[variables.{name}]", f'type = "{each.kind}"', f"{f'atoms = {list(each.atoms)}':<29} # {each.label}"]
     if not names:
         lines += ["", "[variables.r]", 'type = "distance"', "atoms = [0, 1]"]
     return "\n".join(lines) + "\n"
@@ -180,7 +191,8 @@ def _range(candidates: Candidates, bounds: Bounds) -> str:
 
 
 def _extent(each: Candidate, values: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest value, of an angle around the mean direction, nm or radians."""
+    """Lowest and highest value before the last, of an angle around the mean direction, nm or radians."""
+    values = values[:-1] if len(values) > 1 else values
     if each.kind != "dihedral":
         return float(values.min()), float(values.max())
     middle = float(np.angle(np.exp(1j * values).mean()))
@@ -222,7 +234,7 @@ def _sampling(request: Request) -> str:
     paths = [
         ("trials", f"{_TRIALS}", "of each chain"),
         ("chains", "1", "independent ones, which share one committor"),
-        ("steps_per_frame", f"{STEPS_PER_FRAME}", "as check_interval, so that paths and rates have the same A and B"),
+        ("scouting", "100", "trials' worth of work on finding other ways first; 0: none"),
     ]
     return "\n".join(
         [

@@ -40,7 +40,7 @@ def parametrized(source: Source, request: Request, progress: Progress) -> Source
         If a force field cannot be read, or does not know the molecules; the message says what to do.
     """
     names = request.forcefield or (_PROTEIN, WATERS[request.water or _WATER][1])
-    progress.stage(f"force field {', '.join(Path(name).name for name in names)}")
+    progress.stage(f"force field {', '.join(names)}")
     field = _force_field(names, request.trust)
     modeller = app.Modeller(source.topology, source.positions * unit.nanometer)
     with _seeded(request.seed):
@@ -166,10 +166,10 @@ def _explaining(names: tuple[str, ...], request: Request) -> Iterator[None]:
 
 def _cure(residue: str, reason: str, names: tuple[str, ...], request: Request) -> str:
     """What to do about a residue that a force field does not know."""
-    if "addHydrogens" in reason or (re.search(r"missing \d+ H atoms?\b", reason) and not request.add_hydrogens):
-        return "add its hydrogens with --add-hydrogens" if not request.add_hydrogens else "name its atoms as in the PDB"
     if residue in WATER_NAMES or "Na" in reason or "Cl" in reason:
         return f"add a force field of water and ions, such as --forcefield {WATERS[_WATER][1]}"
+    if "addHydrogens" in reason or (re.search(r"missing \d+ H atoms?\b", reason) and not request.add_hydrogens):
+        return "name its atoms as in the PDB" if request.add_hydrogens else "add its hydrogens with --add-hydrogens"
     if "is missing" in reason and "terminal" not in reason and "terminated" not in reason:
         return "add the missing atoms first, e.g. with PDBFixer"
     if "terminated" in reason or "capping" in reason:

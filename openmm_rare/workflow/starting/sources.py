@@ -15,8 +15,7 @@ from openmm import app, unit
 from ...errors import InputError, RareError
 from ...io.regular_file import regular_file
 from ...structure.box import periodic_box, structure_box
-from ...structure.checks import require_same_particles
-from ...structure.files import read_structure, read_system
+from ...structure.files import read_structure, read_system, require_same_atoms
 from ...units import lengths_in_nm
 from .request import Request
 
@@ -63,7 +62,7 @@ class Source:
     def __post_init__(self) -> None:
         n_atoms = self.topology.getNumAtoms()
         if not n_atoms:
-            raise InputError("the structure holds no atoms: give the file of a molecule")
+            raise InputError("the files hold no atoms: give those of a molecule")
         if self.positions.shape != (n_atoms, 3):
             raise InputError(
                 f"the topology has {n_atoms} atoms, the structure {len(self.positions)}: give two files of the same molecules"
@@ -137,8 +136,12 @@ def _kind(request: Request) -> str:
 
 def _require_file(option: str, path: Path) -> None:
     if not path.exists():
-        raise InputError(f"{option} {path} does not exist: give a file. Known are: {_KINDS}")
-    regular_file(path)
+        raise InputError(f"{option} {path} does not exist: give a file that is there")
+    try:
+        with open(regular_file(path), "rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be read ({error.strerror}): look at its permissions") from error
 
 
 def _kind_of_topology(path: Path) -> str:
@@ -184,7 +187,7 @@ def _system(request: Request) -> Source:
             raise InputError(f"{option} is for a System that is made here: {request.topology} is taken as it is")
     source = _structure(request)
     system = read_system(request.topology, (), request.trust)
-    require_same_particles(source.topology, system)
+    require_same_atoms(system, request.topology, source.topology, request.structure)
     box = source.box
     if system.usesPeriodicBoundaryConditions() and box is None:
         box = periodic_box(system)

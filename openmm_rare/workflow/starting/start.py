@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,9 @@ from .trajectory import frames_of
 __all__ = ["Seen", "Started", "look", "start"]
 
 _MOST_DRIFT = 0.01
-"""Part of the volume that may be noise of a small box."""
+"""Part of the volume; less may be noise of a small box."""
+_BRIEF = 20.0
+"""ps of equilibration that are for trying out."""
 _NEUTRAL = 0.01
 """Elementary charges that rounding may leave."""
 
@@ -120,39 +123,49 @@ def start(request: Request, out: str | Path, progress: Progress | None = None) -
     RareError
         If something is wrong with what is given, or dynamics breaks down; nothing is written then.
     """
-    out = Path(out)
-    _require_new(out)
-    if request.platform is not None:
-        platform_by_name(request.platform)
-    source, system = _made(request, progress)
-    warnings = mended(system)
-    require_box(system, request, changes=request.equilibrate > 0.0)
-    request = replace(request, platform=request.platform or fastest_platform(system.getNumParticles()))
-    candidates = find_candidates(system, source.topology, source.positions)
-    states = parse_states(request.state_a, request.state_b, candidates)
-    positions = minimized(system, source.positions, request.platform, request.structure.stem, progress)
-    warnings += require_sound(system, source.topology, positions, request)
-    charge = charge_of(system)
-    if system.usesPeriodicBoundaryConditions() and abs(charge) > _NEUTRAL:
-        warnings.append(f"The box has a charge of {charge:+.3g} e: add ions that make it neutral, or PME adds a background.")
-    with _folder(out) as folder:
+    with _folder(Path(out)) as folder:
+        request, system, source, candidates, notes = _prepared(request, progress)
+        states = parse_states(request.state_a, request.state_b, candidates)
+        positions = minimized(system, source.positions, request.platform, request.structure.stem, progress)
+        notes += require_sound(system, source.topology, positions, request)
         found = equilibrate(system, source.topology, positions, request, candidates, states, progress)
         require_box(system, request, changes=False)
         seen = _seen(request, candidates.in_box(found.box), found.positions, found.seen)
         pdb = _write_files(folder, system, source.topology, found.positions)
         write_text(folder / "config.toml", config_text(request, seen.candidates, seen.values, states, seen.where, pdb))
         _write_candidates(folder, seen)
-        if found.drift > _MOST_DRIFT:
-            warnings.append(
-                f"The volume still changed by {100 * found.drift:.1f} % while its mean was taken: give a longer --equilibrate."
+        notes += _doubts(request, system, found) + _about_states(folder, found, states, seen)
+    return Started(Path(out), seen, _facts(request, system, candidates), notes, states is not None)
+
+
+def _prepared(request: Request, progress: Progress) -> tuple[Request, openmm.System, Source, Candidates, list[str]]:
+    """All that is known before anything moves; the request has a platform then."""
+    if request.platform is not None:
+        platform_by_name(request.platform)
+    source, system = _made(request, progress)
+    notes = mended(system)
+    require_box(system, request, changes=request.equilibrate > 0.0)
+    request = replace(request, platform=request.platform or fastest_platform(system.getNumParticles()))
+    return request, system, source, find_candidates(system, source.topology, source.positions), notes
+
+
+def _doubts(request: Request, system: openmm.System, found: Equilibrated) -> list[str]:
+    """What is not wrong and might be, in sentences."""
+    doubts, charge = [], charge_of(system)
+    if system.usesPeriodicBoundaryConditions():
+        if abs(charge) > _NEUTRAL:
+            doubts.append(f"The box has a charge of {charge:+.3g} e, and PME adds a background: add ions that make it neutral.")
+        if request.equilibrate < _BRIEF:
+            doubts.append(
+                f"Equilibrated for {request.equilibrate:g} ps: that is to try things out, a rate wants 50 ps or more."
             )
-        warnings += _about_states(folder, found, states, seen)
-    return Started(out, seen, _facts(request, system, candidates, charge), warnings, states is not None)
+        elif found.drift > _MOST_DRIFT:
+            doubts.append(f"The volume still changed by {100 * found.drift:.1f} % in the end: give a longer --equilibrate.")
+    return doubts
 
 
 def _made(request: Request, progress: Progress) -> tuple[Source, openmm.System]:
     """The molecules, and the System that follows."""
-    progress.stage("files")
     source = read_source(request)
     of_structure = source.kind == "structure"
     added = {"--water": request.water, "--add-hydrogens": request.add_hydrogens or None}
@@ -179,16 +192,17 @@ def _require_new(out: Path) -> None:
         raise InputError(f"{out} exists and is not empty: choose another --out, or remove it")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: choose a folder with --out")
-    above = next(folder for folder in resolved(out).parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{out} cannot be made: {above} is no folder that can be written to; choose another --out")
 
 
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
     """A folder of another name, which gets its own when all is there; what goes wrong before leaves nothing."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
+    _require_new(out)
+    temporary = resolved(out).with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error.strerror}): choose another --out") from error
     try:
         yield temporary
         _require_new(out)
@@ -207,7 +221,9 @@ def _write_files(folder: Path, system: openmm.System, topology: app.Topology, po
         with open(path, "w") as stream:
             form.writeFile(topology, positions * unit.nanometer, stream, keepIds=True)
         try:
-            again, _ = read_structure(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of atoms that are there twice, which is why they are counted
+                again, _ = read_structure(path)
             require_same_atoms(system, folder / "system.xml", again, path)
             return name
         except InputError as error:
@@ -239,10 +255,10 @@ def _about_states(folder: Path, found: Equilibrated, states: StatesGiven | None,
     return [f"No frame lay in A ({', '.join(went)}): change [states.a] in config.toml, or begin with a structure in A."]
 
 
-def _facts(request: Request, system: openmm.System, candidates: Candidates, charge: float) -> list[tuple[str, str]]:
+def _facts(request: Request, system: openmm.System, candidates: Candidates) -> list[tuple[str, str]]:
     """What the System is, in words."""
     waters = f", {candidates.n_waters} molecules of water" if candidates.n_waters else ""
-    box = periodic_box(system)
+    box, charge = periodic_box(system), charge_of(system)
     words = request.words
     return [
         ("atoms", f"{system.getNumParticles()}, {candidates.n_solute} of them of the solute{waters}"),

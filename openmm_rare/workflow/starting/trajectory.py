@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...parallel.children import ChildFailure
-from ...tps.trajectories.reading import read_trajectory
+from ...tps.trajectories.reading import read_archive, read_trajectory
 
 __all__ = ["frames_of"]
 
@@ -24,13 +24,14 @@ def frames_of(path: Path, n_atoms: int) -> np.ndarray:
         If it cannot be read, or has other atoms.
     """
     if not path.is_file():
-        raise InputError(f"--trajectory {path} does not exist: give a file that mdtraj reads, such as .xtc or .dcd")
+        raise InputError(f"--trajectory {path} does not exist: give a file that mdtraj reads, such as .xtc or .dcd, or .npz")
     if path.suffix.lower() in _PICKLED:
         raise InputError(f"--trajectory {path} is not read, since such files may hold programs: give .xtc, .dcd or .pdb")
     try:
-        found = np.asarray(read_trajectory(path, n_atoms)["positions"], dtype=np.float64)
+        read = read_archive(path) if path.suffix == ".npz" else read_trajectory(path, n_atoms)
     except ChildFailure as error:
-        raise InputError(f"--trajectory {path} cannot be read by mdtraj ({error})") from error
+        raise InputError(f"--trajectory {path} cannot be read by mdtraj ({str(error)[:100]})") from error
+    found = np.asarray(read["positions"], dtype=np.float64)
     if found.ndim != 3 or found.shape[1] != n_atoms or not len(found) or not np.isfinite(found).all():
         raise InputError(f"--trajectory {path} must have frames of {n_atoms} atoms, as the structure, not {found.shape}")
     return found

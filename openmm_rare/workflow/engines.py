@@ -1,0 +1,103 @@
+"""What computes a rate: chosen by the method of a configuration, and by what the dynamics of the problem allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..bias.directions import CommittorDirection, Direction, VariableDirection
+from ..committor.base import Committor
+from ..committor.fitting import require_fitting
+from ..committor.model import CommittorModel
+from ..config.run import RunConfig
+from ..dynamics.replication import fits_in_slots
+from ..errors import InputError
+from ..io.run_file import RunFile
+from ..io.tasks import Progress
+from ..parallel.executors import Executor
+from ..problem import RareEventSystem
+from ..rates.barrier.barrier_rate import BarrierRate
+from ..rates.brute_force import BruteForceRate
+from ..rates.importance import ImportanceSamplingRate
+from ..rates.rate_run import RateRun
+from ..rates.splitting.rate import SplittingRate
+from ..walkers.machine import Machine
+
+__all__ = ["engine_of"]
+
+_NO_WORKERS = "The walkers of this System share Contexts, which move in threads of this process: workers get nothing to do."
+
+
+def engine_of(
+    config: RunConfig,
+    problem: RareEventSystem,
+    machine: Machine,
+    run: RunFile,
+    progress: Progress,
+    model: Committor | None,
+    executor: Executor | None,
+) -> RateRun:
+    """What computes the rate.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the problem.
+    problem : RareEventSystem
+    machine : Machine
+    run : RunFile
+        Keeps what is computed.
+    progress : Progress
+    model : Committor or None
+        To start from.
+    executor : Executor or None
+        Where walkers move one at a time; None: here.
+
+    Raises
+    ------
+    ValueError
+        If the model or the variable does not fit, or dynamics with momenta is given neither.
+    """
+    sampling, given = config.sampling, config.sampling.method == "importance" and _needs_direction(problem)
+    options: dict[str, Any] = {
+        "target_error": sampling.target_error,
+        "seed": sampling.seed,
+        "machine": machine,
+        "settings": sampling.settings,
+        "recorder": run,
+        "progress": progress,
+    }
+    if sampling.importance and not given:
+        raise InputError(
+            f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
+            "Systems; leave it out, the importance function of this one is learned"
+        )
+    if executor is not None and sampling.method != "barrier" and fits_in_slots(problem):
+        progress.note(_NO_WORKERS)
+    if sampling.method == "brute_force":
+        return BruteForceRate(problem, executor=executor, **options)
+    if sampling.method == "barrier":
+        return BarrierRate(problem, barrier=config.barrier, model=model, executor=executor, **options)
+    if given:
+        return SplittingRate(problem, _direction(problem, sampling.importance, model), executor=executor, **options)
+    if model is not None and not isinstance(model, CommittorModel):
+        raise InputError(f"a rate of overdamped dynamics is trained on from a single network, not from a {model.title}")
+    return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
+
+
+def _needs_direction(problem: RareEventSystem) -> bool:
+    """Whether nothing is learned during the run, for want of many walkers without momenta."""
+    return problem.inertial or not fits_in_slots(problem)
+
+
+def _direction(problem: RareEventSystem, variable: str, model: Committor | None) -> Direction:
+    if variable and model is not None:
+        raise InputError(f"importance = {variable!r} and a model are two directions: leave one of them out")
+    if variable:
+        return VariableDirection.of(problem.states, variable, problem.starts)
+    if model is None:
+        raise InputError(
+            f"{problem.name} needs a direction from A to B: first run openmm-rare tps, and give its model.npz with --model, or "
+            f"name a variable with --importance ({', '.join(problem.states.variables.names)})"
+        )
+    require_fitting(model, problem)
+    return CommittorDirection(model)
