@@ -100,7 +100,8 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
 
 def test_where_nothing_arrives_there_is_a_bound_and_no_rate(monkeypatch):
     monkeypatch.setattr(calibration, "_MOST_ROUNDS", 1)
-    small = replace(SMALL, flux_walkers=20, pilot_roots=20, production_roots=20, calibration_rounds=1, max_walker_steps=100)
+    few = {"flux_walkers": 20, "pilot_roots": 20, "production_roots": 20, "calibration_rounds": 1}
+    small = replace(SMALL, equilibration_ps=0.05, max_walker_steps=100, **few)
     found = along(well(18.0, check_interval=5), settings=small, target_error=0.9).run()
     assert found.rate_below_per_ps == found.rate_ci95[1] > 1e3 * Logit("exact", 18.0).rate
     assert found.rate_ci95[0] == 0.0 < found.rate_stderr and not found.reliable and not found.complete
