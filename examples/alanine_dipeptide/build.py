@@ -37,6 +37,8 @@ Z_MATRIX = [
     *((atom, (10, 8, 6), (0.109, 109.5, turn)) for atom, turn in zip((11, 12, 13), (60.0, 180.0, -60.0), strict=True)),
     *((atom, (18, 16, 14), (0.109, 109.5, turn)) for atom, turn in zip((19, 20, 21), (60.0, 180.0, -60.0), strict=True)),
 ]
+PROPERTIES = {"Threads": "1", "DeterministicForces": "true"}
+"""Of the platform CPU: the same seed gives the same structure."""
 HOT = 400.0
 LONGEST = 60
 """Frames of the shipped path: longer ones make the package large."""
@@ -74,7 +76,7 @@ def simulation(box: float, positions: np.ndarray, temperature: float, seed: int,
         system.addForce(barostat)
     integrator = BAOABLangevinIntegrator(temperature, alanine.FRICTION, alanine.TIMESTEP)
     integrator.setRandomNumberSeed(seed)
-    made = app.Simulation(molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    made = app.Simulation(molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), PROPERTIES)
     made.context.setPositions(positions)
     made.context.setVelocitiesToTemperature(temperature, seed)
     return made

@@ -18,6 +18,8 @@ from openmm_rare.io.files import replacing
 from openmm_rare.states.states import IN_A
 from openmm_rare.systems import build, in_water, licl
 
+PROPERTIES = {"Threads": "1", "DeterministicForces": "true"}
+"""Of the platform CPU: the same seed gives the same structure."""
 MASS = 3.0
 """amu, for steps of 4 fs."""
 BOND = {"Li": 0.23, "Na": 0.27}
@@ -85,7 +87,7 @@ class Builder:
             system.addForce(barostat)
         integrator = BAOABLangevinIntegrator(licl.TEMPERATURE, in_water.FRICTION, in_water.LONG_TIMESTEP)
         integrator.setRandomNumberSeed(seed)
-        made = app.Simulation(self.molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+        made = app.Simulation(self.molecules, system, integrator, openmm.Platform.getPlatformByName("CPU"), PROPERTIES)
         made.context.setPositions(positions)
         made.minimizeEnergy(maxIterations=200)
         made.context.setVelocitiesToTemperature(licl.TEMPERATURE, seed)

@@ -42,7 +42,7 @@ __all__ = ["ExactDirection", "count", "look_ahead", "sample"]
 OUT = Path("runs/inertial_exact.json")
 BARRIERS, FRICTIONS, STRENGTHS = (5.0, 8.0), (5.0, 20.0), (0.0, 1.0)  # kT, 1/ps
 TARGET, NSIGMA = 0.045, 3.0
-ROOTS = {"slots": 2000, "trees": 300}
+ROOTS = {"slots": 8000, "trees": 300}  # of a round
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def sample(problem: RareEventSystem, importance: CalibratedImportance, way: str,
         if error <= TARGET:
             weight = production.mean_weight()
             return {"k": rate.value, "error": error * rate.value, "mean_weight": weight, "steps": steps}
-        if production.n_roots >= 8 * ROOTS[way]:
+        if rate.errors()[0] > 0.7 * TARGET:  # that of the pool
             flux.extend(flux.n_blocks)
 
 

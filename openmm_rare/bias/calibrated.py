@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .directions import Direction, Gradual
+from .directions import Direction, has_gradient
 from .level_table import LevelTable
 
 __all__ = ["CalibratedImportance", "with_look_ahead"]
@@ -81,14 +81,14 @@ class CalibratedImportance:
         return self.table(self.level(positions, velocities))
 
     def log_importance_gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ln I ``(n,)``, without the look ahead, and its gradient ``(n, n_atoms, 3)`` in 1/nm: for a bias, which knows positions.
+        """ln I ``(n,)``, without the look ahead, and its gradient ``(n, n_atoms, 3)`` in 1/nm: a bias knows positions alone.
 
         Raises
         ------
         ValueError
             If the direction has no gradient.
         """
-        if not isinstance(self.direction, Gradual):
+        if not has_gradient(self.direction):
             raise InputError(f"{self.direction.name} has no gradient to bias along: take a model, or the bias strength 0")
         level, gradient = self.direction.gradient(positions)
         return self.table(level), self.table.slope(level)[:, None, None] * gradient

@@ -15,7 +15,7 @@ from ..states.regions import Disc, Range, Region
 from ..states.states import States
 from .level_table import LevelTable
 
-__all__ = ["CommittorDirection", "Direction", "ScaledDirection", "VariableDirection"]
+__all__ = ["CommittorDirection", "Direction", "ScaledDirection", "VariableDirection", "has_gradient"]
 
 
 class Direction(Protocol):
@@ -155,6 +155,16 @@ class ScaledDirection:
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
         return self.table(self.direction(positions))
+
+    def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :class:`Gradual`; only where :func:`has_gradient`."""
+        level, gradient = self.direction.gradient(positions)
+        return self.table(level), self.table.slope(level)[:, None, None] * gradient
+
+
+def has_gradient(direction: Direction) -> bool:
+    """Whether dynamics can be biased along it: it is :class:`Gradual`, or a scaled one that is."""
+    return isinstance(direction.direction if isinstance(direction, ScaledDirection) else direction, Gradual)
 
 
 def _bounds(region: Region, name: str) -> tuple[float, float] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,8 @@ def direct_committor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample the committor of configurations by direct simulation.
 
-    Small non-periodic systems run as many copies in one Context, 500 shots at a time; others one shot after another. The
-    numbers do not depend on where each of these is computed.
+    Small non-periodic systems run as many copies in one Context, others one shot after another; the numbers are the same
+    wherever that is.
 
     Parameters
     ----------
@@ -60,9 +60,8 @@ def direct_committor(
         With its states and dynamics: Langevin dynamics with Maxwell-Boltzmann velocities, or overdamped.
     positions : ndarray, shape (n, n_atoms, 3), nm
         Between the states.
-    n_shots : int
-        From each configuration.
-    seed : int
+    n_shots, seed : int
+        Shots from each configuration, and what their noise follows from.
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
     steps_per_test : int, optional
@@ -72,7 +71,7 @@ def direct_committor(
     workers : int
         Processes of this machine.
     executor : Executor, optional
-        Computes instead of them: :class:`~openmm_rare.parallel.dask_cluster.Dask`, within its ``with`` block.
+        Instead of them: :class:`~openmm_rare.parallel.dask_cluster.Dask`, within its ``with`` block.
     record : path, optional
         File to which results are appended as they come; the same call goes on from it, also after ``kill -9``.
     progress : Progress, optional
@@ -86,30 +85,32 @@ def direct_committor(
     ------
     ValueError
         For arguments out of range, a configuration in a state, a record of other shots, and what cannot be run.
-    RuntimeError
-        If a shot reaches neither state within `max_steps`.
-    FloatingPointError
-        If positions become NaN, constraints break or molecules fly apart.
+    RuntimeError, FloatingPointError
+        If a shot reaches neither state within `max_steps`; if positions become NaN, constraints break or molecules fly apart.
     """
     require_own_process()
     positions = np.asarray(positions, dtype=np.float64)
     interval = problem.check_interval if steps_per_test is None else steps_per_test
     _check(problem, positions, n_shots, interval, max_steps)
-    require_runnable(problem, "paths")
-    copied = PhaseSlots.can_copy(problem) and len(problem.positions) <= _SMALL
-    run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), copied)
-    with ExitStack() as stack:
-        if executor is None:
-            executor = stack.enter_context(_of_this_machine(workers, run))
-        if not isinstance(executor, Here):
-            require_importable(problem, executor.elsewhere)
-        return _shot(run, positions, n_shots, executor, record, progress or Silent())
+    run = ShotRun(problem, Machine.choose(machine), interval, max_steps, int(seed), _are_copied(problem))
+    with _computed_by(executor, workers, run) as where:
+        return _shot(run, positions, n_shots, where, record, progress or Silent())
 
 
-def _of_this_machine(workers: int, run: ShotRun) -> Here | Processes:
-    """As many processes as are wanted, and have a core."""
+def _are_copied(problem: RareEventSystem) -> bool:
+    """Whether many shots run in one Context."""
+    return PhaseSlots.can_copy(problem) and len(problem.positions) <= _SMALL
+
+
+@contextmanager
+def _computed_by(executor: Executor | None, workers: int, run: ShotRun) -> Iterator[Executor]:
+    """The given executor, or as many processes of this machine as are wanted, and have a core."""
     workers = min(workers, available_cores())
-    return Here() if workers <= 1 else Processes(workers, run.machine.platform)
+    own = Here() if workers <= 1 else Processes(workers, run.machine.platform)
+    with nullcontext(executor) if executor is not None else own as where:
+        if not isinstance(where, Here):
+            require_importable(run.system, where.elsewhere)
+        yield where
 
 
 def _shot(
@@ -131,6 +132,7 @@ def _shot(
 
 def _check(problem: RareEventSystem, positions: np.ndarray, n_shots: int, interval: int, max_steps: int) -> None:
     """Refuse what cannot be run."""
+    require_runnable(problem, "paths")
     expected = problem.positions.shape
     if positions.ndim != 3 or positions.shape[1:] != expected or not len(positions):
         raise InputError(f"positions must have shape (n, {expected[0]}, 3) with n > 0, not {positions.shape}")

@@ -14,6 +14,7 @@ from ..dynamics.frames import Frames
 from ..parallel.executors import Executor, SentOnce
 from ..states.states import IN_B, NEITHER
 from ..walkers.machine import Machine
+from ..walkers.one_context import one_context
 from ..walkers.phase_slots import PhaseSlots
 from ..walkers.population import Walkers
 from .branching import Branching
@@ -210,7 +211,7 @@ def follow_root(rules: TreeRules, slots: PhaseSlots, root: Walkers, top: float, 
 
 def _follow_some(rules: TreeRules, roots: Walkers, tops: np.ndarray, seeds: Sequence[np.random.SeedSequence]) -> list[Tree]:
     """A task: the trees of some roots, in one Context."""
-    slots = PhaseSlots(rules.problem, 1, rules.machine, np.random.default_rng(0), bias=rules.bias)
+    slots = one_context(rules.problem, rules.machine, rules.bias)
     return [follow_root(rules, slots, roots.take([i]), float(tops[i]), seed) for i, seed in enumerate(seeds)]
 
 

@@ -234,8 +234,7 @@ def run_roots(
     problem, patience, waited = propagator.problem, patience or Patience(), 0
     stride = branching.steps(problem.check_interval)
     history = PathHistory() if record_paths else None
-    started = Walkers.start(roots, np.arange(first_root, first_root + len(roots)), log_weights)
-    levels = watched(importance)
+    started, levels = Walkers.start(roots, first_root + np.arange(len(roots)), log_weights), watched(importance)
     tally, population = _started(started, problem.states, first_root + len(roots), levels, pending, pending_tops)
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
@@ -244,8 +243,7 @@ def run_roots(
         tally.add(block)
         log_i, population.tops = levels.look(block.walkers, population.tops, block.status)
         if history is not None:
-            values = np.column_stack([problem.states.variables(block.walkers.frames.positions), log_i])
-            history.add(values, population.parents, block.status == IN_B)
+            history.add(_seen(block, problem.states, log_i), population.parents, block.status == IN_B)
         going = _going(block, max_steps)
         parents, weights = branching.branch(block.walkers.log_weights[going], log_i[going], rng)
         population.replace(block.walkers, going[parents], weights)
@@ -266,6 +264,11 @@ def _started(
     _, tops = levels.look(walkers, np.full(len(walkers), -np.inf), status)
     between = status == NEITHER
     return tally, _Population(walkers.take(between), tops[between], pending, pending_tops)
+
+
+def _seen(block: Block, states: States, log_importance: np.ndarray) -> np.ndarray:
+    """What is kept of walkers for pictures of their paths, a row each."""
+    return np.column_stack([states.variables(block.walkers.frames.positions), log_importance])
 
 
 def _going(block: Block, max_steps: int | None) -> np.ndarray:

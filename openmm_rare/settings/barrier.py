@@ -26,7 +26,7 @@ class BarrierSettings:
         Name of the variable that the windows lie along, or "logit", that of the model. Default: the only variable that both
         states are about, or the logit if there is a model.
     windows : int
-        From A to B, to begin with; more are put where neighbours do not overlap.
+        From A to B, to begin with; they are doubled while neighbours do not overlap or let walkers go.
     copies : int
         Walkers of each window and set; 0: 20 copies of a small System, 1 of others.
     equilibration : int

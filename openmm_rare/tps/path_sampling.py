@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,21 +14,20 @@ from ..committor.base import Committor
 from ..committor.ensemble import CommittorEnsemble
 from ..committor.fitting import labelled, require_fitting
 from ..config.run import RunConfig, SystemConfig
-from ..config.stored import stored_config, write_config
+from ..config.stored import write_config
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.path_files import holds_paths
-from ..folders.path_folder import PathRecord, initial_paths_of, load_run, path_settings
+from ..folders.path_folder import PathRecord, path_settings
 from ..folders.run_folder import check_new
-from ..io.checksums import unchecked_note
 from ..io.files import lock_folder, remove_stale
 from ..io.progress import shown
 from ..io.tasks import Noting, Progress
-from ..parallel.cores import available_cores
 from ..parallel.executors import Executor, Here
 from ..parallel.processes import require_importable, require_own_process
 from ..settings.paths import PathSettings
 from ..walkers.machine import Machine
+from .continuing import expanded, take_up
 from .point_sampler import PointSampler
 from .sampler import PathSampler
 
@@ -156,7 +154,7 @@ class PathSampling:
             progress = Noting(progress)
             for note in self.notes:
                 progress.note(note)
-            config = _expanded(self._config, self.problem, folder if self._resume else None, self._executor is not None)
+            config = expanded(self._config, self.problem, folder if self._resume else None, self._executor is not None)
             fresh = _is_fresh(folder, self._resume, progress)
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +165,7 @@ class PathSampling:
                     if fresh:
                         _begin(sampler, folder, config, made)
                     else:
-                        write_config(_take_up(sampler, folder, config, self.problem, progress), folder)
+                        write_config(take_up(sampler, folder, config, self.problem, progress), folder)
                     sampler.run()
                 return SampledPaths(*sampler.finish(), sampler.record.shots)
 
@@ -210,53 +208,6 @@ def _begin(sampler: PathSampler, out: Path, config: RunConfig, made: bool) -> No
         raise
 
 
-def _take_up(sampler: PathSampler, out: Path, config: RunConfig, problem: RareEventSystem, progress: Progress) -> RunConfig:
-    """Continue the run in a folder; its configuration from now on."""
-    stored, record = load_run(out)
-    record.metadata = _with_check_interval(record.metadata, stored, problem)
-    _require_same(out, stored, record, config, problem)
-    unchecked = unchecked_note(out, remade=True)
-    if unchecked:
-        progress.note(unchecked)
-    config = _as_it_began(out, stored, config, progress)
-    sampler.take_up(record, config)
-    return config
-
-
-def _with_check_interval(metadata: dict[str, Any], stored: RunConfig, problem: RareEventSystem) -> dict[str, Any]:
-    """Metadata of the model of a run as today's are: those of earlier versions had the check interval of the system alone."""
-    members = metadata.get("members", [metadata])
-    before = problem.with_check_interval(stored.system.check_interval or 1)
-    if "check_interval" in members[0] or members[0]["fingerprint"] != before.fingerprint():
-        return metadata
-    today = {"fingerprint": problem.fingerprint(), "check_interval": problem.check_interval}
-    members = [member | today for member in members]
-    return metadata | {"members": members} if "members" in metadata else members[0]
-
-
-def _as_it_began(out: Path, stored: RunConfig, config: RunConfig, progress: Progress) -> RunConfig:
-    """The configuration with the first paths of the run in the folder: they are not read again."""
-    began, given = initial_paths_of(stored), initial_paths_of(config)
-    names = [[Path(each).name for each in places] for places in (began, given)]
-    if given != ("auto",) and names[0] != names[1]:  # the folder may have been moved
-        shown = [", ".join(map(repr, places)) for places in (began, given)]
-        progress.note(f"The run in {out} began with the initial path {shown[0]}; {shown[1]} is not read any more.")
-    return replace(config, path_sampling=replace(path_settings(config), initial_path=began))
-
-
-def _expanded(config: RunConfig, problem: RareEventSystem, stored: Path | None, one_thread: bool) -> RunConfig:
-    """Every setting spelled out; elsewhere a continued run keeps the number of threads that it began with."""
-    settings = path_settings(config)
-    cores = available_cores()
-    processes = min(settings.processes or cores, settings.series)
-    threads = settings.threads or (1 if one_thread else max(1, cores // processes))
-    began = stored_config(stored) if stored is not None and not settings.threads else None
-    if began is not None:
-        threads = path_settings(began).threads
-    settings = replace(settings, processes=processes, threads=threads, initial_path=initial_paths_of(config))
-    return replace(config.expanded(problem), path_sampling=settings)
-
-
 def _note_on_tests(problem: RareEventSystem, settings: PathSettings) -> str | None:
     """What is to be said where the states of the problem are tested at other times than at frames."""
     steps, own = settings.steps_per_frame, problem.check_interval
@@ -281,24 +232,3 @@ def _with_network_of(model: Committor, settings: PathSettings) -> PathSettings:
     members = model.members if isinstance(model, CommittorEnsemble) else [model]
     kind, dropout = members[0].architecture["kind"], members[0].architecture.get("dropout", 0.0)
     return replace(settings, network=kind, dropout=dropout, hidden=members[0].hidden, members=len(members))
-
-
-def _require_same(out: Path, stored: RunConfig, record: PathRecord, config: RunConfig, problem: RareEventSystem) -> None:
-    """Refuse to mix two runs in one folder; code that the folder names does not run for it."""
-    began = record.model_of
-    if began["fingerprint"] != problem.fingerprint():
-        raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
-    old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(problem.descriptor_spec())))
-    for name, value in new.items():
-        if old[name] != value:
-            raise InputError(
-                f"{name} = {value} differs from the run in {out}, which has {old[name]}: give that value to continue it, or "
-                "choose another --out"
-            )
-
-
-def _identity(config: RunConfig, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that changes the course of a run."""
-    same = path_settings(config).course()
-    same |= {"seed": config.sampling.seed, "platform": config.sampling.platform}
-    return same | {"temperature": config.system.temperature_k, "descriptor": descriptor}

@@ -25,6 +25,7 @@ from ..parallel.executors import Executor
 from ..problem import RareEventSystem
 from ..rates.estimate import RateEstimate
 from ..rates.importance import ImportanceSamplingRate
+from ..rates.rate_run import RateRun
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
 from ..systems.known_rates import Reference, reference_of
@@ -110,18 +111,30 @@ def run_rate(
             engine.notes = (*engine.notes, unchecked)
         estimate = compared(engine.run(), others)
         progress.stage("figures and report")
-        known = reference_of(system)
-        if isinstance(engine, ImportanceSamplingRate):
-            engine.model.save(out / "model.npz")
-            _record_plane(run, system, engine.model, known)
-        _record_references(run, system, known, others)
-        run.finalize()
-        about = {"run": run.attributes.get("run"), "records": run.kinds}
-        write_json(out / "result.json", estimate.to_dict() | about, checked=True)
-        from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
-
-        write_rate_report(out, run)
+        _finish(out, run, system, engine, estimate, others)
     return estimate
+
+
+def _finish(
+    out: Path,
+    run: RunFile,
+    problem: RareEventSystem,
+    engine: RateRun,
+    estimate: RateEstimate,
+    others: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write what a finished run leaves."""
+    known = reference_of(problem)
+    if isinstance(engine, ImportanceSamplingRate):
+        engine.model.save(out / "model.npz")
+        _record_plane(run, problem, engine.model, known)
+    _record_references(run, problem, known, others)
+    run.finalize()
+    about = {"run": run.attributes.get("run"), "records": run.kinds}
+    write_json(out / "result.json", estimate.to_dict() | about, checked=True)
+    from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
+
+    write_rate_report(out, run)
 
 
 def _machine(config: RunConfig, continued: Path | None) -> Machine:

@@ -18,7 +18,7 @@ from openmm_rare.io.progress import TerminalProgress, duration
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.systems.known_rates import Reference
-from openmm_rare.workflow import rate, scan
+from openmm_rare.workflow import engines, rate, scan
 
 
 class StandInModel:
@@ -68,9 +68,12 @@ def engine(monkeypatch):
     class Engine(StandInEngine):
         calls = []
 
-    monkeypatch.setattr(rate, "ImportanceSamplingRate", Engine)
-    monkeypatch.setattr("openmm_rare.folders.run_folder.CommittorModel", StandInModel)
-    monkeypatch.setattr(scan, "CommittorModel", StandInModel)
+    for module in (rate, engines):
+        monkeypatch.setattr(module, "ImportanceSamplingRate", Engine)
+    monkeypatch.setattr("openmm_rare.folders.run_folder.load_committor", StandInModel.load)
+    monkeypatch.setattr("openmm_rare.folders.run_folder.require_fitting", lambda *arguments: None)
+    for module in (scan, engines):
+        monkeypatch.setattr(module, "CommittorModel", StandInModel)
     for module in (rate, scan):
         monkeypatch.setattr(module, "reference_of", lambda problem: Reference("exact", lambda temperature: 0.4))
     return Engine

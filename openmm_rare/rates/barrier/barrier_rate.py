@@ -46,6 +46,8 @@ __all__ = ["BarrierRate"]
 _SMALL = 200  # atoms up to which many copies share a Context
 _COPIES, _WALKERS, _WALKERS_ALONE = 20, 50, 2
 _WIDTH = 0.7  # of the Gaussian b, in widths of the barrier: wider ones give uneven weights, narrower ones are missed by paths
+_NARROW, _STIFFEST = 2.0, 1.3  # root mean square steps of a frame: gaps that matter, and how near windows may be to be stable
+_MOST_WINDOWS = 100
 _STEPS = 1.5  # root mean square steps of a frame, below which paths would jump over b
 _GROWTH = 0.5  # of windows or points between two looks at the error
 _FEWEST = 30  # transition paths, below which no error is believed
@@ -138,16 +140,31 @@ class BarrierRate(RateRun):
         return self._run_task("flux", kind, partial(function, *task))
 
     def _windows(self) -> tuple[WindowSets, int]:
-        """Both sets of windows after their first round, with neighbours that overlap; and how long they take to relax."""
-        settings, bench, route = self.barrier, self._bench, self._route
-        self.progress.stage("windows: there and back")
-        copies = settings.copies or (_COPIES if self._small else 1)
-        free = self._alone("barrier_scout", scout, bench, copies if self._small else 1, 2 * settings.equilibration)
+        """Both sets of windows, doubled until none is missing, after their first round; and how long they take to relax."""
+        settings, route = self.barrier, self._route
+        copies = (settings.copies or _COPIES) if self._small else 1
+        self.progress.stage("windows")
+        free = self._alone("barrier_scout", scout, self._bench, copies, 2 * settings.equilibration)
         scouted = Scouted(float(free["start"]), float(free["step"]))
         spacing = route.length(scouted.start) / (settings.windows - 1)
-        relax = max(settings.equilibration, scouted.frames_to_relax(spacing))
+        while True:
+            relax = max(settings.equilibration, scouted.frames_to_relax(spacing))
+            sets, spacing = self._there_and_back(free, spacing, relax)
+            cut = sets.cut(_NARROW * scouted.step)
+            if cut is None:
+                return sets, relax
+            spacing *= 0.5
+            if spacing < _STIFFEST * scouted.step or spacing < route.length(scouted.start) / _MOST_WINDOWS:
+                raise RunError(
+                    f"nothing connects windows at {route.text(cut[0])} with those at {route.text(cut[1])}, however many there "
+                    "are: the coordinate jumps there, or the barrier is narrower than a frame; choose another coordinate"
+                )
+
+    def _there_and_back(self, free: Mapping[str, Any], spacing: float, relax: int) -> tuple[WindowSets, float]:
+        """Windows with walkers from A and from B, and their distance."""
+        settings, bench, route = self.barrier, self._bench, self._route
         up = self._alone("barrier_climb", climb, bench, route, spacing, free, relax, settings.reverse)
-        places = np.asarray(up["places"]).tolist()
+        places, spacing = np.asarray(up["places"]).tolist(), float(up["spacing"])
         windows = [
             route.window(place, spacing, first=number == 0, last=settings.reverse and number == len(places) - 1)
             for number, place in enumerate(places)
@@ -156,10 +173,8 @@ class BarrierRate(RateRun):
         down = self._alone("barrier_descend", descend, bench, windows, ends[-1], relax)
         back = [Frames.from_arrays(down, f"window_{number}") for number in range(len(places))]
         sets = WindowSets(bench, route, windows, [ends, back], partial(self._batch, "flux"))
-        self.progress.stage("windows")
         sets.extend(max(settings.window_frames, 2 * relax))
-        sets.connect()
-        return sets, relax
+        return sets, spacing
 
     def _top(self, sets: WindowSets) -> Top:
         """The barrier as the first windows saw it, once for all: a run that is continued keeps its b."""

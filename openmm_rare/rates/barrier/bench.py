@@ -60,13 +60,17 @@ class Held:
 
     def __init__(self, bench: Bench, slots: PhaseSlots, window: Window, frames: Frames) -> None:
         self._bench, self._slots, self.walker_steps = bench, slots, 0
+        self.begin(window, frames)
+
+    def begin(self, window: Window, frames: Frames) -> None:
+        """Go on in a window from these frames."""
         everyone = np.arange(len(frames))
         self.move_to(window)
-        if bench.problem.inertial and frames.velocities is None:
-            slots.restart(everyone, frames.positions)
+        if self._bench.problem.inertial and frames.velocities is None:
+            self._slots.restart(everyone, frames.positions)
         else:
-            slots.load(everyone, frames)
-        self.frames = slots.frames()
+            self._slots.load(everyone, frames)
+        self.frames = self._slots.frames()
 
     def move_to(self, window: Window) -> None:
         """Hold them in another window from now on."""

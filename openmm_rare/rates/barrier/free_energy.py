@@ -16,7 +16,7 @@ from .windows import Window
 
 __all__ = ["BLOCKS", "FreeEnergy", "Sample", "require_pymbar"]
 
-BLOCKS = 6
+BLOCKS = 10
 """Blocks of time of each set, which are left out one by one."""
 
 _START = 0.2  # of each walker's frames, which are not counted

@@ -18,6 +18,7 @@ from .windows import Window
 __all__ = ["Scouted", "climb", "descend", "scout"]
 
 _ARRIVED = 0.25  # of the frames in a window, where the way ends
+_BEYOND, _HALVINGS = 0.9, 3  # distances of windows that walkers may stay behind, and how often windows are doubled then
 _FARTHEST = 3  # times the way that was expected, after which B is given up
 _LONGER = 4  # times the frames of other windows that walkers get where they turn round
 _RELAXED = 4  # times what a window's own motion takes
@@ -59,24 +60,30 @@ def climb(
 ) -> dict[str, Any]:
     """From A window by window until a quarter of the frames is in B.
 
+    Walkers that stay behind, where the barrier is stronger than the springs, begin again with twice as many windows.
+
     Returns
     -------
     dict
-        ``places`` of the windows, and frames ``positions_00`` and so on that walkers end with in each.
+        ``places`` and ``spacing`` of the windows, and frames ``window_0`` and so on that walkers end with in each.
 
     Raises
     ------
     RunError
         If B is not where the coordinate leads.
     """
-    places, ends = [float(scouted["start"])], []
-    window = route.window(places[0], spacing, first=True)
-    held = bench.held(window, Frames.from_arrays(scouted), seed)
+    start, frames = float(scouted["start"]), Frames.from_arrays(scouted)
+    places, ends, halvings = [start], [], 0
+    held = bench.held(route.window(start, spacing, first=True), frames, seed)
     while True:
         _, status = held.run(n_frames)
         ends.append(held.frames)
         if len(places) > 2 and (status[:, n_frames // 2 :] == IN_B).mean() > _ARRIVED:
             break
+        if route.beyond_edge(places[-1]) > _BEYOND * spacing and halvings < _HALVINGS:
+            spacing, halvings, places, ends = 0.5 * spacing, halvings + 1, [start], []
+            held.begin(route.window(start, spacing, first=True), frames)
+            continue
         if abs(places[-1] - places[0]) > _FARTHEST * route.length(places[0]):
             raise RunError(route.nowhere(places[-1], bench.problem, held.frames.positions))
         places.append(places[-1] + route.sign * spacing)
@@ -85,7 +92,7 @@ def climb(
         held.move_to(route.window(places[-1], spacing, last=True))
         held.run(_LONGER * n_frames)
         ends[-1] = held.frames
-    return {"places": np.array(places), "walker_steps": held.walker_steps} | _named(ends)
+    return {"places": np.array(places), "spacing": spacing, "walker_steps": held.walker_steps} | _named(ends)
 
 
 def descend(bench: Bench, windows: list[Window], start: Frames, n_frames: int, seed: np.random.SeedSequence) -> dict[str, Any]:

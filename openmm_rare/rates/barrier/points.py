@@ -10,7 +10,6 @@ import numpy as np
 from ...dynamics.frames import Frames
 from ...errors import RunError
 from ...states.states import IN_A, IN_B, NEITHER
-from ...walkers.phase_slots import PhaseSlots
 from .bench import Bench
 from .windows import Window
 
@@ -37,7 +36,7 @@ def shoot(
     """
     walk_seed, shot_seed = seed.spawn(2)
     held = bench.held(top, start, walk_seed)
-    shots = bench.free(1 if len(start) == 1 else 2 * len(start), shot_seed)
+    shots = _Slots(bench, 1 if len(start) == 1 else 2 * len(start), shot_seed)
     s, status, points = [], [], []
     for _ in range(n_points):
         walked = held.run(wait)
@@ -57,14 +56,32 @@ def _nothing() -> dict[str, np.ndarray]:
     return {name: np.zeros(0, dtype=np.int64) for name in numbers} | {name: np.zeros(0) for name in ("at", "total")}
 
 
-def _two_way(bench: Bench, slots: PhaseSlots, top: Window, positions: np.ndarray, max_frames: int) -> dict[str, np.ndarray]:
+class _Slots:
+    """Slots for shots."""
+
+    def __init__(self, bench: Bench, n: int, seed: np.random.SeedSequence) -> None:
+        self.dynamics, self.n = bench.free(n, seed), n
+
+    def with_velocities(self, positions: np.ndarray) -> Frames:
+        """The places with new velocities, which satisfy the constraints."""
+        parts = []
+        for first in range(0, len(positions), self.n):
+            some = positions[first : first + self.n]
+            if len(some) < self.n:  # all slots hold a place that the dynamics allows
+                some = np.concatenate([some, np.repeat(some[:1], self.n - len(some), axis=0)])
+            self.dynamics.restart(np.arange(self.n), some)
+            parts.append(self.dynamics.frames())
+        return Frames.join(parts)[: len(positions)]
+
+
+def _two_way(bench: Bench, slots: _Slots, top: Window, positions: np.ndarray, max_frames: int) -> dict[str, np.ndarray]:
     """Both shots from each of these places: see :func:`shoot`."""
     n, kt = len(positions), bench.problem.kt
 
     def b(s: np.ndarray, status: np.ndarray) -> np.ndarray:
         return np.exp(-top.energy(s, bench.coordinate.period) / kt) * (status == NEITHER)
 
-    forward = _with_velocities(slots, positions)
+    forward = slots.with_velocities(positions)
     backward = Frames(positions, None if forward.velocities is None else -forward.velocities)
     end, total, length = _follow(bench, slots, Frames.join([forward, backward]), b, max_frames)
     (last, first), (ahead, behind), (after, before) = (each.reshape(2, n) for each in (end, total, length))
@@ -77,22 +94,11 @@ def _two_way(bench: Bench, slots: PhaseSlots, top: Window, positions: np.ndarray
     }
 
 
-def _with_velocities(slots: PhaseSlots, positions: np.ndarray) -> Frames:
-    """The places with new velocities, which satisfy the constraints."""
-    n_slots, parts = len(slots.frames()), []
-    for first in range(0, len(positions), n_slots):
-        some = positions[first : first + n_slots]
-        slots.restart(np.arange(len(some)), some)
-        frames = slots.frames()[: len(some)]
-        parts.append(Frames(frames.positions.copy(), frames.velocities))
-    return Frames.join(parts)
-
-
 def _follow(
-    bench: Bench, slots: PhaseSlots, starts: Frames, b: _Bias, max_frames: int
+    bench: Bench, slots: _Slots, starts: Frames, b: _Bias, max_frames: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unbiased dynamics from each start to A or B: which, the sum of b without the start, and the number of frames."""
-    n_slots = len(slots.frames())
+    n_slots, dynamics = slots.n, slots.dynamics
     end, total, length = np.zeros(len(starts), dtype=np.int8), np.zeros(len(starts)), np.zeros(len(starts), dtype=np.int64)
     shot, waiting = np.full(n_slots, -1), 0
     while True:
@@ -100,12 +106,12 @@ def _follow(
         new = min(len(free), len(starts) - waiting)
         if new and (len(free) > _FREE * n_slots or len(free) == n_slots):
             shot[free[:new]] = np.arange(waiting, waiting + new)
-            slots.load(free[:new], starts[slice(waiting, waiting + new)])
+            dynamics.load(free[:new], starts[slice(waiting, waiting + new)])
             waiting += new
         if (shot < 0).all():
             return end, total, length
-        slots.step(bench.problem.check_interval)
-        s, status = bench.observe(slots.frames().positions)
+        dynamics.step(bench.problem.check_interval)
+        s, status = bench.observe(dynamics.frames().positions)
         active = np.flatnonzero(shot >= 0)
         rows = shot[active]
         total[rows] += b(s[active], status[active])

@@ -58,8 +58,8 @@ def require_reversible_forces(problem: RareEventSystem, machine: Machine) -> Non
         if not abs(change + 2.0 * way * slope) <= _TOLERANCE * 2.0 * way * slope + _noise(energy(start)):
             raise InputError(
                 f"the forces of {problem.name} are not those of its energy (along a line it changes by {change:.4g} kJ/mol, "
-                f"and forces say {-2.0 * way * slope:.4g}): its dynamics is not reversible, which the rate from the barrier needs; "
-                "use another method"
+                f"and forces say {-2.0 * way * slope:.4g}): its dynamics is not reversible, which the rate from the barrier "
+                "needs; use another method"
             )
 
 

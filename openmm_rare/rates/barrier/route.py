@@ -55,6 +55,10 @@ class Route:
         """The way from a place in A to B; of a logit, to where it is as sure of B as it is of A there."""
         return max(2.0 * abs(start), 2.0) if self.edge is None else abs(self.edge - start)
 
+    def beyond_edge(self, place: float) -> float:
+        """How far in B a place is; before it, or where nobody knows, negative."""
+        return -1.0 if self.edge is None else self.sign * (place - self.edge)
+
     def window(self, place: float, spacing: float, first: bool = False, last: bool = False) -> Window:
         """A window with its neighbours at that distance; the first one, and the last if it is to cover B, are open outward."""
         window = Window.spring(place, spacing, self.kt)

@@ -70,9 +70,9 @@ class Findings:
     def no_path(self) -> str:
         """What to say if no point gave a transition path."""
         return (
-            f"none of {len(self.shots.values)} shooting points near {self.route.text(self.bias.place)} gave a transition "
-            f"path: motion along {self.route.coordinate.name} does not lead over the barrier; choose another coordinate, or the logit "
-            "of a model"
+            f"none of {len(self.shots.values)} shooting points near {self.route.text(self.bias.place)} gave a "
+            f"transition path: motion along {self.route.coordinate.name} does not lead over the barrier; choose "
+            "another coordinate, or the logit of a model"
         )
 
 
@@ -127,14 +127,14 @@ def _warnings(found: Findings, facts: RunFacts, tail: float) -> list[str]:
         warnings.append(_sets_disagree(found))
     if tail > _HEAVY:
         warnings.append(
-            f"A few paths carry most of the answer (Pareto k = {tail:.2f}, above 0.7): the error bar is too small. Take "
-            "a narrower b (width in [barrier]), or a better coordinate."
+            f"A few paths carry most of the answer (Pareto k = {tail:.2f}, above 0.7): the error bar is too small. "
+            "Take a narrower b (width in [barrier]), or a better coordinate."
         )
     share = float(found.shots.transition.mean())
     if share < _LOW_YIELD:
         warnings.append(
-            f"Only {100 * share:.1g} % of the shooting points gave a transition path: {route.coordinate.name} says little about "
-            "where paths go, and its free energy may hide a slow variable."
+            f"Only {100 * share:.1g} % of the shooting points gave a transition path: {route.coordinate.name} says little "
+            "about where paths go, and its free energy may hide a slow variable."
         )
     return warnings
 
@@ -143,13 +143,14 @@ def _sets_disagree(found: Findings) -> str:
     pops, sets = found.populations, found.sets
     order, where = sets.ordered, pops.place_of_difference(_up_to(found))
     low, high = (found.route.text(sets.windows[number].place) for number in order[where : where + 2])
+    one, other = pops.errors_of_sets
     step = float(pops.steps[1, where] - pops.steps[0, where])
     return (
-        f"Windows that were entered from A and from B disagree about the population of the barrier "
-        f"by {abs(pops.difference):.2g} kT (their errors: {pops.errors_of_sets[0]:.2g} and {pops.errors_of_sets[1]:.2g} kT), "
-        f"most between {low} and {high} (by {abs(step):.2g} kT): something slow beside {found.route.coordinate.name} keeps what "
-        "it was on the way. Run longer (a smaller target error, more equilibration in [barrier]), or choose a coordinate that "
-        "sees it; half of the difference is in the error bar."
+        "Windows that were entered from A and from B disagree about the population of the barrier "
+        f"by {abs(pops.difference):.2g} kT (their errors: {one:.2g} and {other:.2g} kT), "
+        f"most between {low} and {high} (by {abs(step):.2g} kT): something slow beside {found.route.coordinate.name} keeps "
+        "what it was on the way. Run longer (a smaller target error, more equilibration in [barrier]), or choose a coordinate "
+        "that sees it; half of the difference is in the error bar."
     )
 
 
@@ -162,8 +163,8 @@ def _up_to(found: Findings) -> int:
 def _details(found: Findings, settings: BarrierSettings) -> dict[str, Any]:
     """What ``result.json`` says about windows and shots."""
     pops, sets, shots = found.populations, found.sets, found.shots
-    order, overlap = sets.ordered, sets.free_energy().overlap()
-    pairs = list(zip(order, order[1:], strict=False))
+    order = sets.ordered
+    overlap = sets.free_energy().overlap()[np.ix_(order, order)]
     paths = shots.transition
     details: dict[str, Any] = {
         "along": found.route.coordinate.name,
@@ -177,8 +178,8 @@ def _details(found: Findings, settings: BarrierSettings) -> dict[str, Any]:
         "place": found.bias.place,
         "width": float(np.sqrt(found.problem.kt / found.bias.stiffness)),
         "windows": [sets.windows[number].place for number in order],
-        "least_overlap": float(min(min(overlap[one, other], overlap[other, one]) for one, other in pairs)),
-        "overlap": overlap[np.ix_(order, order)].round(4).tolist(),
+        "least_overlap": float((np.minimum(overlap, overlap.T) - 2.0 * np.eye(len(order))).max(axis=1).min()),
+        "overlap": overlap.round(4).tolist(),
         "frames_per_walker": sets.n_frames,
         "points": len(paths),
         "transition_paths": int(paths.sum()),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from ...dynamics.frames import Frames
-from ...errors import RunError
 from .bench import Bench
 from .free_energy import FreeEnergy, Sample
 from .ladder import stretch
@@ -21,7 +21,7 @@ SIDES = ("A", "B")
 """Where the walkers of each set came from."""
 
 _OVERLAP = 0.03  # of neighbours, below which nothing carries over from one to the other (Klimovich, Shirts & Mobley 2015)
-_INSERTIONS = 4  # rounds of new windows
+_BINS, _EMPTY = 4, 0.05  # parts of the distance of two windows, and of the mean number of frames in such a part
 
 Batch = Callable[[str, Callable[..., Mapping[str, Any]], Sequence[tuple]], Sequence[Mapping[str, Any]]]
 """Runs tasks of a kind: see :meth:`~openmm_rare.io.tasks.TaskLog.batch`."""
@@ -43,13 +43,17 @@ class WindowSets:
     Attributes
     ----------
     windows : list of Window
-        Those that were put between others come last.
     n_frames : int
         Frames of each walker so far, between A and the top.
     """
 
     def __init__(
-        self, bench: Bench, route: Route, windows: Sequence[Window], starts: Sequence[Sequence[Frames]], batch: Batch
+        self,
+        bench: Bench,
+        route: Route,
+        windows: Sequence[Window],
+        starts: Sequence[Sequence[Frames]],
+        batch: Batch,
     ) -> None:
         self._bench, self._route, self._batch = bench, route, batch
         self.windows, self.n_frames = list(windows), 0
@@ -103,37 +107,20 @@ class WindowSets:
         sample = parts[0].join(*parts[1:])
         return FreeEnergy(sample, self.windows, self._bench.problem.kt, self._bench.coordinate.period)
 
-    def connect(self) -> None:
-        """Put windows between neighbours that do not overlap.
+    def cut(self, least: float) -> tuple[float, float] | None:
+        """Where the way from A to B is cut, if it is.
 
-        Raises
-        ------
-        RunError
-            If some do not overlap even then.
+        That is between windows without overlap, and over more than the least distance where hardly any walker stays, though
+        windows are near: springs that are weaker than a barrier let walkers go.
         """
-        for attempt in range(_INSERTIONS + 1):
-            order, overlap = self.ordered, self.free_energy().overlap()
-            pairs = list(zip(order, order[1:], strict=False))
-            apart = [(one, other) for one, other in pairs if min(overlap[one, other], overlap[other, one]) < _OVERLAP]
-            if not apart:
-                return
-            if attempt == _INSERTIONS:
-                raise RunError(self._no_overlap(apart, overlap))
-            new = []
-            for one, other in apart:
-                low, high = self.windows[one], self.windows[other]
-                place = 0.5 * (low.place + high.place)
-                self.windows.append(Window(place, place, place, 2.0 * max(low.stiffness, high.stiffness)))
-                for side, from_there in enumerate((one, other)):
-                    self._frames[side].append(self._frames[side][from_there])
-                    new.append((side, len(self.windows) - 1))
-            self._run(new, self.n_frames)
-
-    def _no_overlap(self, apart: list[tuple[int, int]], overlap: np.ndarray) -> str:
-        one, other = apart[0]
-        low, high = (self._route.text(self.windows[number].place) for number in (one, other))
-        return (
-            f"the windows at {low} and {high} share {100 * overlap[one, other]:.2g} % of their frames, although windows were "
-            "put between them again and again: the coordinate jumps there; choose another one, or begin with more windows "
-            "([barrier])"
-        )
+        found, order = self.free_energy(), self.ordered
+        overlap, places = found.overlap()[np.ix_(order, order)], np.array([self.windows[number].place for number in order])
+        _, part = connected_components(np.minimum(overlap, overlap.T) >= _OVERLAP)
+        if np.diff(part).any():
+            where = int(np.flatnonzero(np.diff(part))[0])
+            return tuple(places[where : where + 2].tolist())
+        edges = np.interp(np.arange(_BINS * (len(places) - 1) + 1) / _BINS, np.arange(len(places)), np.sort(places))
+        empty = np.histogram(found.sample.s, edges)[0] < _EMPTY * len(found.sample) / len(places) / _BINS
+        starts, ends = (np.flatnonzero(np.diff(np.concatenate([[0], empty, [0]])) == sign) for sign in (1, -1))
+        gaps = [(float(edges[i]), float(edges[j])) for i, j in zip(starts, ends, strict=True) if edges[j] - edges[i] > least]
+        return gaps[0] if gaps else None

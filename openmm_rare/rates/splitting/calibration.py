@@ -25,7 +25,7 @@ from .look_ahead import Outcomes, fitted_look_ahead
 __all__ = ["Calibration", "Excursions", "calibrate"]
 
 STEERING = Steering(0.0, WeightWindow())
-"""No bias: weak friction leaves little noise to shift, and what a bias costs is more than it gives."""
+"""No bias: weak friction leaves little noise to shift, and what a bias costs is more than it gives; see `strength.py`."""
 
 _PLAIN = Steering(0.0, WeightWindow(1e-300, 1e300))  # nothing ever branches
 _LEVELS = 60

@@ -13,13 +13,13 @@ from ...statistics import effective_sample_size, pareto_k
 from ..production import Production
 from .calibration import Calibration
 
-__all__ = ["Curve", "crossing_curve", "doubts", "seen_otherwise"]
+__all__ = ["FEWEST", "Curve", "crossing_curve", "doubts", "effective_blocks", "seen_otherwise"]
 
 _APART = 4.0  # standard errors between what trees and plain excursions say of a level
 _COUNTED = 10  # excursions that must have come to a level for their own standard error to be one
 _HIGH = 2.0  # standard errors above what trees say, with which the excursions that came to a level are still unlikely
-_FEWEST_BLOCKS = 30.0  # effective blocks of the flux run that carry the answer
-_FEWEST_ROOTS = 30.0
+FEWEST: float = 30.0
+"""Effective roots, and where momenta matter effective blocks of the flux run, that must carry the answer."""
 _WORSE = 30.0  # times as many roots as a good direction needs, from where on it is called a bad one
 _TAIL = 0.7
 _UNLIKELY = 1e-3  # probability
@@ -82,22 +82,26 @@ def _clustered_mean(values: np.ndarray, cluster: np.ndarray, n_clusters: int) ->
     return mean, np.sqrt(occupied / (occupied - 1.0) * (sums**2).sum(0)) / len(values)
 
 
+def effective_blocks(production: Production, pool: Pool) -> float:
+    """Effective number of blocks of the flux run that carry the answer; rare exits that are missing show here alone."""
+    return effective_sample_size(np.bincount(pool.walker[production.root], production.contribution, len(pool.time_ps)))
+
+
 def doubts(
     calibration: Calibration, production: Production, pool: Pool, density: RootDensity, curve: Curve, inertial: bool
 ) -> list[str]:
     """Sentences for everything that should shake the reader's trust."""
-    found, n = [], len(pool.time_ps)
-    by_block = np.bincount(pool.walker[production.root], production.contribution, minlength=n)
-    ess, ess_blocks = effective_sample_size(production.contribution), effective_sample_size(by_block)
+    found: list[str] = []
+    ess, ess_blocks = effective_sample_size(production.contribution), effective_blocks(production, pool)
     tail, pool_tail = pareto_k(production.contribution), pareto_k(pool.surrogate(density))
-    if 0.0 < ess < _FEWEST_ROOTS:
+    if 0.0 < ess < FEWEST:
         found.append(
             f"The rate rests on {ess:.0f} effective roots: its error bar is too uncertain itself. Lower the target error, so "
             "that more roots are followed."
         )
-    if inertial and 0.0 < ess_blocks < _FEWEST_BLOCKS:
+    if inertial and 0.0 < ess_blocks < FEWEST:
         found.append(
-            f"The rate rests on {ess_blocks:.0f} effective blocks of the flux run ({_FEWEST_BLOCKS:.0f} at least): rare exits, "
+            f"The rate rests on {ess_blocks:.0f} effective blocks of the flux run ({FEWEST:.0f} at least): rare exits, "
             "fast ones perhaps, carry it, and the pool may lack such. Lower the target error, so that the flux runs longer."
         )
     if tail > _TAIL:

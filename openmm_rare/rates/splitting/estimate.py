@@ -12,45 +12,28 @@ from ..counted import poisson_interval
 from ..estimate import RateEstimate
 from ..facts import RunFacts
 from ..production import Production
+from ..roots import Steering
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
-from .calibration import STEERING, Calibration
-from .doubts import crossing_curve, doubts, seen_otherwise
+from .calibration import Calibration
+from .doubts import Curve, crossing_curve, doubts, effective_blocks, seen_otherwise
 
 __all__ = ["splitting_estimate"]
 
 
 def splitting_estimate(
-    facts: RunFacts, flux: BlockFlux, calibration: Calibration, density: RootDensity, production: Production
+    facts: RunFacts,
+    flux: BlockFlux,
+    calibration: Calibration,
+    density: RootDensity,
+    steering: Steering,
+    production: Production,
 ) -> RateEstimate:
     """The estimate of a finished run; without arrivals an upper bound."""
     pool, problem = flux.pool, facts.problem
-    rate = production.clustered(pool, density)
-    flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
-    curve = crossing_curve(calibration, production, pool, density)
-    by_block = np.bincount(pool.walker[production.root], production.contribution, minlength=len(pool.time_ps))
-    importance = calibration.importance
-    spent = {
-        "method": "splitting",
-        "flux_per_ps": flux_per_ps,
-        "flux_stderr": flux_error,
-        "ess": effective_sample_size(production.contribution),
-        "pareto_k": pareto_k(production.contribution),
-        "n_roots": production.n_roots,
-        "n_exits": len(pool.exits),
-        "strength": STEERING.strength,
-        "window_power": STEERING.window.power,
-        "pending_fraction": production.pending_fraction(),
-        "crossing": {
-            "direction": importance.direction.name,
-            "look_ahead_ps": importance.tau,
-            "ess_blocks": effective_sample_size(by_block),
-            "blocks": len(pool.time_ps),
-            **curve.to_dict(),
-        },
-    }
-    spent["mean_weight"], spent["mean_weight_stderr"] = production.mean_weight()
-    told = [*doubts(calibration, production, pool, density, curve, problem.inertial), *_left(facts, production)]
-    told += [sentence for sentence in [remembered(np.concatenate(flux.counts))] if sentence is not None]
+    rate, curve = production.clustered(pool, density), crossing_curve(calibration, production, pool, density)
+    spent = _fields(flux, calibration, curve, steering, production)
+    told = [*doubts(calibration, production, pool, density, curve, problem.inertial)]
+    told += [sentence for sentence in (left_over(facts, production), remembered(np.concatenate(flux.counts))) if sentence]
     told += seen_otherwise(rate.value * float(pool.time_ps.sum()), flux.transitions)
     if rate.value == 0.0:
         return _nothing(facts, flux, spent, told)
@@ -67,7 +50,7 @@ def splitting_estimate(
     return RateEstimate(
         **common,
         **spent,
-        p_ab=k / flux_per_ps,
+        p_ab=k / spent["flux_per_ps"],
         p_ab_stderr=float((k_replicas / replicas[:, 1]).std(ddof=1)),
         channels=channel_fractions(problem.states, rate.root_value.mean(0), replicas[:, 2:]),
         pool_relative_error=pool_error,
@@ -78,8 +61,32 @@ def splitting_estimate(
     )
 
 
-def _left(facts: RunFacts, production: Production) -> list[str]:
-    return [sentence for sentence in [left_over(facts, production)] if sentence is not None]
+def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: Steering, production: Production) -> dict:
+    """Fields of the estimate that are there with and without arrivals."""
+    pool, importance = flux.pool, calibration.importance
+    flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
+    weight, weight_error = production.mean_weight()
+    return {
+        "method": "splitting",
+        "flux_per_ps": flux_per_ps,
+        "flux_stderr": flux_error,
+        "ess": effective_sample_size(production.contribution),
+        "pareto_k": pareto_k(production.contribution),
+        "n_roots": production.n_roots,
+        "n_exits": len(pool.exits),
+        "strength": steering.strength,
+        "window_power": steering.window.power,
+        "mean_weight": weight,
+        "mean_weight_stderr": weight_error,
+        "pending_fraction": production.pending_fraction(),
+        "crossing": {
+            "direction": importance.direction.name,
+            "look_ahead_ps": importance.tau,
+            "ess_blocks": effective_blocks(production, pool),
+            "blocks": len(pool.time_ps),
+            **curve.to_dict(),
+        },
+    }
 
 
 def _gain(k: float, error: float, steps: int, timestep: float, ess: float) -> dict[str, float]:
@@ -98,8 +105,8 @@ def _nothing(facts: RunFacts, flux: BlockFlux, spent: dict, told: list[str]) -> 
     bound = poisson_interval(seen)[1] / time_ps  # 3/T where it saw none
     known = f"below {bound:.2g} per ps (95 %, from {seen or 'no'} arrivals in {time_ps:.4g} ps of the flux run)"
     sentence = (
-        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is {known}, and nothing more is known. Run longer, or "
-        "find a better direction."
+        f"No descendant of {spent['n_roots']} roots arrived in B: the rate is {known}, and nothing more is known. Run longer, "
+        "or find a better direction."
     )
     common = common_fields(facts, 0.0, 1.0 / time_ps, 0.0) | {"rate_ci95": (0.0, bound)}
     return RateEstimate(

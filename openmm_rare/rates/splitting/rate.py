@@ -23,12 +23,14 @@ from ...walkers.machine import Machine
 from ..estimate import RateEstimate
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
-from ..roots import RootSampler
+from ..roots import RootSampler, Steering
 from ..summary import bootstrap_stream
 from ..weighted_paths import Patience
-from .calibration import STEERING, Calibration, calibrate
+from .calibration import Calibration, calibrate
+from .doubts import FEWEST, effective_blocks
 from .estimate import splitting_estimate
 from .planning import missing, plan
+from .strength import steering_of
 
 if TYPE_CHECKING:
     from ...problem import RareEventSystem
@@ -110,15 +112,17 @@ class SplittingRate(RateRun):
                     calibration.seconds_per_step,
                 )
             )
-            production, error = self._produce(sampler, flux)
+            steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
+            production, error = self._produce(sampler, flux, steering)
         if error > self.target_error:
             steps = self.walker_steps["flux"] + self.walker_steps["production"]
             self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
-        return splitting_estimate(self._facts(), flux, calibration, density, production)
+        return splitting_estimate(self._facts(), flux, calibration, density, steering, production)
 
     def _flux(self) -> BlockFlux:
         settings = self.settings
         n_walkers = settings.flux_walkers if self._together else settings.few_walkers
+        self._equilibration_steps(n_walkers)
         task = partial(self._run_task, "flux")
         return BlockFlux(self.problem, settings, n_walkers, self.machine, self.executor, task, self.progress)
 
@@ -146,35 +150,35 @@ class SplittingRate(RateRun):
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _produce(self, sampler: RootSampler, flux: BlockFlux) -> tuple[Production, float]:
+    def _produce(self, sampler: RootSampler, flux: BlockFlux, steering: Steering) -> tuple[Production, float]:
         """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
         self.progress.stage("production")
         settings, production = self.settings, Production(len(self.problem.states.channel_names))
-        level = sampler.level(STEERING.window)
-        n_new = settings.production_roots if self._together else settings.tree_roots
+        level = sampler.level(steering.window)
+        n_new = per_round = settings.production_roots if self._together else settings.tree_roots
         while True:
-            self._round(sampler, production, level, n_new)
+            self._round(sampler, production, steering, level, n_new)
             rate = production.clustered(sampler.pool, sampler.density)
             error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
+            blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
             self.progress.update(**reached(error, self.target_error), ess=f"{ess:.0f}")
-            enough = error <= self.target_error and ess >= min(settings.min_ess, 1.0 / self.target_error**2)
-            if enough or sum(self.walker_steps.values()) >= settings.max_walker_steps:
-                if production.pending_fraction() > NEGLIGIBLE * self.target_error:
-                    self._round(sampler, production, level, 0)
-                    rate = production.clustered(sampler.pool, sampler.density)
-                    error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
+            enough = error <= self.target_error and min(ess, blocks) >= FEWEST
+            spent = sum(self.walker_steps.values()) >= settings.max_walker_steps
+            # the answer is looked at only when the descendants have arrived: a last call without new roots
+            if (enough or spent) and (n_new == 0 or production.pending_fraction() <= NEGLIGIBLE * self.target_error):
                 return production, error
-            if self._pool_is_worth_more(rate, error, ess):
+            n_new = 0 if enough or spent else per_round
+            if n_new and self._pool_is_worth_more(rate, error, ess):
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
 
-    def _round(self, sampler: RootSampler, production: Production, level: float, n_new: int) -> None:
+    def _round(self, sampler: RootSampler, production: Production, steering: Steering, level: float, n_new: int) -> None:
         last = n_new == 0
         patience = Patience(
             walkers=1 if last or production.n_roots == 0 else self.settings.n_slots // 2, steps=self.settings.waiting_steps
         )
-        compute: Callable = partial(production_round, sampler, production, STEERING, level, n_new, patience)
+        compute: Callable = partial(production_round, sampler, production, steering, level, n_new, patience)
         production.add(self._run_task("production", "production", compute))
 
     def _pool_is_worth_more(self, rate: ClusteredRate, error: float, ess: float) -> bool:

@@ -1,0 +1,234 @@
+"""Rates along a given direction: against the exact one, resumed, without arrivals, and when they are not to be believed."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from momenta import water, well
+
+from openmm_rare import RateSettings
+from openmm_rare.bias.directions import VariableDirection
+from openmm_rare.cli.main import main
+from openmm_rare.io.tasks import Memory, Silent
+from openmm_rare.rates.splitting import calibration
+from openmm_rare.rates.splitting.doubts import Curve, doubts, seen_otherwise
+from openmm_rare.rates.splitting.look_ahead import Outcomes, fitted_look_ahead
+from openmm_rare.rates.splitting.planning import missing, plan, roots_needed
+from openmm_rare.rates.splitting.rate import SplittingRate
+from openmm_rare.report.results import read_result
+from openmm_rare.systems.klein_kramers import solve
+from stats import assert_within
+
+SMALL = RateSettings(flux_walkers=100, block_steps=500, pilot_roots=150, production_roots=500)
+
+
+class Logit:
+    """A committor of positions alone that is exact, or flat, or knows nothing far from the barrier, as networks may."""
+
+    logistic = True
+
+    def __init__(self, kind, height=5.0, friction=5.0):
+        energy, force = (lambda x: height * (x**2 - 1) ** 2), (lambda x: -4 * height * x * (x**2 - 1))
+        self.name, solution = kind, solve(energy, force, (-0.8, 0.8), 1.0, 1.0, friction)
+        self.rate, q = solution.rate_per_ps, np.clip(solution.mean_committor(), 1e-9, 1 - 1e-9)
+        logit = np.log(q) - np.log1p(-q)
+        shapes = {
+            "exact": logit,
+            "flat": 0.5 * logit,
+            "saturated": np.maximum(logit, -3.0) + 0.1 * np.minimum(logit + 3.0, 0.0),
+        }
+        self.x, self.logit = solution.x, shapes[kind]
+
+    def __call__(self, positions):
+        return np.interp(positions[:, 0, 0], self.x, self.logit)
+
+
+def along(problem, direction=None, settings=SMALL, recorder=None, **options):
+    direction = direction or VariableDirection.of(problem.states, problem.states.variables.names[0], problem.starts)
+    return SplittingRate(problem, direction, settings, progress=Silent(), recorder=recorder, **options)
+
+
+@pytest.mark.parametrize("kind", ["exact", "flat", "saturated"])
+def test_the_rate_of_a_double_well_with_momenta_is_exact(kind):
+    direction = Logit(kind)
+    found = along(well(5.0), direction, target_error=0.15).run()
+    discrete = 0.03 * direction.rate  # what the time step and tests of the states at every step change
+    assert_within(found.rate_per_ps, direction.rate, np.hypot(found.rate_stderr, discrete), 4)
+    assert found.complete and found.relative_error <= 0.15 and found.method == "splitting" and found.strength == 0.0
+    assert found.crossing["look_ahead_ps"] > 0.02  # momenta are remembered for a fifth of a ps
+    assert 0.5 < found.crossing["probability"][0] <= 1.3 and found.crossing["gain"] > 0.5
+    with pytest.raises(AssertionError):  # negative control: transitions both ways
+        assert_within(2.0 * found.rate_per_ps, direction.rate, np.hypot(found.rate_stderr, discrete), 4)
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class Mortal(Memory):
+    """Keeps what it gets, and dies."""
+
+    def __init__(self, age):
+        super().__init__()
+        self.age = age
+
+    def append(self, kind, data):
+        super().append(kind, data)
+        self.age -= 1
+        if self.age == 0:
+            raise Killed
+
+
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
+    problem, settings = well(4.0), replace(SMALL, flux_walkers=50, pilot_roots=100)
+    whole = along(problem, settings=settings, target_error=0.3).run()
+    for age in (2, 9):
+        memory = Mortal(age)
+        with pytest.raises(Killed):
+            along(problem, settings=settings, target_error=0.3, recorder=memory).run()
+        again = along(problem, settings=settings, target_error=0.3, recorder=memory).run()
+        assert (again.rate_per_ps, again.rate_stderr, again.walker_steps) == (
+            whole.rate_per_ps,
+            whole.rate_stderr,
+            whole.walker_steps,
+        )
+        assert again.crossing == whole.crossing
+    with pytest.raises(Killed):  # negative control: another seed is another run
+        along(problem, settings=settings, seed=2, target_error=0.3, recorder=(other := Mortal(1))).run()
+    mine, its = memory.load("equilibration")[0], other.load("equilibration")[0]
+    assert not np.array_equal(mine["positions"], its["positions"])
+
+
+def test_where_nothing_arrives_there_is_a_bound_and_no_rate(monkeypatch):
+    monkeypatch.setattr(calibration, "_MOST_ROUNDS", 1)
+    few = {"flux_walkers": 20, "pilot_roots": 20, "production_roots": 20, "calibration_rounds": 1}
+    small = replace(SMALL, equilibration_ps=0.05, max_walker_steps=100, **few)
+    found = along(well(18.0, check_interval=5), settings=small, target_error=0.9).run()
+    assert found.rate_below_per_ps == found.rate_ci95[1] > 1e3 * Logit("exact", 18.0).rate
+    assert found.rate_ci95[0] == 0.0 < found.rate_stderr and not found.reliable and not found.complete
+    assert "the rate is below" in found.warnings[0] and "no descendant reached B" in " ".join(found.notes)
+
+
+def test_water_is_followed_tree_by_tree():
+    problem = water()
+    few = RateSettings(
+        few_walkers=2, block_steps=100, equilibration_ps=0.1, calibration_roots=8, calibration_rounds=1, tree_roots=10
+    )
+    found = along(problem, settings=replace(few, max_walker_steps=1000), target_error=0.9, machine="CPU").run()
+    assert found.n_roots >= 10 and found.n_exits >= 100 and found.walker_steps > 1000
+    assert found.rate_per_ps > 0.0 and found.crossing["blocks"] >= 4
+
+
+def curve(plain, counted, trees=None, error=0.1):
+    """A crossing curve, the same by trees, unless told, as by plain excursions, of which there were so many at first."""
+    plain = np.asarray(plain, dtype=float)
+    trees = plain if trees is None else np.asarray(trees, dtype=float)
+    n = counted * plain
+    return Curve(np.arange(len(plain)), trees, error * trees, plain, plain / np.sqrt(np.maximum(n, 1)), n)
+
+
+def test_trees_that_miss_what_plain_dynamics_sees_are_told():
+    falls = np.array([1.0, 0.3, 0.1, 0.03, 0.01])
+    assert curve(falls, 500).apart() is None
+    assert curve(falls, 500, falls * [1, 1.1, 0.9, 1.2, 0.7]).apart() is None
+    assert curve(falls, 500, falls * [1, 1, 1, 0.3, 0.01]).apart() in (3, 4)  # the failure of a direction blind to the solvent
+    assert curve(falls, 500, falls * [1, 1, 2, 2, 2], 0.05).apart() in (2, 3)  # and the other way
+    assert seen_otherwise(10.0, 12) == [] == seen_otherwise(1e-3, 0)
+    assert "came to B 5 times" in seen_otherwise(0.1, 5)[0]
+
+
+def test_few_roots_and_few_blocks_and_bad_directions_are_told():
+    rng, n = np.random.default_rng(0), 4000
+    pool = SimpleNamespace(
+        walker=np.arange(2000) % 100, time_ps=np.ones(100), drift=lambda: 0.0, surrogate=lambda density: np.ones(100)
+    )
+    direction = SimpleNamespace(direction=SimpleNamespace(name="x"))
+    pilot, flat = SimpleNamespace(importance=direction, p_ab=0.01), curve([1.0, 0.1], 500)
+
+    def told(contribution, inertial=True):
+        production = SimpleNamespace(root=np.arange(n) % 2000, contribution=contribution, n_roots=n)
+        return " ".join(doubts(pilot, production, pool, None, flat, inertial))
+
+    assert told(0.02 * (rng.random(n) < 0.5)) == ""
+    few = told(np.where(np.arange(n) < 5, 8.0, 0.0))
+    assert "5 effective roots" in few and "5 effective blocks" in few and "x is bad" in few
+    assert "effective blocks" not in told(np.where(np.arange(n) < 5, 8.0, 0.0), inertial=False)
+    assert "Pareto k" in told(rng.pareto(0.8, n))
+
+
+def test_the_look_ahead_is_how_long_momenta_are_remembered():
+    rng, tau, n = np.random.default_rng(0), 0.1, 2000
+    level, speed = -5.0 + 0.1 * rng.normal(size=n), 10.0 * rng.normal(size=n)
+    came = rng.random(n) < np.exp(np.minimum(level + tau * speed, -2.0) + 2.0)
+    pilot = Outcomes(level, speed, np.ones(n), np.column_stack([np.ones(n), came]), np.array([-5.0, -2.0]))
+    found, gain = fitted_look_ahead([pilot], 0.01)
+    assert gain > 10.0 and 0.07 < found < 0.14
+    shuffled = Outcomes(level, rng.permutation(speed), pilot.weight, pilot.crossed, pilot.levels)  # negative control
+    assert fitted_look_ahead([shuffled], 0.01)[0] == 0.0
+    none = Outcomes(level, speed, np.ones(n), np.zeros((n, 2)), pilot.levels)
+    assert fitted_look_ahead([none], 0.01) == (0.0, 0.0)
+
+
+def test_plans_are_told_in_roots_and_hours():
+    assert roots_needed(np.exp(-7.0), 0.1) == 1050
+    assert "1050 roots or more, 6e+05 steps or 1 hours" in plan(np.exp(-7.0), True, 0.1, 600.0, 6e-3)
+    assert "no descendant reached B" in plan(1e-4, False, 0.1, 600.0, 0.0)
+    assert "300 more roots, 3e+05 steps" in missing(0.2, 0.1, 100, 1e5, 0.0)
+    assert "Nothing has arrived" in missing(float("inf"), 0.1, 100, 1e5, 0.0)
+
+
+CONFIG = """
+[system]
+name = "well"
+builder = "wells:build"
+[sampling]
+flux_walkers = 100
+block_steps = 500
+pilot_roots = 100
+production_roots = 200
+"""
+
+MODULE = """
+import numpy as np, openmm
+from openmm_rare import RareEventSystem
+from openmm_rare.states.states import Coordinate, Range
+
+def build():
+    system, force = openmm.System(), openmm.CustomExternalForce("9.977355*(x^2-1)^2")
+    system.addParticle(2.4943387)
+    force.addParticle(0, [])
+    system.addForce(force)
+    regions = Range({"x": (-9.0, -0.8)}), Range({"x": (0.8, 9.0)})
+    return RareEventSystem.from_openmm(
+        system, [[-1.0, 0.0, 0.0]], *regions, Coordinate("x", 0, 0), 300.0, 5.0, 0.01, num_dimensions=1, inertial=True,
+        descriptor={"kind": "coordinates", "columns": [0], "scale": 1.0},
+    )
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["rate", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "wells.py").write_text(MODULE)
+    (tmp_path / "well.toml").write_text(CONFIG)
+    return tmp_path / "well.toml"
+
+
+def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
+    out = config.parent / "run"
+    done = run(config, "--out", out)
+    assert done.exit_code == 2 and not out.exists()
+    assert "first run openmm-rare tps" in done.stderr and "--importance (x)" in done.stderr
+    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 10)
+    assert "fewer steps than brute force" in done.output and "roots or more" in done.stderr
+    result = read_result(out)
+    assert result["method"] == "splitting" and result["complete"] and (out / "figures" / "crossing.png").is_file()
+    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 10, "--resume")
+    longer = read_result(out)
+    assert longer["n_roots"] >= result["n_roots"] and done.exit_code == (0 if longer["complete"] else 3)
+    assert "differs" in run(config, "--out", out, "--resume", "--target-error", 0.4).stderr
