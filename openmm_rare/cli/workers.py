@@ -19,7 +19,12 @@ __all__ = ["executor_of", "worker_options"]
 def worker_options(function: Callable[..., None]) -> Callable[..., None]:
     """``--workers``, ``--scheduler`` and ``--devices``, for :func:`executor_of`."""
     for option in (
-        click.option("--workers", type=click.IntRange(min=1), help="Processes of this machine that compute at the same time."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Processes of this machine that compute at the same time; by default one, and in tps one for each chain, as far "
+            "as there are cores.",
+        ),
         click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers compute instead."),
         click.option(
             "--devices",

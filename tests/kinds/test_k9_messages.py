@@ -419,7 +419,7 @@ def test_a_model_that_is_not_there_is_named_with_its_option(tmp_path):
 def test_help_shows_the_defaults_that_hold():
     defaults = {"rate": {"target_error": 0.1, "seed": 1, "platform": "Reference", "backend": "auto"}}
     defaults["tps"] = {f: getattr(PathSettings(), f) for f in ("trials", "chains", "selector", "width")}
-    names = ("configurations", "fresh_shots", "formula_inputs", "penalty", "method", "seed", "platform", "workers")
+    names = ("configurations", "fresh_shots", "formula_inputs", "penalty", "method", "seed", "platform")
     defaults["analyze"] = {name: getattr(AnalysisOptions(), name) for name in names}
     for name, known in defaults.items():
         command = main.get_command(click.Context(main), name)

@@ -224,11 +224,11 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     done = run(config, "--out", out)
     assert done.exit_code == 2 and not out.exists()
     assert "first run openmm-rare tps" in done.stderr and "--importance (x)" in done.stderr
-    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 10)
+    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 200_000)
     assert "fewer steps than brute force" in done.output and "roots or more" in done.stderr
     result = read_result(out)
     assert result["method"] == "splitting" and result["complete"] and (out / "figures" / "crossing.png").is_file()
-    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 10, "--resume")
+    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 200_000, "--resume")
     longer = read_result(out)
     assert longer["n_roots"] >= result["n_roots"] and done.exit_code == (0 if longer["complete"] else 3)
     assert "differs" in run(config, "--out", out, "--resume", "--target-error", 0.4).stderr
