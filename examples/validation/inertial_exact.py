@@ -34,6 +34,7 @@ from openmm_rare.rates.production import Production, production_round
 from openmm_rare.rates.roots import RootSampler, Steering
 from openmm_rare.rates.trees import TreeFollower, TreeRules
 from openmm_rare.rates.weighted_paths import Patience
+from openmm_rare.statistics import effective_sample_size
 from openmm_rare.systems import langevin_well
 from openmm_rare.systems.klein_kramers import PhaseSolution
 
@@ -42,7 +43,7 @@ __all__ = ["ExactDirection", "count", "look_ahead", "sample"]
 OUT = Path("runs/inertial_exact.json")
 BARRIERS, FRICTIONS, STRENGTHS = (5.0, 8.0), (5.0, 20.0), (0.0, 1.0)  # kT, 1/ps
 TARGET, NSIGMA = 0.045, 3.0
-ROOTS = {"slots": 2000, "trees": 300}
+ROOTS = {"slots": 8000, "trees": 300}  # of a round
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +153,7 @@ def sample(problem: RareEventSystem, importance: CalibratedImportance, way: str,
         if error <= TARGET:
             weight = production.mean_weight()
             return {"k": rate.value, "error": error * rate.value, "mean_weight": weight, "steps": steps}
-        if production.n_roots >= 8 * ROOTS[way]:
+        if rate.pool_limit(error, effective_sample_size(production.contribution)) > 0.7 * TARGET:
             flux.extend(flux.n_blocks)
 
 

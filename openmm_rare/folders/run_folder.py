@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..committor.base import Committor
+from ..committor.fitting import require_fitting
 from ..committor.load import load_committor
 from ..config.run import RunConfig
 from ..config.stored import restore_config, run_identity, stored_config, write_config
@@ -76,6 +77,8 @@ def open_run(
     fresh = not (folder / "config.toml").exists() and not (folder / "run.nc").exists()
     if not resume or fresh:
         check_new(folder)
+    if model is not None:
+        require_fitting(model, problem)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder):
@@ -134,7 +137,9 @@ def _start_model(folder: Path, run: RunFile, problem: RareEventSystem) -> Commit
         raise InputError(f"{path} does not belong to the run in {folder}, which began without a model: remove it")
     if digest is not None and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise InputError(f"{path} is damaged or another model than the run began with: restore it from a copy")
-    return load_committor(path, problem.fingerprint())
+    model = load_committor(path)
+    require_fitting(model, problem, path)
+    return model
 
 
 def _check_same(folder: Path, run: RunFile, config: RunConfig, problem: RareEventSystem) -> None:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -61,7 +62,8 @@ class TasksOnTheWay:
         self._places: dict[Future, str] = {}
         self._finished: SimpleQueue[Future] = SimpleQueue()
         self._seen = time.monotonic()  # any worker
-        workers = sorted(client.nthreads())
+        with self._noticing():
+            workers = sorted(client.nthreads())
         for number in range(len(tasks)):
             self._submit(number, None if keys is None or not workers else workers[keys[number] % len(workers)])
 
@@ -76,26 +78,28 @@ class TasksOnTheWay:
                     yield self._numbers.pop(future), answer(reply)
         finally:
             if self._numbers and self._client.status == "running":
-                self._client.cancel(list(self._numbers))
+                with suppress(OSError):  # the scheduler is gone, which has been said
+                    self._client.cancel(list(self._numbers))
 
     def _submit(self, number: int, place: str | None) -> None:
         work, contents = packed((self._function, self._tasks[number]))
         if b"__main__" in work or any(b"__main__" in content for content in contents.values()):
             require_importable((self._function, self._tasks[number]), elsewhere=True)
         self._submitted += 1
-        future = self._client.submit(
-            compute,
-            self._wanted,
-            work,
-            list(contents),
-            *(self._common(name, content) for name, content in contents.items()),
-            key=f"{self._name}-{self._submitted}",
-            pure=False,
-            retries=RETRIES,
-            priority=-number,
-            workers=None if place is None else [place],
-            allow_other_workers=place is not None,
-        )
+        with self._noticing():
+            future = self._client.submit(
+                compute,
+                self._wanted,
+                work,
+                list(contents),
+                *(self._common(name, content) for name, content in contents.items()),
+                key=f"{self._name}-{self._submitted}",
+                pure=False,
+                retries=RETRIES,
+                priority=-number,
+                workers=None if place is None else [place],
+                allow_other_workers=place is not None,
+            )
         self._numbers[future] = number
         if place is not None:
             self._places[future] = place
@@ -114,11 +118,9 @@ class TasksOnTheWay:
 
         Dask does that while another worker is there. Where none was, it waits for the same address for ever.
         """
-        try:
+        with self._noticing():
             workers = set(self._client.nthreads())
             running = {key for keys in self._client.processing().values() for key in keys}
-        except (OSError, ValueError, RuntimeError) as error:
-            self._lost(error)
         gone = [future for future, place in self._places.items() if place not in workers and not future.done()]
         for future in gone if workers else ():
             if future.key not in running:
@@ -158,6 +160,14 @@ class TasksOnTheWay:
                 patience *= 2.0
         self._again(future)
         return None
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Whatever goes wrong while the client talks to its scheduler means that this is gone; there are many errors for it."""
+        try:
+            yield
+        except Exception as error:
+            self._lost(error)
 
     def _lost(self, error: BaseException) -> NoReturn:
         raise RunError(f"the Dask scheduler at {self._address} is gone; {_RESUME}, when there is one again") from error

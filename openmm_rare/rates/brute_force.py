@@ -85,13 +85,13 @@ class BruteForceRate(RateRun):
 
     def _estimate(self) -> RateEstimate:
         """Stretches until the target error is reached, and walkers agree on A or go on in vain; or until steps are used up."""
-        starts = dispersed(self.problem, self.settings, self.machine, partial(self._run_task, "flux"), self.progress)
         n_walkers = self.settings.flux_walkers if self._together else self.settings.few_walkers
+        equilibration = 0 if self._together else self._equilibration_steps(n_walkers)
+        starts = dispersed(self.problem, self.settings, self.machine, partial(self._run_task, "flux"), self.progress)
         counted, state = Counted(self.problem), starts.flux_state(n_walkers)
         if not self._together:
             self.progress.stage("equilibration in A")
-            n_steps = max(1, round(self.settings.equilibration_ps / self.problem.timestep))
-            state = self._stretch("equilibration", state, n_steps)[1]
+            state = self._stretch("equilibration", state, equilibration)[1]
         self.progress.stage("brute force")
         n_steps, doubts, limit = 4 * self.settings.flux_steps if self._together else self.settings.block_steps, [], np.inf
         while True:

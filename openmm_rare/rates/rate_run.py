@@ -98,6 +98,17 @@ class RateRun(ABC):
         self.walker_steps[part] += int(record["walker_steps"])
         return record
 
+    def _equilibration_steps(self, n_walkers: int) -> int:
+        """Steps that each walker takes to equilibrate; refused where all that may be taken are fewer."""
+        settings = self.settings
+        steps = max(1, round(settings.equilibration_ps / self.problem.timestep))
+        if n_walkers * steps > settings.max_walker_steps:
+            raise InputError(
+                f"{settings.max_walker_steps:.3g} steps at most are fewer than the {n_walkers * steps:.3g} that {n_walkers} "
+                f"walkers take to equilibrate in A for {settings.equilibration_ps:g} ps: allow more with --max-steps"
+            )
+        return steps
+
     def _facts(self) -> RunFacts:
         """What the estimate says about this run, now that it is finished."""
         return RunFacts(

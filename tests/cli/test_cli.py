@@ -71,6 +71,7 @@ def engine(monkeypatch):
     for module in (rate, engines):
         monkeypatch.setattr(module, "ImportanceSamplingRate", Engine)
     monkeypatch.setattr("openmm_rare.folders.run_folder.load_committor", StandInModel.load)
+    monkeypatch.setattr("openmm_rare.folders.run_folder.require_fitting", lambda *arguments: None)
     for module in (scan, engines):
         monkeypatch.setattr(module, "CommittorModel", StandInModel)
     for module in (rate, scan):

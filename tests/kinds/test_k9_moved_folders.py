@@ -129,7 +129,8 @@ def test_a_run_is_reported_analyzed_and_continued_after_a_move(tmp_path, monkeyp
     page = (tmp_path / "new" / "out" / "report.html").read_text()
     assert "<b>" not in page and "Transition paths of &lt;b&gt;x&lt;/b&gt; &amp; y at 300 K" in page
     moved, out = tmp_path / "new" / "config.toml", tmp_path / "new" / "out"
-    assert load_path_sampling(out)[0].fingerprint() == build_system(load_config(moved)).fingerprint()
+    sampled, own = load_path_sampling(out)[0], build_system(load_config(moved))
+    assert sampled.fingerprint() == own.with_check_interval(10).fingerprint() != own.fingerprint()  # tested at frames
     done = CliRunner().invoke(main, ["tps", str(moved), "--out", str(out), "--resume", "--trials", "15"])
     assert done.exit_code == 0 and "15 in 1 chain" in done.output
     assert load_config(tmp_path / "new" / "out" / "config.toml").folder == str(tmp_path / "new")

@@ -164,3 +164,10 @@ def test_alanine_dipeptide_in_water_is_counted(tmp_path):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3 and "alanine_dipeptide at 300 K, by brute force" in result.output
     assert read_result(tmp_path / "run")["walker_steps"] == 2 * (10 + 3 * 20)
+
+
+def test_fewer_steps_than_equilibration_takes_are_refused_before_anything_runs():
+    problem = water()
+    settings = RateSettings(few_walkers=2, equilibration_ps=1.0, max_walker_steps=10)
+    with pytest.raises(ValueError, match="10 steps at most are fewer than the .* walkers take to equilibrate in A for 1 ps"):
+        BruteForceRate(problem, settings, machine="CPU").run()

@@ -82,9 +82,9 @@ class Mortal(Memory):
 
 
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
-    problem, settings = well(4.0), replace(SMALL, production_roots=200)
+    problem, settings = well(4.0), replace(SMALL, flux_walkers=50, pilot_roots=100)
     whole = along(problem, settings=settings, target_error=0.3).run()
-    for age in (1, 6):
+    for age in (2, 9):
         memory = Mortal(age)
         with pytest.raises(Killed):
             along(problem, settings=settings, target_error=0.3, recorder=memory).run()
@@ -95,12 +95,16 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
             whole.walker_steps,
         )
         assert again.crossing == whole.crossing
-    assert along(problem, settings=settings, seed=2, target_error=0.3).run().rate_per_ps != whole.rate_per_ps
+    with pytest.raises(Killed):  # negative control: another seed is another run
+        along(problem, settings=settings, seed=2, target_error=0.3, recorder=(other := Mortal(1))).run()
+    mine, its = memory.load("equilibration")[0], other.load("equilibration")[0]
+    assert not np.array_equal(mine["positions"], its["positions"])
 
 
 def test_where_nothing_arrives_there_is_a_bound_and_no_rate(monkeypatch):
     monkeypatch.setattr(calibration, "_MOST_ROUNDS", 1)
-    small = replace(SMALL, flux_walkers=20, pilot_roots=20, production_roots=20, calibration_rounds=1, max_walker_steps=100)
+    few = {"flux_walkers": 20, "pilot_roots": 20, "production_roots": 20, "calibration_rounds": 1}
+    small = replace(SMALL, equilibration_ps=0.05, max_walker_steps=100, **few)
     found = along(well(18.0, check_interval=5), settings=small, target_error=0.9).run()
     assert found.rate_below_per_ps == found.rate_ci95[1] > 1e3 * Logit("exact", 18.0).rate
     assert found.rate_ci95[0] == 0.0 < found.rate_stderr and not found.reliable and not found.complete

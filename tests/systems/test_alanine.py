@@ -11,7 +11,9 @@ from openmm import unit
 
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli.main import main
-from openmm_rare.config.run import build_system, parse_config
+from openmm_rare.committor.fitting import require_fitting
+from openmm_rare.committor.load import load_committor
+from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.descriptors.build import build_descriptor
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.states.states import IN_A, IN_B, NEITHER
@@ -21,6 +23,7 @@ from openmm_rare.units import KB
 from openmm_rare.walkers.machine import Machine
 from stats import assert_within, mean_and_stderr
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "alanine_dipeptide"
 N_CONSTRAINTS = 12 + 3 * 543  # bonds to hydrogen of the molecule; rigid water
 
 
@@ -187,6 +190,14 @@ def test_where_phi_turns():
     states = build("alanine_dipeptide").states, build("alanine_dipeptide", transition="phi").states
     assert states[0].describe() != states[1].describe()
     assert build("alanine_dipeptide", transition="phi").initial_path is None
+
+
+def test_the_committor_of_the_example_is_that_of_its_configuration():
+    config = load_config(EXAMPLE / "rate.toml")
+    target = build_system(config)
+    require_fitting(load_committor(EXAMPLE / "committor.npz"), target)
+    with pytest.raises(ValueError, match="states are tested every|another system"):  # negative control: steps of 2 fs
+        require_fitting(load_committor(EXAMPLE / "committor.npz"), build("alanine_dipeptide"))
 
 
 def test_the_water_is_an_input_where_that_is_asked_for(target):

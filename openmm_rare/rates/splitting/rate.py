@@ -122,6 +122,7 @@ class SplittingRate(RateRun):
     def _flux(self) -> BlockFlux:
         settings = self.settings
         n_walkers = settings.flux_walkers if self._together else settings.few_walkers
+        self._equilibration_steps(n_walkers)
         task = partial(self._run_task, "flux")
         return BlockFlux(self.problem, settings, n_walkers, self.machine, self.executor, task, self.progress)
 
