@@ -56,8 +56,11 @@ class Populations:
 
     @property
     def relative_error(self) -> float:
-        """Of Z_b/p_A: that from blocks, or half of the difference of the sets, whichever is larger."""
-        return max(self.block_error, 0.5 * abs(self.difference))
+        """Of Z_b/p_A: that from blocks of all or of each set, or half of the difference of the sets, whichever is largest.
+
+        A run stops where its error seems small, which is sooner where it seems smaller than it is.
+        """
+        return max(self.block_error, 0.5 * float(np.hypot(*self.errors_of_sets)), 0.5 * abs(self.difference))
 
     def parted(self, matters: float) -> bool:
         """Whether the sets disagree by more than their errors say, and by more than what matters."""
