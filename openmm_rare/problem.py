@@ -44,7 +44,7 @@ class ReducedUnits:
 
 @dataclass(frozen=True, eq=False)
 class RareEventSystem:
-    """A system, its states A and B, and its overdamped dynamics at one temperature.
+    """A system, its states A and B, and its dynamics at one temperature.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class RareEventSystem:
         Steps between two tests of the states, which is part of their definition, and so of the rate and of the committor. Paths
         are tested at their frames: path sampling takes it for the steps between two frames, unless it is 1.
     inertial : bool
-        Langevin dynamics with momenta, for path sampling, instead of overdamped dynamics, which rates need.
+        Langevin dynamics with momenta instead of overdamped dynamics; rates with it need a direction from A to B.
     descriptor : dict, optional
         For ``openmm_rare.descriptors.build.build_descriptor``; selections of atoms and lengths may be text, and the box of the
         System is filled in: see :meth:`descriptor_spec` for what it becomes and for the default.

@@ -8,23 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..dynamics.replication import fits_in_slots
 from ..flux.agreement import Agreement
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.flux import FluxState, run_flux
 from ..io.progress import reached
-from ..io.tasks import Progress, Recorder
-from ..parallel.executors import Executor, Here
-from ..settings.rates import RateSettings
 from ..statistics import pareto_k, ratio_of_sums
-from ..walkers.machine import Machine
 from .counted import FLUX, Counted, poisson_interval
 from .estimate import RateEstimate
 from .rate_run import RateRun
 from .summary import common_fields
 
 if TYPE_CHECKING:
-    from ..problem import RareEventSystem
     from ..states.states import States
 
 __all__ = ["BruteForceRate"]
@@ -67,22 +61,6 @@ class BruteForceRate(RateRun):
 
     _first_task = "brute_force"
 
-    def __init__(
-        self,
-        problem: RareEventSystem,
-        settings: RateSettings | None = None,
-        *,
-        seed: int = 1,
-        machine: Machine | str | None = None,
-        executor: Executor | None = None,
-        progress: Progress | None = None,
-        target_error: float = 0.1,
-        recorder: Recorder | None = None,
-    ) -> None:
-        options = {"progress": progress, "target_error": target_error, "recorder": recorder}
-        super().__init__(problem, settings, seed=seed, machine=machine, **options)
-        self._executor, self._together = executor or Here(), fits_in_slots(problem)
-
     def _estimate(self) -> RateEstimate:
         """Stretches until the target error is reached, and walkers agree on A or go on in vain; or until steps are used up."""
         n_walkers = self.settings.flux_walkers if self._together else self.settings.few_walkers
@@ -114,7 +92,7 @@ class BruteForceRate(RateRun):
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
-            chunk = run_flux(self.problem, state, n_steps, self.machine, int(rng.integers(2**31)), rng, self._executor)
+            chunk = run_flux(self.problem, state, n_steps, self.machine, int(rng.integers(2**31)), rng, self.executor)
             return {
                 "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state)),
                 "transition_label": chunk.transition_label,

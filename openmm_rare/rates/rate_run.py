@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..dynamics.checks import require_runnable
+from ..dynamics.replication import fits_in_slots
 from ..errors import InputError
 from ..flux.restarts import begins_again
 from ..io.progress import shown
 from ..io.tasks import Memory, Progress, Recorder, Silent, TaskLog
+from ..parallel.executors import Executor, Here
 from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
 from .estimate import RateEstimate
@@ -33,6 +35,8 @@ class RateRun(ABC):
     problem : RareEventSystem
     settings : RateSettings
     machine : Machine
+    executor : Executor
+        Where tasks are computed, for Systems of which only one walker fits into a Context.
     notes : tuple of str
         What should be known about the dynamics.
     walker_steps : dict
@@ -49,6 +53,7 @@ class RateRun(ABC):
         *,
         seed: int = 1,
         machine: Machine | str | None = None,
+        executor: Executor | None = None,
         progress: Progress | None = None,
         target_error: float = 0.1,
         recorder: Recorder | None = None,
@@ -62,6 +67,7 @@ class RateRun(ABC):
         self.notes: tuple[str, ...] = tuple(require_runnable(problem, "rate"))
         self.problem, self.target_error, self.seed = problem, target_error, seed
         self.settings = replace(settings, backend=self.machine.backend)
+        self.executor: Executor = executor or Here()
         self.progress: Progress = progress or Silent()
         self.walker_steps = {"training": 0, "flux": 0, "pilot": 0, "production": 0}
         self._given_progress, self._task = progress, TaskLog(recorder or Memory(), seed)
@@ -97,6 +103,11 @@ class RateRun(ABC):
         record = self._task(kind, compute)
         self.walker_steps[part] += int(record["walker_steps"])
         return record
+
+    @property
+    def _together(self) -> bool:
+        """Whether walkers are slots of one Context, and not tasks."""
+        return fits_in_slots(self.problem)
 
     def _equilibration_steps(self, n_walkers: int) -> int:
         """Steps that each walker takes to equilibrate; refused where all that may be taken are fewer."""

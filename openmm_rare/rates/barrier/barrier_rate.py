@@ -17,7 +17,7 @@ from ...dynamics.frames import Frames
 from ...errors import RunError
 from ...io.progress import reached
 from ...io.tasks import Progress, Recorder
-from ...parallel.executors import Executor, Here
+from ...parallel.executors import Executor
 from ...settings.barrier import BarrierSettings
 from ...settings.rates import RateSettings
 from ...statistics import correlated_mean
@@ -106,13 +106,12 @@ class BarrierRate(RateRun):
         executor: Executor | None = None,
     ) -> None:
         require_pymbar()
-        options = {"progress": progress, "target_error": target_error, "recorder": recorder}
+        options = {"executor": executor, "progress": progress, "target_error": target_error, "recorder": recorder}
         super().__init__(problem, settings, seed=seed, machine=machine, **options)
         self.barrier = BarrierSettings() if barrier is None else barrier
         self._route = find_route(problem, self.barrier.along, model)
         self.notes = (*self.notes, *filter(None, [self._route.note]))
         self._bench = Bench(problem, self.machine.one_thread, self._route.coordinate)
-        self._executor: Executor = Here() if executor is None else executor
         self._small = len(problem.positions) <= _SMALL and PhaseSlots.can_copy(problem) and self._repeats()
 
     def _repeats(self) -> bool:
@@ -132,7 +131,7 @@ class BarrierRate(RateRun):
         return self._until_precise(sets, top, shots, wait)
 
     def _batch(self, part: str, kind: str, function: Callable[..., Mapping[str, Any]], tasks: Sequence[tuple]) -> list[Mapping]:
-        records = self._task.batch(kind, self._executor.map, function, tasks)
+        records = self._task.batch(kind, self.executor.map, function, tasks)
         self.walker_steps[part] += sum(int(record["walker_steps"]) for record in records)
         return records
 
@@ -231,7 +230,7 @@ class BarrierRate(RateRun):
 
     def _until_precise(self, sets: WindowSets, top: Top, shots: _ShotsOfSets, wait: int) -> RateEstimate:
         """Spend steps where they lower the variance most, until the error is that wanted and the sets agree."""
-        limit, planned, batches, windows_next = np.inf, False, 0, False
+        limit, planned, batches, windows_next, precise = np.inf, False, 0, False, 0
         while True:
             if windows_next:
                 sets.extend(max(1, round(_GROWTH * sets.n_frames)), None if self.barrier.reverse else top.place)
@@ -247,7 +246,9 @@ class BarrierRate(RateRun):
             enough = n_paths >= _FEWEST
             if enough and np.hypot(found.populations.block_error, found.errors[1]) <= self.target_error:
                 limit = min(limit, _LONGER * spent)  # of sets that do not agree, although each is sure
-            if enough and (total <= self.target_error or spent >= limit) or self._spent_all(n_paths):
+            # an error looks small by chance now and then: twice in a row is no chance
+            precise = precise + 1 if enough and total <= self.target_error else 0
+            if precise > 1 or (enough and spent >= limit) or self._spent_all(n_paths):
                 return barrier_estimate(self._facts(), found, self.barrier)
             if enough and not planned:
                 planned = True

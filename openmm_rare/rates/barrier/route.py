@@ -9,6 +9,7 @@ import numpy as np
 
 from ...bias.variable_force import has_force
 from ...committor.base import Committor
+from ...committor.fitting import require_fitting
 from ...errors import InputError
 from ...states.region_text import region_text, values_text
 from ...states.regions import Disc, Range, Region
@@ -120,11 +121,9 @@ def find_route(problem: RareEventSystem, along: str, model: Committor | None) ->
 def _along_logit(problem: RareEventSystem, model: Committor | None) -> Route:
     if model is None:
         raise InputError("windows along the logit need a model: run openmm-rare tps first, and give its model.npz")
-    if model.n_states != 2 or model.fingerprint not in ("", problem.fingerprint()):
-        raise InputError(
-            f"the model is of {model.n_states} states and of the fingerprint {model.fingerprint[:12]}, {problem.name} has two "
-            f"and {problem.fingerprint()[:12]}: train one for this System and these states"
-        )
+    if model.n_states != 2:
+        raise InputError(f"windows along the logit need a model of two states, not a {model.title}")
+    require_fitting(model, problem)
     return Route(LogitCoordinate(model), 1, problem.kt, None)
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...bias.directions import Direction
-from ...dynamics.replication import fits_in_slots
 from ...flux.blocks import BlockFlux
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
 from ...io.progress import reached
-from ...io.tasks import Progress, Recorder
-from ...parallel.executors import Executor, Here
 from ...parallel.threads import one_torch_thread
 from ...settings.rates import RateSettings
 from ...statistics import ClusteredRate, effective_sample_size
-from ...walkers.machine import Machine
 from ..estimate import RateEstimate
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
@@ -76,22 +72,10 @@ class SplittingRate(RateRun):
     _first_task = "equilibration"
 
     def __init__(
-        self,
-        problem: RareEventSystem,
-        direction: Direction,
-        settings: RateSettings | None = None,
-        *,
-        seed: int = 1,
-        machine: Machine | str | None = None,
-        executor: Executor | None = None,
-        progress: Progress | None = None,
-        target_error: float = 0.1,
-        recorder: Recorder | None = None,
+        self, problem: RareEventSystem, direction: Direction, settings: RateSettings | None = None, **options: Any
     ) -> None:
-        options = {"progress": progress, "target_error": target_error, "recorder": recorder}
-        super().__init__(problem, settings, seed=seed, machine=machine, **options)
-        self.direction, self.executor = direction, executor or Here()
-        self._together = fits_in_slots(problem)
+        super().__init__(problem, settings, **options)
+        self.direction = direction
 
     def _estimate(self) -> RateEstimate:
         """Flux, pilot, and rounds of roots until the target error is reached."""
