@@ -230,7 +230,7 @@ class BarrierRate(RateRun):
 
     def _until_precise(self, sets: WindowSets, top: Top, shots: _ShotsOfSets, wait: int) -> RateEstimate:
         """Spend steps where they lower the variance most, until the error is that wanted and the sets agree."""
-        limit, planned, batches, windows_next, precise = np.inf, False, 0, False, 0
+        limit, planned, batches, windows_next = np.inf, False, 0, False
         while True:
             if windows_next:
                 sets.extend(max(1, round(_GROWTH * sets.n_frames)), None if self.barrier.reverse else top.place)
@@ -246,9 +246,7 @@ class BarrierRate(RateRun):
             enough = n_paths >= _FEWEST
             if enough and np.hypot(found.populations.block_error, found.errors[1]) <= self.target_error:
                 limit = min(limit, _LONGER * spent)  # of sets that do not agree, although each is sure
-            # an error looks small by chance now and then: twice in a row is no chance
-            precise = precise + 1 if enough and total <= self.target_error else 0
-            if precise > 1 or (enough and spent >= limit) or self._spent_all(n_paths):
+            if enough and (total <= self.target_error or spent >= limit) or self._spent_all(n_paths):
                 return barrier_estimate(self._facts(), found, self.barrier)
             if enough and not planned:
                 planned = True
