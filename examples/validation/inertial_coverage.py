@@ -29,7 +29,10 @@ from openmm_rare.bias.level_table import LevelTable
 from openmm_rare.flux.blocks import BlockFlux
 from openmm_rare.io.files import write_json
 from openmm_rare.rates.splitting.calibration import Calibration, Excursions
+from openmm_rare.rates.production import Production
+from openmm_rare.rates.roots import RootSampler, Steering
 from openmm_rare.rates.splitting.rate import SplittingRate
+from openmm_rare.rates.splitting.refined import Refined
 from openmm_rare.systems import build, langevin_well
 
 SETTINGS = RateSettings(flux_walkers=100, block_steps=500, pilot_roots=200, production_roots=500, max_walker_steps=20_000_000)
@@ -74,6 +77,9 @@ class Raw(SplittingRate):
         flux.judge(importance)
         nothing = Excursions(found.excursions.exit, np.full(len(found.excursions.exit), -np.inf))  # were of other levels
         return replace(found, importance=importance, excursions=nothing)
+
+    def _produce(self, sampler: RootSampler, flux: BlockFlux, steering: Steering, refined: Refined) -> tuple[Production, float]:
+        return super()._produce(sampler, flux, steering, lambda same, _, window: (same, same.level(window)))
 
 
 @dataclass(frozen=True)

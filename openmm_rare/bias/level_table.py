@@ -77,6 +77,12 @@ class LevelTable:
         fallen = np.maximum.accumulate(-np.log(total[known]))
         return cls(levels[known], fallen - fallen[-1], logistic)
 
+    def measured_again(self, crossed: np.ndarray) -> LevelTable:
+        """The same levels with the probabilities that more roots say; `crossed` as in :meth:`from_crossings`."""
+        total = np.maximum(crossed.sum(0), 1e-300)
+        fallen = np.maximum.accumulate(-np.log(total))
+        return LevelTable(self.levels, fallen - fallen[-1], self.logistic)
+
     @classmethod
     def from_record(cls, record: Mapping) -> LevelTable:
         """Inverse of :meth:`record`."""

@@ -69,11 +69,17 @@ class RootSampler:
     density: RootDensity
     executor: Executor = field(default_factory=Here)
 
-    def level(self, window: WeightWindow) -> float:
-        """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows."""
-        log_importance = self.pool.log_importance
-        density = self.density(log_importance)
-        scores = window.power * log_importance - np.log(density)
+    def level(self, window: WeightWindow, log_importance: np.ndarray | None = None) -> float:
+        """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows.
+
+        Parameters
+        ----------
+        window : WeightWindow
+        log_importance : ndarray, shape (n_exits,), optional
+            ln I by which roots branch, if it is another than that by which they are drawn.
+        """
+        density = self.density(self.pool.log_importance)
+        scores = window.power * (self.pool.log_importance if log_importance is None else log_importance) - np.log(density)
         probability = self.pool.weight * density
         probability = probability / probability.sum()
         return float(np.log((probability * np.exp(scores - scores.max())).sum()) + scores.max())

@@ -57,7 +57,6 @@ def test_the_rate_of_a_double_well_with_momenta_is_exact(kind):
     discrete = 0.03 * direction.rate  # what the time step and tests of the states at every step change
     assert_within(found.rate_per_ps, direction.rate, np.hypot(found.rate_stderr, discrete), 4)
     assert found.complete and found.relative_error <= 0.15 and found.method == "splitting" and found.strength == 0.0
-    assert found.crossing["look_ahead_ps"] > 0.02  # momenta are remembered for a fifth of a ps
     assert 0.5 < found.crossing["probability"][0] <= 1.3 and found.crossing["gain"] > 0.5
     with pytest.raises(AssertionError):  # negative control: transitions both ways
         assert_within(2.0 * found.rate_per_ps, direction.rate, np.hypot(found.rate_stderr, discrete), 4)
@@ -232,3 +231,23 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     longer = read_result(out)
     assert longer["n_roots"] >= result["n_roots"] and done.exit_code == (0 if longer["complete"] else 3)
     assert "differs" in run(config, "--out", out, "--resume", "--target-error", 0.4).stderr
+
+
+def test_rounds_of_production_measure_the_scale_again():
+    problem, memory = well(4.0), Memory()
+    along(problem, recorder=memory, target_error=0.4).run()
+    run = along(problem, recorder=memory, target_error=0.4)
+    seen = []
+
+    def watch(sampler, level, production, steering, n_new):
+        seen.append((production.n_roots, sampler.importance.table, level))
+        return SplittingRate._round(run, sampler, level, production, steering, n_new)
+
+    run._round = watch
+    run.run()
+    assert [n for n, _, _ in seen[:2]] == [0, SMALL.production_roots]
+    (_, first, level), (_, second, other) = seen[:2]
+    np.testing.assert_array_equal(first.levels, second.levels)  # on which crossings are counted
+    assert level != other and not np.array_equal(first.log_importance, second.log_importance)
+    again = first.measured_again(np.array([[1.0] * len(first.levels), [1.0] + [0.0] * (len(first.levels) - 1)]))
+    np.testing.assert_allclose(again.log_importance, [-np.log(2.0)] + [0.0] * (len(first.levels) - 1), atol=1e-12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,7 @@ _LOW = 0.01  # quantile of the exits' levels where the table begins
 _MOST_EXCURSIONS = 2000
 _MOST_ROUNDS = 10
 _WORSE = 0.5  # of the figure of merit without a look ahead, below which that is done without: with few roots both are uncertain
-_ARRIVED = 3.0  # effective roots that came to B, with which the table is complete
+_ARRIVED = 5.0  # effective roots that came to B, with which the table is complete
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,8 @@ class Calibration:
     importance : CalibratedImportance
     excursions : Excursions
         With the levels of that importance.
+    crossed : ndarray, shape (n, n_levels)
+        What each root of the pilot adds to the probability to come to each level of the table, times their number.
     steps_per_root : float
         Of the last round.
     p_ab : float
@@ -73,6 +75,7 @@ class Calibration:
 
     importance: CalibratedImportance
     excursions: Excursions
+    crossed: np.ndarray
     steps_per_root: float
     p_ab: float
     arrived: bool
@@ -111,38 +114,37 @@ class _Scaled:
     Attributes
     ----------
     importance : CalibratedImportance
-    plain : mapping
-        Of its excursions.
-    rounds : list of mapping
-        Of its trees, the last ones.
+    records : list of mapping
+        Of its excursions, and of all rounds of its trees.
     """
 
     importance: CalibratedImportance
-    plain: Mapping
-    rounds: list[Mapping]
+    records: list[Mapping]
 
     @property
     def arrived(self) -> bool:
         """Whether descendants of several roots reached B."""
-        return effective_sample_size(np.asarray(self.rounds[-1]["contribution"])) >= _ARRIVED
+        return effective_sample_size(_came_to_b(self.records[1:])) >= _ARRIVED
 
     def merit(self) -> float:
-        """1/(relative variance of a root x its steps) in the last round."""
-        contribution, steps = np.asarray(self.rounds[-1]["contribution"]), int(self.rounds[-1]["walker_steps"])
-        return effective_sample_size(contribution) / max(steps, 1)
+        """1/(relative variance of a root x its steps) of the rounds of trees after the first one, which knew little."""
+        rounds = self.records[2:] or self.records[1:]
+        steps = sum(int(each["walker_steps"]) for each in rounds)
+        return effective_sample_size(_came_to_b(rounds)) / max(steps, 1)
 
     def calibration(self) -> Calibration:
         """What the pilot has found, with this direction."""
-        last, n_roots = self.rounds[-1], len(self.rounds[-1]["exit"])
-        crossings, top = Crossings.of_record(self.plain), np.full(len(self.plain["exit"]), -np.inf)
+        plain, last, levels = self.records[0], self.records[-1], self.importance.table.levels
+        crossings, top = Crossings.of_record(plain), np.full(len(plain["exit"]), -np.inf)
         np.maximum.at(top, crossings.root, crossings.upto)
-        came = np.asarray(last["contribution"]) if self.arrived else _crossed(last, self.importance.table.levels)[:, -1]
-        steps = max(int(last["walker_steps"]), 1)
+        crossed, steps = _crossed(self.records, levels), max(int(last["walker_steps"]), 1)
+        came = _came_to_b(self.records) if self.arrived else crossed[:, -1]
         return Calibration(
             self.importance,
-            Excursions(np.asarray(self.plain["exit"]), top),
-            steps / n_roots,
-            float(came.mean()) * float(last["per_exit"]),
+            Excursions(np.asarray(plain["exit"]), top),
+            crossed,
+            steps / len(last["exit"]),
+            float(came.mean()),
             self.arrived,
             float(last["wall_seconds"]) / steps,
         )
@@ -161,26 +163,25 @@ class _Pilot:
         """All rounds by position, then those with a look ahead."""
         self._progress.stage("pilot: scale of the direction")
         plain = self._excursions(direction, 0.0)
-        best = self._scaled(direction, 0.0, _table(direction, plain), plain)
+        best = self._scaled(direction, 0.0, _table(direction, [plain]), plain)
         tau, ahead = 0.0, ScaledDirection(direction, best.importance.table)
         if self._problem.inertial:
-            outcomes = [self._outcomes(direction, ahead, record) for record in (plain, *best.rounds)]
+            outcomes = [self._outcomes(direction, ahead, record) for record in best.records]
             tau, gain = fitted_look_ahead(outcomes, self._problem.timestep)
             self._progress.update(0, look_ahead_ps=f"{tau:.3g}", likelihood=f"{gain:.1f}")
         if tau > 0.0:
             ends = best.importance.table.log_importance[[0, -1]]  # in nats the scale is right but for what momenta change
             looking = self._scaled(ahead, tau, LevelTable(ends, ends, False), self._excursions(ahead, tau))
-            best = looking if looking.merit() >= _WORSE * best.merit() else best
+            best = looking if looking.arrived and looking.merit() >= _WORSE * best.merit() else best
         self._flux.judge(best.importance)
         return best.calibration()
 
     def _scaled(self, direction: Direction, tau: float, table: LevelTable, plain: Mapping) -> _Scaled:
         """Rounds of trees, each with the scale that the one before has measured, until descendants arrive in B."""
-        found = _Scaled(self._importance(direction, tau, table), plain, [])
+        found = _Scaled(self._importance(direction, tau, table), [plain])
         for number in range(_MOST_ROUNDS):
-            record = self._trees(found.importance)
-            table = _table(direction, record)
-            found = _Scaled(self._importance(direction, tau, table), plain, [*found.rounds, record][-self._rounds :])
+            records = [*found.records, self._trees(found.importance)]
+            found = _Scaled(self._importance(direction, tau, _table(direction, records)), records)
             if found.arrived and number + 1 >= self._rounds:
                 break
         return found
@@ -223,9 +224,9 @@ class _Pilot:
         return replace(self._sampler, importance=importance, pool=pool, density=density)
 
     def _outcomes(self, direction: Direction, nats: ScaledDirection, record: Mapping) -> Outcomes:
-        exits, levels = self._flux.pool.exits[np.asarray(record["exit"])], _grid(direction, record)
+        exits, levels = self._flux.pool.exits[np.asarray(record["exit"])], _grid(direction, [record])
         u, speed = with_look_ahead(nats, exits.positions, exits.velocities, 0.0, self._problem.timestep)
-        return Outcomes(u, speed, np.asarray(record["start_weight"]), _crossed(record, levels), nats.table(levels))
+        return Outcomes(u, speed, np.asarray(record["start_weight"]), _crossed([record], levels), nats.table(levels))
 
 
 def _record(root: np.ndarray, log_weight: np.ndarray, batch: PathBatch, per_exit: float) -> dict:
@@ -242,18 +243,27 @@ def _record(root: np.ndarray, log_weight: np.ndarray, batch: PathBatch, per_exit
     }
 
 
-def _crossed(record: Mapping, levels: np.ndarray) -> np.ndarray:
-    return Crossings.of_record(record).on(levels, len(record["exit"]))
+def _came_to_b(records: Sequence[Mapping]) -> np.ndarray:
+    """What each root adds to the probability to reach B from an exit, times their number."""
+    came = [np.asarray(each["contribution"]) * float(each["per_exit"]) for each in records]
+    return np.concatenate([np.zeros(0), *came])
 
 
-def _table(direction: Direction, record: Mapping) -> LevelTable:
-    levels = _grid(direction, record)
-    return LevelTable.from_crossings(levels, _crossed(record, levels), direction.logistic)
+def _crossed(records: Sequence[Mapping], levels: np.ndarray) -> np.ndarray:
+    """What each root adds to the probability to come to each level from an exit, times their number."""
+    rows = [Crossings.of_record(each).on(levels, len(each["exit"])) * float(each["per_exit"]) for each in records]
+    return np.concatenate(rows)
 
 
-def _grid(direction: Direction, record: Mapping) -> np.ndarray:
+def _table(direction: Direction, records: Sequence[Mapping]) -> LevelTable:
+    """The scale that all of these have measured: each is unbiased, and a lucky one does not count more than its roots."""
+    levels = _grid(direction, records)
+    return LevelTable.from_crossings(levels, _crossed(records, levels), direction.logistic)
+
+
+def _grid(direction: Direction, records: Sequence[Mapping]) -> np.ndarray:
     """Levels from where exits are to the highest that was reached: half of them evenly, half where walkers come to new ones."""
-    crossings = Crossings.of_record(record)
+    crossings = Crossings.none().join(*map(Crossings.of_record, records))
     reached = crossings.upto[np.isfinite(crossings.upto)]
     first = crossings.upto[np.isneginf(crossings.below) & np.isfinite(crossings.upto)]
     low, top = (float(np.quantile(first, _LOW)), float(reached.max())) if len(first) else (np.nan, np.nan)

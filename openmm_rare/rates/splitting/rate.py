@@ -26,6 +26,7 @@ from .calibration import Calibration, calibrate
 from .doubts import FEWEST, effective_blocks
 from .estimate import splitting_estimate
 from .planning import missing, plan
+from .refined import Refined
 from .strength import steering_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class SplittingRate(RateRun):
                 )
             )
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
-            production, error = self._produce(sampler, flux, steering)
+            production, error = self._produce(sampler, flux, steering, Refined(calibration))
         if error > self.target_error:
             steps = self.walker_steps["flux"] + self.walker_steps["production"]
             self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
@@ -134,14 +135,15 @@ class SplittingRate(RateRun):
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _produce(self, sampler: RootSampler, flux: BlockFlux, steering: Steering) -> tuple[Production, float]:
+    def _produce(
+        self, sampler: RootSampler, flux: BlockFlux, steering: Steering, refined: Refined
+    ) -> tuple[Production, float]:
         """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
         self.progress.stage("production")
         settings, production = self.settings, Production(len(self.problem.states.channel_names))
-        level = sampler.level(steering.window)
         n_new = per_round = settings.production_roots if self._together else settings.tree_roots
         while True:
-            self._round(sampler, production, steering, level, n_new)
+            self._round(*refined(sampler, production, steering.window), production, steering, n_new)
             rate = production.clustered(sampler.pool, sampler.density)
             error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
@@ -158,7 +160,7 @@ class SplittingRate(RateRun):
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
 
-    def _round(self, sampler: RootSampler, production: Production, steering: Steering, level: float, n_new: int) -> None:
+    def _round(self, sampler: RootSampler, level: float, production: Production, steering: Steering, n_new: int) -> None:
         last = n_new == 0
         patience = Patience(
             walkers=1 if last or production.n_roots == 0 else self.settings.n_slots // 2, steps=self.settings.waiting_steps
