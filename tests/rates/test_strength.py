@@ -34,7 +34,8 @@ def chosen(monkeypatch, direction, tau, friction=20.0, arrived=True):
 
     monkeypatch.setattr(strength, "choose_steering", compare)
     importance = CalibratedImportance(direction, TABLE, tau, problem.timestep)
-    calibration = Calibration(importance, Excursions(np.zeros(0, dtype=int), np.zeros(0)), np.zeros((0, 2)), 1.0, 0.1, arrived, 0.0)
+    nothing = Excursions(np.zeros(0, dtype=int), np.zeros(0))
+    calibration = Calibration(importance, nothing, np.zeros((0, 2)), 1.0, 0.1, arrived, 0.0)
     density, pool = RootDensity(0.0, 0.1), Pool.empty(Frames(problem.positions[None], np.zeros((1, 1, 3))), 0)
     sampler = RootSampler(problem, importance, RateSettings(), Machine(), pool, density)
     return strength.steering_of(sampler, calibration, None, Silent()), tried
