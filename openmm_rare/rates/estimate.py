@@ -69,6 +69,9 @@ class RateEstimate:
         False where steps were used up before the wanted error was reached.
     mixing : dict or None
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
+    curve : dict or None
+        Along a given direction, and from the barrier: at which rate paths from A come to each level, J P(level), with standard
+        errors, and what other runs say of that (`beside`).
     barrier : dict or None
         From the barrier: what windows and shots say, both sets of windows, the free energy, and where asked the way back.
     """
@@ -115,6 +118,7 @@ class RateEstimate:
     crossing: Mapping | None = None
     rate_below_per_ps: float | None = None
     barrier: Mapping | None = None
+    curve: Mapping | None = None
     complete: bool = True
 
     @property

@@ -158,7 +158,7 @@ def _record_references(
         run.append("reference", {"label": known.label, "rate_per_ps": float(known.rate(problem.temperature))})
     for other in others:
         if other["label"] not in there:
-            run.append("reference", other)
+            run.append("reference", {name: other[name] for name in ("label", "rate_per_ps", "rate_stderr")})
 
 
 def _record_plane(run: RunFile, problem: RareEventSystem, model: CommittorModel, known: Reference | None) -> None:

@@ -144,7 +144,7 @@ def test_few_roots_and_few_blocks_and_bad_directions_are_told():
     pool = SimpleNamespace(
         walker=np.arange(2000) % 100, time_ps=np.ones(100), drift=lambda: 0.0, surrogate=lambda density: np.ones(100)
     )
-    direction = SimpleNamespace(direction=SimpleNamespace(name="x"))
+    direction = SimpleNamespace(counted=(SimpleNamespace(name="x"), np.zeros(2)))
     pilot, flat = SimpleNamespace(importance=direction, p_ab=0.01), curve([1.0, 0.1], 500)
 
     def told(contribution, inertial=True):

@@ -60,7 +60,7 @@ class Calibration:
     ----------
     importance : CalibratedImportance
     excursions : Excursions
-        With the levels of that importance.
+        With the levels that it counts.
     steps_per_root : float
         Of the last round.
     p_ab : float
@@ -131,6 +131,12 @@ class _Scaled:
         contribution, steps = np.asarray(self.rounds[-1]["contribution"]), int(self.rounds[-1]["walker_steps"])
         return effective_sample_size(contribution) / max(steps, 1)
 
+    def counting(self, plain: _Scaled) -> _Scaled:
+        """The same, with what is seen without a look ahead to tell how far paths come; earlier versions counted in nats."""
+        if "by_place" not in plain.plain:
+            return self
+        return replace(self, importance=self.importance.counting(plain.importance.table.levels), plain=plain.plain)
+
     def calibration(self) -> Calibration:
         """What the pilot has found, with this direction."""
         last, n_roots = self.rounds[-1], len(self.rounds[-1]["exit"])
@@ -170,7 +176,7 @@ class _Pilot:
         if tau > 0.0:
             ends = best.importance.table.log_importance[[0, -1]]  # in nats the scale is right but for what momenta change
             looking = self._scaled(ahead, tau, LevelTable(ends, ends, False), self._excursions(ahead, tau))
-            best = looking if looking.merit() >= _WORSE * best.merit() else best
+            best = looking.counting(best) if looking.merit() >= _WORSE * best.merit() else best
         self._flux.judge(best.importance)
         return best.calibration()
 
@@ -238,6 +244,7 @@ def _record(root: np.ndarray, log_weight: np.ndarray, batch: PathBatch, per_exit
         "exit": root,
         "walker_steps": batch.walker_steps,
         "per_exit": per_exit,
+        "by_place": 1,
         **batch.crossings.record(),
     }
 

@@ -64,7 +64,7 @@ class Curve:
 
 def crossing_curve(calibration: Calibration, production: Production, pool: Pool, density: RootDensity) -> Curve:
     """The curve of a run, with errors from independent blocks of its flux."""
-    levels, n_clusters = calibration.importance.table.levels, len(pool.time_ps)
+    levels, n_clusters = calibration.importance.counted[1], len(pool.time_ps)
     per_exit = float(np.average(density(pool.log_importance), weights=pool.weight))
     cluster, plain = pool.walker[production.root], calibration.excursions
     probability, stderr = _clustered_mean(production.crossed * per_exit, cluster, n_clusters)
@@ -123,7 +123,7 @@ def doubts(
 
 
 def _of_curve(calibration: Calibration, production: Production, curve: Curve, ess: float) -> list[str]:
-    found, at, name = [], curve.apart(), calibration.importance.direction.name
+    found, at, name = [], curve.apart(), calibration.importance.counted[0].name
     if at is not None:
         found.append(
             f"Trees and plain dynamics part at the level {curve.levels[at]:.3g} of {name}: {curve.probability[at]:.2g} +- "
