@@ -93,6 +93,6 @@ def _parted(estimate: RateEstimate, other: Mapping[str, Any]) -> list[str]:
         return []
     level, ratio, sigmas = found
     return [
-        f"Paths from A come {ratio:.2g} times as often to where {own.place(level)} as by {other['label']}, {sigmas:.1f} combined "
-        f"standard errors away (level {level:.3g}): one of them misses paths on the way."
+        f"Paths from A come {ratio:.2g} times as often to where {own.place(level)} as by {other['label']}, {sigmas:.1f} "
+        f"combined standard errors away (level {level:.3g}): one of them misses paths on the way."
     ]

@@ -101,7 +101,6 @@ def run_rate(
     others = other_results(system, compare)
     machine = _machine(config, out if resume else None)
     config = config.expanded(system).with_options(backend=machine.backend)
-    progress.stage(f"{machine.backend} backend on {machine.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
@@ -109,6 +108,7 @@ def run_rate(
         engine = engine_of(config, system, machine, run, progress, start, executor)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
+        progress.stage(f"{engine.backend} backend on {machine.platform}")
         estimate = compared(engine.run(), others)
         progress.stage("figures and report")
         _finish(out, run, system, engine, estimate, others)

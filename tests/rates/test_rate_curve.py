@@ -149,7 +149,8 @@ def test_runs_with_curves_stand_beside_each_other(finished):
     assert same.reliable == estimate.reliable and same.curve["beside"][0]["label"] == "splitting in y"
     far = {**estimate.curve, "rate_per_ps": [2.5 * each for each in estimate.curve["rate_per_ps"]]}
     parted = compared(estimate, [{**other, "curve": far}])
-    assert not parted.reliable and "0.4 times as often to where x is" in parted.warnings[-1] and "level -" in parted.warnings[-1]
+    told = parted.warnings[-1]
+    assert not parted.reliable and "0.4 times as often to where x is" in told and "(level -" in told
     for mine, its, reason in (
         (estimate, {**estimate.curve, "key": "variable y", "direction": "y"}, "it is along y, not x"),
         (estimate, {**estimate.curve, "key": "model 1"}, "the logits are of different models"),

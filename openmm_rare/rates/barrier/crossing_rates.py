@@ -1,7 +1,7 @@
 r"""The crossing curve from shots: at which rate paths from A come to levels beyond the lower edge of b.
 
 Every path that comes there has passed b, so that shots make all of them. "The rate from the barrier" in docs/theory.md derives
-:math:`k(s) = Z_b/(2 p_A \Delta t)\,\langle n_A\,1(\text{top} \ge s)/\sum_i b(x_i)\rangle`, with :math:`n_A` ends of a path in A.
+:math:`k(s) = Z_b/(2 p_A \Delta t)\,\langle n_A\,1(\text{top} \ge s)/\sum_i b(x_i)\rangle`, with :math:`n_A` ends in A.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .windows import Window
 
 __all__ = ["crossing_rates"]
 
-_WIDTHS = 2.0  # of b, from its middle to the lowest level: paths that just come there weigh seven times those through the middle
+_WIDTHS = 2.0  # of b, from its middle to the lowest level: a path that just comes there is made seven times too rarely
 _LEVELS = 40
 
 

@@ -32,7 +32,8 @@ def shoot(
     dict
         ``s`` and ``status`` of the walkers' frames as :func:`~openmm_rare.rates.barrier.ladder.stretch`, and of each point
         ``walker``, ``at`` (the coordinate), ``first`` and ``last`` (the states that both shots reached), ``total`` (the sum of
-        b over the frames between), ``top`` (the highest level of these), ``length`` (their number) and ``frames`` (those that were made).
+        b over the frames between), ``top`` (the highest level of these), ``length`` (their number) and ``frames`` (those that
+        were made).
     """
     walk_seed, shot_seed = seed.spawn(2)
     held = bench.held(top, start, walk_seed)

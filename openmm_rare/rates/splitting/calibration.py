@@ -69,6 +69,8 @@ class Calibration:
         Whether descendants of several roots reached B.
     seconds_per_step : float
         Wall time of the last round, for plans.
+    roots_arrived : int
+        Of how many roots of the last round descendants reached B, whatever they weigh.
     """
 
     importance: CalibratedImportance
@@ -77,6 +79,7 @@ class Calibration:
     p_ab: float
     arrived: bool
     seconds_per_step: float
+    roots_arrived: int = 0
 
 
 def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress) -> Calibration:
@@ -151,6 +154,7 @@ class _Scaled:
             float(came.mean()) * float(last["per_exit"]),
             self.arrived,
             float(last["wall_seconds"]) / steps,
+            int(np.count_nonzero(np.asarray(last["contribution"]))),
         )
 
 

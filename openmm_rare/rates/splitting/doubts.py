@@ -117,7 +117,7 @@ def doubts(
     if abs(pool.drift()) > 4.0:
         found.append(
             f"The flux out of A drifts during the run (by {pool.drift():+.1f} standard errors): A was not in equilibrium. "
-            "Raise block_steps, or check whether the basin of A has slow parts."
+            "Raise block_ps, or check whether the basin of A has slow parts."
         )
     return [*found, *_of_curve(calibration, production, curve, ess)]
 

@@ -94,6 +94,7 @@ class SplittingRate(RateRun):
                     self.target_error,
                     calibration.steps_per_root,
                     calibration.seconds_per_step,
+                    calibration.roots_arrived,
                 )
             )
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
@@ -154,6 +155,7 @@ class SplittingRate(RateRun):
                 return production, error
             n_new = 0 if enough or spent else per_round
             if n_new and self._pool_is_worth_more(rate, error, ess):
+                self.progress.stage("flux and exit pool")
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
 
