@@ -10,8 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..problem import RareEventSystem
-from ..rates.estimate import RateEstimate
-from ..rates.rate_curve import RateCurve
+from ..rates.estimate import RateCurve, RateEstimate
 from ..report.results import result_of_run
 
 __all__ = ["compared", "other_results"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..rate_curve import RateCurve
+from ..estimate import RateCurve
 from .route import Route
 from .shots import Shots
 from .windows import Window

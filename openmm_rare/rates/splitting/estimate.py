@@ -10,10 +10,9 @@ from ...flux.memory import remembered
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size, pareto_k, ratio_of_sums
 from ..counted import poisson_interval
-from ..estimate import RateEstimate
+from ..estimate import RateCurve, RateEstimate
 from ..facts import RunFacts
 from ..production import Production
-from ..rate_curve import RateCurve, key_of
 from ..roots import Steering
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
 from .calibration import Calibration
@@ -98,7 +97,7 @@ def _rates(curve: Curve, direction: Direction, flux_per_ps: float, flux_error: f
     came, relative = curve.probability > 0.0, flux_error / max(flux_per_ps, 1e-300)
     rate = flux_per_ps * curve.probability[came]
     error = np.hypot(flux_per_ps * curve.stderr[came], relative * rate)
-    return RateCurve(direction.name, key_of(direction), curve.levels[came], rate, error)
+    return RateCurve(direction.name, getattr(direction, "key", ""), curve.levels[came], rate, error)
 
 
 def _gain(k: float, error: float, steps: int, timestep: float, ess: float) -> dict[str, float]:
