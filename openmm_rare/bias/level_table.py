@@ -13,6 +13,7 @@ __all__ = ["LevelTable"]
 
 _SURE = 2.0  # effective roots that must have come to a level for its probability to count
 _STEEP = 2.0  # nats of the end of a table, whose slope goes on beyond it
+_FARTHER = 3.0  # nats that ln I grows beyond the last level at most: a guess that is wrong by more would cost e to the power of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class LevelTable:
         ln I there; it does not fall. Below the first level ln I is that of the first one.
     logistic : bool
         Whether levels are logits. Beyond the last level ln I then grows as that of the logistic function, and else as it did
-        over the last levels.
+        over the last levels, in both cases by three nats at most: the next round of roots sees so much farther.
 
     Raises
     ------
@@ -87,23 +88,27 @@ class LevelTable:
 
     def __call__(self, level: np.ndarray) -> np.ndarray:
         """ln I of levels, shape (n,)."""
-        level, last = np.asarray(level, dtype=np.float64), self.levels[-1]
-        beyond = np.maximum(level - last, 0.0)
-        if self.logistic:
-            gained = np.logaddexp(0.0, -last) - np.logaddexp(0.0, -(last + beyond))
-        else:
-            gained = self._slope() * beyond
-        return np.interp(level, self.levels, self.log_importance) + gained
+        level = np.asarray(level, dtype=np.float64)
+        return np.interp(level, self.levels, self.log_importance) + np.minimum(self._gained(level), _FARTHER)
 
     def slope(self, level: np.ndarray) -> np.ndarray:
         """d ln I/ds at levels, shape (n,)."""
         level, last = np.asarray(level, dtype=np.float64), self.levels[-1]
         beyond = 1.0 / (1.0 + np.exp(np.minimum(level, 700.0))) if self.logistic else np.full(level.shape, self._slope())
+        beyond = np.where(self._gained(level) < _FARTHER, beyond, 0.0)
         if len(self.levels) == 1:
             return np.where(level >= last, beyond, 0.0)
         steps = np.diff(self.log_importance) / np.diff(self.levels)
         row = np.clip(np.searchsorted(self.levels, level, side="right") - 1, 0, len(steps) - 1)
         return np.where(level >= last, beyond, np.where(level < self.levels[0], 0.0, steps[row]))
+
+    def _gained(self, level: np.ndarray) -> np.ndarray:
+        """Nats that ln I would grow beyond the last level, if nothing limited it."""
+        last = self.levels[-1]
+        beyond = np.maximum(level - last, 0.0)
+        if self.logistic:
+            return np.logaddexp(0.0, -last) - np.logaddexp(0.0, -(last + beyond))
+        return self._slope() * beyond
 
     def _slope(self) -> float:
         """Nats per level at the end of the table."""

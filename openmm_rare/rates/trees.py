@@ -28,7 +28,10 @@ __all__ = ["Tree", "TreeFollower", "TreeRules", "follow_root"]
 
 _UNIT = 10  # roots of a task: enough to outweigh what a task costs, few enough for several workers to have work
 _WAITING = 25
-"""Branches of a tree that wait, above which C of its weight windows is raised. It depends on the past alone: no bias."""
+"""Branches of a tree that wait, above which C for splitting is raised. It depends on the past alone: no bias."""
+
+_BRANCHES, _PER_NAT = 1000, 300
+"""Branches of a tree after which that C is raised by a nat for each so many more: it ends, even if ln I is far too steep."""
 
 _FRESH, _LEFT_OVER = 0, 1
 """Kinds of starting points, for their random numbers."""
@@ -133,9 +136,7 @@ class _Growing:
                 return self.arrive(branch, top, status)
             level, place = self.rules.importance.levels(branch.frames.positions, branch.frames.velocities)
             top = self.heights.rise(branch.roots, top, place, branch.log_weights)
-            crowd = np.log(max(1.0, len(self.waiting) / _WAITING))
-            bounded = replace(branching, log_level=branching.log_level + crowd)
-            copies, log_weights = bounded.branch(branch.log_weights, self.rules.importance.table(level), self.rng)
+            copies, log_weights = self._branch(branch.log_weights, self.rules.importance.table(level))
             if len(copies) == 0:
                 return None
             branch = replace(branch, log_weights=log_weights[:1])
@@ -145,6 +146,14 @@ class _Growing:
             if branch.clocks[0] >= oldest:
                 self.old.append((replace(branch, frames=branch.frames.astype(np.float64)), top))
                 return None
+
+    def _branch(self, log_weights: np.ndarray, log_importance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`Branching.branch`, but where a tree has many branches it splits less: nothing is killed for that."""
+        branching = self.rules.branching
+        crowd = np.log(max(1.0, len(self.waiting) / _WAITING)) + max(0, self.swaps - _BRANCHES) / _PER_NAT
+        above = float(log_weights[0] + branching.window.power * log_importance[0] - branching.log_level)
+        bounded = replace(branching, log_level=branching.log_level + min(crowd, max(above, 0.0)))
+        return bounded.branch(log_weights, log_importance, self.rng)
 
     def _advance(self, branch: Walkers, stride: int) -> tuple[Walkers, int]:
         """The branch after so many steps, or where it arrives, and the state that it is in."""

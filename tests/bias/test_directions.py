@@ -61,6 +61,8 @@ def test_the_scale_is_the_probability_to_come_to_a_level():
     assert len(table.levels) == 2  # what a single root came to is not known
     np.testing.assert_allclose(np.diff(table.log_importance), np.log(4.0 / 1.8))
     slope = np.log(4.0 / 1.8)
+    np.testing.assert_allclose(table([90.0]) - table([1.0]), 3.0)  # the next round sees three nats farther
+    assert table.slope(np.array([4.0]))[0] > 0.0 == table.slope(np.array([90.0]))[0]
     np.testing.assert_allclose(table([-5.0, 0.5, 3.0]), table.log_importance[0] + slope * np.array([0.0, 0.5, 3.0]))
     logistic = LevelTable(levels, [-3.0, -2.0, -1.5, -1.5], logistic=True)
     np.testing.assert_allclose(logistic([3.0, 800.0]), [-1.5, -1.5 + np.log1p(np.exp(-3.0))])
