@@ -174,9 +174,9 @@ def test_directions_are_told_by_their_model(tmp_path):
 
 
 def test_commands_draw_both_curves_either_way_round(tmp_path):
-    (tmp_path / "wells.py").write_text(MODULE)
+    (tmp_path / "wells_beside.py").write_text(MODULE)
     small = "[barrier]\nwindows = 7\ncopies = 4\nwalkers = 10\npoints_per_task = 2\nwindow_frames = 150\n"
-    (tmp_path / "well.toml").write_text(CONFIG + small)
+    (tmp_path / "well.toml").write_text(CONFIG.replace("wells:build", "wells_beside:build") + small)
     one, two = tmp_path / "one", tmp_path / "two"
     common = (tmp_path / "well.toml", "--target-error", 0.8)
     done = run(*common, "--importance", "x", "--out", one)
