@@ -19,7 +19,7 @@ from openmm_rare.config.run import load_config
 from openmm_rare.io.toml import read_toml
 
 ARCHIVE = Path(__file__).parent / "data" / "before_the_move.tar.xz"
-NEW = {"importance", "block_steps", "few_walkers", "equilibration_ps", "calibration_roots", "calibration_rounds", "tree_roots"}
+NEW = {"importance", "block_ps", "few_walkers", "equilibration_ps", "calibration_roots", "calibration_rounds", "tree_roots"}
 OWN = {"wall_seconds", "checksum", "versions"}  # of each process that writes a result
 
 

@@ -35,7 +35,7 @@ from openmm_rare.rates.splitting.rate import SplittingRate
 from openmm_rare.rates.splitting.refined import Refined
 from openmm_rare.systems import build, langevin_well
 
-SETTINGS = RateSettings(flux_walkers=100, block_steps=500, pilot_roots=200, production_roots=500, max_walker_steps=20_000_000)
+SETTINGS = RateSettings(flux_walkers=100, pilot_roots=200, production_roots=500, max_walker_steps=20_000_000)
 DIRECTIONS = ("exact", "flat", "saturated")
 CUT = -3.0
 """Logit below which a saturated direction hardly falls."""

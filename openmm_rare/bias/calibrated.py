@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import InputError
-from .directions import Direction, has_gradient
+from .directions import Direction, ScaledDirection, has_gradient
 from .level_table import LevelTable
 
 __all__ = ["CalibratedImportance", "with_look_ahead"]
@@ -62,12 +62,34 @@ class CalibratedImportance:
         ps; 0 looks at positions alone.
     step : float
         Time step of the dynamics, ps.
+    places : ndarray, shape (n_places,), or None
+        Where the direction is a scaled one: levels of the direction itself, at which it is counted how far paths come; None:
+        the levels of the table are.
     """
 
     direction: Direction
     table: LevelTable
     tau: float
     step: float
+    places: np.ndarray | None = None
+
+    def counting(self, places: np.ndarray) -> CalibratedImportance:
+        """The same, which counts by positions alone how far paths come along the direction that its own one scales."""
+        if not isinstance(self.direction, ScaledDirection):
+            raise InputError(f"{self.direction.name} scales no other direction")
+        return replace(self, places=places)
+
+    @property
+    def counted(self) -> tuple[Direction, np.ndarray]:
+        """Along what, and at which of its levels, it is counted how far paths come."""
+        if self.places is None:
+            return self.direction, self.table.levels
+        return self.direction.direction, self.places
+
+    def levels(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`level`, and the levels ``(n,)`` that are counted."""
+        level = self.level(positions, velocities)
+        return level, level if self.places is None or not len(level) else self.direction.direction(positions)
 
     def level(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> np.ndarray:
         """Levels ``(n,)`` of positions and velocities ``(n, n_atoms, 3)``."""

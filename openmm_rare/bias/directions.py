@@ -47,6 +47,11 @@ class Gradual(Protocol):
 class CommittorDirection:
     """The logit of a learned committor, of any kind between two states.
 
+    Attributes
+    ----------
+    key : str
+        Tells directions from each other: which model it is.
+
     Raises
     ------
     ValueError
@@ -62,6 +67,7 @@ class CommittorDirection:
                 "openmm-rare tps with these two"
             )
         self.model, self.name = model, "the logit of the committor"
+        self.key = f"model {model.digest()}"
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
@@ -97,6 +103,11 @@ class VariableDirection:
 
     logistic = False
 
+    @property
+    def key(self) -> str:
+        """Tells directions of one problem from each other."""
+        return f"variable {self.name}"
+
     @classmethod
     def of(cls, states: States, name: str, positions: np.ndarray) -> VariableDirection:
         """The direction along a variable of the states.
@@ -131,7 +142,10 @@ class VariableDirection:
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
-        values = np.asarray(self.variable(np.asarray(positions, dtype=np.float64)), dtype=np.float64)
+        return self.level(np.asarray(self.variable(np.asarray(positions, dtype=np.float64)), dtype=np.float64))
+
+    def level(self, values: np.ndarray) -> np.ndarray:
+        """Levels of values of the variable."""
         below, above = self.low - values, values - self.high
         if self.period is not None:
             width = min((self.high - self.low) % self.period, self.period)

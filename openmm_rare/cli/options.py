@@ -78,7 +78,9 @@ def model_option(what: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 def _existing(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
     if value is not None and not value.is_file():
-        raise UserError(f"--{option.name} {value} {'is a folder' if value.is_dir() else 'does not exist'}: give a file")
+        within = value / "model.npz"  # of a run
+        instead = within if within.is_file() else "a file"
+        raise UserError(f"--{option.name} {value} {'is a folder' if value.is_dir() else 'does not exist'}: give {instead}")
     return value
 
 

@@ -20,6 +20,7 @@ from ..settings.paths import PathSettings
 from ..settings.rates import RateSettings
 from ..trust.policy import Trust
 from ..trust.user_modules import import_modules
+from .earlier import with_block_ps
 from .place import FROM_HERE, home_of, place_entries
 from .states import build_states, read_states
 from .system import SystemConfig
@@ -227,7 +228,7 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
         )
     if system.xml is not None and states is None:
         raise InputError("a system from xml needs its states: add [variables.NAME], [states.a] and [states.b]")
-    sampling = SamplingConfig.parse(top.section("sampling"))
+    sampling = SamplingConfig.parse(with_block_ps(top.section("sampling"), system.timestep_ps, of_run="folder" in top))
     section = top.section("path_sampling")
     path_sampling = PathSettings.parse(section) if section.raw else None
     trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)

@@ -14,6 +14,7 @@ from ..io.checksums import toml_is_as_written, toml_with_checksum
 from ..io.files import read_npz, write_text
 from ..io.run_file import RunFile
 from ..io.toml import read_toml
+from .earlier import REPLACED
 from .run import RunConfig, load_config, parse_config
 
 __all__ = [
@@ -145,7 +146,7 @@ def _require_equal(path: Path, config: RunConfig, recorded: str, copy: str) -> N
     unknown = "nothing"
     for key in dict.fromkeys([*record, *written]):
         was, now = record.get(key, unknown), meant.get(key, written.get(key, unknown))
-        if key not in _FREE and was != now:
+        if key not in _FREE | REPLACED and was != now:
             raise InputError(f"{path} says {key} = {now}, but the run was made with {key} = {was}: put that value back{copy}")
 
 

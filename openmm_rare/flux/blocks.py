@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..dynamics.frames import Frames
+from ..dynamics.replication import fits_in_slots
 from ..errors import RunError
 from ..io.progress import reached
 from ..io.tasks import Progress, Task
@@ -28,6 +29,15 @@ __all__ = ["BlockFlux"]
 _DRIFT = 2.5  # standard errors between stretches
 _FIRST = 2  # blocks of the first stretch of equilibration at least, and of the flux run
 _LONGEST = 2.0  # times as long a flux run may get at once
+
+
+_BY_BLOCK = ("frames", "transitions")
+"""Columns of a record that have a row for each block; those of exits begin with their name."""
+
+
+def _grows(name: str) -> bool:
+    """Whether the rows of later blocks follow those of earlier ones."""
+    return name.startswith("exit") or name in _BY_BLOCK
 
 
 class _Unknown:
@@ -53,7 +63,8 @@ class BlockFlux:
     machine : Machine
     executor : Executor
     task : callable
-        See :data:`openmm_rare.io.tasks.Task`; tasks of the kinds "equilibration" and "flux".
+        See :data:`openmm_rare.io.tasks.Task`; tasks of the kinds "equilibration" and "flux": where walkers move one at a time
+        each is one block, so that dynamics which breaks down loses no more than that.
     progress : Progress
     importance : ImportanceFunction
         Of the exits; :meth:`judge` sets it once it is known.
@@ -81,6 +92,7 @@ class BlockFlux:
     n_blocks: int = 0
     counts: list[np.ndarray] = field(default_factory=list)
     transitions: int = 0
+    _told: dict[str, object] = field(default_factory=dict)
 
     def equilibrate(self) -> None:
         """Run in A, in stretches of growing length, until the flux is steady.
@@ -90,22 +102,24 @@ class BlockFlux:
         RuntimeError
             If no walker leaves A.
         """
-        self.progress.stage("equilibration in A")
-        self.state, before, spent = FluxState.start(self.problem, self.n_walkers), None, 0
-        n_blocks = max(_FIRST, round(0.5 * self.settings.equilibration_ps / self.problem.timestep / self.settings.block_steps))
+        self.state, before, spent, planned = FluxState.start(self.problem, self.n_walkers), None, 0, 0
+        n_blocks = max(_FIRST, round(0.5 * self.settings.equilibration_ps / self.problem.timestep / self._block_steps))
         for number in range(self.settings.equilibration_tries):
+            if number != 1:  # two stretches at least
+                planned += n_blocks * (1 if number else 2)
+                self.progress.stage("equilibration in A", planned)
             record = self._stretch("equilibration", n_blocks)
             exits = self._exits(record, n_blocks).ravel().astype(float)
             now = ratio_of_sums(exits, np.asarray(record["frames"]).ravel() * self.problem.timestep)
             spent += int(record["walker_steps"])
-            self.progress.update(flux_per_ps=f"{now[0]:.3g}")
+            self._tell(flux_per_ps=f"{now[0]:.3g}")
             steady = before is not None and now[0] > 0.0 and abs(now[0] - before[0]) < _DRIFT * np.hypot(now[1], before[1])
             if steady:
                 break
             before, n_blocks = now, n_blocks * (2 if number else 1)
         if now[0] == 0.0:
             raise RunError(
-                f"no walker left A of {self.problem.name} in {spent:.3g} steps: make A smaller, or blocks longer (block_steps)"
+                f"no walker left A of {self.problem.name} in {spent:.3g} steps: make A smaller, or blocks longer (block_ps)"
             )
         self.pool = Pool.empty(self.state.frames, 0)
 
@@ -125,6 +139,7 @@ class BlockFlux:
     def extend_until(self, wanted: float, fewest: int) -> None:
         """Run until the pool's part of the relative error is at most `wanted`, with at least so many exits."""
         self.progress.stage("flux and exit pool")
+        self._told = {}
         while True:
             error, exits = self._error(), len(self.pool.exits)
             if self.n_blocks and error <= wanted and exits >= fewest:
@@ -133,7 +148,7 @@ class BlockFlux:
             if exits:
                 more = min(more, max((min(error, 10.0) / wanted) ** 2, fewest / exits) - 1.0)
             self.extend(max(_FIRST, int(np.ceil(more * self.n_blocks))))
-            self.progress.update(0, **reached(self._error(), wanted), exits=len(self.pool.exits))
+            self._tell(**reached(self._error(), wanted), exits=len(self.pool.exits))
 
     def judge(self, importance: ImportanceFunction) -> None:
         """Take another importance function for the exits, of now and later."""
@@ -148,18 +163,39 @@ class BlockFlux:
     def _error(self) -> float:
         return self.pool.relative_error(self.settings.uniform_fraction) if len(self.pool.exits) else np.inf
 
+    @property
+    def _block_steps(self) -> int:
+        return self.settings.block_steps(self.problem.timestep)
+
+    def _tell(self, **values: object) -> None:
+        """Show what is known, and go on to show it; the work that is left is judged now alone."""
+        self.progress.update(0, **values)
+        self._told = {name: value for name, value in values.items() if name != "target"}
+
     def _stretch(self, kind: str, n_blocks: int) -> Mapping:
         """The record of so many blocks; the state becomes that at their end."""
+        parts, done, together = [], 0, fits_in_slots(self.problem)
+        while done < n_blocks:
+            record = self._blocks(kind, n_blocks - done if together else 1)
+            parts.append({**record, "exit_block": done + np.asarray(record["exit_block"])})
+            done += len(record["frames"])  # more than one, of earlier versions
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if _grows(name)}
+        return {**parts[-1], **joined, "walker_steps": sum(int(part["walker_steps"]) for part in parts)}
+
+    def _blocks(self, kind: str, n_blocks: int) -> Mapping:
+        """The record of a task."""
+        shown = 0
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
+            nonlocal shown
             chunks, state, rng = [], self.state, np.random.default_rng(seed)
             for _ in range(n_blocks):
                 number = int(rng.integers(2**31))
-                chunk = run_flux(
-                    self.problem, state, self.settings.block_steps, self.machine, number, None, executor=self.executor
-                )
+                chunk = run_flux(self.problem, state, self._block_steps, self.machine, number, None, executor=self.executor)
                 chunks.append(chunk)
                 state = chunk.state
+                shown += 1
+                self.progress.update(1, **self._told)
             return {
                 **Frames.join(chunk.exits for chunk in chunks).astype(np.float32).arrays("exits"),
                 "exit_walker": np.concatenate([chunk.exit_walker for chunk in chunks]),
@@ -171,5 +207,7 @@ class BlockFlux:
             }
 
         record = self.task(kind, compute)
+        if len(record["frames"]) > shown:  # replayed
+            self.progress.update(len(record["frames"]) - shown, **self._told)
         self.state = FluxState.from_record(record)
         return record

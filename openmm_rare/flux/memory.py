@@ -27,5 +27,5 @@ def remembered(counts: np.ndarray) -> str | None:
         return None
     return (
         f"Walkers remember in one block what they did in the one before (numbers of exits correlate by {memory:.2f}), so that "
-        "error bars are too small: raise block_steps, or check whether the basin of A has slow parts."
+        "error bars are too small: raise block_ps, or check whether the basin of A has slow parts."
     )

@@ -39,7 +39,7 @@ class BruteForceRate(RateRun):
     problem : RareEventSystem
     settings : RateSettings, optional
         ``flux_walkers``, ``flux_steps`` and ``max_walker_steps`` are used, and for starts all over A those of training walkers;
-        of walkers that move one at a time ``few_walkers``, ``block_steps`` and ``equilibration_ps``.
+        of walkers that move one at a time ``few_walkers``, ``block_ps`` and ``equilibration_ps``.
     seed : int
     machine : Machine or str, optional
         Or the name of an OpenMM platform; default: Reference.
@@ -67,11 +67,11 @@ class BruteForceRate(RateRun):
         equilibration = 0 if self._together else self._equilibration_steps(n_walkers)
         starts = dispersed(self.problem, self.settings, self.machine, partial(self._run_task, "flux"), self.progress)
         counted, state = Counted(self.problem), starts.flux_state(n_walkers)
+        block = self.settings.block_steps(self.problem.timestep)
         if not self._together:
-            self.progress.stage("equilibration in A")
-            state = self._stretch("equilibration", state, equilibration)[1]
+            state = self._equilibrated(state, equilibration, block)
         self.progress.stage("brute force")
-        n_steps, doubts, limit = 4 * self.settings.flux_steps if self._together else self.settings.block_steps, [], np.inf
+        n_steps, doubts, limit = 4 * self.settings.flux_steps if self._together else block, [], np.inf
         while True:
             record, state = self._stretch("brute_force", state, n_steps)
             counted.add(record)
@@ -86,6 +86,16 @@ class BruteForceRate(RateRun):
                     return self._estimate_of(counted, agreement, doubts)
             if spent > self.settings.max_walker_steps and counted.n_stretches > 1:
                 return self._cut_short(counted, state, starts)
+
+    def _equilibrated(self, state: FluxState, n_steps: int, block: int) -> FluxState:
+        """The walkers after so many steps, of which each block is recorded; earlier versions recorded all at once."""
+        self.progress.stage("equilibration in A", n_steps)
+        while n_steps > 0:
+            record, state = self._stretch("equilibration", state, min(n_steps, block))
+            done = int(record["walker_steps"]) // len(state)
+            n_steps -= done
+            self.progress.update(done)
+        return state
 
     def _stretch(self, kind: str, state: FluxState, n_steps: int) -> tuple[Mapping, FluxState]:
         """The record of one stretch, and the state at its end."""

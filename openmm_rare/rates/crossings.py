@@ -98,8 +98,8 @@ class Watched:
 
     def look(self, walkers: Walkers, tops: np.ndarray, status: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As of :class:`Unwatched`."""
-        level = self._importance.level(walkers.frames.positions, walkers.frames.velocities)
-        seen = np.where(status == IN_B, np.inf, np.where(status == IN_A, -np.inf, level))
+        level, place = self._importance.levels(walkers.frames.positions, walkers.frames.velocities)
+        seen = np.where(status == IN_B, np.inf, np.where(status == IN_A, -np.inf, place))
         return self._importance.table(level), self._heights.rise(walkers.roots, tops, seen, walkers.log_weights)
 
 

@@ -25,6 +25,8 @@ class RunFacts:
     settings : RateSettings
         Those that the run had in the end.
     machine : Machine
+    backend : str
+        What moved the walkers.
     seed : int
     target_error : float
     notes : tuple of str
@@ -37,6 +39,7 @@ class RunFacts:
     problem: RareEventSystem
     settings: RateSettings
     machine: Machine
+    backend: str
     seed: int
     target_error: float
     notes: tuple[str, ...]

@@ -136,7 +136,7 @@ def production_round(
     if batch.crossings is not None:
         touched[batch.crossings.root] = True
         seen = {"pending_tops": batch.pending_tops}
-        seen["crossed"] = batch.crossings.on(sampler.importance.table.levels, len(touched))[touched].astype(np.float32)
+        seen["crossed"] = batch.crossings.on(sampler.importance.counted[1], len(touched))[touched].astype(np.float32)
     touched = np.flatnonzero(touched)
     return {
         "root": root,

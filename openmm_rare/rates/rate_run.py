@@ -105,6 +105,11 @@ class RateRun(ABC):
         return record
 
     @property
+    def backend(self) -> str:
+        """What really moves the walkers: the compiled plugin has neither momenta nor Contexts of one walker."""
+        return "custom_integrator" if begins_again(self.problem) else self.machine.backend
+
+    @property
     def _together(self) -> bool:
         """Whether walkers are slots of one Context, and not tasks."""
         return fits_in_slots(self.problem)
@@ -126,6 +131,7 @@ class RateRun(ABC):
             self.problem,
             self.settings,
             self.machine,
+            self.backend,
             self.seed,
             self.target_error,
             self.notes,

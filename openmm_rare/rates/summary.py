@@ -82,7 +82,7 @@ def common_fields(facts: RunFacts, rate: float, stderr: float, log_error: float)
         "wall_seconds": facts.wall_seconds,
         "seed": facts.seed,
         "platform": facts.machine.platform,
-        "backend": facts.machine.backend,
+        "backend": facts.backend,
         "versions": versions(),
         "notes": facts.notes,
     }

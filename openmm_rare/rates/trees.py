@@ -134,8 +134,8 @@ class _Growing:
             branch, status = self._advance(branch, stride)
             if status != NEITHER:
                 return self.arrive(branch, top, status)
-            level = self.rules.importance.level(branch.frames.positions, branch.frames.velocities)
-            top = self.heights.rise(branch.roots, top, level, branch.log_weights)
+            level, place = self.rules.importance.levels(branch.frames.positions, branch.frames.velocities)
+            top = self.heights.rise(branch.roots, top, place, branch.log_weights)
             copies, log_weights = self._branch(branch.log_weights, self.rules.importance.table(level))
             if len(copies) == 0:
                 return None
@@ -210,8 +210,8 @@ def follow_root(rules: TreeRules, slots: PhaseSlots, root: Walkers, top: float, 
     if status != NEITHER:
         growing.arrive(root, tops, status)
         return growing.tree(nothing)
-    level = rules.importance.level(root.frames.positions, root.frames.velocities)
-    growing.waiting.append((root, growing.heights.rise(root.roots, tops, level, root.log_weights)))
+    _, place = rules.importance.levels(root.frames.positions, root.frames.velocities)
+    growing.waiting.append((root, growing.heights.rise(root.roots, tops, place, root.log_weights)))
     oldest = int(root.clocks[0]) + rules.max_age
     while growing.waiting:
         growing.follow(*growing.waiting.pop(), oldest)

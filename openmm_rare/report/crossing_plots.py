@@ -1,4 +1,4 @@
-"""Figures of a rate by splitting: how probable it is to come from an exit of A to each level before A."""
+"""Figures of how far paths come: by splitting, as a probability, and as rates beside those that other runs found."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .style import BLUE, ORANGE, new_figure
+from .style import BLUE, GRAY, GREEN, ORANGE, RED, new_figure
 
-__all__ = ["CROSSING_FIGURE", "draw_crossing"]
+__all__ = ["CROSSING_FIGURE", "CURVE_FIGURE", "draw_crossing", "draw_curve"]
+
+_OTHERS = (ORANGE, GREEN, RED)
 
 
 def draw_crossing(found: Mapping[str, Any]) -> Any:
@@ -30,10 +32,38 @@ def draw_crossing(found: Mapping[str, Any]) -> Any:
     return figure
 
 
+def draw_curve(found: Mapping[str, Any], label: str, rate_per_ps: float) -> Any:
+    """Rates at which paths from A come to levels, of a run and of others beside it, with standard errors."""
+    figure, (ax,) = new_figure()
+    curves = [(label, BLUE, found)]
+    curves += [(each["label"], _OTHERS[number % len(_OTHERS)], each) for number, each in enumerate(found.get("beside", ()))]
+    for name, color, curve in curves:
+        levels, rate, error = (np.array(curve[column]) for column in ("levels", "rate_per_ps", "stderr"))
+        ax.plot(levels, rate, color=color, label=name)
+        ax.fill_between(levels, np.maximum(rate - error, 0.1 * rate), rate + error, color=color, alpha=0.2, linewidth=0.0)
+    if rate_per_ps > 0.0:
+        ax.axhline(rate_per_ps, color=GRAY, linewidth=0.8, linestyle="--", label="k")
+    ax.set_yscale("log")
+    of_variable = found["key"].startswith("variable")
+    ax.set_xlabel(f"minus the distance of {found['direction']} from B" if of_variable else found["direction"])
+    ax.set_ylabel("paths from A that come there (1/ps)")
+    ax.legend(frameon=False)
+    return figure
+
+
 CROSSING_FIGURE: tuple[str, str, str] = (
     "crossing",
     "How far paths come",
     "The probability that a path which left A comes to a level before it returns, as splitting along a direction measures it, "
     "with standard errors, and as it is seen without any branching as far as that sees anything. A smooth fall is what one "
     "wants to see. Points above the curve mean that branches which matter are missed: the direction does not see what decides.",
+)
+
+CURVE_FIGURE: tuple[str, str, str] = (
+    "curve",
+    "How many paths come how far",
+    "How often, per time with A as the state visited last, a path that leaves A comes to a level before it returns, with "
+    "standard errors: flux times crossing probability, as it is known from transition interface sampling. It falls to the rate "
+    "constant k. Curves of other runs stand beside it where they are along the same direction; where they part, one of the "
+    "runs misses paths.",
 )

@@ -11,7 +11,7 @@ import numpy as np
 from ..io.run_file import RunFile
 from . import plots
 from .barrier_plots import BARRIER_FIGURES
-from .crossing_plots import CROSSING_FIGURE, draw_crossing
+from .crossing_plots import CROSSING_FIGURE, CURVE_FIGURE, draw_crossing, draw_curve
 from .page import Drawn, FigureFile, saved_figures
 
 __all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
@@ -170,9 +170,18 @@ def _draw_crossing(run: RunFile, result: Mapping[str, Any]) -> Any:
     return draw_crossing(result["crossing"]) if result.get("crossing") else None
 
 
+def _draw_curve(run: RunFile, result: Mapping[str, Any]) -> Any:
+    """From shots, and beside other runs; that of splitting alone is the figure of its probability."""
+    found = result.get("curve")
+    if not found or not found["levels"] or (result["method"] == "splitting" and not found.get("beside")):
+        return None
+    return draw_curve(found, result["method"], result["rate_per_ps"])
+
+
 _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str], ...] = (
     *((name, _draw_barrier(draw), title, caption) for name, draw, title, caption in BARRIER_FIGURES),
     (CROSSING_FIGURE[0], _draw_crossing, *CROSSING_FIGURE[1:]),
+    (CURVE_FIGURE[0], _draw_curve, *CURVE_FIGURE[1:]),
     (
         "convergence",
         _draw_convergence,

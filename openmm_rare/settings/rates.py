@@ -77,8 +77,8 @@ class RateSettings:
     pilot_max_steps : int
         The pilot drops walkers at this age: it only compares strengths and powers. If none has reached B by then, it
         tries longer ones, up to `waiting_steps`.
-    block_steps : int
-        With momenta, or where walkers move one at a time: steps of a block of the flux run, the unit of its error bars.
+    block_ps : float
+        With momenta, or where walkers move one at a time: how long a block of the flux run is, the unit of its error bars.
     few_walkers : int
         Flux walkers where they move one at a time.
     equilibration_ps : float
@@ -146,7 +146,7 @@ class RateSettings:
     equilibration_tries: int = 8
     pilot_max_steps: int = 2000
     # with momenta, or without room for many walkers in one Context
-    block_steps: int = 2500
+    block_ps: float = 5.0
     few_walkers: int = 8
     equilibration_ps: float = 20.0
     calibration_roots: int = 60
@@ -188,6 +188,10 @@ class RateSettings:
         longer |= {name: getattr(self, name) * math.sqrt(factor) for name in _RESOLUTIONS}
         whole = {name: max(1, round(value)) for name, value in longer.items() if isinstance(getattr(self, name), int)}
         return replace(self, **{**longer, **whole})
+
+    def block_steps(self, timestep: float) -> int:
+        """Steps of a block, of this many ps each."""
+        return max(1, round(self.block_ps / timestep))
 
     def __post_init__(self) -> None:
         for field in fields(self):

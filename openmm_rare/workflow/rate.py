@@ -101,7 +101,6 @@ def run_rate(
     others = other_results(system, compare)
     machine = _machine(config, out if resume else None)
     config = config.expanded(system).with_options(backend=machine.backend)
-    progress.stage(f"{machine.backend} backend on {machine.platform}")
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
@@ -109,6 +108,7 @@ def run_rate(
         engine = engine_of(config, system, machine, run, progress, start, executor)
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
+        progress.stage(f"{engine.backend} backend on {machine.platform}")
         estimate = compared(engine.run(), others)
         progress.stage("figures and report")
         _finish(out, run, system, engine, estimate, others)
@@ -158,7 +158,7 @@ def _record_references(
         run.append("reference", {"label": known.label, "rate_per_ps": float(known.rate(problem.temperature))})
     for other in others:
         if other["label"] not in there:
-            run.append("reference", other)
+            run.append("reference", {name: other[name] for name in ("label", "rate_per_ps", "rate_stderr")})
 
 
 def _record_plane(run: RunFile, problem: RareEventSystem, model: CommittorModel, known: Reference | None) -> None:

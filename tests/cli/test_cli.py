@@ -38,6 +38,7 @@ class StandInModel:
 class StandInEngine:
     """Records three rounds and returns an invented estimate."""
 
+    backend = "native"
     warnings: tuple = ()
     notes: tuple = ()
     error: Exception | None = None

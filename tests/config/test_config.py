@@ -10,6 +10,8 @@ import pytest
 from openmm import app, unit
 
 from openmm_rare.config.run import RunConfig, SystemConfig, build_system, load_config, parse_config
+from openmm_rare.config.stored import stored_config
+from openmm_rare.io.checksums import toml_with_checksum
 from openmm_rare.io.toml import read_toml, write_toml
 from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states import states as st
@@ -391,3 +393,22 @@ EXAMPLES = sorted(Path(__file__).parents[2].glob("examples/**/*.toml"))
 def test_configurations_of_the_examples_are_written_as_they_are_read(path):
     said = read_toml(path.read_text(encoding="utf8"))
     assert said and read_toml(write_toml(said)) == said
+
+
+def test_blocks_are_a_time_and_runs_that_had_them_in_steps_are_read(tmp_path):
+    settings = RateSettings()
+    assert settings.block_ps == 5.0 and settings.block_steps(0.002) == 2500 and settings.block_steps(0.004) == 1250
+    own = '[system]\nname = "langevin_well"\n[sampling]\nblock_steps = 250\n'
+    with pytest.raises(ValueError, match="^sampling.block_steps is block_ps now, a time: e.g. block_ps = 5.0") as told:
+        parse_config(own, tmp_path)
+    assert "\n" not in str(told.value)
+    config = parse_config(own.replace("block_steps = 250", "block_ps = 2.5"), tmp_path)
+    written = config.expanded(build_system(config)).to_toml()
+    assert "block_ps = 2.5\n" in written
+    old = written.replace("block_ps = 2.5", "block_steps = 250")  # as a run of an earlier version recorded it
+    assert parse_config(old, tmp_path) == parse_config(written, tmp_path)
+    (tmp_path / "config.toml").write_text(toml_with_checksum(old))
+    for recorded in (old, written):  # the latter: it was continued, and killed
+        assert stored_config(tmp_path, recorded).sampling.settings.block_ps == 2.5
+    with pytest.raises(ValueError, match="block_ps"):  # negative control
+        stored_config(tmp_path, written.replace("block_ps = 2.5", "block_ps = 3.5"))

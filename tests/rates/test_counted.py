@@ -20,7 +20,7 @@ from openmm_rare.walkers.phase_slots import PhaseSlots
 from stats import assert_within
 
 SMALL = RateSettings(flux_walkers=400, flux_steps=300)
-FEW = RateSettings(few_walkers=4, block_steps=100, equilibration_ps=0.1, max_walker_steps=1000)
+FEW = RateSettings(few_walkers=4, block_ps=0.2, equilibration_ps=0.1, max_walker_steps=1000)
 
 
 def counted(problem, settings, **options):
@@ -111,7 +111,7 @@ def test_walkers_in_a_box_are_counted_by_blocks_wherever_they_move():
 @pytest.mark.parametrize("problem", [well(check_interval=5), water()], ids=["in slots", "one at a time"])
 def test_dynamics_that_breaks_down_loses_nothing_that_was_recorded(problem, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    settings = replace(FEW, block_steps=50, flux_walkers=20, flux_steps=25, max_walker_steps=500)
+    settings = replace(FEW, block_ps=0.1, flux_walkers=20, flux_steps=25, max_walker_steps=500)
     memory, whole, steps, step = Memory(), counted(problem, settings), [], PhaseSlots.step
 
     def broken(self, n_steps):
@@ -134,8 +134,8 @@ def test_blocks_that_remember_are_seen():
     counts = rng.poisson(5.0, (40, 8))
     assert remembered(counts) is None and remembered(counts[:2]) is None and remembered(np.zeros((40, 8))) is None
     slow = np.repeat(rng.poisson(5.0, (8, 8)), 5, axis=0)
-    assert "raise block_steps" in remembered(rng.poisson(slow))
-    assert "raise block_steps" in remembered(rng.poisson([2, 2, 2, 2, 9, 9, 9, 9], (40, 8)))  # walkers apart
+    assert "raise block_ps" in remembered(rng.poisson(slow))
+    assert "raise block_ps" in remembered(rng.poisson([2, 2, 2, 2, 9, 9, 9, 9], (40, 8)))  # walkers apart
 
 
 def test_commands_end_with_3_where_steps_were_used_up(tmp_path):
@@ -157,13 +157,42 @@ def test_commands_end_with_3_where_steps_were_used_up(tmp_path):
 def test_alanine_dipeptide_in_water_is_counted(tmp_path):
     config = tmp_path / "alanine.toml"
     config.write_text(
-        '[system]\nname = "alanine_dipeptide"\n[sampling]\nfew_walkers = 2\nblock_steps = 20\nequilibration_ps = 0.02\n'
+        '[system]\nname = "alanine_dipeptide"\n[sampling]\nfew_walkers = 2\nblock_ps = 0.04\nequilibration_ps = 0.02\n'
         "max_walker_steps = 100\n"
     )
     arguments = ["rate", str(config), "--brute-force", "--platform", "CPU", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 3 and "alanine_dipeptide at 300 K, by brute force" in result.output
     assert read_result(tmp_path / "run")["walker_steps"] == 2 * (10 + 3 * 20)
+
+
+class Shares(Silent):
+    """How much of each stage was to be done, and was."""
+
+    def __init__(self):
+        self.totals, self.done = {}, {}
+
+    def stage(self, name, total=None):
+        self.now = name
+        self.totals[name] = total
+
+    def update(self, n=1.0, **postfix):
+        self.done[self.now] = self.done.get(self.now, 0.0) + n
+
+
+def test_equilibration_of_single_walkers_shows_its_share_and_is_recorded_block_by_block():
+    problem, memory, shown = water(), Memory(), Shares()
+    settings = replace(FEW, block_ps=0.04)  # 20 steps of 50
+    estimate = BruteForceRate(problem, settings, progress=shown, recorder=memory).run()
+    assert shown.totals["equilibration in A"] == shown.done["equilibration in A"] == 50
+    assert [record["walker_steps"] for record in memory.load("equilibration")] == [80, 80, 40]
+    assert estimate.backend == "custom_integrator"  # whatever the machine has for small Systems without momenta
+    again = Shares()
+    assert BruteForceRate(problem, settings, progress=again, recorder=memory).run().rate_per_ps == estimate.rate_per_ps
+    assert again.done["equilibration in A"] == 50
+    at_once, old = dict(memory.load("equilibration")[-1]), Memory()  # as earlier versions recorded it
+    old.append("equilibration", {**at_once, "walker_steps": 200})
+    assert BruteForceRate(problem, settings, progress=Silent(), recorder=old).run().rate_per_ps == estimate.rate_per_ps
 
 
 def test_fewer_steps_than_equilibration_takes_are_refused_before_anything_runs():

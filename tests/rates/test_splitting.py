@@ -11,7 +11,10 @@ from momenta import water, well
 from openmm_rare import RateSettings
 from openmm_rare.bias.directions import VariableDirection
 from openmm_rare.cli.main import main
-from openmm_rare.io.tasks import Memory, Silent
+from openmm_rare.errors import DynamicsError
+from openmm_rare.flux.blocks import BlockFlux
+from openmm_rare.io.tasks import Memory, Silent, TaskLog
+from openmm_rare.parallel.executors import Here
 from openmm_rare.rates.splitting import calibration
 from openmm_rare.rates.splitting.doubts import Curve, doubts, seen_otherwise
 from openmm_rare.rates.splitting.look_ahead import Outcomes, fitted_look_ahead
@@ -19,9 +22,11 @@ from openmm_rare.rates.splitting.planning import missing, plan, roots_needed
 from openmm_rare.rates.splitting.rate import SplittingRate
 from openmm_rare.report.results import read_result
 from openmm_rare.systems.klein_kramers import solve
+from openmm_rare.walkers.machine import Machine
+from openmm_rare.walkers.phase_slots import PhaseSlots
 from stats import assert_within
 
-SMALL = RateSettings(flux_walkers=100, block_steps=500, pilot_roots=150, production_roots=500)
+SMALL = RateSettings(flux_walkers=100, pilot_roots=150, production_roots=500)
 
 
 class Logit:
@@ -113,11 +118,71 @@ def test_where_nothing_arrives_there_is_a_bound_and_no_rate(monkeypatch):
 def test_water_is_followed_tree_by_tree():
     problem = water()
     few = RateSettings(
-        few_walkers=2, block_steps=100, equilibration_ps=0.1, calibration_roots=8, calibration_rounds=1, tree_roots=10
+        few_walkers=2, block_ps=0.2, equilibration_ps=0.1, calibration_roots=8, calibration_rounds=1, tree_roots=10
     )
     found = along(problem, settings=replace(few, max_walker_steps=1000), target_error=0.9, machine="CPU").run()
     assert found.n_roots >= 10 and found.n_exits >= 100 and found.walker_steps > 1000
     assert found.rate_per_ps > 0.0 and found.crossing["blocks"] >= 4
+
+
+class Steps(Silent):
+    """What was said of the share of equilibration, and of what follows without a stage of its own."""
+
+    def __init__(self):
+        self.name, self.totals, self.done = "", [], 0.0
+
+    def stage(self, name, total=None):
+        self.name = name
+        self.totals += [total] if name == "equilibration in A" else []
+
+    def update(self, n=1.0, **postfix):
+        self.done += n if self.name == "equilibration in A" else 0.0
+
+
+def test_a_walker_that_dies_in_the_flux_run_loses_a_block(monkeypatch, tmp_path):
+    """A run that goes on begins with the block that was not recorded, and ends as if nothing had been."""
+    monkeypatch.chdir(tmp_path)
+    problem, settings = water(), RateSettings(block_ps=0.04, equilibration_ps=0.16)
+    step, steps = PhaseSlots.step, []
+
+    def flux(memory, progress=None, seed=1):
+        task = TaskLog(memory, seed)
+        found = BlockFlux(problem, settings, 2, Machine(), Here(), task, progress or Silent())
+        found.equilibrate()
+        found.extend(25)
+        return found
+
+    whole, memory, shown = Memory(), Memory(), Steps()
+    before, n = flux(whole), len(whole.load("equilibration"))
+    assert n >= 4 and len(whole.load("flux")) == 25
+
+    def broken(self, n_steps):
+        steps.append(n_steps)
+        if len(steps) == 4 * n + 15:  # the second walker in the fourth block of the flux
+            self.context.setVelocities(np.full((self.context.getSystem().getNumParticles(), 3), np.nan))
+        step(self, n_steps)
+
+    monkeypatch.setattr(PhaseSlots, "step", broken)
+    with pytest.raises(DynamicsError, match=r"NaN in water.*positions in /.*broken-shot-\d+.npz.*smaller time step"):
+        flux(memory)
+    (saved,) = tmp_path.glob("broken-shot-*.npz")
+    assert np.isfinite(np.load(saved)["positions"]).all()
+    assert (len(memory.load("equilibration")), len(memory.load("flux"))) == (n, 3)
+    monkeypatch.undo()
+    again = flux(memory, shown)
+    assert len(memory.load("flux")) == 25 and (again.pool.exits.positions == before.pool.exits.positions).all()
+    assert (again.state.frames.positions == before.state.frames.positions).all() and len(before.pool.exits) > 2
+    assert (again.counts[0] == before.counts[0]).all() and again.counts[0].shape == (25, 2)
+    assert shown.totals[-1] == n and shown.done == n + 25 and None not in shown.totals
+    old, parts = Memory(), whole.load("flux")  # as earlier versions recorded it: all blocks of a stretch at once
+    old._records["equilibration"] = whole.load("equilibration")
+    names = ("exits", "exits_velocities", "exit_walker", "frames")
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    joined |= {"transitions": np.zeros((25, 2)), "exit_block": np.repeat(np.arange(25), [len(part["exits"]) for part in parts])}
+    old.append("flux", {**parts[-1], **joined})
+    earlier = flux(old)
+    assert (earlier.counts[0] == before.counts[0]).all() and earlier.pool.walker.tolist() == before.pool.walker.tolist()
+    assert not np.array_equal(flux(Memory(), seed=2).state.frames.positions, before.state.frames.positions)
 
 
 def curve(plain, counted, trees=None, error=0.1):
@@ -143,7 +208,7 @@ def test_few_roots_and_few_blocks_and_bad_directions_are_told():
     pool = SimpleNamespace(
         walker=np.arange(2000) % 100, time_ps=np.ones(100), drift=lambda: 0.0, surrogate=lambda density: np.ones(100)
     )
-    direction = SimpleNamespace(direction=SimpleNamespace(name="x"))
+    direction = SimpleNamespace(counted=(SimpleNamespace(name="x"), np.zeros(2)))
     pilot, flat = SimpleNamespace(importance=direction, p_ab=0.01), curve([1.0, 0.1], 500)
 
     def told(contribution, inertial=True):
@@ -174,6 +239,8 @@ def test_plans_are_told_in_roots_and_hours():
     assert roots_needed(np.exp(-7.0), 0.1) == 1050
     assert "1050 roots or more, 6e+05 steps or 1 hours" in plan(np.exp(-7.0), True, 0.1, 600.0, 6e-3)
     assert "no descendant reached B" in plan(1e-4, False, 0.1, 600.0, 0.0)
+    assert "descendants of 1 root only reached B; P is below 0.0001" in plan(1e-4, False, 0.1, 600.0, 0.0, 1)
+    assert "of 2 roots only" in plan(1e-4, False, 0.1, 600.0, 0.0, 2) and "root" not in plan(0.1, True, 0.1, 1.0, 0.0, 5)[:40]
     assert "300 more roots, 3e+05 steps" in missing(0.2, 0.1, 100, 1e5, 0.0)
     assert "Nothing has arrived" in missing(float("inf"), 0.1, 100, 1e5, 0.0)
 
@@ -184,7 +251,7 @@ name = "well"
 builder = "wells:build"
 [sampling]
 flux_walkers = 100
-block_steps = 500
+block_ps = 5.0
 pilot_roots = 100
 production_roots = 200
 """
@@ -222,9 +289,15 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     out = config.parent / "run"
     done = run(config, "--out", out)
     assert done.exit_code == 2 and not out.exists()
+    (config.parent / "paths").mkdir()
+    (config.parent / "paths" / "model.npz").write_bytes(b"")
+    folder = run(config, "--out", out, "--model", config.parent / "paths").stderr
+    assert f"is a folder: give {config.parent / 'paths' / 'model.npz'}" in folder and "give a file" not in folder
+    assert "is a folder: give a file" in run(config, "--out", out, "--model", config.parent).stderr
     assert "first run openmm-rare tps" in done.stderr and "--importance (x)" in done.stderr
     done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 200_000)
     assert "fewer steps than brute force" in done.output and "roots or more" in done.stderr
+    assert "custom_integrator backend on Reference" in done.stderr and "Reference, custom_integrator" in done.output
     result = read_result(out)
     assert result["method"] == "splitting" and result["complete"] and (out / "figures" / "crossing.png").is_file()
     done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 200_000, "--resume")

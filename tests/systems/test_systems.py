@@ -55,7 +55,8 @@ def test_force_is_minus_the_gradient_and_acts_in_the_moving_dimensions_only(name
         numerical[index] = -(evaluate(positions + shift)[1] - evaluate(positions - shift)[1]) / (2 * step)
     np.testing.assert_allclose(force, numerical, atol=1e-5 * np.abs(force).max() + 1e-6)
     assert (force[:, problem.num_dimensions :] == 0).all()
-    assert np.abs(force).max() > 0.1
+    weak = name == "langevin_well"  # its one particle starts at the minimum: 0.03 nm away the force is that small
+    assert np.abs(force).max() > (0.1 if weak else 1.0)
 
 
 @pytest.mark.parametrize("name", NAMES)

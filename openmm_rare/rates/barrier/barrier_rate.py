@@ -122,6 +122,11 @@ class BarrierRate(RateRun):
             return False
         return True
 
+    @property
+    def backend(self) -> str:
+        """As :attr:`RateRun.backend`; walkers are held in windows and watched by forces that the plugin does not know."""
+        return "custom_integrator"
+
     def _estimate(self) -> RateEstimate:
         """Windows to the barrier, then both windows and shots until the target error is reached."""
         require_reversible_forces(self.problem, self.machine)

@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 import torch
 
+from ...bias.directions import CommittorDirection, VariableDirection
 from ...bias.variable_force import energy_along
 from ...committor.base import Committor
 from ...committor.load import load_committor
@@ -35,14 +36,21 @@ class Coordinate(Protocol):
         Empty for plain numbers.
     period : float or None
         Values of a periodic one run over one period, whose ends lie beyond the states.
+    direction, key : str
+        Along what its levels are, in words, and what tells that from other directions: those of splitting along it.
     """
 
     name: str
     unit: str
     period: float | None
+    direction: str
+    key: str
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """Values, shape ``(n,)``, of positions ``(n, n_atoms, 3)`` in nm."""
+
+    def level(self, s: np.ndarray) -> np.ndarray:
+        """Levels, shape ``(n,)``, of values: as splitting has them, they grow from A to B."""
 
     def hold(self, n_atoms: int, n_copies: int) -> openmm.Force:
         """The force of a window on each of so many copies, with the global parameters :data:`PARAMETERS`; at first none."""
@@ -57,16 +65,23 @@ class VariableCoordinate:
         One that has a force.
     lowest : float
         Where the values of a periodic variable begin.
+    along : VariableDirection, optional
+        From A to B along it; without one levels are values.
     """
 
-    def __init__(self, variable: CollectiveVariable, lowest: float = 0.0) -> None:
+    def __init__(self, variable: CollectiveVariable, lowest: float = 0.0, along: VariableDirection | None = None) -> None:
         self.name, self.unit, self.period = variable.name, variable.unit or "", variable.period
-        self._variable, self._lowest = variable, lowest
+        self._variable, self._lowest, self._along = variable, lowest, along
+        self.direction, self.key = (variable.name, "") if along is None else (along.name, along.key)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :meth:`Coordinate.__call__`."""
         values = self._variable(np.asarray(positions, dtype=np.float64))
         return values if self.period is None else self._lowest + (values - self._lowest) % self.period
+
+    def level(self, s: np.ndarray) -> np.ndarray:
+        """As :meth:`Coordinate.level`."""
+        return s if self._along is None else self._along.level(s)
 
     def hold(self, n_atoms: int, n_copies: int) -> openmm.Force:
         """As :meth:`Coordinate.hold`."""
@@ -89,11 +104,16 @@ class LogitCoordinate:
     name, unit, period = "logit", "", None
 
     def __init__(self, model: Committor) -> None:
-        self._model = model
+        self._model, along = model, CommittorDirection(model)
+        self.direction, self.key = along.name, along.key
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :meth:`Coordinate.__call__`."""
         return self._model.logit(np.asarray(positions, dtype=np.float64))
+
+    def level(self, s: np.ndarray) -> np.ndarray:
+        """As :meth:`Coordinate.level`."""
+        return s
 
     def hold(self, n_atoms: int, n_copies: int) -> openmm.Force:
         """As :meth:`Coordinate.hold`."""
@@ -116,4 +136,4 @@ class LogitCoordinate:
         return {"model": self._model.to_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._model = load_committor(state["model"])
+        self.__init__(load_committor(state["model"]))

@@ -32,7 +32,8 @@ def shoot(
     dict
         ``s`` and ``status`` of the walkers' frames as :func:`~openmm_rare.rates.barrier.ladder.stretch`, and of each point
         ``walker``, ``at`` (the coordinate), ``first`` and ``last`` (the states that both shots reached), ``total`` (the sum of
-        b over the frames between), ``length`` (their number) and ``frames`` (those that were made).
+        b over the frames between), ``top`` (the highest level of these), ``length`` (their number) and ``frames`` (those that
+        were made).
     """
     walk_seed, shot_seed = seed.spawn(2)
     held = bench.held(top, start, walk_seed)
@@ -53,7 +54,7 @@ def shoot(
 
 def _nothing() -> dict[str, np.ndarray]:
     numbers = ("walker", "first", "last", "length", "frames")
-    return {name: np.zeros(0, dtype=np.int64) for name in numbers} | {name: np.zeros(0) for name in ("at", "total")}
+    return {name: np.zeros(0, dtype=np.int64) for name in numbers} | {name: np.zeros(0) for name in ("at", "total", "top")}
 
 
 class _Slots:
@@ -83,12 +84,14 @@ def _two_way(bench: Bench, slots: _Slots, top: Window, positions: np.ndarray, ma
 
     forward = slots.with_velocities(positions)
     backward = Frames(positions, None if forward.velocities is None else -forward.velocities)
-    end, total, length = _follow(bench, slots, Frames.join([forward, backward]), b, max_frames)
-    (last, first), (ahead, behind), (after, before) = (each.reshape(2, n) for each in (end, total, length))
+    followed = _follow(bench, slots, Frames.join([forward, backward]), b, max_frames)
+    (last, first), (ahead, behind), (onward, back), (after, before) = (each.reshape(2, n) for each in followed)
+    s, status = bench.observe(positions)
     return {
         "first": first.astype(np.int64),
         "last": last.astype(np.int64),
-        "total": b(*bench.observe(positions)) + ahead + behind,
+        "total": b(s, status) + ahead + behind,
+        "top": np.maximum(bench.coordinate.level(s), np.maximum(onward, back)),
         "length": after + before - 1,
         "frames": after + before,
     }
@@ -96,25 +99,27 @@ def _two_way(bench: Bench, slots: _Slots, top: Window, positions: np.ndarray, ma
 
 def _follow(
     bench: Bench, slots: _Slots, starts: Frames, b: _Bias, max_frames: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unbiased dynamics from each start to A or B: which, the sum of b without the start, and the number of frames."""
-    n_slots, dynamics = slots.n, slots.dynamics
-    end, total, length = np.zeros(len(starts), dtype=np.int8), np.zeros(len(starts)), np.zeros(len(starts), dtype=np.int64)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Unbiased dynamics from each start to A or B: which, the sum of b and the highest level on the way, and the frames."""
+    n_slots, n, dynamics = slots.n, len(starts), slots.dynamics
+    end, total, top, length = np.zeros(n, dtype=np.int8), np.zeros(n), np.full(n, -np.inf), np.zeros(n, dtype=np.int64)
     shot, waiting = np.full(n_slots, -1), 0
     while True:
         free = np.flatnonzero(shot < 0)
-        new = min(len(free), len(starts) - waiting)
+        new = min(len(free), n - waiting)
         if new and (len(free) > _FREE * n_slots or len(free) == n_slots):
             shot[free[:new]] = np.arange(waiting, waiting + new)
             dynamics.load(free[:new], starts[slice(waiting, waiting + new)])
             waiting += new
         if (shot < 0).all():
-            return end, total, length
+            return end, total, top, length
         dynamics.step(bench.problem.check_interval)
         s, status = bench.observe(dynamics.frames().positions)
         active = np.flatnonzero(shot >= 0)
         rows = shot[active]
         total[rows] += b(s[active], status[active])
+        level = np.where(status[active] == NEITHER, bench.coordinate.level(s[active]), -np.inf)
+        top[rows] = np.maximum(top[rows], level)
         length[rows] += 1
         done = status[active] != NEITHER
         end[rows[done]] = status[active[done]]

@@ -17,6 +17,7 @@ __all__ = ["require_reversible_forces"]
 
 _CHANGE = 0.5  # kT, of the energy in the trial
 _TOLERANCE = 0.05
+_ROUNDING = 1e-9  # of a direction across the forces, in one dimension
 
 
 def require_reversible_forces(problem: RareEventSystem, machine: Machine) -> None:
@@ -50,7 +51,8 @@ def require_reversible_forces(problem: RareEventSystem, machine: Machine) -> Non
     across = rng.normal(size=forces.shape) * moves * (masses > 0.0)[:, None]
     across -= forces * (across * forces).sum() / size**2
     along = forces / size
-    directions = [along] if not np.linalg.norm(across) else [along, (along + across / np.linalg.norm(across)) / np.sqrt(2.0)]
+    far = np.linalg.norm(across)
+    directions = [along] if far < _ROUNDING else [along, (along + across / far) / np.sqrt(2.0)]
     for direction in directions:
         slope = float((forces * direction).sum())
         way = min(_CHANGE * problem.kt / slope, 1e-3 * np.sqrt(len(positions)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...bias.directions import VariableDirection
 from ...bias.variable_force import has_force
 from ...committor.base import Committor
 from ...committor.fitting import require_fitting
@@ -164,8 +165,9 @@ def _along_variable(problem: RareEventSystem, variable: CollectiveVariable) -> R
     assert a is not None and b is not None
     up, down = _apart(a, b, variable.period) or (np.inf, np.inf)
     sign = 1 if up <= down else -1
+    along = VariableDirection.of(problem.states, variable.name, problem.starts)
     if variable.period is None:
-        return Route(VariableCoordinate(variable), sign, problem.kt, b[0] if sign > 0 else b[1])
+        return Route(VariableCoordinate(variable, along=along), sign, problem.kt, b[0] if sign > 0 else b[1])
     period, other = variable.period, max(up, down)
     lowest = a[0] - 0.5 * other if sign > 0 else a[1] + 0.5 * other - period  # the middle of the other way round
     ends = (lowest, lowest + period)
@@ -175,4 +177,4 @@ def _along_variable(problem: RareEventSystem, variable: CollectiveVariable) -> R
         f"{variable.name} is periodic: windows lie on the shorter way, from {' to '.join(words)}. Paths that go round the "
         "other way are not counted."
     )
-    return Route(VariableCoordinate(variable, lowest), sign, problem.kt, edge, ends[::sign], note)
+    return Route(VariableCoordinate(variable, lowest, along), sign, problem.kt, edge, ends[::sign], note)

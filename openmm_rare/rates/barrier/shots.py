@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ...dynamics.frames import Frames
-from ...states.states import IN_B
+from ...states.states import IN_A, IN_B
 from ...statistics import correlated_mean, effective_sample_size, pareto_k
 from .points import is_transition
 
 __all__ = ["Shots"]
 
-_COLUMNS = ("at", "first", "last", "total", "length")
+_COLUMNS = ("at", "first", "last", "total", "length", "top")
 
 
 class Shots:
@@ -32,7 +32,8 @@ class Shots:
 
     def add(self, task: int, record: Mapping[str, Any]) -> None:
         """What one task has made."""
-        rows = {name: np.asarray(record[name]) for name in _COLUMNS}
+        unknown = np.full(len(record["at"]), np.nan)  # how far they came, of earlier versions
+        rows = {name: np.asarray(record.get(name, unknown)) for name in _COLUMNS}
         self._rows.append(rows | {"walker": np.asarray(record["walker"]) + sum(map(len, self.walkers[:task]))})
         self.walkers[task] = Frames.from_arrays(record)
 
@@ -51,13 +52,23 @@ class Shots:
         return sum((self.column(name) == IN_B).astype(float) for name in ("first", "last"))
 
     @property
+    def ends_in_a(self) -> np.ndarray:
+        """How many ends of each path are in A: in so many directions it begins there."""
+        return sum((self.column(name) == IN_A).astype(float) for name in ("first", "last"))
+
+    @property
     def values(self) -> np.ndarray:
         """1_TP / sum b of each point."""
         return np.where(self.transition, 1.0 / np.maximum(self.column("total"), 1e-300), 0.0)
 
-    def mean(self) -> tuple[float, float]:
+    def reaching(self, level: float) -> np.ndarray:
+        """n_A 1(top >= level) / sum b of each point, which is that of its path; a path to B comes to every level."""
+        came = (self.column("top") >= level) | (self.reached_b > 0)
+        return np.where(came, self.ends_in_a / np.maximum(self.column("total"), 1e-300), 0.0)
+
+    def mean(self, values: np.ndarray | None = None) -> tuple[float, float]:
         """Of the values, with the standard error from the autocorrelation along each walker and between walkers."""
-        values, walker = self.values, self.column("walker")
+        values, walker = self.values if values is None else values, self.column("walker")
         return correlated_mean([values[walker == each] for each in np.unique(walker)])
 
     def relative_error(self) -> float:

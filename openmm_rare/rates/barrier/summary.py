@@ -12,6 +12,7 @@ from ...settings.barrier import BarrierSettings
 from ..estimate import RateEstimate
 from ..facts import RunFacts
 from ..summary import common_fields
+from .crossing_rates import crossing_rates
 from .populations import Populations
 from .route import Route
 from .shots import Shots
@@ -58,9 +59,14 @@ class Findings:
         return self.problem.timestep * self.problem.check_interval
 
     @property
+    def per_point(self) -> float:
+        """Z_b/(2 p_A dt), 1/ps."""
+        return float(np.exp(self.populations.log_ratio)) / (2.0 * self.frame_ps)
+
+    @property
     def rate(self) -> float:
         """k, 1/ps."""
-        return float(np.exp(self.populations.log_ratio)) * self.shots.mean()[0] / (2.0 * self.frame_ps)
+        return self.per_point * self.shots.mean()[0]
 
     @property
     def errors(self) -> tuple[float, float]:
@@ -94,6 +100,7 @@ def barrier_estimate(facts: RunFacts, found: Findings, settings: BarrierSettings
     total = float(np.hypot(*errors))
     ess, tail = found.shots.tail()
     warnings = _warnings(found, facts, tail)
+    curve = crossing_rates(found.route, found.bias, found.shots, found.per_point, errors[0])
     if total > facts.target_error:
         facts = replace(facts, notes=(*facts.notes, plan(found, facts.target_error, facts.walker_steps)))
     return RateEstimate(
@@ -117,6 +124,7 @@ def barrier_estimate(facts: RunFacts, found: Findings, settings: BarrierSettings
         reliable=not warnings,
         warnings=tuple(warnings),
         barrier=_details(found, settings),
+        curve=None if curve is None else curve.to_dict(),
     )
 
 

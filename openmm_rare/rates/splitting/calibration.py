@@ -60,7 +60,7 @@ class Calibration:
     ----------
     importance : CalibratedImportance
     excursions : Excursions
-        With the levels of that importance.
+        With the levels that it counts.
     crossed : ndarray, shape (n, n_levels)
         What each root of the pilot adds to the probability to come to each level of the table, times their number.
     steps_per_root : float
@@ -71,6 +71,8 @@ class Calibration:
         Whether descendants of several roots reached B.
     seconds_per_step : float
         Wall time of the last round, for plans.
+    roots_arrived : int
+        Of how many roots of the last round descendants reached B, whatever they weigh.
     """
 
     importance: CalibratedImportance
@@ -80,6 +82,7 @@ class Calibration:
     p_ab: float
     arrived: bool
     seconds_per_step: float
+    roots_arrived: int = 0
 
 
 def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress) -> Calibration:
@@ -116,10 +119,13 @@ class _Scaled:
     importance : CalibratedImportance
     records : list of mapping
         Of its excursions, and of all rounds of its trees.
+    plain : mapping
+        Of excursions whose levels are those that are counted.
     """
 
     importance: CalibratedImportance
     records: list[Mapping]
+    plain: Mapping
 
     @property
     def arrived(self) -> bool:
@@ -134,19 +140,20 @@ class _Scaled:
 
     def calibration(self) -> Calibration:
         """What the pilot has found, with this direction."""
-        plain, last, levels = self.records[0], self.records[-1], self.importance.table.levels
-        crossings, top = Crossings.of_record(plain), np.full(len(plain["exit"]), -np.inf)
+        last, levels = self.records[-1], self.importance.table.levels
+        crossings, top = Crossings.of_record(self.plain), np.full(len(self.plain["exit"]), -np.inf)
         np.maximum.at(top, crossings.root, crossings.upto)
         crossed, steps = _crossed(self.records, levels), max(int(last["walker_steps"]), 1)
         came = _came_to_b(self.records) if self.arrived else crossed[:, -1]
         return Calibration(
             self.importance,
-            Excursions(np.asarray(plain["exit"]), top),
+            Excursions(np.asarray(self.plain["exit"]), top),
             crossed,
             steps / len(last["exit"]),
             float(came.mean()),
             self.arrived,
             float(last["wall_seconds"]) / steps,
+            int(np.count_nonzero(np.asarray(last["contribution"]))),
         )
 
 
@@ -172,16 +179,17 @@ class _Pilot:
         if tau > 0.0:
             ends = best.importance.table.log_importance[[0, -1]]  # in nats the scale is right but for what momenta change
             looking = self._scaled(ahead, tau, LevelTable(ends, ends, False), self._excursions(ahead, tau))
-            best = looking if looking.arrived and looking.merit() >= _WORSE * best.merit() else best
+            if looking.arrived and looking.merit() >= _WORSE * best.merit():
+                best = replace(looking, importance=looking.importance.counting(best.importance.table.levels), plain=plain)
         self._flux.judge(best.importance)
         return best.calibration()
 
     def _scaled(self, direction: Direction, tau: float, table: LevelTable, plain: Mapping) -> _Scaled:
         """Rounds of trees, each with the scale that the one before has measured, until descendants arrive in B."""
-        found = _Scaled(self._importance(direction, tau, table), [plain])
+        found = _Scaled(self._importance(direction, tau, table), [plain], plain)
         for number in range(_MOST_ROUNDS):
             records = [*found.records, self._trees(found.importance)]
-            found = _Scaled(self._importance(direction, tau, _table(direction, records)), records)
+            found = _Scaled(self._importance(direction, tau, _table(direction, records)), records, plain)
             if found.arrived and number + 1 >= self._rounds:
                 break
         return found

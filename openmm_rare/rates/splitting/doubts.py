@@ -64,7 +64,7 @@ class Curve:
 
 def crossing_curve(calibration: Calibration, production: Production, pool: Pool, density: RootDensity) -> Curve:
     """The curve of a run, with errors from independent blocks of its flux."""
-    levels, n_clusters = calibration.importance.table.levels, len(pool.time_ps)
+    levels, n_clusters = calibration.importance.counted[1], len(pool.time_ps)
     per_exit = float(np.average(density(pool.log_importance), weights=pool.weight))
     cluster, plain = pool.walker[production.root], calibration.excursions
     probability, stderr = _clustered_mean(production.crossed * per_exit, cluster, n_clusters)
@@ -117,13 +117,13 @@ def doubts(
     if abs(pool.drift()) > 4.0:
         found.append(
             f"The flux out of A drifts during the run (by {pool.drift():+.1f} standard errors): A was not in equilibrium. "
-            "Raise block_steps, or check whether the basin of A has slow parts."
+            "Raise block_ps, or check whether the basin of A has slow parts."
         )
     return [*found, *_of_curve(calibration, production, curve, ess)]
 
 
 def _of_curve(calibration: Calibration, production: Production, curve: Curve, ess: float) -> list[str]:
-    found, at, name = [], curve.apart(), calibration.importance.direction.name
+    found, at, name = [], curve.apart(), calibration.importance.counted[0].name
     if at is not None:
         found.append(
             f"Trees and plain dynamics part at the level {curve.levels[at]:.3g} of {name}: {curve.probability[at]:.2g} +- "

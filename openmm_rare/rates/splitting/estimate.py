@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...bias.directions import Direction
 from ...flux.blocks import BlockFlux
 from ...flux.memory import remembered
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size, pareto_k, ratio_of_sums
 from ..counted import poisson_interval
-from ..estimate import RateEstimate
+from ..estimate import RateCurve, RateEstimate
 from ..facts import RunFacts
 from ..production import Production
 from ..roots import Steering
@@ -64,6 +65,7 @@ def splitting_estimate(
 def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: Steering, production: Production) -> dict:
     """Fields of the estimate that are there with and without arrivals."""
     pool, importance = flux.pool, calibration.importance
+    direction, _ = importance.counted
     flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
     weight, weight_error = production.mean_weight()
     return {
@@ -80,13 +82,22 @@ def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: S
         "mean_weight_stderr": weight_error,
         "pending_fraction": production.pending_fraction(),
         "crossing": {
-            "direction": importance.direction.name,
+            "direction": direction.name,
             "look_ahead_ps": importance.tau,
             "ess_blocks": effective_blocks(production, pool),
             "blocks": len(pool.time_ps),
             **curve.to_dict(),
         },
+        "curve": _rates(curve, direction, flux_per_ps, flux_error).to_dict(),
     }
+
+
+def _rates(curve: Curve, direction: Direction, flux_per_ps: float, flux_error: float) -> RateCurve:
+    """The crossing curve times the flux; levels to which no descendant came are left out."""
+    came, relative = curve.probability > 0.0, flux_error / max(flux_per_ps, 1e-300)
+    rate = flux_per_ps * curve.probability[came]
+    error = np.hypot(flux_per_ps * curve.stderr[came], relative * rate)
+    return RateCurve(direction.name, getattr(direction, "key", ""), curve.levels[came], rate, error)
 
 
 def _gain(k: float, error: float, steps: int, timestep: float, ess: float) -> dict[str, float]:

@@ -15,11 +15,25 @@ def roots_needed(p_ab: float, target_error: float) -> int:
     return int(np.ceil(_PER_NAT * max(np.log(1.0 / p_ab), 1.0) / target_error**2))
 
 
-def plan(p_ab: float, arrived: bool, target_error: float, steps_per_root: float, seconds_per_step: float) -> str:
-    """A sentence on what is to come."""
+def plan(
+    p_ab: float, arrived: bool, target_error: float, steps_per_root: float, seconds_per_step: float, roots_arrived: int = 0
+) -> str:
+    """A sentence on what is to come.
+
+    Parameters
+    ----------
+    p_ab : float
+        Or, if too few roots have arrived, the probability to come to the highest level that enough came to.
+    arrived : bool
+        Whether descendants of enough roots reached B.
+    target_error, steps_per_root, seconds_per_step : float
+    roots_arrived : int
+        Of how many roots descendants reached B, in the last round of the pilot.
+    """
     roots = roots_needed(p_ab, target_error)
     much = _cost(roots * steps_per_root, seconds_per_step)
-    known = f"P(A to B from an exit) is about {p_ab:.1g}" if arrived else f"no descendant reached B; P is below {p_ab:.1g}"
+    few = f"descendants of {roots_arrived} root{'s' if roots_arrived > 1 else ''} only" if roots_arrived else "no descendant"
+    known = f"P(A to B from an exit) is about {p_ab:.1g}" if arrived else f"{few} reached B; P is below {p_ab:.1g}"
     return f"{known}: an error of {100 * target_error:g} % takes {roots} roots or more, {much}."
 
 

@@ -95,6 +95,7 @@ class SplittingRate(RateRun):
                     self.target_error,
                     calibration.steps_per_root,
                     calibration.seconds_per_step,
+                    calibration.roots_arrived,
                 )
             )
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)

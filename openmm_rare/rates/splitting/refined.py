@@ -18,7 +18,8 @@ class Refined:
     """Steers each round by all that was seen before it.
 
     A pilot has few roots, and so its scale may be off by a nat or more. What steers a round depends on earlier ones alone:
-    every round is unbiased. Roots are drawn by the scale of the pilot throughout, as the rate needs one density of them.
+    every round is unbiased. Roots are drawn by the scale of the pilot throughout, as the rate needs one density of them. With a
+    look ahead the scale stays that of the pilot: production counts how far positions come, and not momenta.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class Refined:
     def __call__(self, sampler: RootSampler, production: Production, window: WeightWindow) -> tuple[RootSampler, float]:
         """What follows the next round of roots, and its ln C."""
         importance, pool = self._calibration.importance, sampler.pool
-        if production.crossed is None:
+        if production.crossed is None or importance.places is not None:
             return sampler, sampler.level(window)
         new = pool.exits[len(self._levels) :]
         self._levels = np.concatenate([self._levels, importance.level(new.positions, new.velocities)])
