@@ -74,6 +74,8 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
         groups.append(("How far to trust it", _trust_rows(result)))
     if result["method"] == "splitting":
         groups.append(("How far to trust it", _splitting_rows(result)))
+    if result.get("saved_paths"):  # not in the results of earlier versions
+        groups.append(("Paths from A to B", _saved_rows(result["saved_paths"])))
     return [*groups, ("Cost", _cost_rows(result))]
 
 
@@ -190,6 +192,17 @@ def _splitting_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "gain" in found:
         rows.append(("fewer steps than brute force", f"{format_value(found['gain'], found['gain_stderr'])} times"))
     return rows
+
+
+def _saved_rows(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
+    folder, n = saved["folder"], saved["paths"]
+    if not n:
+        return [("saved", "none: nothing came to B")]
+    return [
+        ("saved", f"{n} that stand for {saved['of']} trees, a frame every {_time(saved['frame_ps'])}, in {folder}/"),
+        ("to look at one", f"vmd {folder}/topology.pdb {folder}/path-001.dcd"),
+        ("their weights", f"{folder}/paths.csv; {folder}/frames.csv says how far along each frame is"),
+    ]
 
 
 def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:

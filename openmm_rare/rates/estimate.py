@@ -71,6 +71,8 @@ class RateEstimate:
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     barrier : dict or None
         From the barrier: what windows and shots say, both sets of windows, the free energy, and where asked the way back.
+    saved_paths : dict or None
+        Where paths were written, how many, and of how many trees they were drawn.
     """
 
     system: str
@@ -116,6 +118,7 @@ class RateEstimate:
     rate_below_per_ps: float | None = None
     barrier: Mapping | None = None
     complete: bool = True
+    saved_paths: Mapping | None = None
 
     @property
     def relative_error(self) -> float:

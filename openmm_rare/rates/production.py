@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..statistics import ClusteredRate, ratio_of_sums
 from ..walkers.population import Walkers
+from .keeping.kept_paths import Keep, KeptPaths
+from .keeping.past import PastTable
 from .roots import RootSampler, Steering
 from .weighted_paths import PathBatch, Patience
 
@@ -41,9 +44,22 @@ class Production:
         The highest levels that these have come to, where levels are kept account of.
     crossed : ndarray, shape (n_roots, n_levels), or None
         Summed weights of the descendants that have come to each level.
+    kept : KeptPaths or None
+        Those of all rounds that may be kept in the end.
+    pending_pasts : PastTable or None
+        Where the pending walkers have been, if whole paths are kept.
+
+    Parameters
+    ----------
+    n_channels : int
+    keep : Keep, optional
+        What to keep of paths.
     """
 
-    def __init__(self, n_channels: int) -> None:
+    def __init__(self, n_channels: int, keep: Keep | None = None) -> None:
+        self._keep = keep
+        self.kept: KeptPaths | None = None
+        self.pending_pasts: PastTable | None = None
         self.root = np.zeros(0, dtype=np.int64)
         self.start_weight, self.contribution, self.returned = np.zeros(0), np.zeros(0), np.zeros(0)
         self.channel_contribution = np.zeros((0, n_channels))
@@ -74,6 +90,15 @@ class Production:
             setattr(self, name, grown)
         self.arrivals = self.arrivals + np.asarray(record["arrivals"])
         self.pending, self.pending_tops = Walkers.of_record(record, "pending_"), record.get("pending_tops")
+        if self._keep is not None:
+            found, self.pending_pasts = KeptPaths.of_record(record), PastTable.of_record(record)
+            self.kept = (found if self.kept is None else self.kept.join(found)).top(self._keep.n + 1)
+
+    def keep(self) -> Keep | None:
+        """What to keep of the paths of the next round."""
+        if self._keep is None or self.kept is None:
+            return self._keep
+        return replace(self._keep, above=self.kept.threshold(self._keep.n))
 
     def mean_weight(self) -> tuple[float, float]:
         """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
@@ -128,6 +153,8 @@ def production_round(
         seed,
         pending=production.pending,
         pending_tops=production.pending_tops,
+        pending_pasts=production.pending_pasts,
+        keep=production.keep(),
         first_root=production.n_roots,
         patience=patience,
         record_paths=production.n_roots == 0,
@@ -150,6 +177,8 @@ def production_round(
         "walker_steps": batch.walker_steps,
         **batch.pending.record("pending_"),
         **seen,
+        **({} if batch.kept is None else batch.kept.record()),
+        **({} if batch.pending_pasts is None else batch.pending_pasts.record()),
         **_sample_paths(batch, sampler.problem.states.variables.names),
     }
 

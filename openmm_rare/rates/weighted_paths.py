@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ..walkers.population import Block, Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching
 from .crossings import Crossings, Unwatched, Watched, watched
+from .keeping.kept_paths import KeptPaths
+from .keeping.past import PastTable
+from .keeping.together import Unkept, WalkersPasts
 
 __all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
 
@@ -98,6 +101,10 @@ class PathBatch:
         The highest levels that pending walkers have come to, where levels are kept account of.
     crossings : Crossings or None
         None for an importance function without levels.
+    kept : KeptPaths or None
+        If paths are kept.
+    pending_pasts : PastTable or None
+        Of the pending walkers, if whole paths are kept.
     """
 
     contribution: np.ndarray
@@ -110,6 +117,8 @@ class PathBatch:
     history: PathHistory | None
     pending_tops: np.ndarray
     crossings: Crossings | None
+    kept: KeptPaths | None = None
+    pending_pasts: PastTable | None = None
 
 
 class _Tally:
@@ -203,6 +212,7 @@ def run_roots(
     patience: Patience | None = None,
     max_steps: int | None = None,
     record_paths: bool = False,
+    pasts: WalkersPasts | Unkept | None = None,
 ) -> PathBatch:
     """Follow every root's descendants until they are in A or B.
 
@@ -230,24 +240,31 @@ def run_roots(
         Drop walkers at this age: for the pilot only, it biases the estimate.
     record_paths : bool
         Keep the ancestry, for pictures of paths.
+    pasts : WalkersPasts, optional
+        Of the pending walkers; keeps paths.
     """
-    problem, patience, waited = propagator.problem, patience or Patience(), 0
+    problem, patience, pasts, waited = propagator.problem, patience or Patience(), pasts or Unkept(), 0
     stride = branching.steps(problem.check_interval)
     history = PathHistory() if record_paths else None
     started, levels = Walkers.start(roots, first_root + np.arange(len(roots)), log_weights), watched(importance)
     tally, population = _started(started, problem.states, first_root + len(roots), levels, pending, pending_tops)
+    pasts.arrive(started, problem.states.classify(started.frames.positions))
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
+        pasts.begin(population.active)
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.add(block)
+        pasts.look(block.walkers, block.status)
         log_i, population.tops = levels.look(block.walkers, population.tops, block.status)
         if history is not None:
             history.add(_seen(block, problem.states, log_i), population.parents, block.status == IN_B)
         going = _going(block, max_steps)
         parents, weights = branching.branch(block.walkers.log_weights[going], log_i[going], rng)
         population.replace(block.walkers, going[parents], weights)
-    return tally.batch(population, history, levels.crossings())
+        pasts.take(population.parents)
+    batch = tally.batch(population, history, levels.crossings())
+    return replace(batch, kept=pasts.kept(), pending_pasts=pasts.table())
 
 
 def _started(

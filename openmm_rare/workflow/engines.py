@@ -71,6 +71,11 @@ def engine_of(
             f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
             "Systems; leave it out, the importance function of this one is learned"
         )
+    if sampling.settings.save_paths and sampling.method != "importance":
+        raise InputError(
+            f"save_paths = {sampling.settings.save_paths}: paths with weights are made by importance sampling and splitting, "
+            f"not by the method {sampling.method!r}; leave it out, or sample paths with openmm-rare tps"
+        )
     if executor is not None and sampling.method != "barrier" and fits_in_slots(problem):
         progress.note(_NO_WORKERS)
     if sampling.method == "brute_force":

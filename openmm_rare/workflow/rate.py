@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..config.stored import stored_config
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.run_folder import open_run
+from ..folders.saved_paths import write_saved_paths
 from ..io.checksums import unchecked_note
 from ..io.files import resolved, write_json
 from ..io.progress import shows_progress
@@ -110,6 +112,8 @@ def run_rate(
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         estimate = compared(engine.run(), others)
+        if engine.saved_paths is not None:
+            estimate = replace(estimate, saved_paths=write_saved_paths(out, engine.saved_paths, system))
         progress.stage("figures and report")
         _finish(out, run, system, engine, estimate, others)
     return estimate

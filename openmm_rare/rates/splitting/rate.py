@@ -17,9 +17,11 @@ from ...parallel.threads import one_torch_thread
 from ...settings.rates import RateSettings
 from ...statistics import ClusteredRate, effective_sample_size
 from ..estimate import RateEstimate
+from ..keeping.saved_paths import wanted
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
 from ..roots import RootSampler, Steering
+from ..saving import saved_paths
 from ..summary import bootstrap_stream
 from ..weighted_paths import Patience
 from .calibration import Calibration, calibrate
@@ -98,6 +100,7 @@ class SplittingRate(RateRun):
             )
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
             production, error = self._produce(sampler, flux, steering)
+            self.saved_paths = saved_paths(production, sampler)
         if error > self.target_error:
             steps = self.walker_steps["flux"] + self.walker_steps["production"]
             self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
@@ -137,7 +140,7 @@ class SplittingRate(RateRun):
     def _produce(self, sampler: RootSampler, flux: BlockFlux, steering: Steering) -> tuple[Production, float]:
         """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
         self.progress.stage("production")
-        settings, production = self.settings, Production(len(self.problem.states.channel_names))
+        settings, production = self.settings, Production(len(self.problem.states.channel_names), wanted(self.settings))
         level = sampler.level(steering.window)
         n_new = per_round = settings.production_roots if self._together else settings.tree_roots
         while True:
