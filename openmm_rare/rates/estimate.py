@@ -71,6 +71,11 @@ class RateEstimate:
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     barrier : dict or None
         From the barrier: what windows and shots say, both sets of windows, the free energy, and where asked the way back.
+    backward : bool
+        Of the way back: A here is B of the run in the folder above, and B is A.
+    reverse : dict or None
+        Of the way from B to A, where it was asked for: its rate, K = k_AB/k_BA and the free energy of B, less that of A, with
+        errors, and where they are known, what populations say.
     saved_paths : dict or None
         Where paths were written, how many, and of how many trees they were drawn.
     """
@@ -119,6 +124,8 @@ class RateEstimate:
     barrier: Mapping | None = None
     complete: bool = True
     saved_paths: Mapping | None = None
+    backward: bool = False
+    reverse: Mapping | None = None
 
     @property
     def relative_error(self) -> float:

@@ -27,6 +27,7 @@ from ..settings.rates import RateSettings
 from ..statistics import effective_sample_size
 from ..walkers.machine import Machine
 from .annealing import anneal
+from .both_ways.exchange import arrivals_of
 from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
 from .pilot import choose_steering
@@ -137,6 +138,7 @@ class ImportanceSamplingRate(RateRun):
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
             production = self._produce(sampler, flux, steering)
             self.saved_paths = saved_paths(production, sampler)
+            self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
         return importance_estimate(self._facts(), flux, density, production, steering, self.no_reweighting)
 
     def _note(self, sentence: str | None) -> None:

@@ -177,10 +177,15 @@ def production_round(
         "walker_steps": batch.walker_steps,
         **batch.pending.record("pending_"),
         **seen,
-        **({} if batch.kept is None else batch.kept.record()),
-        **({} if batch.pending_pasts is None else batch.pending_pasts.record()),
+        **_kept(batch),
         **_sample_paths(batch, sampler.problem.states.variables.names),
     }
+
+
+def _kept(batch: PathBatch) -> dict:
+    """Paths that are kept, and what will belong to some; empty where none are."""
+    found = {} if batch.kept is None else batch.kept.record()
+    return found | ({} if batch.pending_pasts is None else batch.pending_pasts.record())
 
 
 def _sample_paths(batch: PathBatch, variables: Sequence[str]) -> dict:

@@ -44,6 +44,8 @@ class RateRun(ABC):
         Spent so far, by part of the cost: training, flux, pilot, production.
     saved_paths : SavedPaths or None
         After the run, if paths were to be saved.
+    arrivals : ndarray, shape (n, n_atoms, 3), or None
+        After the run, if the way back was asked for: places in B that paths came to, nm.
     """
 
     _first_task: str
@@ -74,6 +76,7 @@ class RateRun(ABC):
         self.progress: Progress = progress or Silent()
         self.walker_steps = {"training": 0, "flux": 0, "pilot": 0, "production": 0}
         self.saved_paths: SavedPaths | None = None
+        self.arrivals: np.ndarray | None = None
         self._given_progress, self._task = progress, TaskLog(recorder or Memory(), seed)
 
     def run(self) -> RateEstimate:

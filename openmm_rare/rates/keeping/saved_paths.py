@@ -9,7 +9,10 @@ import numpy as np
 from ...settings.rates import RateSettings
 from .kept_paths import Keep
 
-__all__ = ["SavedPaths", "wanted"]
+__all__ = ["ENDS", "SavedPaths", "wanted"]
+
+ENDS: int = 8
+"""Arrivals in B that the way back starts from, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,5 +54,6 @@ class SavedPaths:
 
 
 def wanted(settings: RateSettings) -> Keep | None:
-    """What a run with these settings keeps of its paths."""
-    return Keep(settings.save_paths, True) if settings.save_paths else None
+    """What a run with these settings keeps of its paths; for the way back the ends of some."""
+    n = max(settings.save_paths, ENDS if settings.reverse else 0)
+    return Keep(n, settings.save_paths > 0) if n else None

@@ -16,6 +16,7 @@ from ...io.progress import reached
 from ...parallel.threads import one_torch_thread
 from ...settings.rates import RateSettings
 from ...statistics import ClusteredRate, effective_sample_size
+from ..both_ways.exchange import arrivals_of
 from ..estimate import RateEstimate
 from ..keeping.saved_paths import wanted
 from ..production import NEGLIGIBLE, Production, production_round
@@ -101,6 +102,7 @@ class SplittingRate(RateRun):
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
             production, error = self._produce(sampler, flux, steering)
             self.saved_paths = saved_paths(production, sampler)
+            self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
         if error > self.target_error:
             steps = self.walker_steps["flux"] + self.walker_steps["production"]
             self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
