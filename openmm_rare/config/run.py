@@ -30,14 +30,17 @@ __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_
 _HEADER = "# Every setting of the run, spelled out. Bare numbers are in nm, radians, or plain.\n"
 _METHODS = ("importance", "brute_force", "barrier")
 _WITHOUT_NETWORK = ("brute_force", "barrier")
-_SELDOM = ("importance", "save_paths", "reverse")  # written where they say something: records of earlier versions lack them
+_SELDOM = ("importance", "save_paths", "reverse", "backward")  # written where they say something
 _OF_ENGINE = ("backend", "max_walker_steps", "save_paths", "reverse")  # options of the command line that are settings
 _LARGEST = 1 << 25  # bytes of a configuration
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """What to compute, how precisely, and every setting of the engine (section ``[sampling]``)."""
+    """What to compute, how precisely, and every setting of the engine (section ``[sampling]``).
+
+    ``backward`` is what a run says that was made by the ``reverse`` of another one: A and B are exchanged.
+    """
 
     target_error: float = 0.1
     seed: int = 1
@@ -45,6 +48,7 @@ class SamplingConfig:
     method: str = "importance"
     importance: str = ""
     no_reweighting: bool = False
+    backward: bool = False
     settings: RateSettings = field(default_factory=RateSettings)
 
     @classmethod
@@ -71,6 +75,7 @@ class SamplingConfig:
             method,
             section.text("importance", cls.importance),
             section.flag("no_reweighting", cls.no_reweighting),
+            section.flag("backward", cls.backward),
             RateSettings(**settings),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..bias.directions import CommittorDirection, Direction, VariableDirection
@@ -81,9 +82,12 @@ def engine_of(
     if sampling.method == "brute_force":
         return BruteForceRate(problem, executor=executor, **options)
     if sampling.method == "barrier":
-        return BarrierRate(problem, barrier=config.barrier, model=model, executor=executor, **options)
+        barrier = replace(config.barrier, reverse=config.barrier.reverse or sampling.settings.reverse)
+        return BarrierRate(problem, barrier=barrier, model=model, executor=executor, **options)
     if given:
-        return SplittingRate(problem, _direction(problem, sampling.importance, model), executor=executor, **options)
+        direction = _direction(problem, sampling.importance, model, sampling.backward)
+        return SplittingRate(problem, direction, executor=executor, **options)
+    model = None if sampling.backward else model  # which knows little near B: a new one is trained from there
     if model is not None and not isinstance(model, CommittorModel):
         raise InputError(f"a rate of overdamped dynamics is trained on from a single network, not from a {model.title}")
     return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
@@ -94,7 +98,7 @@ def _needs_direction(problem: RareEventSystem) -> bool:
     return problem.inertial or not fits_in_slots(problem)
 
 
-def _direction(problem: RareEventSystem, variable: str, model: Committor | None) -> Direction:
+def _direction(problem: RareEventSystem, variable: str, model: Committor | None, back: bool) -> Direction:
     if variable and model is not None:
         raise InputError(f"importance = {variable!r} and a model are two directions: leave one of them out")
     if variable:
@@ -104,5 +108,6 @@ def _direction(problem: RareEventSystem, variable: str, model: Committor | None)
             f"{problem.name} needs a direction from A to B: first run openmm-rare tps, and give its model.npz with --model, or "
             f"name a variable with --importance ({', '.join(problem.states.variables.names)})"
         )
-    require_fitting(model, problem)
-    return CommittorDirection(model)
+    if not back:  # of the problem as it was, the run from A to B has seen that
+        require_fitting(model, problem)
+    return CommittorDirection(model, back)

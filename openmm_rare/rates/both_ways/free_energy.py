@@ -1,7 +1,7 @@
 r"""What the rates of both ways say together: :math:`K = k_{AB}/k_{BA}` and :math:`\Delta G = -kT \ln K`.
 
-In the steady state as many paths go from A to B as back, :math:`k_{AB}\,p_A = k_{BA}\,p_B`, where p_A is the share of time with A
-the state visited last. K is therefore p_B/p_A: with momenta or without, in equilibrium or not.
+As many paths go from A to B as back, :math:`k_{AB}\,p_A = k_{BA}\,p_B`, where p_A is the share of time with A the state visited
+last. K is therefore p_B/p_A.
 """
 
 from __future__ import annotations
@@ -111,6 +111,6 @@ def _parted(ratio: Ratio, populations: Ratio) -> list[str]:
     if sigmas <= _PARTED:
         return []
     return [
-        f"k_AB/k_BA is {ratio.value:.3g}, but walkers spent {populations.value:.3g} times as long with B visited last as with A: "
-        f"{sigmas:.1f} combined standard errors apart. One of the rates misses something slow, or a channel."
+        f"k_AB/k_BA is {ratio.value:.3g}, but walkers spent {populations.value:.3g} times as long with B visited last as with "
+        f"A: {sigmas:.1f} combined standard errors apart. One of the rates misses something slow, or a channel."
     ]

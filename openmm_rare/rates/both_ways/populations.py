@@ -17,8 +17,8 @@ _FORGOTTEN = 5.0  # relaxation times 1/(k_AB + k_BA), after which nobody remembe
 def counted_populations(records: Sequence[Mapping], timestep: float, relaxation_ps: float) -> Ratio | None:
     """Time with B visited last over that with A, from the records of stretches of a run of brute force.
 
-    Overdamped walkers of small Systems go on through B. Populations are those of equilibrium once each walker has forgotten where
-    it began. Where more than half of them were in B, these were put back into A: then, and where none was there, nothing is known.
+    Overdamped walkers of small Systems go on through B. Populations are those of equilibrium once each walker has forgotten
+    where it began. Where more than half of them were in B, these were put back into A, and nothing is known.
 
     Parameters
     ----------
