@@ -17,6 +17,7 @@ __all__ = ["require_reversible_forces"]
 
 _CHANGE = 0.5  # kT, of the energy in the trial
 _TOLERANCE = 0.05
+_NOTHING = 1e-6  # of a standard normal direction: what rounding leaves of it across the forces where all motion is along them
 
 
 def require_reversible_forces(problem: RareEventSystem, machine: Machine) -> None:
@@ -50,7 +51,9 @@ def require_reversible_forces(problem: RareEventSystem, machine: Machine) -> Non
     across = rng.normal(size=forces.shape) * moves * (masses > 0.0)[:, None]
     across -= forces * (across * forces).sum() / size**2
     along = forces / size
-    directions = [along] if not np.linalg.norm(across) else [along, (along + across / np.linalg.norm(across)) / np.sqrt(2.0)]
+    directions = (
+        [along] if np.linalg.norm(across) < _NOTHING else [along, (along + across / np.linalg.norm(across)) / np.sqrt(2.0)]
+    )
     for direction in directions:
         slope = float((forces * direction).sum())
         way = min(_CHANGE * problem.kt / slope, 1e-3 * np.sqrt(len(positions)))
