@@ -7,17 +7,24 @@ from functools import partial
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from momenta import well
+from momenta import water, well
 from scipy.integrate import quad
 
-from openmm_rare.bias.directions import CommittorDirection
+from openmm_rare import RateSettings, Silent
+from openmm_rare.bias.directions import CommittorDirection, VariableDirection
 from openmm_rare.cli.main import main
+from openmm_rare.dynamics.frames import Frames
+from openmm_rare.flux.restarts import restarted
+from openmm_rare.parallel.executors import Here
 from openmm_rare.rates.both_ways.exchange import ends_in_b, exchanged
 from openmm_rare.rates.both_ways.free_energy import Ratio, both_ways
 from openmm_rare.rates.both_ways.populations import counted_populations
 from openmm_rare.rates.estimate import RateEstimate
+from openmm_rare.rates.splitting.rate import SplittingRate
 from openmm_rare.report.results import read_result
+from openmm_rare.states.states import IN_A
 from openmm_rare.systems.klein_kramers import solve
+from openmm_rare.walkers.machine import Machine
 from openmm_rare.workflow import reverse
 from stats import assert_within
 
@@ -257,3 +264,25 @@ def test_a_direction_and_a_problem_are_turned_round(write):
     assert problem.states.classify(ends)[0] == 2  # it is as it was
     with pytest.raises(ValueError, match="A"):
         exchanged(problem, ends[1:2])
+
+
+def test_water_goes_both_ways_tree_by_tree():
+    """Arrivals in a periodic box with rigid molecules, in single precision, are where the way back starts."""
+    problem = water()
+    few = {"few_walkers": 2, "block_steps": 100, "equilibration_ps": 0.1, "calibration_roots": 8, "calibration_rounds": 1}
+    settings = RateSettings(tree_roots=10, max_walker_steps=1000, reverse=True, **few)
+    options = {"target_error": 0.9, "machine": "CPU", "progress": Silent()}
+
+    def along_r(problem, settings):
+        return SplittingRate(problem, VariableDirection.of(problem.states, "r", problem.starts), settings, **options)
+
+    there = along_r(problem, settings)
+    there.run()
+    n = len(there.arrivals)
+    assert 1 < n <= 8 and (problem.states.classify(there.arrivals) == 2).all()
+    assert len(np.unique(there.arrivals[:, 0, 0])) == n  # of different roots
+    turned = exchanged(problem, there.arrivals)
+    status = turned.states.classify(turned.starts)
+    moved = restarted(turned, Frames(turned.starts), status == IN_A, 20, Machine("CPU"), 1, Here())
+    assert n == len(moved.frames) and (status == IN_A).all() and np.isfinite(moved.frames.positions).all()
+    assert along_r(turned, settings).direction(turned.starts).max() < 0.0  # a direction to the other state
