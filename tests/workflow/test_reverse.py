@@ -13,8 +13,11 @@ from scipy.integrate import quad
 from openmm_rare import RateSettings, Silent
 from openmm_rare.bias.directions import CommittorDirection, VariableDirection
 from openmm_rare.cli.main import main
+from openmm_rare.committor.model import CommittorModel
+from openmm_rare.config.run import RunConfig, SystemConfig
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.flux.restarts import restarted
+from openmm_rare.io.tasks import Memory
 from openmm_rare.parallel.executors import Here
 from openmm_rare.rates.both_ways.exchange import ends_in_b, exchanged
 from openmm_rare.rates.both_ways.free_energy import Ratio, both_ways
@@ -23,9 +26,11 @@ from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.rates.splitting.rate import SplittingRate
 from openmm_rare.report.results import read_result
 from openmm_rare.states.states import IN_A
+from openmm_rare.systems import langevin_well
 from openmm_rare.systems.klein_kramers import solve
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.workflow import reverse
+from openmm_rare.workflow.engines import engine_of
 from stats import assert_within
 
 MINE = """
@@ -286,3 +291,20 @@ def test_water_goes_both_ways_tree_by_tree():
     moved = restarted(turned, Frames(turned.starts), status == IN_A, 20, Machine("CPU"), 1, Here())
     assert n == len(moved.frames) and (status == IN_A).all() and np.isfinite(moved.frames.positions).all()
     assert along_r(turned, settings).direction(turned.starts).max() < 0.0  # a direction to the other state
+
+
+def test_a_model_steers_the_way_back_by_minus_its_logit():
+    """It is of the problem as it was, which the run from A to B has seen; of any other problem it is refused."""
+    problem = langevin_well.build()
+    spec, about = problem.descriptor_spec(), (1, (8,), problem.temperature, problem.fingerprint())
+    model = CommittorModel(spec, *about, check_interval=problem.check_interval)
+    config, turned = RunConfig("/", SystemConfig(name="langevin_well")), exchanged(problem, -problem.starts)
+    places = np.random.default_rng(0).normal(size=(4, 1, 3))
+
+    def direction(config, problem):
+        return engine_of(config, problem, Machine(), Memory(), Silent(), model, None).direction
+
+    there, back = direction(config, problem), direction(config.with_options(backward=True), turned)
+    np.testing.assert_allclose(back(places), -there(places))
+    with pytest.raises(ValueError, match="another system"):
+        direction(config, turned)  # negative control
