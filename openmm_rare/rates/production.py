@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,11 @@ class Production:
             found, self.pending_pasts = KeptPaths.of_record(record), PastTable.of_record(record)
             self.kept = (found if self.kept is None else self.kept.join(found)).top(self._keep.n + 1)
 
+    def left_over(self) -> dict[str, Any]:
+        """What the next round follows on, and the number of its first root."""
+        known = {"pending": self.pending, "pending_tops": self.pending_tops, "pending_pasts": self.pending_pasts}
+        return known | {"first_root": self.n_roots}
+
     def keep(self) -> Keep | None:
         """What to keep of the paths of the next round."""
         if self._keep is None or self.kept is None:
@@ -151,11 +157,8 @@ def production_round(
         steering,
         level,
         seed,
-        pending=production.pending,
-        pending_tops=production.pending_tops,
-        pending_pasts=production.pending_pasts,
+        **production.left_over(),
         keep=production.keep(),
-        first_root=production.n_roots,
         patience=patience,
         record_paths=production.n_roots == 0,
     )

@@ -138,11 +138,7 @@ class RootSampler:
         batch : PathBatch
         """
         settings, rng = self.settings, np.random.default_rng(seed)
-        if which is None:
-            root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
-            log_weight = -np.log(self.density(self.pool.log_importance[root]))
-        else:
-            root, log_weight = which, np.zeros(n_roots)
+        root, log_weight = self._drawn(n_roots, rng) if which is None else (which, np.zeros(n_roots))
         roots, start = self.pool.exits[root], {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
         branching = self.branching(level, steering.window)
         unbiased = self.problem.inertial and steering.strength == 0.0
@@ -156,3 +152,8 @@ class RootSampler:
             options["pasts"] = WalkersPasts(Candidates(keep, n_atoms, stream_of_paths(seed)), n_atoms, pending_pasts)
         batch = run_roots(propagator, self.importance, roots, branching, rng, log_weights=log_weight, **start, **options)
         return root, log_weight, batch
+
+    def _drawn(self, n_roots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Exits drawn from the pool, and the ln w that they start with."""
+        root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
+        return root, -np.log(self.density(self.pool.log_importance[root]))

@@ -9,7 +9,7 @@ from ..bias.directions import CommittorDirection, Direction, VariableDirection
 from ..committor.base import Committor
 from ..committor.fitting import require_fitting
 from ..committor.model import CommittorModel
-from ..config.run import RunConfig
+from ..config.run import RunConfig, SamplingConfig
 from ..dynamics.replication import fits_in_slots
 from ..errors import InputError
 from ..io.run_file import RunFile
@@ -67,16 +67,7 @@ def engine_of(
         "recorder": run,
         "progress": progress,
     }
-    if sampling.importance and not given:
-        raise InputError(
-            f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
-            "Systems; leave it out, the importance function of this one is learned"
-        )
-    if sampling.settings.save_paths and sampling.method != "importance":
-        raise InputError(
-            f"save_paths = {sampling.settings.save_paths}: paths with weights are made by importance sampling and splitting, "
-            f"not by the method {sampling.method!r}; leave it out, or sample paths with openmm-rare tps"
-        )
+    _require_sense(sampling, given)
     if executor is not None and sampling.method != "barrier" and fits_in_slots(problem):
         progress.note(_NO_WORKERS)
     if sampling.method == "brute_force":
@@ -91,6 +82,20 @@ def engine_of(
     if model is not None and not isinstance(model, CommittorModel):
         raise InputError(f"a rate of overdamped dynamics is trained on from a single network, not from a {model.title}")
     return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
+
+
+def _require_sense(sampling: SamplingConfig, given: bool) -> None:
+    """Refuse what the method has no use for; `given`: whether it needs a direction."""
+    if sampling.importance and not given:
+        raise InputError(
+            f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
+            "Systems; leave it out, the importance function of this one is learned"
+        )
+    if sampling.settings.save_paths and sampling.method != "importance":
+        raise InputError(
+            f"save_paths = {sampling.settings.save_paths}: paths with weights are made by importance sampling and splitting, "
+            f"not by the method {sampling.method!r}; leave it out, or sample paths with openmm-rare tps"
+        )
 
 
 def _needs_direction(problem: RareEventSystem) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..committor.model import CommittorModel
+from ..folders.saved_paths import write_saved_paths
 from ..io.files import write_json
 from ..io.run_file import RunFile
 from ..problem import RareEventSystem
@@ -28,8 +30,10 @@ def finish(
     engine: RateRun,
     estimate: RateEstimate,
     others: Sequence[Mapping[str, Any]],
-) -> None:
-    """Write what a finished run leaves."""
+) -> RateEstimate:
+    """Write what a finished run leaves; gives the estimate with what it says about that."""
+    if engine.saved_paths is not None:
+        estimate = replace(estimate, saved_paths=write_saved_paths(out, engine.saved_paths, problem))
     known = None if estimate.backward else reference_of(problem)
     if isinstance(engine, ImportanceSamplingRate):
         engine.model.save(out / "model.npz")
@@ -37,6 +41,7 @@ def finish(
     _record_references(run, problem, known, others)
     run.finalize()
     write_result(out, run, estimate)
+    return estimate
 
 
 def write_result(out: Path, run: RunFile, estimate: RateEstimate) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ..committor.base import Committor
@@ -12,7 +11,6 @@ from ..config.stored import stored_config
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.run_folder import open_run
-from ..folders.saved_paths import write_saved_paths
 from ..io.checksums import unchecked_note
 from ..io.files import resolved
 from ..io.progress import shows_progress
@@ -91,11 +89,7 @@ def run_rate(
         If anything about the input is wrong; nothing is written then.
     """
     out = Path(out)
-    if config.sampling.backward:
-        raise InputError(
-            "backward = true is of a way back, which belongs to the run in the folder above it: run openmm-rare rate for that "
-            "one, with --reverse"
-        )
+    _require_way_there(config)
     system = build_system(config)
     require_runnable(system, "rate")
     others = other_results(system, compare)
@@ -110,14 +104,20 @@ def run_rate(
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         estimate = compared(engine.run(), others)
-        if engine.saved_paths is not None:
-            estimate = replace(estimate, saved_paths=write_saved_paths(out, engine.saved_paths, system))
         progress.stage("figures and report")
-        finish(out, run, system, engine, estimate, others)
+        estimate = finish(out, run, system, engine, estimate, others)
         if config.sampling.settings.reverse:
             way = Way(config, out, system, machine, resume, progress, start, executor)
             estimate = with_way_back(way, run, estimate, engine.arrivals)
     return estimate
+
+
+def _require_way_there(config: RunConfig) -> None:
+    if config.sampling.backward:
+        raise InputError(
+            "backward = true is of a way back, which belongs to the run in the folder above it: run openmm-rare rate for that "
+            "one, with --reverse"
+        )
 
 
 def _machine(config: RunConfig, continued: Path | None) -> Machine:

@@ -10,7 +10,6 @@ import numpy as np
 from ..committor.base import Committor
 from ..config.run import RunConfig
 from ..folders.run_folder import open_run
-from ..folders.saved_paths import write_saved_paths
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..parallel.executors import Executor
@@ -93,11 +92,7 @@ def _run_back(way: Way, folder: Path, arrivals: np.ndarray) -> RateEstimate:
             run.append(_STARTS, {"positions": problem.starts})
         engine = engine_of(config, problem, way.machine, run, way.progress, way.model, way.executor)
         engine.notes = (*engine.notes, _ABOUT.format(len(problem.starts)))
-        estimate = replace(engine.run(), backward=True)
-        if engine.saved_paths is not None:
-            estimate = replace(estimate, saved_paths=write_saved_paths(folder, engine.saved_paths, problem))
-        finish(folder, run, problem, engine, estimate, ())
-    return estimate
+        return finish(folder, run, problem, engine, replace(engine.run(), backward=True), ())
 
 
 def _populations(way: Way, run: RunFile, folder: Path, there: RateEstimate, back: RateEstimate) -> Ratio | None:
