@@ -32,7 +32,8 @@ from openmm_rare.parallel.executors import Here
 from openmm_rare.rates.branching import Branching, WeightWindow
 from openmm_rare.rates.production import Production, production_round
 from openmm_rare.rates.roots import RootSampler, Steering
-from openmm_rare.rates.trees import TreeFollower, TreeRules
+from openmm_rare.rates.trees.follower import TreeFollower
+from openmm_rare.rates.trees.tree import TreeRules
 from openmm_rare.rates.weighted_paths import Patience
 from openmm_rare.statistics import effective_sample_size
 from openmm_rare.systems import langevin_well

@@ -47,6 +47,12 @@ class Gradual(Protocol):
 class CommittorDirection:
     """The logit of a learned committor, of any kind between two states.
 
+    Parameters
+    ----------
+    model : Committor
+    back : bool
+        From B to A: minus that logit.
+
     Attributes
     ----------
     key : str
@@ -60,23 +66,24 @@ class CommittorDirection:
 
     logistic = True
 
-    def __init__(self, model: Committor) -> None:
+    def __init__(self, model: Committor, back: bool = False) -> None:
         if model.n_states != 2:
             raise InputError(
                 f"the model knows {model.n_states} states, and the rate from A to B needs one of A and B alone: run "
                 "openmm-rare tps with these two"
             )
-        self.model, self.name = model, "the logit of the committor"
-        self.key = f"model {model.digest()}"
+        self.model, self._sign = model, -1.0 if back else 1.0
+        self.name = "the logit of the committor" + (" of A" if back else "")
+        self.key = f"model {model.digest()}" + (" back" if back else "")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :class:`Direction`."""
-        return self.model.logit(np.asarray(positions, dtype=np.float64))
+        return self._sign * self.model.logit(np.asarray(positions, dtype=np.float64))
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :class:`Gradual`."""
         x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
-        level = self.model.logit(x)
+        level = self._sign * self.model.logit(x)
         (gradient,) = torch.autograd.grad(level.sum(), x)
         return level.detach().double().numpy(), gradient.double().numpy()
 

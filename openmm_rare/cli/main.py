@@ -65,6 +65,10 @@ for each in (init, tps, path, analyze):
 @click.option(
     "--max-steps", type=click.IntRange(min=1), help="End after so many steps with what there is, and go on with --resume."
 )
+@click.option(
+    "--save-paths", type=click.IntRange(min=0), metavar="N", show_default="0", help="Write N paths from A to B, with weights."
+)
+@click.option("--reverse", is_flag=True, help="Then also the rate from B to A, and the free energy between them.")
 @worker_options
 @command
 def rate(

@@ -31,12 +31,17 @@ __all__ = ["RunConfig", "SamplingConfig", "SystemConfig", "build_system", "load_
 _HEADER = "# Every setting of the run, spelled out. Bare numbers are in nm, radians, or plain.\n"
 _METHODS = ("importance", "brute_force", "barrier")
 _WITHOUT_NETWORK = ("brute_force", "barrier")
+_SELDOM = ("importance", "save_paths", "reverse", "backward")  # written where they say something
+_OF_ENGINE = ("backend", "max_walker_steps", "save_paths", "reverse")  # options of the command line that are settings
 _LARGEST = 1 << 25  # bytes of a configuration
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """What to compute, how precisely, and every setting of the engine (section ``[sampling]``)."""
+    """What to compute, how precisely, and every setting of the engine (section ``[sampling]``).
+
+    ``backward`` is what a run says that was made by the ``reverse`` of another one: A and B are exchanged.
+    """
 
     target_error: float = 0.1
     seed: int = 1
@@ -44,6 +49,7 @@ class SamplingConfig:
     method: str = "importance"
     importance: str = ""
     no_reweighting: bool = False
+    backward: bool = False
     settings: RateSettings = field(default_factory=RateSettings)
 
     @classmethod
@@ -55,6 +61,7 @@ class SamplingConfig:
             "str": lambda key: section.text(key, ""),
             "int": lambda key: section.count(key, least=0),  # the settings know their own limits
             "float": lambda key: section.number(key, None),
+            "bool": lambda key: section.flag(key, False),
             "tuple[int, ...]": section.counts,
             "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),
         }
@@ -69,15 +76,15 @@ class SamplingConfig:
             method,
             section.text("importance", cls.importance),
             section.flag("no_reweighting", cls.no_reweighting),
+            section.flag("backward", cls.backward),
             RateSettings(**settings),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
-        if not values["importance"]:  # which few have
-            del values["importance"]
         values |= {f.name: getattr(self.settings, f.name) for f in fields(RateSettings)}
+        values = {name: value for name, value in values.items() if value or name not in _SELDOM}
         values["annealing"] = [f"{temperature!r} K" for temperature in self.settings.annealing]
         return values
 
@@ -135,11 +142,12 @@ class RunConfig:
         given = {key: value for key, value in sampling.items() if value is not None}
         if "target_error" in given:
             check_target_error(given["target_error"], "target_error")
-        if "backend" in given:
-            given["settings"] = replace(self.sampling.settings, backend=given.pop("backend"))
         if "max_steps" in given:
-            settings = given.get("settings", self.sampling.settings)
-            given["settings"] = replace(settings, max_walker_steps=given.pop("max_steps"))
+            given["max_walker_steps"] = given.pop("max_steps")
+        of_engine = {
+            name: given.pop(name) for name in ("backend", "max_walker_steps", "save_paths", "reverse") if name in given
+        }
+        given["settings"] = replace(given.get("settings", self.sampling.settings), **of_engine)
         barrier = replace(self.barrier, **{name: given.pop(name) for name in ("along",) if name in given})
         system = self.system if temperature_k is None else replace(self.system, temperature_k=temperature_k)
         return replace(self, system=system, sampling=replace(self.sampling, **given), barrier=barrier)

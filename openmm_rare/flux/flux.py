@@ -100,6 +100,8 @@ class FluxChunk:
         Arrivals in B, coming from A.
     transition_label : ndarray of int64
         Channel label of each transition.
+    arrivals : Frames
+        Where the transitions ended.
     walker_steps : int
     """
 
@@ -109,6 +111,7 @@ class FluxChunk:
     frames_last_a: np.ndarray
     transitions: np.ndarray
     transition_label: np.ndarray
+    arrivals: Frames
     walker_steps: int
 
     def record(self) -> dict:
@@ -132,6 +135,7 @@ class _Counter:
         self.exits: list[np.ndarray] = []
         self.exit_walker: list[np.ndarray] = []
         self.transition_label: list[np.ndarray] = []
+        self.arrivals: list[np.ndarray] = []
         self._frame = 0
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
@@ -154,6 +158,7 @@ class _Counter:
         if arrived.any():
             self.transitions += arrived
             self.transition_label.append(labels[arrived])
+            self.arrivals.append(positions[arrived])
         self.labels = np.where(now_a | now_b, 0, labels)
         self.in_a = now_a
         self.last_a = (self.last_a | now_a) & ~now_b
@@ -167,6 +172,7 @@ class _Counter:
             frames_last_a=self.frames_last_a,
             transitions=self.transitions,
             transition_label=np.concatenate([np.zeros(0, dtype=np.int64), *self.transition_label]),
+            arrivals=Frames(np.concatenate([end.positions[:0], *self.arrivals])),
             walker_steps=n_steps * len(end),
         )
 
@@ -233,6 +239,7 @@ def _restarted(
         frames_last_a=np.full(n, n_steps),
         transitions=found.transitions,
         transition_label=found.transition_label,
+        arrivals=found.arrivals,
         walker_steps=n_steps * n,
     )
 
@@ -262,6 +269,7 @@ def _watch(problem: RareEventSystem, state: FluxState, n_steps: int, machine: Ma
         frames_last_a=frames_last_a,
         transitions=np.bincount(arrivals.walker, minlength=n_walkers),
         transition_label=problem.states.arrival_labels(arrivals.frames.positions, arrivals.label),
+        arrivals=arrivals.frames,
         walker_steps=n_steps * n_walkers,
     )
 

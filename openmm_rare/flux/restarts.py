@@ -52,6 +52,8 @@ class Restarted:
     transitions : ndarray of int64, shape (n,)
     transition_label : ndarray of int64
         Channel label of each transition, by walker where they move one at a time, otherwise in the order of time.
+    arrivals : Frames
+        Where the transitions ended, in the same order.
     origin : ndarray of int64, shape (n,)
         Walker at whose frame each one began again last; -1 if it did not.
     """
@@ -62,6 +64,7 @@ class Restarted:
     exit_walker: np.ndarray
     transitions: np.ndarray
     transition_label: np.ndarray
+    arrivals: Frames
     origin: np.ndarray
 
 
@@ -137,6 +140,7 @@ def _one_by_one(
         exit_walker=np.repeat(np.arange(n), [len(part.exits) for part in parts]),
         transitions=np.concatenate([part.transitions for part in parts]),
         transition_label=np.concatenate([part.transition_label for part in parts]),
+        arrivals=Frames.join(part.arrivals for part in parts),
         origin=np.array(origins, dtype=np.int64),
     )
 
@@ -163,7 +167,8 @@ class _Walker(SentOnce):
             return donors[origin], origin
 
         found = _follow(self._problem, slots, frame, in_a, n_steps, another)
-        return replace(found, frames=found.frames.astype(np.float32), exits=found.exits.astype(np.float32))
+        single = {name: getattr(found, name).astype(np.float32) for name in ("frames", "exits", "arrivals")}
+        return replace(found, **single)
 
 
 def _follow(
@@ -173,7 +178,7 @@ def _follow(
     n = len(frames)
     _begin(problem, slots, np.arange(n), frames)
     labels, transitions, origin = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.full(n, -1)
-    exits, exit_walker, arrived_as = [slots.frames()[:0]], [], []
+    exits, exit_walker, arrived_as, arrivals = [slots.frames()[:0]], [], [], [slots.frames()[:0]]
     for _ in range(0, n_steps, problem.check_interval):
         slots.step(problem.check_interval)
         now = slots.frames()
@@ -184,6 +189,7 @@ def _follow(
             exit_walker.append(left)
         transitions[arrived] += 1
         arrived_as.append(labels[arrived])
+        arrivals.append(now[arrived])
         labels[status != NEITHER] = 0
         for walker in arrived.tolist():
             found = another(walker, now, now_a)
@@ -200,6 +206,7 @@ def _follow(
         exit_walker=np.concatenate([np.zeros(0, dtype=np.int64), *exit_walker]),
         transitions=transitions,
         transition_label=np.concatenate([np.zeros(0, dtype=np.int64), *arrived_as]),
+        arrivals=Frames.join(arrivals),
         origin=origin,
     )
 

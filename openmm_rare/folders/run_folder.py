@@ -166,7 +166,7 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     """Everything that changes the random course of a run, by the name that the user knows."""
     sampling = config.sampling
     same = {"temperature": f"{config.system.temperature_k:g} K"}
-    same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method", "importance")}
+    same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method", "importance", "backward")}
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(RateSettings) if f.name not in _FREE}
     if sampling.method == "barrier":
         same |= {f"barrier.{name}": value for name, value in config.barrier.to_dict().items()}

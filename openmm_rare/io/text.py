@@ -66,7 +66,7 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
     -------
     list of (heading, rows)
     """
-    parts = _barrier_rows(result["barrier"]) if result["method"] == "barrier" else _part_rows(result)
+    parts = _barrier_rows(result) if result["method"] == "barrier" else _part_rows(result)
     groups = [("Result", _rate_rows(result, references)), ("Where it comes from", parts)]
     if result["method"] == "barrier":
         groups.append(("How far to trust it", _barrier_trust_rows(result)))
@@ -74,6 +74,8 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
         groups.append(("How far to trust it", _trust_rows(result)))
     if result["method"] == "splitting":
         groups.append(("How far to trust it", _splitting_rows(result)))
+    if result.get("saved_paths"):  # not in the results of earlier versions
+        groups.append(("Paths from A to B", _saved_rows(result["saved_paths"])))
     return [*groups, ("Cost", _cost_rows(result))]
 
 
@@ -98,6 +100,8 @@ def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]
         rows.append(("95 % interval", " to ".join(map(format_value, result["rate_ci95"])) + " 1/ps"))
     if below is None and result.get("rate_reduced") is not None:
         rows.append(("in reduced units", format_value(result["rate_reduced"], result["rate_reduced_stderr"])))
+    if result.get("reverse"):  # not in the results of earlier versions
+        rows += _reverse_rows(result["reverse"])
     if k:
         rows.append(("mean waiting time 1/k", _time(1.0 / k)))
     for reference in references:
@@ -108,6 +112,23 @@ def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]
     if without:
         ratio = f"{without['rate_per_ps'] / k:.3g} times k" if k else ""
         rows.append(("without reweighting", f"{format_value(without['rate_per_ps'])} 1/ps  ({ratio})"))
+    return rows
+
+
+def _reverse_rows(back: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The way from B to A, and what both say."""
+    if back["rate_below_per_ps"] is not None:
+        return [("rate constant from B to A", f"below {format_value(back['rate_below_per_ps'])} 1/ps  (95 %)")]
+    rows = [
+        ("rate constant from B to A", _rate_text(back["rate_per_ps"], back["rate_stderr"])),
+        ("K = k_AB / k_BA", format_value(back["k_ratio"], back["k_ratio_stderr"])),
+        ("free energy of B, less A", f"{format_value(back['delta_g_kj_mol'], back['delta_g_stderr'])} kJ/mol"),
+    ]
+    if back["folder"]:
+        rows.append(("  of its own run", f"{back['folder']}/report.html"))
+    counted = back.get("populations")
+    if counted:
+        rows.append(("  from populations", f"{format_value(counted['delta_g_kj_mol'], counted['delta_g_stderr'])} kJ/mol"))
     return rows
 
 
@@ -150,14 +171,15 @@ def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*rows, *_mixing_rows(result.get("mixing"))]
 
 
-def _barrier_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _barrier_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = result["barrier"]
     ratio, unit = found["z_b_over_p_a"], found["unit"] and f" {found['unit']}"
     rows = [
         ("population of b over A", format_value(ratio, ratio * found["z_b_over_p_a_relative_error"])),
         ("b", f"a Gaussian of width {found['width']:.3g}{unit} at {found['along']} = {found['place']:.4g}{unit}"),
         ("transition paths", f"{found['transition_paths']} of {found['points']} points, {_time(found['path_ps'])} on average"),
     ]
-    if "rate_back_per_ps" in found:
+    if "rate_back_per_ps" in found and not result.get("reverse"):  # of earlier versions
         rows.append(("rate from B to A", f"{format_value(found['rate_back_per_ps'], found['rate_back_stderr'])} 1/ps"))
         rows.append(("free energy of B, less A", f"{format_value(found['delta_g_kj_mol'], found['delta_g_stderr'])} kJ/mol"))
     return rows
@@ -190,6 +212,17 @@ def _splitting_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "gain" in found:
         rows.append(("fewer steps than brute force", f"{format_value(found['gain'], found['gain_stderr'])} times"))
     return rows
+
+
+def _saved_rows(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
+    folder, n = saved["folder"], saved["paths"]
+    if not n:
+        return [("saved", "none: nothing came to B")]
+    return [
+        ("saved", f"{n} that stand for {saved['of']} trees, a frame every {_time(saved['frame_ps'])}, in {folder}/"),
+        ("to look at one", f"vmd {folder}/topology.pdb {folder}/path-001.dcd"),
+        ("their weights", f"{folder}/paths.csv; {folder}/frames.csv says how far along each frame is"),
+    ]
 
 
 def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -13,8 +13,10 @@ from ..flux.dispersal import Dispersal, dispersed
 from ..flux.flux import FluxState, run_flux
 from ..io.progress import reached
 from ..statistics import pareto_k, ratio_of_sums
+from .both_ways.exchange import ends_in_b
 from .counted import FLUX, Counted, poisson_interval
 from .estimate import RateEstimate
+from .keeping.saved_paths import ENDS
 from .rate_run import RateRun
 from .summary import common_fields
 
@@ -103,13 +105,17 @@ class BruteForceRate(RateRun):
         def compute(seed: np.random.SeedSequence) -> Mapping:
             rng = np.random.default_rng(seed)
             chunk = run_flux(self.problem, state, n_steps, self.machine, int(rng.integers(2**31)), rng, self.executor)
+            ends = {"arrivals": chunk.arrivals.positions[:ENDS].astype(np.float32)} if self.settings.reverse else {}
             return {
+                **ends,
                 "exits_by_walker": np.bincount(chunk.exit_walker, minlength=len(state)),
                 "transition_label": chunk.transition_label,
                 **chunk.record(),
             }
 
         record = self._run_task("flux", kind, compute)
+        if self.settings.reverse:
+            self.arrivals = ends_in_b(self.problem, self.arrivals, record["arrivals"])
         return record, FluxState.from_record(record)
 
     def _cut_short(self, counted: Counted, state: FluxState, starts: Dispersal) -> RateEstimate:

@@ -80,6 +80,13 @@ class RateEstimate:
         errors, and what other runs say of that (`beside`).
     barrier : dict or None
         From the barrier: what windows and shots say, both sets of windows, the free energy, and where asked the way back.
+    backward : bool
+        Of the way back: A here is B of the run in the folder above, and B is A.
+    reverse : dict or None
+        Of the way from B to A, where it was asked for: its rate, K = k_AB/k_BA and the free energy of B, less that of A, with
+        errors, and where they are known, what populations say.
+    saved_paths : dict or None
+        Where paths were written, how many, and of how many trees they were drawn.
     """
 
     system: str
@@ -126,6 +133,9 @@ class RateEstimate:
     barrier: Mapping | None = None
     curve: Mapping | None = None
     complete: bool = True
+    saved_paths: Mapping | None = None
+    backward: bool = False
+    reverse: Mapping | None = None
 
     @property
     def relative_error(self) -> float:

@@ -27,11 +27,14 @@ from ..settings.rates import RateSettings
 from ..statistics import effective_sample_size
 from ..walkers.machine import Machine
 from .annealing import anneal
+from .both_ways.exchange import arrivals_of
 from .estimate import RateEstimate
+from .keeping.saved_paths import wanted
 from .pilot import choose_steering
 from .production import NEGLIGIBLE, Production, production_round
 from .rate_run import RateRun
 from .roots import RootSampler, Steering
+from .saving import saved_paths
 from .summary import bootstrap_stream, importance_estimate
 from .weighted_paths import Patience
 
@@ -134,6 +137,8 @@ class ImportanceSamplingRate(RateRun):
             sampler = RootSampler(self.problem, importance, self.settings, self.machine, flux.pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
             production = self._produce(sampler, flux, steering)
+            self.saved_paths = saved_paths(production, sampler)
+            self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
         return importance_estimate(self._facts(), flux, density, production, steering, self.no_reweighting)
 
     def _note(self, sentence: str | None) -> None:
@@ -180,7 +185,7 @@ class ImportanceSamplingRate(RateRun):
     def _produce(self, sampler: RootSampler, flux: FluxRun, steering: Steering) -> Production:
         """Rounds of roots until the whole error is at most the problem."""
         self.progress.stage("production")
-        production = Production(len(self.problem.states.channel_names))
+        production = Production(len(self.problem.states.channel_names), wanted(self.settings))
         level = sampler.level(steering.window)
         n_new, drawn_before = self.settings.production_roots, 0
         while True:

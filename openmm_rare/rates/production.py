@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..statistics import ClusteredRate, ratio_of_sums
 from ..walkers.population import Walkers
+from .keeping.kept_paths import Keep, KeptPaths
+from .keeping.past import PastTable
 from .roots import RootSampler, Steering
 from .weighted_paths import PathBatch, Patience
 
@@ -41,9 +45,22 @@ class Production:
         The highest levels that these have come to, where levels are kept account of.
     crossed : ndarray, shape (n_roots, n_levels), or None
         Summed weights of the descendants that have come to each level.
+    kept : KeptPaths or None
+        Those of all rounds that may be kept in the end.
+    pending_pasts : PastTable or None
+        Where the pending walkers have been, if whole paths are kept.
+
+    Parameters
+    ----------
+    n_channels : int
+    keep : Keep, optional
+        What to keep of paths.
     """
 
-    def __init__(self, n_channels: int) -> None:
+    def __init__(self, n_channels: int, keep: Keep | None = None) -> None:
+        self._keep = keep
+        self.kept: KeptPaths | None = None
+        self.pending_pasts: PastTable | None = None
         self.root = np.zeros(0, dtype=np.int64)
         self.start_weight, self.contribution, self.returned = np.zeros(0), np.zeros(0), np.zeros(0)
         self.channel_contribution = np.zeros((0, n_channels))
@@ -74,6 +91,20 @@ class Production:
             setattr(self, name, grown)
         self.arrivals = self.arrivals + np.asarray(record["arrivals"])
         self.pending, self.pending_tops = Walkers.of_record(record, "pending_"), record.get("pending_tops")
+        if self._keep is not None:
+            found, self.pending_pasts = KeptPaths.of_record(record), PastTable.of_record(record)
+            self.kept = (found if self.kept is None else self.kept.join(found)).top(self._keep.n + 1)
+
+    def left_over(self) -> dict[str, Any]:
+        """What the next round follows on, and the number of its first root."""
+        known = {"pending": self.pending, "pending_tops": self.pending_tops, "pending_pasts": self.pending_pasts}
+        return known | {"first_root": self.n_roots}
+
+    def keep(self) -> Keep | None:
+        """What to keep of the paths of the next round."""
+        if self._keep is None or self.kept is None:
+            return self._keep
+        return replace(self._keep, above=self.kept.threshold(self._keep.n))
 
     def mean_weight(self) -> tuple[float, float]:
         """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
@@ -126,9 +157,8 @@ def production_round(
         steering,
         level,
         seed,
-        pending=production.pending,
-        pending_tops=production.pending_tops,
-        first_root=production.n_roots,
+        **production.left_over(),
+        keep=production.keep(),
         patience=patience,
         record_paths=production.n_roots == 0,
     )
@@ -150,8 +180,15 @@ def production_round(
         "walker_steps": batch.walker_steps,
         **batch.pending.record("pending_"),
         **seen,
+        **_kept(batch),
         **_sample_paths(batch, sampler.problem.states.variables.names),
     }
+
+
+def _kept(batch: PathBatch) -> dict:
+    """Paths that are kept, and what will belong to some; empty where none are."""
+    found = {} if batch.kept is None else batch.kept.record()
+    return found | ({} if batch.pending_pasts is None else batch.pending_pasts.record())
 
 
 def _sample_paths(batch: PathBatch, variables: Sequence[str]) -> dict:

@@ -20,6 +20,7 @@ from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
 from .estimate import RateEstimate
 from .facts import RunFacts
+from .keeping.saved_paths import SavedPaths
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -41,6 +42,10 @@ class RateRun(ABC):
         What should be known about the dynamics.
     walker_steps : dict
         Spent so far, by part of the cost: training, flux, pilot, production.
+    saved_paths : SavedPaths or None
+        After the run, if paths were to be saved.
+    arrivals : ndarray, shape (n, n_atoms, 3), or None
+        After the run, if the way back was asked for: places in B that paths came to, nm.
     """
 
     _first_task: str
@@ -70,6 +75,8 @@ class RateRun(ABC):
         self.executor: Executor = executor or Here()
         self.progress: Progress = progress or Silent()
         self.walker_steps = {"training": 0, "flux": 0, "pilot": 0, "production": 0}
+        self.saved_paths: SavedPaths | None = None
+        self.arrivals: np.ndarray | None = None
         self._given_progress, self._task = progress, TaskLog(recorder or Memory(), seed)
 
     def run(self) -> RateEstimate:

@@ -19,7 +19,12 @@ from ..walkers.machine import Machine
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching, WeightWindow
-from .trees import TreeFollower, TreeRules
+from .keeping.kept_paths import Candidates, Keep
+from .keeping.past import PastTable
+from .keeping.stream import stream_of_paths
+from .keeping.together import WalkersPasts
+from .trees.follower import TreeFollower
+from .trees.tree import TreeRules
 from .weighted_paths import PathBatch, run_roots
 
 if TYPE_CHECKING:
@@ -69,6 +74,17 @@ class RootSampler:
     density: RootDensity
     executor: Executor = field(default_factory=Here)
 
+    def branching(self, level: float, window: WeightWindow) -> Branching:
+        """How walkers branch."""
+        settings = self.settings
+        stride = self.problem.check_interval if isinstance(self.importance, CalibratedImportance) else settings.stride
+        return Branching(level, window, stride, settings.max_population)
+
+    @property
+    def steps_per_frame(self) -> int:
+        """Steps between two looks at a walker, and between two frames of a path that is kept."""
+        return self.branching(0.0, WeightWindow()).steps(self.problem.check_interval)
+
     def level(self, window: WeightWindow, log_importance: np.ndarray | None = None) -> float:
         """ln C of the weight windows: ln of the mean of w I^p over the drawn roots, so that most start in their windows.
 
@@ -93,8 +109,10 @@ class RootSampler:
         *,
         pending: Walkers | None = None,
         pending_tops: np.ndarray | None = None,
+        pending_pasts: PastTable | None = None,
         first_root: int = 0,
         which: np.ndarray | None = None,
+        keep: Keep | None = None,
         **options: Any,
     ) -> tuple[np.ndarray, np.ndarray, PathBatch]:
         """Draw roots and follow them: many walkers together where they fit into one Context, elsewhere tree by tree.
@@ -106,12 +124,14 @@ class RootSampler:
         level : float
             ln C of the weight windows.
         seed : numpy.random.SeedSequence
-        pending, pending_tops : Walkers, ndarray, optional
+        pending, pending_tops, pending_pasts : Walkers, ndarray, PastTable, optional
             Left over by earlier calls.
         first_root : int
             Number of the first new root.
         which : ndarray of int, shape (n_roots,), optional
             These exits, with weight 1, instead of such that are drawn.
+        keep : Keep, optional
+            What to keep of paths; it changes nothing else.
         **options
             For :func:`openmm_rare.rates.weighted_paths.run_roots`: trees are followed to their ends.
 
@@ -124,19 +144,22 @@ class RootSampler:
         batch : PathBatch
         """
         settings, rng = self.settings, np.random.default_rng(seed)
-        if which is None:
-            root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
-            log_weight = -np.log(self.density(self.pool.log_importance[root]))
-        else:
-            root, log_weight = which, np.zeros(n_roots)
+        root, log_weight = self._drawn(n_roots, rng) if which is None else (which, np.zeros(n_roots))
         roots, start = self.pool.exits[root], {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
-        stride = self.problem.check_interval if isinstance(self.importance, CalibratedImportance) else settings.stride
-        branching = Branching(level, steering.window, stride, settings.max_population)
+        branching = self.branching(level, steering.window)
         unbiased = self.problem.inertial and steering.strength == 0.0
         bias = None if unbiased else Bias(self.importance, steering.strength, settings.bias_interval)
         if not fits_in_slots(self.problem):
-            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps, bias)
-            return root, log_weight, TreeFollower(rules, self.executor).follow(roots, log_weight, seed, **start)
-        propagator = Propagator(self.problem, bias, settings.n_slots, self.machine, seed)
+            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps, bias, keep)
+            trees = TreeFollower(rules, self.executor)
+            return root, log_weight, trees.follow(roots, log_weight, seed, pending_pasts=pending_pasts, **start)
+        propagator, n_atoms = Propagator(self.problem, bias, settings.n_slots, self.machine, seed), len(self.problem.positions)
+        if keep is not None:
+            options["pasts"] = WalkersPasts(Candidates(keep, n_atoms, stream_of_paths(seed)), n_atoms, pending_pasts)
         batch = run_roots(propagator, self.importance, roots, branching, rng, log_weights=log_weight, **start, **options)
         return root, log_weight, batch
+
+    def _drawn(self, n_roots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Exits drawn from the pool, and the ln w that they start with."""
+        root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
+        return root, -np.log(self.density(self.pool.log_importance[root]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +13,12 @@ from ..walkers.population import Block, Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching
 from .crossings import Crossings, Unwatched, Watched, watched
+from .keeping.history import PathHistory
+from .keeping.kept_paths import KeptPaths
+from .keeping.past import PastTable
+from .keeping.together import Unkept, WalkersPasts
 
-__all__ = ["PathBatch", "PathHistory", "Patience", "run_roots"]
+__all__ = ["PathBatch", "Patience", "run_roots"]
 
 
 @dataclass(frozen=True)
@@ -41,40 +45,6 @@ class Patience:
         return few or (self.steps is not None and steps >= self.steps)
 
 
-@dataclass
-class PathHistory:
-    """Ancestry of walkers, block by block, from which whole paths to B are read back.
-
-    Attributes
-    ----------
-    values : list of ndarray, shape (n, k)
-        Variables of every walker at the end of each block.
-    parents : list of ndarray, shape (n,)
-        Row of each walker in the block before; -1 for a new root.
-    ends : list of (block, row)
-        Arrivals in B.
-    """
-
-    values: list[np.ndarray] = field(default_factory=list)
-    parents: list[np.ndarray] = field(default_factory=list)
-    ends: list[tuple[int, int]] = field(default_factory=list)
-
-    def add(self, values: np.ndarray, parents: np.ndarray, arrived: np.ndarray) -> None:
-        """Append one block: values after it, the row in the block before, and which rows arrived in B."""
-        self.ends += [(len(self.values), int(row)) for row in np.flatnonzero(arrived)]
-        self.values.append(values.astype(np.float32))
-        self.parents.append(parents)
-
-    def path(self, end: tuple[int, int]) -> np.ndarray:
-        """Variables along one path, shape (n_blocks, k), from its root to B."""
-        block, row = end
-        points = []
-        while row >= 0:
-            points.append(self.values[block][row])
-            block, row = block - 1, self.parents[block][row]
-        return np.array(points[::-1])
-
-
 @dataclass(frozen=True)
 class PathBatch:
     """Outcome of a batch of roots.
@@ -98,6 +68,10 @@ class PathBatch:
         The highest levels that pending walkers have come to, where levels are kept account of.
     crossings : Crossings or None
         None for an importance function without levels.
+    kept : KeptPaths or None
+        If paths are kept.
+    pending_pasts : PastTable or None
+        Of the pending walkers, if whole paths are kept.
     """
 
     contribution: np.ndarray
@@ -110,12 +84,15 @@ class PathBatch:
     history: PathHistory | None
     pending_tops: np.ndarray
     crossings: Crossings | None
+    kept: KeptPaths | None = None
+    pending_pasts: PastTable | None = None
 
 
 class _Tally:
-    """Sums weights per root."""
+    """Sums weights per root, and lets paths be kept."""
 
-    def __init__(self, n_roots: int, n_channels: int) -> None:
+    def __init__(self, n_roots: int, n_channels: int, pasts: WalkersPasts | Unkept) -> None:
+        self._pasts = pasts
         self.contribution, self.returned = np.zeros(n_roots), np.zeros(n_roots)
         self.channels = np.zeros((n_roots, n_channels))
         self.arrivals = np.zeros(n_channels, dtype=np.int64)
@@ -125,9 +102,15 @@ class _Tally:
     def add(self, block: Block) -> None:
         """Count the steps and the arrivals of a block."""
         self.walker_steps += block.walker_steps
-        self.arrive(block.walkers, block.status)
+        self._pasts.look(block.walkers, block.status)
+        self._arrive(block.walkers, block.status)
 
-    def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
+    def begin(self, walkers: Walkers, status: np.ndarray) -> None:
+        """Count roots that are in B, or in A, to begin with."""
+        self._pasts.arrive(walkers, status)
+        self._arrive(walkers, status)
+
+    def _arrive(self, walkers: Walkers, status: np.ndarray) -> None:
         """Count walkers that are in A or B by now."""
         at_a, at_b = status == IN_A, status == IN_B
         weights = np.exp(walkers.log_weights)
@@ -152,6 +135,8 @@ class _Tally:
             history,
             population.tops,
             crossings,
+            self._pasts.kept(),
+            self._pasts.table(),
         )
 
 
@@ -167,7 +152,15 @@ class _Population:
         The highest level that each has come to, where levels are kept account of.
     """
 
-    def __init__(self, waiting: Walkers, tops: np.ndarray, pending: Walkers | None, pending_tops: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        waiting: Walkers,
+        tops: np.ndarray,
+        pending: Walkers | None,
+        pending_tops: np.ndarray | None,
+        pasts: WalkersPasts | Unkept,
+    ) -> None:
+        self._pasts = pasts
         self.waiting, self.waiting_tops = waiting, tops
         self.active = waiting.take(np.zeros(0, dtype=np.int64)) if pending is None else pending
         self.tops = np.full(len(self.active), -np.inf) if pending_tops is None else pending_tops
@@ -182,11 +175,13 @@ class _Population:
         self.parents = np.concatenate([self.parents, np.full(newcomers, -1, dtype=np.int64)])
         self.waiting = self.waiting.take(np.arange(newcomers, len(self.waiting)))
         self.waiting_tops = self.waiting_tops[newcomers:]
+        self._pasts.begin(self.active)
 
     def replace(self, walkers: Walkers, parents: np.ndarray, log_weights: np.ndarray) -> None:
         """Go on with copies of the rows ``parents`` of ``walkers``, with new ln w."""
         self.parents, self.active, self.tops = parents, walkers.take(parents), self.tops[parents]
         self.active.log_weights[:] = log_weights
+        self._pasts.take(parents)
 
 
 def run_roots(
@@ -203,6 +198,7 @@ def run_roots(
     patience: Patience | None = None,
     max_steps: int | None = None,
     record_paths: bool = False,
+    pasts: WalkersPasts | Unkept | None = None,
 ) -> PathBatch:
     """Follow every root's descendants until they are in A or B.
 
@@ -230,20 +226,20 @@ def run_roots(
         Drop walkers at this age: for the pilot only, it biases the estimate.
     record_paths : bool
         Keep the ancestry, for pictures of paths.
+    pasts : WalkersPasts, optional
+        Keeps paths.
     """
-    problem, patience, waited = propagator.problem, patience or Patience(), 0
+    problem, patience, pasts, waited = propagator.problem, patience or Patience(), pasts or Unkept(), 0
     stride = branching.steps(problem.check_interval)
     history = PathHistory() if record_paths else None
     started, levels = Walkers.start(roots, first_root + np.arange(len(roots)), log_weights), watched(importance)
-    tally, population = _started(started, problem.states, first_root + len(roots), levels, pending, pending_tops)
+    tally, population = _started(started, problem.states, first_root + len(roots), levels, pending, pending_tops, pasts)
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
         waited += stride if len(population.waiting) == 0 else 0
         block = propagator.advance(population.active, stride)
         tally.add(block)
-        log_i, population.tops = levels.look(block.walkers, population.tops, block.status)
-        if history is not None:
-            history.add(_seen(block, problem.states, log_i), population.parents, block.status == IN_B)
+        log_i = _look(block, problem.states, levels, population, history)
         going = _going(block, max_steps)
         parents, weights = branching.branch(block.walkers.log_weights[going], log_i[going], rng)
         population.replace(block.walkers, going[parents], weights)
@@ -257,18 +253,25 @@ def _started(
     levels: Unwatched | Watched,
     pending: Walkers | None,
     pending_tops: np.ndarray | None,
+    pasts: WalkersPasts | Unkept,
 ) -> tuple[_Tally, _Population]:
     """Roots that lie in B have arrived already; the others wait, beside what earlier calls left pending."""
-    status, tally = states.classify(walkers.frames.positions), _Tally(n_roots, len(states.channel_names))
-    tally.arrive(walkers, status)
+    status, tally = states.classify(walkers.frames.positions), _Tally(n_roots, len(states.channel_names), pasts)
+    tally.begin(walkers, status)
     _, tops = levels.look(walkers, np.full(len(walkers), -np.inf), status)
     between = status == NEITHER
-    return tally, _Population(walkers.take(between), tops[between], pending, pending_tops)
+    return tally, _Population(walkers.take(between), tops[between], pending, pending_tops, pasts)
 
 
-def _seen(block: Block, states: States, log_importance: np.ndarray) -> np.ndarray:
-    """What is kept of walkers for pictures of their paths, a row each."""
-    return np.column_stack([states.variables(block.walkers.frames.positions), log_importance])
+def _look(
+    block: Block, states: States, levels: Unwatched | Watched, population: _Population, history: PathHistory | None
+) -> np.ndarray:
+    """ln I of walkers, after what is kept account of was told where they are."""
+    log_i, population.tops = levels.look(block.walkers, population.tops, block.status)
+    if history is not None:
+        seen = np.column_stack([states.variables(block.walkers.frames.positions), log_i])
+        history.add(seen, population.parents, block.status == IN_B)
+    return log_i
 
 
 def _going(block: Block, max_steps: int | None) -> np.ndarray:

@@ -13,6 +13,7 @@ from . import plots
 from .barrier_plots import BARRIER_FIGURES
 from .crossing_plots import CROSSING_FIGURE, CURVE_FIGURE, draw_crossing, draw_curve
 from .page import Drawn, FigureFile, saved_figures
+from .saved_paths import SAVED_PATHS_FIGURE
 
 __all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
 
@@ -205,6 +206,7 @@ _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str
         "Some of the sampled paths from A to B over two collective variables, colored by the learned ln I: dark far "
         "from B, bright near it.",
     ),
+    SAVED_PATHS_FIGURE,
     (
         "weights",
         _draw_weights,

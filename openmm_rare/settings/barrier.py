@@ -44,7 +44,8 @@ class BarrierSettings:
     max_frames : int
         A shot that is in no state after so many frames ends the run with an error.
     reverse : bool
-        Let the last window cover all of B: gives its population, and the rate from B to A.
+        Let the last window cover all of B: gives its population, and the rate from B to A. ``reverse`` of ``[sampling]``, or
+        ``--reverse``, asks for the same.
     """
 
     along: str = ""

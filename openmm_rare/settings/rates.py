@@ -9,7 +9,7 @@ from ..errors import InputError
 
 __all__ = ["RateSettings"]
 
-_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "time_scale"}
+_MAY_BE_ZERO = {"residual_weight", "stage_rounds", "last_stage_rounds", "last_updates", "time_scale", "save_paths", "reverse"}
 
 _LENGTHS = (
     "flux_steps",
@@ -89,6 +89,10 @@ class RateSettings:
         (elsewhere as many as `pilot_roots`), and rounds at least.
     tree_roots : int
         Roots of each round of production where walkers move one at a time.
+    save_paths : int
+        Paths from A to B to write, with their weights; of methods that make weighted paths.
+    reverse : bool
+        Keep what the rate from B to A starts from: some arrivals in B.
     ladder_ratio : float
         Ratio of neighboring temperatures while annealing.
     heating_factor, heating_tries, heating_roots : float, int, int
@@ -152,6 +156,9 @@ class RateSettings:
     calibration_roots: int = 60
     calibration_rounds: int = 2
     tree_roots: int = 60
+    # what else is kept
+    save_paths: int = 0
+    reverse: bool = False
     # training
     ladder_ratio: float = 0.7
     heating_factor: float = 1.35

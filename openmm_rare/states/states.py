@@ -101,6 +101,12 @@ class States:
         made.variables = held
         return made
 
+    def exchanged(self) -> "States":
+        """The same states, each with the name of the other; labels of channels follow their rules on the way back."""
+        made = copy(self)
+        made.a, made.b = self.b, self.a
+        return made
+
     @property
     def channel_names(self) -> tuple[str, ...]:
         """Names of the channels; "all" where there are none."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..bias.directions import CommittorDirection, Direction, VariableDirection
 from ..committor.base import Committor
 from ..committor.fitting import require_fitting
 from ..committor.model import CommittorModel
-from ..config.run import RunConfig
+from ..config.run import RunConfig, SamplingConfig
 from ..dynamics.replication import fits_in_slots
 from ..errors import InputError
 from ..io.run_file import RunFile
@@ -66,22 +67,35 @@ def engine_of(
         "recorder": run,
         "progress": progress,
     }
-    if sampling.importance and not given:
-        raise InputError(
-            f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
-            "Systems; leave it out, the importance function of this one is learned"
-        )
+    _require_sense(sampling, given)
     if executor is not None and sampling.method != "barrier" and fits_in_slots(problem):
         progress.note(_NO_WORKERS)
     if sampling.method == "brute_force":
         return BruteForceRate(problem, executor=executor, **options)
     if sampling.method == "barrier":
-        return BarrierRate(problem, barrier=config.barrier, model=model, executor=executor, **options)
+        barrier = replace(config.barrier, reverse=config.barrier.reverse or sampling.settings.reverse)
+        return BarrierRate(problem, barrier=barrier, model=model, executor=executor, **options)
     if given:
-        return SplittingRate(problem, _direction(problem, sampling.importance, model), executor=executor, **options)
+        direction = _direction(problem, sampling.importance, model, sampling.backward)
+        return SplittingRate(problem, direction, executor=executor, **options)
+    model = None if sampling.backward else model  # which knows little near B: a new one is trained from there
     if model is not None and not isinstance(model, CommittorModel):
         raise InputError(f"a rate of overdamped dynamics is trained on from a single network, not from a {model.title}")
     return ImportanceSamplingRate(problem, model=model, no_reweighting=sampling.no_reweighting, **options)
+
+
+def _require_sense(sampling: SamplingConfig, given: bool) -> None:
+    """Refuse what the method has no use for; `given`: whether it needs a direction."""
+    if sampling.importance and not given:
+        raise InputError(
+            f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
+            "Systems; leave it out, the importance function of this one is learned"
+        )
+    if sampling.settings.save_paths and sampling.method != "importance":
+        raise InputError(
+            f"save_paths = {sampling.settings.save_paths}: paths with weights are made by importance sampling and splitting, "
+            f"not by the method {sampling.method!r}; leave it out, or sample paths with openmm-rare tps"
+        )
 
 
 def _needs_direction(problem: RareEventSystem) -> bool:
@@ -89,7 +103,7 @@ def _needs_direction(problem: RareEventSystem) -> bool:
     return problem.inertial or not fits_in_slots(problem)
 
 
-def _direction(problem: RareEventSystem, variable: str, model: Committor | None) -> Direction:
+def _direction(problem: RareEventSystem, variable: str, model: Committor | None, back: bool) -> Direction:
     if variable and model is not None:
         raise InputError(f"importance = {variable!r} and a model are two directions: leave one of them out")
     if variable:
@@ -99,5 +113,6 @@ def _direction(problem: RareEventSystem, variable: str, model: Committor | None)
             f"{problem.name} needs a direction from A to B: first run openmm-rare tps, and give its model.npz with --model, or "
             f"name a variable with --importance ({', '.join(problem.states.variables.names)})"
         )
-    require_fitting(model, problem)
-    return CommittorDirection(model)
+    if not back:  # of the problem as it was, the run from A to B has seen that
+        require_fitting(model, problem)
+    return CommittorDirection(model, back)

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..committor.base import Committor
-from ..committor.model import CommittorModel
 from ..config.run import RunConfig, SystemConfig, build_system, load_config
 from ..config.stored import stored_config
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.run_folder import open_run
 from ..io.checksums import unchecked_note
-from ..io.files import resolved, write_json
+from ..io.files import resolved
 from ..io.progress import shows_progress
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..io.toml import nearest
 from ..parallel.executors import Executor
-from ..problem import RareEventSystem
 from ..rates.estimate import RateEstimate
-from ..rates.importance import ImportanceSamplingRate
-from ..rates.rate_run import RateRun
-from ..states.states import IN_A, IN_B, NEITHER
 from ..systems import BUILDERS
-from ..systems.known_rates import Reference, reference_of
 from ..walkers.machine import Machine
 from .compare import compared, other_results
 from .engines import engine_of
+from .finishing import finish
+from .reverse import Way, with_way_back
 
 __all__ = ["configuration", "run_rate"]
 
@@ -96,6 +89,7 @@ def run_rate(
         If anything about the input is wrong; nothing is written then.
     """
     out = Path(out)
+    _require_way_there(config)
     system = build_system(config)
     require_runnable(system, "rate")
     others = other_results(system, compare)
@@ -111,30 +105,19 @@ def run_rate(
         progress.stage(f"{engine.backend} backend on {machine.platform}")
         estimate = compared(engine.run(), others)
         progress.stage("figures and report")
-        _finish(out, run, system, engine, estimate, others)
+        estimate = finish(out, run, system, engine, estimate, others)
+        if config.sampling.settings.reverse:
+            way = Way(config, out, system, machine, resume, progress, start, executor)
+            estimate = with_way_back(way, run, estimate, engine.arrivals)
     return estimate
 
 
-def _finish(
-    out: Path,
-    run: RunFile,
-    problem: RareEventSystem,
-    engine: RateRun,
-    estimate: RateEstimate,
-    others: Sequence[Mapping[str, Any]],
-) -> None:
-    """Write what a finished run leaves."""
-    known = reference_of(problem)
-    if isinstance(engine, ImportanceSamplingRate):
-        engine.model.save(out / "model.npz")
-        _record_plane(run, problem, engine.model, known)
-    _record_references(run, problem, known, others)
-    run.finalize()
-    about = {"run": run.attributes.get("run"), "records": run.kinds}
-    write_json(out / "result.json", estimate.to_dict() | about, checked=True)
-    from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
-
-    write_rate_report(out, run)
+def _require_way_there(config: RunConfig) -> None:
+    if config.sampling.backward:
+        raise InputError(
+            "backward = true is of a way back, which belongs to the run in the folder above it: run openmm-rare rate for that "
+            "one, with --reverse"
+        )
 
 
 def _machine(config: RunConfig, continued: Path | None) -> Machine:
@@ -148,31 +131,3 @@ def _where_it_stands(out: Path, run: RunFile) -> str:
     """Where a run that is to be continued goes on."""
     parts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in run.kinds.items())
     return f"continuing {out} after {parts}" if parts else f"nothing in {out} to continue: starting"
-
-
-def _record_references(
-    run: RunFile, problem: RareEventSystem, known: Reference | None, others: Sequence[Mapping[str, Any]]
-) -> None:
-    there = {record["label"] for record in run.load("reference")}
-    if known is not None and known.label not in there:
-        run.append("reference", {"label": known.label, "rate_per_ps": float(known.rate(problem.temperature))})
-    for other in others:
-        if other["label"] not in there:
-            run.append("reference", {name: other[name] for name in ("label", "rate_per_ps", "rate_stderr")})
-
-
-def _record_plane(run: RunFile, problem: RareEventSystem, model: CommittorModel, known: Reference | None) -> None:
-    """ln I on a grid, learned beside exact, where the exact solution in the plane is known."""
-    if known is None or known.plane is None or run.kinds.get("plane"):
-        return
-    solution = known.plane(problem.temperature)
-    grid = np.stack(np.meshgrid(solution.x, solution.y, indexing="ij"), axis=-1)
-    positions = np.concatenate([grid, np.zeros((*grid.shape[:2], 1))], axis=-1).reshape(-1, 1, 3)
-    status = problem.states.classify(positions).reshape(grid.shape[:2])
-    learned = model.log_importance(positions).reshape(grid.shape[:2])
-    transition = (solution.committor > 0.3) & (solution.committor < 0.7)
-    # what lies in A or B, or is visited far less than the transition region, has nothing to show
-    shown = (status == NEITHER) & (solution.density > 0.01 * solution.density[transition].max())
-    truth = np.log(solution.committor, out=np.full(grid.shape[:2], np.nan), where=shown)
-    record = {"x": solution.x, "y": solution.y, "learned": np.where(shown, learned, np.nan), "exact": truth}
-    run.append("plane", record | {"center_a": grid[status == IN_A].mean(0), "center_b": grid[status == IN_B].mean(0)})

@@ -107,7 +107,7 @@ def _rates(
         _write(out, problem, estimates, others)
     for temperature in sorted(set(brute_force), reverse=True):
         stages = _Stages(progress, f"{temperature:g} K: ")
-        at = config.with_options(temperature_k=temperature, method="brute_force", no_reweighting=False)
+        at = config.with_options(temperature_k=temperature, method="brute_force", no_reweighting=False, save_paths=0)
         others.append(run_rate(at, out / f"{temperature:g}K_brute_force", resume, stages, executor=executor))
         _write(out, problem, estimates, others)
     return estimates

@@ -12,7 +12,8 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.parallel.executors import Here
 from openmm_rare.rates.branching import Branching, WeightWindow
-from openmm_rare.rates.trees import TreeFollower, TreeRules
+from openmm_rare.rates.trees.follower import TreeFollower
+from openmm_rare.rates.trees.tree import TreeRules
 from openmm_rare.systems import langevin_well
 from openmm_rare.walkers.machine import Machine
 from stats import assert_within, mean_and_stderr

@@ -18,7 +18,7 @@ from openmm_rare.io.progress import TerminalProgress, duration
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.systems.known_rates import Reference
-from openmm_rare.workflow import engines, rate, scan
+from openmm_rare.workflow import engines, finishing, scan
 
 
 class StandInModel:
@@ -41,6 +41,7 @@ class StandInEngine:
     backend = "native"
     warnings: tuple = ()
     notes: tuple = ()
+    saved_paths = arrivals = None
     error: Exception | None = None
     calls: list = []
 
@@ -69,13 +70,13 @@ def engine(monkeypatch):
     class Engine(StandInEngine):
         calls = []
 
-    for module in (rate, engines):
+    for module in (finishing, engines):
         monkeypatch.setattr(module, "ImportanceSamplingRate", Engine)
     monkeypatch.setattr("openmm_rare.folders.run_folder.load_committor", StandInModel.load)
     monkeypatch.setattr("openmm_rare.folders.run_folder.require_fitting", lambda *arguments: None)
     for module in (scan, engines):
         monkeypatch.setattr(module, "CommittorModel", StandInModel)
-    for module in (rate, scan):
+    for module in (finishing, scan):
         monkeypatch.setattr(module, "reference_of", lambda problem: Reference("exact", lambda temperature: 0.4))
     return Engine
 

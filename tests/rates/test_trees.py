@@ -12,10 +12,11 @@ from openmm_rare.bias.level_table import LevelTable
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.parallel.executors import Here
 from openmm_rare.parallel.local import Processes
-from openmm_rare.rates import trees
 from openmm_rare.rates.branching import Branching, WeightWindow
 from openmm_rare.rates.crossings import Crossings, Heights
-from openmm_rare.rates.trees import TreeFollower, TreeRules
+from openmm_rare.rates.trees import follower, tree
+from openmm_rare.rates.trees.follower import TreeFollower
+from openmm_rare.rates.trees.tree import TreeRules
 from openmm_rare.rates.weighted_paths import run_roots
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
@@ -79,8 +80,8 @@ def test_trees_end_where_the_importance_is_far_too_steep(monkeypatch):
     plain = in_slots(problem, 4000, window=PLAIN)
     truth, its_error = mean_and_stderr(plain.contribution)
     for per_nat, most in ((2, 300), (20, 2000)):
-        monkeypatch.setattr(trees, "_BRANCHES", 10)
-        monkeypatch.setattr(trees, "_PER_NAT", per_nat)
+        monkeypatch.setattr(tree, "_BRANCHES", 10)
+        monkeypatch.setattr(tree, "_PER_NAT", per_nat)
         steep = as_trees(problem, 60, level=-15.0, nats=15.0)
         value, error = mean_and_stderr(steep.contribution)
         assert_within(value, truth, np.hypot(error, its_error))
@@ -116,9 +117,9 @@ def numbers(batch):
 def test_a_tree_depends_on_the_seed_and_its_root_alone(monkeypatch):
     problem, start = well(3.0, check_interval=5), exits(6)
     together = as_trees(problem, 6, start=start)
-    monkeypatch.setattr(trees, "_UNIT", 1)
+    monkeypatch.setattr(follower, "_UNIT", 1)
     assert numbers(as_trees(problem, 6, start=start)) == numbers(together)
-    monkeypatch.setattr(trees, "_UNIT", 4)
+    monkeypatch.setattr(follower, "_UNIT", 4)
     given = np.random.SeedSequence(1)
     alone = TreeFollower(rules(problem), Here()).follow(start[4:], np.zeros(2), given, first_root=4)
     np.testing.assert_array_equal(alone.contribution[4:], together.contribution[4:])
@@ -128,7 +129,7 @@ def test_a_tree_depends_on_the_seed_and_its_root_alone(monkeypatch):
 @pytest.mark.parametrize("made", [lambda: well(3.0, check_interval=5), lambda: water()])
 def test_workers_give_the_same_numbers(made, monkeypatch):
     problem = made()
-    monkeypatch.setattr(trees, "_UNIT", 1)
+    monkeypatch.setattr(follower, "_UNIT", 1)
     if problem.name == "well":
         one, n = rules(problem), 4
         start = exits(n)
@@ -170,7 +171,7 @@ def test_what_grows_too_old_is_returned_and_can_be_followed_on():
 def test_branches_that_wait_are_bounded(monkeypatch):
     problem = well(3.0, check_interval=5)
     free = as_trees(problem, 20, level=-8.0, max_age=60)
-    monkeypatch.setattr(trees, "_WAITING", 2)
+    monkeypatch.setattr(tree, "_WAITING", 2)
     bounded = as_trees(problem, 20, level=-8.0, max_age=60)
     assert bounded.walker_steps < 0.8 * free.walker_steps
     for batch in (free, bounded):

@@ -9,7 +9,7 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.systems import BUILDERS, build
 from openmm_rare.systems.known_rates import reference_of
-from openmm_rare.workflow.rate import _record_plane
+from openmm_rare.workflow.finishing import _record_plane
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...settings.barrier import BarrierSettings
+from ..both_ways.free_energy import Ratio, of_populations
 from ..estimate import RateEstimate
 from ..facts import RunFacts
 from ..summary import common_fields
@@ -125,7 +126,15 @@ def barrier_estimate(facts: RunFacts, found: Findings, settings: BarrierSettings
         warnings=tuple(warnings),
         barrier=_details(found, settings),
         curve=None if curve is None else curve.to_dict(),
+        reverse=_way_back(found) if settings.reverse else None,
     )
+
+
+def _way_back(found: Findings) -> dict[str, Any]:
+    """k_BA, K and the free energy, from the population of B."""
+    pops = found.populations
+    error = float(np.hypot(pops.back_error, found.shots.relative_error()))
+    return of_populations(found.rate, error, Ratio(float(np.exp(pops.log_back)), pops.back_error), found.problem.kt)
 
 
 def _warnings(found: Findings, facts: RunFacts, tail: float) -> list[str]:

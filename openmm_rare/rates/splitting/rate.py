@@ -16,10 +16,13 @@ from ...io.progress import reached
 from ...parallel.threads import one_torch_thread
 from ...settings.rates import RateSettings
 from ...statistics import ClusteredRate, effective_sample_size
+from ..both_ways.exchange import arrivals_of
 from ..estimate import RateEstimate
+from ..keeping.saved_paths import wanted
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
 from ..roots import RootSampler, Steering
+from ..saving import saved_paths
 from ..summary import bootstrap_stream
 from ..weighted_paths import Patience
 from .calibration import Calibration, calibrate
@@ -100,6 +103,8 @@ class SplittingRate(RateRun):
             )
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
             production, error = self._produce(sampler, flux, steering, Refined(calibration))
+            self.saved_paths = saved_paths(production, sampler)
+            self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
         if error > self.target_error:
             steps = self.walker_steps["flux"] + self.walker_steps["production"]
             self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
@@ -141,7 +146,7 @@ class SplittingRate(RateRun):
     ) -> tuple[Production, float]:
         """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
         self.progress.stage("production")
-        settings, production = self.settings, Production(len(self.problem.states.channel_names))
+        settings, production = self.settings, Production(len(self.problem.states.channel_names), wanted(self.settings))
         n_new = per_round = settings.production_roots if self._together else settings.tree_roots
         while True:
             self._round(*refined(sampler, production, steering.window), production, steering, n_new)

@@ -1,0 +1,1 @@
+"""Paths that are kept while walkers are followed, with weights that stay unbiased."""

@@ -1,0 +1,1 @@
+"""Trees: descendants of roots, one after another in one Context."""
