@@ -28,9 +28,9 @@ from openmm_rare.bias.calibrated import CalibratedImportance
 from openmm_rare.bias.level_table import LevelTable
 from openmm_rare.flux.blocks import BlockFlux
 from openmm_rare.io.files import write_json
-from openmm_rare.rates.splitting.calibration import Calibration, Excursions
 from openmm_rare.rates.production import Production
 from openmm_rare.rates.roots import RootSampler, Steering
+from openmm_rare.rates.splitting.calibration import Calibration, Excursions
 from openmm_rare.rates.splitting.rate import SplittingRate
 from openmm_rare.rates.splitting.refined import Refined
 from openmm_rare.systems import build, langevin_well

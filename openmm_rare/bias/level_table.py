@@ -13,7 +13,7 @@ __all__ = ["LevelTable"]
 
 _SURE = 2.0  # effective roots that must have come to a level for its probability to count
 _STEEP = 2.0  # nats of the end of a table, whose slope goes on beyond it
-_FARTHER = 3.0  # nats that ln I grows beyond the last level at most: a guess that is wrong by more would cost e to the power of it
+_FARTHER = 3.0  # nats that ln I grows beyond the last level at most: too many nats cost e to the power of them
 
 
 @dataclass(frozen=True, eq=False)
