@@ -26,7 +26,7 @@ def draw_crossing(found: Mapping[str, Any]) -> Any:
     seen = plain > 0.0
     ax.errorbar(levels[seen], plain[seen], its_error[seen], fmt=".", color=ORANGE, elinewidth=0.8, label="plain dynamics")
     ax.set_yscale("log")
-    ax.set_xlabel(found["direction"])
+    ax.set_xlabel(_axis(found["direction"], not found["direction"].startswith("the logit")))
     ax.set_ylabel("P(to come there before A)")
     ax.legend(frameon=False)
     return figure
@@ -44,11 +44,14 @@ def draw_curve(found: Mapping[str, Any], label: str, rate_per_ps: float) -> Any:
     if rate_per_ps > 0.0:
         ax.axhline(rate_per_ps, color=GRAY, linewidth=0.8, linestyle="--", label="k")
     ax.set_yscale("log")
-    of_variable = found["key"].startswith("variable")
-    ax.set_xlabel(f"minus the distance of {found['direction']} from B" if of_variable else found["direction"])
+    ax.set_xlabel(_axis(found["direction"], found["key"].startswith("variable")))
     ax.set_ylabel("paths from A that come there (1/ps)")
     ax.legend(frameon=False)
     return figure
+
+
+def _axis(direction: str, of_variable: bool) -> str:
+    return f"minus the distance of {direction} from B" if of_variable else direction
 
 
 CROSSING_FIGURE: tuple[str, str, str] = (

@@ -22,7 +22,7 @@ from openmm_rare.rates.barrier.barrier_rate import BarrierRate
 from openmm_rare.rates.barrier.shots import Shots
 from openmm_rare.rates.branching import Branching
 from openmm_rare.rates.estimate import RateCurve
-from openmm_rare.rates.trees import TreeFollower
+from openmm_rare.rates.trees.follower import TreeFollower
 from openmm_rare.rates.weighted_paths import run_roots
 from openmm_rare.report.results import estimate_of, read_result
 from openmm_rare.settings.barrier import BarrierSettings
