@@ -251,6 +251,9 @@ class Model:
     def logit(self, positions):
         return 3.0 * positions[:, 0, 0]
 
+    def digest(self):
+        return "of a test"
+
 
 def test_a_direction_and_a_problem_are_turned_round(write):
     there, back = CommittorDirection(Model()), CommittorDirection(Model(), back=True)
