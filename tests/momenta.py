@@ -86,3 +86,19 @@ def water(n_side=3, method=openmm.NonbondedForce.CutoffPeriodic, **options):
     return RareEventSystem.from_openmm(
         system, positions, *regions, Distance("r", (0, 3)), TEMPERATURE, friction, timestep, **options
     )
+
+
+def two_wells(boxed=True):
+    """A particle between two wells at x = -0.2 and 0.2 nm; in a box, where walkers move one at a time, beside another one."""
+    system, wells = openmm.System(), openmm.CustomExternalForce("8*((x/0.2)^2-1)^2+200*(y^2+z^2)")
+    wells.addParticle(system.addParticle(10.0))
+    system.addForce(wells)
+    if boxed:
+        system.addParticle(10.0)
+        system.setDefaultPeriodicBoxVectors(*(3.0 * np.eye(3)))
+        pairs = openmm.NonbondedForce()
+        pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+        for _ in range(2):
+            pairs.addParticle(0.0, 0.1, 0.0)
+        system.addForce(pairs)
+    return system, np.array([[-0.2, 0.0, 0.0], [1.0, 1.0, 1.0]])[: 1 + boxed]

@@ -1,8 +1,8 @@
 """Shots and walkers have the same numbers here, in processes and on a cluster, to the bit."""
 
 import numpy as np
-import openmm
 import pytest
+from momenta import two_wells
 
 from openmm_rare import Coordinate, Range, RareEventSystem
 from openmm_rare.dynamics.frames import Frames
@@ -14,19 +14,7 @@ from openmm_rare.walkers.machine import Machine
 
 def problem(periodic):
     """A particle between two wells on a line; in a box, where walkers move one at a time, beside another one."""
-    system = openmm.System()
-    wells = openmm.CustomExternalForce("8*((x/0.2)^2-1)^2+200*(y^2+z^2)")
-    wells.addParticle(system.addParticle(10.0))
-    system.addForce(wells)
-    if periodic:
-        system.addParticle(10.0)
-        system.setDefaultPeriodicBoxVectors(*(3.0 * np.eye(3)))
-        pairs = openmm.NonbondedForce()
-        pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
-        for _ in range(2):
-            pairs.addParticle(0.0, 0.1, 0.0)
-        system.addForce(pairs)
-    positions = np.array([[-0.2, 0.0, 0.0], [1.0, 1.0, 1.0]])[: 1 + periodic]
+    system, positions = two_wells(periodic)
     states = Range({"x": (-0.5, -0.15)}), Range({"x": (0.15, 0.5)})
     given = {"temperature": 300.0, "friction": 5.0, "timestep": 0.005, "inertial": True, "check_interval": 2}
     return RareEventSystem.from_openmm(system, positions, *states, [Coordinate("x", 0, 0)], **given)

@@ -1,7 +1,6 @@
 """Rates by trees whose worker, scheduler or command is killed: the same numbers to the bit."""
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
+from executors import cluster_of_its_own
+from momenta import two_wells
 from openmm import app, unit
 
 from openmm_rare.config.run import load_config
@@ -22,14 +23,6 @@ from openmm_rare.parallel.local import Processes
 from openmm_rare.report.results import read_result
 from openmm_rare.workflow.rate import run_rate
 
-CLUSTER = """
-if __name__ == "__main__":
-    import sys, time
-    from distributed import LocalCluster
-    with LocalCluster(n_workers=int(sys.argv[1]), threads_per_worker=1, dashboard_address=None) as cluster:
-        print(cluster.scheduler_address, flush=True)
-        time.sleep(600)
-"""
 CONFIG = """
 [system]
 name = "pair"
@@ -84,17 +77,7 @@ class At(Silent):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """A particle between two wells in a box, beside another one: walkers move one at a time."""
-    folder, system = tmp_path_factory.mktemp("config"), openmm.System()
-    wells = openmm.CustomExternalForce("8*((x/0.2)^2-1)^2+200*(y^2+z^2)")
-    wells.addParticle(system.addParticle(10.0))
-    system.addForce(wells)
-    system.addParticle(10.0)
-    system.setDefaultPeriodicBoxVectors(*(3.0 * np.eye(3)))
-    pairs = openmm.NonbondedForce()
-    pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
-    for _ in range(2):
-        pairs.addParticle(0.0, 0.1, 0.0)
-    system.addForce(pairs)
+    folder, (system, positions) = tmp_path_factory.mktemp("config"), two_wells()
     topology = app.Topology()
     chain = topology.addChain()
     for _ in range(2):
@@ -102,7 +85,7 @@ def config(tmp_path_factory):
     topology.setPeriodicBoxVectors(3.0 * np.eye(3) * unit.nanometer)
     (folder / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
     with open(folder / "start.pdb", "w") as file:
-        app.PDBFile.writeFile(topology, np.array([[-0.2, 0.0, 0.0], [1.0, 1.0, 1.0]]) * unit.nanometer, file)
+        app.PDBFile.writeFile(topology, positions * unit.nanometer, file)
     (folder / "config.toml").write_text(CONFIG)
     return folder / "config.toml"
 
@@ -140,10 +123,8 @@ def whole(config, tmp_path_factory):
 def cluster():
     """A scheduler with a worker, in processes of their own."""
     pytest.importorskip("distributed")
-    process = subprocess.Popen([sys.executable, "-c", CLUSTER, "1"], stdout=subprocess.PIPE, text=True, start_new_session=True)
-    yield process, process.stdout.readline().strip()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with cluster_of_its_own() as made:
+        yield made
 
 
 @pytest.mark.parametrize(

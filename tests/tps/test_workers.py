@@ -1,7 +1,6 @@
 """Path sampling by workers: the same to the bit for any number of them, and when one, the scheduler or the run is killed."""
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from executors import cluster_of_its_own
 
 pytest.importorskip("openpathsampling")
 
@@ -24,14 +24,6 @@ from openmm_rare.tps.path_sampling import PathSampling
 
 NAME, SEED = "double_well_1d", 3
 SETTINGS = {"trials": 20, "chains": 2, "storage": False}
-CLUSTER = """
-if __name__ == "__main__":
-    import sys, time
-    from distributed import LocalCluster
-    with LocalCluster(n_workers=int(sys.argv[1]), threads_per_worker=1, dashboard_address=None) as cluster:
-        print(cluster.scheduler_address, flush=True)
-        time.sleep(600)
-"""
 
 
 class After(Silent):
@@ -79,10 +71,8 @@ def whole(tmp_path_factory):
 def cluster():
     """A scheduler with a worker, in processes of their own."""
     pytest.importorskip("distributed")
-    process = subprocess.Popen([sys.executable, "-c", CLUSTER, "1"], stdout=subprocess.PIPE, text=True, start_new_session=True)
-    yield process, process.stdout.readline().strip()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with cluster_of_its_own() as made:
+        yield made
 
 
 @contextmanager
