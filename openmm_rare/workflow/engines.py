@@ -86,7 +86,7 @@ def engine_of(
 
 def _require_sense(sampling: SamplingConfig, given: bool) -> None:
     """Refuse what the method has no use for; `given`: whether it needs a direction."""
-    if sampling.importance and not given:
+    if sampling.importance and sampling.method == "importance" and not given:
         raise InputError(
             f"importance = {sampling.importance!r}: a given direction is for rates by splitting, with momenta or of large "
             "Systems; leave it out, the importance function of this one is learned"

@@ -200,3 +200,11 @@ def test_fewer_steps_than_equilibration_takes_are_refused_before_anything_runs()
     settings = RateSettings(few_walkers=2, equilibration_ps=1.0, max_walker_steps=10)
     with pytest.raises(ValueError, match="10 steps at most are fewer than the .* walkers take to equilibrate in A for 1 ps"):
         BruteForceRate(problem, settings, machine="CPU").run()
+
+
+def test_a_configuration_with_a_direction_serves_for_counting_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = '[system]\nname = "langevin_well"\nparameters = { barrier = 2.0 }\n[sampling]\nimportance = "x"\nflux_walkers = 50\n'
+    (tmp_path / "my.toml").write_text(text)
+    done = CliRunner().invoke(main, ["rate", "my.toml", "--brute-force", "--target-error", "0.5", "--out", "counted"])
+    assert done.exit_code == 0 and read_result(tmp_path / "counted")["method"] == "brute_force", done.output
