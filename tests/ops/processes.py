@@ -26,4 +26,4 @@ def in_fresh(code, folder):
     """Wait for it; it must not fail."""
     process = fresh(code, folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    assert process.returncode == 0, (process.returncode, errors)
