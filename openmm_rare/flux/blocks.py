@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -92,7 +92,7 @@ class BlockFlux:
     n_blocks: int = 0
     counts: list[np.ndarray] = field(default_factory=list)
     transitions: int = 0
-    _told: dict[str, object] = field(default_factory=dict)
+    _told: dict[str, Any] = field(default_factory=dict)
 
     def equilibrate(self) -> None:
         """Run in A, in stretches of growing length, until the flux is steady.
@@ -139,7 +139,7 @@ class BlockFlux:
     def extend_until(self, wanted: float, fewest: int) -> None:
         """Run until the pool's part of the relative error is at most `wanted`, with at least so many exits."""
         self.progress.stage("flux and exit pool")
-        self._told = {}
+        self._told = {"exits": len(self.pool.exits)}
         while True:
             error, exits = self._error(), len(self.pool.exits)
             if self.n_blocks and error <= wanted and exits >= fewest:
@@ -172,6 +172,12 @@ class BlockFlux:
         self.progress.update(0, **values)
         self._told = {name: value for name, value in values.items() if name != "target"}
 
+    def _advance(self, n_blocks: int, n_exits: int) -> None:
+        """Show so many blocks more, and their exits where exits are shown."""
+        if "exits" in self._told:
+            self._told["exits"] += n_exits
+        self.progress.update(n_blocks, **self._told)
+
     def _stretch(self, kind: str, n_blocks: int) -> Mapping:
         """The record of so many blocks; the state becomes that at their end."""
         parts, done, together = [], 0, fits_in_slots(self.problem)
@@ -195,7 +201,7 @@ class BlockFlux:
                 chunks.append(chunk)
                 state = chunk.state
                 shown += 1
-                self.progress.update(1, **self._told)
+                self._advance(1, len(chunk.exits))
             return {
                 **Frames.join(chunk.exits for chunk in chunks).astype(np.float32).arrays("exits"),
                 "exit_walker": np.concatenate([chunk.exit_walker for chunk in chunks]),
@@ -208,6 +214,6 @@ class BlockFlux:
 
         record = self.task(kind, compute)
         if len(record["frames"]) > shown:  # replayed
-            self.progress.update(len(record["frames"]) - shown, **self._told)
+            self._advance(len(record["frames"]) - shown, len(record["exit_block"]))
         self.state = FluxState.from_record(record)
         return record

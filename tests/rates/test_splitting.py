@@ -185,6 +185,33 @@ def test_a_walker_that_dies_in_the_flux_run_loses_a_block(monkeypatch, tmp_path)
     assert not np.array_equal(flux(Memory(), seed=2).state.frames.positions, before.state.frames.positions)
 
 
+class Exits(Silent):
+    """How many exits were shown after each block of the flux run."""
+
+    def __init__(self):
+        self.shown = []
+
+    def update(self, n=1.0, exits=None, **postfix):
+        self.shown += [] if exits is None or not n else [exits]
+
+
+def test_exits_are_shown_while_they_come():
+    """After every block, of a run that was recorded as well, and not only at the end of a stretch."""
+    problem, settings, memory = water(), RateSettings(block_ps=0.04, equilibration_ps=0.16), Memory()
+
+    def flux():
+        shown = Exits()
+        found = BlockFlux(problem, settings, 2, Machine(), Here(), TaskLog(memory, 1), shown)
+        found.equilibrate()
+        found.extend_until(10.0, 8)
+        return found.pool, shown.shown
+
+    pool, shown = flux()
+    assert shown == sorted(shown) and len(shown) == len(memory.load("flux"))
+    assert shown[-1] == len(pool.exits) >= 8 > shown[0] and len(set(shown)) > 3
+    assert flux()[1] == shown
+
+
 def curve(plain, counted, trees=None, error=0.1):
     """A crossing curve, the same by trees, unless told, as by plain excursions, of which there were so many at first."""
     plain = np.asarray(plain, dtype=float)
