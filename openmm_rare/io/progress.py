@@ -20,6 +20,8 @@ from .terminal_text import printable
 
 __all__ = ["TerminalProgress", "duration", "reached", "shown", "shows_progress"]
 
+_SURPRISE = 5.0  # times as long as the longest so far: what is under way says nothing about the time left
+
 
 @contextmanager
 def shown(progress: Progress | None) -> Iterator[Progress]:
@@ -160,9 +162,11 @@ class TerminalProgress:
         longest = max(self._intervals)
         typical = [interval for interval in self._intervals if interval >= 0.05 * longest]
         each = sum(typical) / len(typical)
+        waited, usual = time.monotonic() - self._last_update, self._last_work * each
+        if waited > _SURPRISE * self._last_work * longest:
+            return None  # everything so far was replayed, or was of another kind
         # the time left falls no further than by the work that is under way: what takes longer than that is no news
-        since = min(time.monotonic() - self._last_update, self._last_work * each)
-        return max(0.0, (self._total - self._done) * each - since)
+        return max(0.0, (self._total - self._done) * each - min(waited, usual))
 
     def _text(self, finished: bool) -> str:
         values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self._values.items())

@@ -333,11 +333,26 @@ def test_news_without_work_changes_what_is_shown_but_not_the_time_left(monkeypat
         progress.update(0, chosen_strength=0.7)
         assert progress._seconds_left() == before
         assert progress._text(False) == "chosen strength 0.7; 1 min 10 s, about 50 s left"
-        clock[0] += 500.0  # the third of four takes long
+        clock[0] += 100.0  # the third of four takes long
         assert progress._seconds_left() == pytest.approx(30.0)
-        clock[0] -= 500.0
+        clock[0] -= 100.0
         progress.update(1, chosen_strength=0.7)  # negative control: work done does change it
         assert progress._seconds_left() != before
+
+
+def test_work_that_was_replayed_says_nothing_about_the_time_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with TerminalProgress(io.StringIO(), 3600.0) as progress:
+        progress.stage("shots")
+        for number in range(1, 5):
+            clock[0] += 0.01
+            progress.update(error=f"{40 / number**0.5} %", target="10 %")
+        assert progress._seconds_left() < 1.0
+        clock[0] += 60.0  # the first that is not replayed
+        assert progress._seconds_left() is None and "left" not in progress._text(False)
+        progress.update(error=f"{40 / 5**0.5} %", target="10 %")
+        assert progress._seconds_left() == pytest.approx(11 * 60.0, rel=0.01)
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
