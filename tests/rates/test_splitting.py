@@ -264,10 +264,13 @@ def test_the_look_ahead_is_how_long_momenta_are_remembered():
 
 def test_plans_are_told_in_roots_and_hours():
     assert roots_needed(np.exp(-7.0), 0.1) == 1050
-    assert "1050 roots or more, 6e+05 steps or 1 hours" in plan(np.exp(-7.0), True, 0.1, 600.0, 6e-3)
-    assert "no descendant reached B" in plan(1e-4, False, 0.1, 600.0, 0.0)
-    assert "descendants of 1 root only reached B; P is below 0.0001" in plan(1e-4, False, 0.1, 600.0, 0.0, 1)
-    assert "of 2 roots only" in plan(1e-4, False, 0.1, 600.0, 0.0, 2) and "root" not in plan(0.1, True, 0.1, 1.0, 0.0, 5)[:40]
+    told = plan(np.exp(-7.0), True, 0.1, 600.0, 200.0, 6e-3)
+    assert "1050 roots or more, 6e+05 steps (about 1 h 3 min at the speed of the pilot), if" in told
+    assert "counting does, 1.1e+05 exits or 2e+07 steps (about 36 h 33 min" in told  # 1/P events of exits for each of a hundred
+    assert "no descendant reached B" in plan(1e-4, False, 0.1, 600.0, 200.0, 0.0)
+    assert "descendants of 1 root only reached B; P is below 0.0001" in plan(1e-4, False, 0.1, 600.0, 200.0, 0.0, 1)
+    assert "of 2 roots only" in plan(1e-4, False, 0.1, 600.0, 1.0, 0.0, 2)
+    assert "root" not in plan(0.1, True, 0.1, 1.0, 1.0, 0.0, 5)[:40]
     assert "300 more roots, 3e+05 steps" in missing(0.2, 0.1, 100, 1e5, 0.0)
     assert "Nothing has arrived" in missing(float("inf"), 0.1, 100, 1e5, 0.0)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...io.progress import duration
+
 __all__ = ["missing", "plan", "roots_needed"]
 
 _PER_NAT = 1.5
@@ -16,7 +18,13 @@ def roots_needed(p_ab: float, target_error: float) -> int:
 
 
 def plan(
-    p_ab: float, arrived: bool, target_error: float, steps_per_root: float, seconds_per_step: float, roots_arrived: int = 0
+    p_ab: float,
+    arrived: bool,
+    target_error: float,
+    steps_per_root: float,
+    steps_per_exit: float,
+    seconds_per_step: float,
+    roots_arrived: int = 0,
 ) -> str:
     """A sentence on what is to come.
 
@@ -26,7 +34,7 @@ def plan(
         Or, if too few roots have arrived, the probability to come to the highest level that enough came to.
     arrived : bool
         Whether descendants of enough roots reached B.
-    target_error, steps_per_root, seconds_per_step : float
+    target_error, steps_per_root, steps_per_exit, seconds_per_step : float
     roots_arrived : int
         Of how many roots descendants reached B, in the last round of the pilot.
     """
@@ -34,7 +42,12 @@ def plan(
     much = _cost(roots * steps_per_root, seconds_per_step)
     few = f"descendants of {roots_arrived} root{'s' if roots_arrived > 1 else ''} only" if roots_arrived else "no descendant"
     known = f"P(A to B from an exit) is about {p_ab:.1g}" if arrived else f"{few} reached B; P is below {p_ab:.1g}"
-    return f"{known}: an error of {100 * target_error:g} % takes {roots} roots or more, {much}."
+    exits = 1.0 / (p_ab * target_error**2)
+    counting = f"{exits:.2g} exits or {_cost(exits * steps_per_exit, seconds_per_step)}"
+    return (
+        f"{known}: an error of {100 * target_error:g} % takes {roots} roots or more, {much}, if exits are much alike; if it is "
+        f"decided at the exit what becomes of a root, it takes up to what counting does, {counting}."
+    )
 
 
 def missing(error: float, target_error: float, n_roots: int, steps: float, seconds_per_step: float) -> str:
@@ -50,5 +63,5 @@ def missing(error: float, target_error: float, n_roots: int, steps: float, secon
 
 
 def _cost(steps: float, seconds_per_step: float) -> str:
-    hours = steps * seconds_per_step / 3600.0
-    return f"{steps:.1g} steps" + (f" or {hours:.1g} hours at the speed of the pilot" if hours > 0.0 else "")
+    long = f" (about {duration(steps * seconds_per_step)} at the speed of the pilot)" if seconds_per_step > 0.0 else ""
+    return f"{steps:.1g} steps{long}"

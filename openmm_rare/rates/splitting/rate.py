@@ -97,6 +97,7 @@ class SplittingRate(RateRun):
                     calibration.arrived,
                     self.target_error,
                     calibration.steps_per_root,
+                    float(flux.pool.time_ps.sum()) / self.problem.timestep / len(flux.pool.exits),
                     calibration.seconds_per_step,
                     calibration.roots_arrived,
                 )
@@ -141,9 +142,7 @@ class SplittingRate(RateRun):
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _produce(
-        self, sampler: RootSampler, flux: BlockFlux, steering: Steering, refined: Refined
-    ) -> tuple[Production, float]:
+    def _produce(self, sampler: RootSampler, flux: BlockFlux, steering: Steering, refined: Refined) -> tuple[Production, float]:
         """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
         self.progress.stage("production")
         settings, production = self.settings, Production(len(self.problem.states.channel_names), wanted(self.settings))
