@@ -209,6 +209,10 @@ def _splitting_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("direction", found["direction"]),
         ("look ahead", f"{format_value(found['look_ahead_ps'])} ps"),
     ]
+    if "seen" in found:
+        low, high = (format_value(bound) for bound in found["seen"]["ci95"])
+        n, value = found["seen"]["arrivals"], format_value(found["seen"]["rate_per_ps"])
+        rows.append(("k as the flux run counted it", f"{value} 1/ps from {n} arrivals  ({low} to {high})"))
     if "gain" in found:
         rows.append(("fewer steps than brute force", f"{format_value(found['gain'], found['gain_stderr'])} times"))
     return rows

@@ -68,7 +68,8 @@ class RateEstimate:
         What moved the walkers.
     crossing : dict or None
         Along a given direction: how probable it is to come from an exit to each level before A, by trees and by plain
-        dynamics, with standard errors; the look ahead (ps), effective blocks of the flux run, and the gain over brute force.
+        dynamics, with standard errors; the look ahead (ps), effective blocks of the flux run, the rate that it has counted by
+        itself, and the gain over brute force.
     rate_below_per_ps : float or None
         Where nothing arrived in B: k is below this with 95 %, and `rate_per_ps` stands for nothing.
     complete : bool

@@ -1,5 +1,6 @@
 """Rates along a given direction: against the exact one, resumed, without arrivals, and when they are not to be believed."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -123,6 +124,8 @@ def test_water_is_followed_tree_by_tree():
     found = along(problem, settings=replace(few, max_walker_steps=1000), target_error=0.9, machine="CPU").run()
     assert found.n_roots >= 10 and found.n_exits >= 100 and found.walker_steps > 1000
     assert found.rate_per_ps > 0.0 and found.crossing["blocks"] >= 4
+    low, high = found.crossing["seen"]["ci95"]
+    assert 0.0 <= low <= found.crossing["seen"]["rate_per_ps"] < high
 
 
 class Steps(Silent):
@@ -226,8 +229,11 @@ def test_trees_that_miss_what_plain_dynamics_sees_are_told():
     assert curve(falls, 500, falls * [1, 1.1, 0.9, 1.2, 0.7]).apart() is None
     assert curve(falls, 500, falls * [1, 1, 1, 0.3, 0.01]).apart() in (3, 4)  # the failure of a direction blind to the solvent
     assert curve(falls, 500, falls * [1, 1, 2, 2, 2], 0.05).apart() in (2, 3)  # and the other way
-    assert seen_otherwise(10.0, 12) == [] == seen_otherwise(1e-3, 0)
-    assert "came to B 5 times" in seen_otherwise(0.1, 5)[0]
+    assert seen_otherwise(10.0, 0.2, 12) == [] == seen_otherwise(1e-3, 0.2, 0)
+    assert "came to B 5 times" in (told := seen_otherwise(0.1, 0.2, 5)[0]) and "trees miss ways" in told
+    assert "came to B 3 times" in (told := seen_otherwise(30.0, 0.2, 3)[0]) and "too much" in told
+    assert seen_otherwise(30.0, 0.45, 3) == [] == seen_otherwise(400.0, 0.15, 500)  # error bars that allow for it
+    assert seen_otherwise(400.0, 0.01, 500)
 
 
 def test_few_roots_and_few_blocks_and_bad_directions_are_told():
@@ -326,6 +332,7 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     assert "is a folder: give a file" in run(config, "--out", out, "--model", config.parent).stderr
     assert "first run openmm-rare tps" in done.stderr and "--importance (x)" in done.stderr
     done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 200_000)
+    assert re.search(r"k as the flux run counted it +[0-9.e-]+ 1/ps from \d+ arrivals", done.output)
     assert "fewer steps than brute force" in done.output and "roots or more" in done.stderr
     assert "custom_integrator backend on Reference" in done.stderr and "Reference, custom_integrator" in done.output
     result = read_result(out)

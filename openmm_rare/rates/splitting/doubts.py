@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import gammainc, gammaincc
 
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
@@ -143,11 +143,12 @@ def _of_curve(calibration: Calibration, production: Production, curve: Curve, es
     return found
 
 
-def seen_otherwise(expected: float, seen: int) -> list[str]:
-    """A sentence, if the flux run itself has seen far more arrivals in B than the rate lets one expect."""
-    if seen == 0 or gammainc(seen, max(expected, 1e-300)) >= _UNLIKELY:  # probability of so many or more
-        return []
-    return [
-        f"The flux run itself came to B {seen} times, where {expected:.2g} would be expected at this rate: trees miss ways to "
-        "B. Find a better direction, with inputs for whatever else moves."
-    ]
+def seen_otherwise(expected: float, relative_error: float, seen: int) -> list[str]:
+    """A sentence, if the flux run itself has seen far more or far fewer arrivals in B than the rate lets one expect."""
+    begun = f"The flux run itself came to B {seen} times, where {expected:.2g} would be expected at this rate: "
+    least, most = (expected * max(1.0 + sign * _HIGH * relative_error, 0.0) for sign in (-1.0, 1.0))
+    if seen and gammainc(seen, max(most, 1e-300)) < _UNLIKELY:  # probability of so many or more
+        return [f"{begun}trees miss ways to B. Find a better direction, with inputs for whatever else moves."]
+    if gammaincc(seen + 1, least) < _UNLIKELY:  # of so few or fewer
+        return [f"{begun}a few heavy roots have made too much of it. Lower the target error, so that more are followed."]
+    return []

@@ -35,11 +35,11 @@ def splitting_estimate(
     spent = _fields(flux, calibration, curve, steering, production)
     told = [*doubts(calibration, production, pool, density, curve, problem.inertial)]
     told += [sentence for sentence in (left_over(facts, production), remembered(np.concatenate(flux.counts))) if sentence]
-    told += seen_otherwise(rate.value * float(pool.time_ps.sum()), flux.transitions)
     if rate.value == 0.0:
-        return _nothing(facts, flux, spent, told)
+        return _nothing(facts, flux, spent, [*told, *seen_otherwise(0.0, 0.0, flux.transitions)])
     replicas = rate.bootstrap(bootstrap_stream(facts.seed))
     k, error = rate.value, rate.relative_error(replicas)
+    told += seen_otherwise(k * float(pool.time_ps.sum()), error, flux.transitions)
     k_replicas = replicas[:, 0] * replicas[:, 2]
     if (k_replicas > 0.0).all():
         log_error = float(np.std(np.log(k_replicas)))
@@ -86,10 +86,17 @@ def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: S
             "look_ahead_ps": importance.tau,
             "ess_blocks": effective_blocks(production, pool),
             "blocks": len(pool.time_ps),
+            "seen": _seen(flux),
             **curve.to_dict(),
         },
         "curve": _rates(curve, direction, flux_per_ps, flux_error).to_dict(),
     }
+
+
+def _seen(flux: BlockFlux) -> dict:
+    """What the flux run has counted by itself: the rate without trees."""
+    time_ps, n = float(flux.pool.time_ps.sum()), flux.transitions
+    return {"arrivals": n, "rate_per_ps": n / time_ps, "ci95": [bound / time_ps for bound in poisson_interval(n)]}
 
 
 def _rates(curve: Curve, direction: Direction, flux_per_ps: float, flux_error: float) -> RateCurve:
