@@ -25,6 +25,7 @@ from openmm_rare.report.results import read_result
 from openmm_rare.systems.klein_kramers import solve
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.phase_slots import PhaseSlots
+from openmm_rare.workflow.load import load_run
 from stats import assert_within
 
 SMALL = RateSettings(flux_walkers=100, pilot_roots=150, production_roots=500)
@@ -341,6 +342,10 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     longer = read_result(out)
     assert longer["n_roots"] >= result["n_roots"] and done.exit_code == (0 if longer["complete"] else 3)
     assert "differs" in run(config, "--out", out, "--resume", "--target-error", 0.4).stderr
+    arrays = load_run(out)  # the flux run as arrays, a row for each block
+    assert arrays.exit_weights.sum() / arrays.time_ps.sum() == pytest.approx(longer["flux_per_ps"])
+    assert len(arrays.exits) == longer["n_exits"] and arrays.exit_walkers.max() < arrays.time_ps.shape[1] == 100
+    assert np.allclose(arrays.time_ps, 5.0) and len(arrays.roots) == longer["n_roots"]
 
 
 def test_rounds_of_production_measure_the_scale_again(monkeypatch):
