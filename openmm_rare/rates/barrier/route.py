@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...bias.directions import VariableDirection
-from ...bias.variable_force import has_force
+from ...bias.variable_force import has_force, is_cut_off
 from ...committor.base import Committor
 from ...committor.fitting import require_fitting
 from ...errors import InputError
@@ -132,6 +132,8 @@ def _why_not(states: States, variable: CollectiveVariable) -> str:
     """Why windows cannot lie along a variable, in words; empty if they can."""
     if not has_force(variable):
         return f"a {variable.type_name} has no forces; choose another variable, or give a model"
+    if is_cut_off(variable):
+        return "pairs count in it that its box has no room for in a force; choose another variable, or give a model"
     a, b = (_interval(region, variable) for region in (states.a, states.b))
     if a is None or b is None:
         return f"state {'A' if a is None else 'B'} is not bounded in it, so that nobody knows which way leads to B"
