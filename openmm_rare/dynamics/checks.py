@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..structure.constraints import constraints_of
 from ..structure.obstacles import Findings, Obstacle, sentence_of
 from ..structure.openmm_errors import RefusedSystem, naming_system
+from ..structure.parameter_names import taken_names
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of, special_forces
 from .long_molecules import notes_on_long_molecules
@@ -66,6 +67,7 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
 def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     obstacles += obstacles_to_copies(problem.system) if _should_be_copied(problem, purpose) else special_forces(problem.system)
+    obstacles += taken_names(problem.system)
     notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
     try:
         found = _step(problem, purpose)
