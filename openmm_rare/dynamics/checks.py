@@ -14,7 +14,7 @@ from ..structure.openmm_errors import RefusedSystem, naming_system
 from ..structure.parameter_names import taken_names
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of, special_forces
-from .long_molecules import notes_on_long_molecules
+from .long_distances import notes_on_long_distances
 from .replication import MOST_ATOMS, obstacles_to_copies
 from .stability import largest_curvature, relaxed, steepest, step_limit
 from .start_structure import strain_of_structure, unit_of_structure
@@ -71,7 +71,7 @@ def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     obstacles += obstacles_to_copies(problem.system) if _should_be_copied(problem, purpose) else special_forces(problem.system)
     obstacles += taken_names(problem.system)
-    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
+    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_distances(problem), *_notes(problem)]
     try:
         found = _step(problem, purpose)
     except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
