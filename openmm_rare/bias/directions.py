@@ -11,6 +11,7 @@ import torch
 
 from ..committor.base import Committor
 from ..errors import InputError
+from ..states.disjoint import length_of_arc
 from ..states.regions import Disc, Range, Region
 from ..states.states import States
 from .level_table import LevelTable
@@ -155,7 +156,7 @@ class VariableDirection:
         """Levels of values of the variable."""
         below, above = self.low - values, values - self.high
         if self.period is not None:
-            width = min((self.high - self.low) % self.period, self.period)
+            width = length_of_arc((self.low, self.high), self.period)
             ahead = (values - self.low) % self.period
             return -np.where(ahead <= width, 0.0, np.minimum(ahead - width, self.period - ahead))
         return -np.maximum(np.maximum(below, above), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from itertools import product
 
 import numpy as np
 import openmm
@@ -20,10 +21,10 @@ from ..states.variables import (
     LinearCombination,
 )
 
-__all__ = ["energy_along", "has_force", "openmm_force"]
+__all__ = ["energy_along", "has_force", "is_cut_off", "openmm_force"]
 
-_CUTOFF = 4.0  # radii, of coordination numbers in a periodic box: a pair counts 2e-5 there
-_COUNTED = 2e-5  # of a pair, beyond which the coordination of a group is cut off
+_CUTOFF = 4.0  # radii, of moments of coordination numbers in a periodic box: a pair counts 2e-5 there
+_OF_BOX = 0.499  # of the shortest edge, how far a cutoff may reach
 
 Parts = tuple[str, dict[str, openmm.Force]]
 """An expression in collective variables of OpenMM, and the forces that compute these."""
@@ -60,6 +61,14 @@ def openmm_force(variable: CollectiveVariable, name: str, n_atoms: int) -> Parts
 def has_force(variable: CollectiveVariable) -> bool:
     """Whether forces can act along a variable."""
     return openmm_force.dispatch(type(variable)) is not openmm_force.dispatch(object)
+
+
+def is_cut_off(variable: CollectiveVariable) -> bool:
+    """Whether the forces along a variable leave out pairs that it counts, which its box has no room for: they pull, but what
+    they hold is another variable."""
+    if not isinstance(variable, CoordinationMoment) or variable.periodic_box is None:
+        return False
+    return _CUTOFF * variable.radius > _reach(variable)
 
 
 @openmm_force.register
@@ -105,14 +114,11 @@ def _(variable: Dihedral, name: str, n_atoms: int) -> Parts:
 
 @openmm_force.register
 def _(variable: Coordination, name: str, n_atoms: int) -> Parts:
-    force = openmm.CustomNonbondedForce(f"1/(1+(r/{variable.radius!r})^{variable.power})")
-    for _ in range(n_atoms):
-        force.addParticle([])
-    force.addInteractionGroup(variable.atoms, variable.neighbors)
-    if variable.periodic_box is not None:
-        force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
-        cutoff = variable.radius * _COUNTED ** (-1.0 / variable.power)
-        force.setCutoffDistance(min(cutoff, 0.499 * float(np.diag(variable.periodic_box).min())))
+    # bonds, because pairs of a nonbonded force in a box end at half of it, and the variable counts those beyond
+    force = openmm.CustomBondForce(f"1/(1+(r/{variable.radius!r})^{variable.power})")
+    for pair in product(variable.atoms, variable.neighbors):
+        force.addBond(*map(int, pair), [])
+    force.setUsesPeriodicBoundaryConditions(variable.periodic_box is not None)
     return name, {name: force}
 
 
@@ -136,8 +142,13 @@ def _power_sum(variable: CoordinationMoment, power: int, n_atoms: int) -> openmm
         force.addParticle([])
     if variable.periodic_box is not None:
         force.setNonbondedMethod(openmm.CustomGBForce.CutoffPeriodic)
-        force.setCutoffDistance(min(_CUTOFF * variable.radius, 0.499 * float(np.diag(variable.periodic_box).min())))
+        force.setCutoffDistance(min(_CUTOFF * variable.radius, _reach(variable)))
     return force
+
+
+def _reach(variable: CoordinationMoment) -> float:
+    """How far its forces may reach in its box, nm."""
+    return _OF_BOX * float(np.diag(variable.periodic_box).min())
 
 
 def energy_along(variable: CollectiveVariable, energy: str, n_atoms: int, n_copies: int = 1) -> openmm.Force:

@@ -11,9 +11,10 @@ from ..errors import InputError
 from ..structure.constraints import constraints_of
 from ..structure.obstacles import Findings, Obstacle, sentence_of
 from ..structure.openmm_errors import RefusedSystem, naming_system
+from ..structure.parameter_names import taken_names
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of, special_forces
-from .long_molecules import notes_on_long_molecules
+from .long_distances import notes_on_long_distances
 from .replication import MOST_ATOMS, obstacles_to_copies
 from .stability import largest_curvature, relaxed, steepest, step_limit
 from .start_structure import strain_of_structure, unit_of_structure
@@ -28,6 +29,9 @@ Purpose = Literal["rate", "paths"]
 _GOALS = {"rate": "a rate constant of", "paths": "sampling paths of"}
 _TOO_WIDE = 0.15
 """By how much fluctuations along the steepest direction may be too wide without a word, of their width."""
+
+_TOO_FAST = 0.05
+"""By how much diffusion may be too fast without a word, of what friction and mass make it."""
 
 _ATOMISTIC = 1e-3
 """ps; a limit of overdamped dynamics below it makes any process of a molecule too long."""
@@ -66,7 +70,8 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
 def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     obstacles += obstacles_to_copies(problem.system) if _should_be_copied(problem, purpose) else special_forces(problem.system)
-    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_molecules(problem), *_notes(problem)]
+    obstacles += taken_names(problem.system)
+    notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_distances(problem), *_notes(problem)]
     try:
         found = _step(problem, purpose)
     except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
@@ -120,7 +125,8 @@ def _step(problem: RareEventSystem, purpose: Purpose) -> Findings:
     else:
         limit, strained = _limit_of_paths(problem, friction), ""
     if problem.timestep <= limit:
-        return Findings([], _wide_fluctuations(problem.timestep / limit) if friction is not None else [])
+        inaccurate = _fast_diffusion(problem) if friction is None else _wide_fluctuations(problem.timestep / limit)
+        return Findings([], inaccurate)
     return Findings([step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)], [])
 
 
@@ -132,6 +138,22 @@ def _wide_fluctuations(share: float) -> list[str]:
     return [
         f"The time step is {100 * share:.0f} % of the stability limit at the initial structure: fluctuations along the "
         f"steepest direction are {100 * wider:.0f} % too wide. Use a tenth of the limit for 5 %."
+    ]
+
+
+def _fast_diffusion(problem: RareEventSystem) -> list[str]:
+    r"""What a time step does in which momenta are forgotten: a free particle of BAOAB diffuses :math:`z \coth z`
+    times as fast as one of Langevin dynamics, :math:`z = \gamma \Delta t/2`: to second order :math:`1 + z^2/3`.
+    """
+    half = 0.5 * problem.friction * problem.timestep
+    factor = half / np.tanh(half)
+    if factor - 1.0 < _TOO_FAST:
+        return []
+    small = 2.0 * np.sqrt(3.0 * _TOO_FAST) / problem.friction
+    return [
+        f"The friction forgets momenta within a time step: at {problem.friction:g}/ps and {problem.timestep:g} ps particles "
+        f"diffuse {factor:.3g} times as fast as they should, and rates are too high by up to this factor. Use {small:.1g} ps "
+        f"or less for {100 * _TOO_FAST:.0f} %."
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -136,14 +136,21 @@ class BlockFlux:
         self.counts.append(self._exits(record, n_blocks))
         self.transitions += int(np.asarray(record["transitions"]).sum())
 
-    def extend_until(self, wanted: float, fewest: int) -> None:
-        """Run until the pool's part of the relative error is at most `wanted`, with at least so many exits."""
+    def extend_until(self, wanted: float, fewest: int, spent: Callable[[], bool]) -> bool:
+        """Run until the pool's part of the relative error is at most `wanted`, with at least so many exits, or steps are spent.
+
+        Returns
+        -------
+        bool
+            Whether that was reached.
+        """
         self.progress.stage("flux and exit pool")
         self._told = {"exits": len(self.pool.exits)}
         while True:
             error, exits = self._error(), len(self.pool.exits)
-            if self.n_blocks and error <= wanted and exits >= fewest:
-                return
+            reached_it = error <= wanted and exits >= fewest
+            if self.n_blocks and (reached_it or spent()):
+                return reached_it
             more = _LONGEST - 1.0
             if exits:
                 more = min(more, max((min(error, 10.0) / wanted) ** 2, fewest / exits) - 1.0)

@@ -21,6 +21,7 @@ from .checksums import SEAL_LENGTH, json_with_checksum, naming_damage, require_i
 from .regular_file import regular_file
 
 __all__ = [
+    "left_behind",
     "lock_folder",
     "npy_array",
     "npz_arrays",
@@ -105,6 +106,15 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays atomically as an uncompressed ``.npz`` file, with its checksum as the comment of the archive."""
     write_bytes(path, *sealed_npz(arrays))
+
+
+def left_behind(path: str | Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """Write what an error leaves to be looked at, and say where; a disk that takes nothing must not hide the error."""
+    try:
+        write_npz(path, arrays)
+    except OSError as error:
+        return f"{path}, which could not be written ({error.strerror or error})"
+    return str(path)
 
 
 def sealed_npz(arrays: Mapping[str, np.ndarray]) -> tuple[memoryview, bytes]:

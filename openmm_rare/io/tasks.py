@@ -121,6 +121,10 @@ class TaskLog:
             self._done[kind] = self._recorder.load(kind)
         return len(self._done[kind])
 
+    def left(self, kind: str) -> int:
+        """How many of these are still to be replayed."""
+        return self.recorded(kind) - self._count.get(kind, -1) - 1
+
     def __call__(self, kind: str, compute: Callable[[np.random.SeedSequence], Mapping]) -> Mapping:
         """The record of the next task of this kind: replayed, or computed and recorded."""
         number = self._next(kind)

@@ -15,6 +15,7 @@ from ..dynamics.stability import relaxed, steepest, step_limit
 from ..dynamics.time_reversal import friction_of, is_overdamped, is_thermostat, known_temperature, require_reversible, steps_of
 from ..errors import InputError
 from ..structure.obstacles import Obstacle, sentence_of
+from ..structure.parameter_names import taken_names
 from ..structure.particles import sites_of
 from ..structure.special_forces import acting_on_box_or_heat, special_forces
 
@@ -58,9 +59,13 @@ def _other_temperatures(system: openmm.System, integrator: openmm.Integrator) ->
 
 
 def _ignored(system: openmm.System, integrator: openmm.CustomIntegrator, platform: str) -> list[Obstacle]:
-    """What of a System the steps of a CustomIntegrator never look at."""
+    """What of a System the steps of a CustomIntegrator never look at, or take for something else."""
     steps = steps_of(integrator)
-    kinds, name, found = {kind for kind, *_ in steps}, type(integrator).__name__, []
+    kinds, name, found = (
+        {kind for kind, *_ in steps},
+        type(integrator).__name__,
+        taken_names(system, ()),
+    )  # others OpenMM refuses
     if openmm.CustomIntegrator.UpdateContextState not in kinds:
         for label, *_ in acting_on_box_or_heat(system):
             found.append(Obstacle(f"{label} would have no effect: this {name} never updates the context's state", "remove it"))

@@ -15,7 +15,7 @@ from ..dynamics.explosions import ExplosionWatch
 from ..dynamics.frames import Frames
 from ..dynamics.time_reversal import friction_of, is_overdamped
 from ..errors import DynamicsError
-from ..io.files import write_npz
+from ..io.files import left_behind
 from ..structure.constraints import KeptDistances
 from ..units import KB
 from .snapshots import frames_of
@@ -93,10 +93,10 @@ class FrameWatch:
         path = Path(f"{fault}-after-{uuid4().hex}.npz").resolve()
         last = last if isinstance(last, Frames) else frames_of([last])
         velocities = np.zeros_like(last.positions) if last.velocities is None else last.velocities
-        write_npz(path, {"positions": last.positions[0], "velocities": velocities[0]})
+        kept = left_behind(path, {"positions": last.positions[0], "velocities": velocities[0]})
         # OpenPathSampling would take an error for a rejected trial, and go on, that has these words beside "nan"
         words = sentence.replace("particle", "atom").replace("coordinates", "positions")
-        raise DynamicsError(f"{words}; the frame before it is in {path}")
+        raise DynamicsError(f"{words}; the frame before it is in {kept}")
 
     def first_fault(self, frames: Frames, last: Frames | Snapshot, start: Snapshot) -> tuple[int, str] | None:
         """The first of frames, all finite, that is bad, and a sentence about it."""

@@ -71,7 +71,8 @@ class RateSettings:
     min_ess : float
         Effective sample size below which the run goes on.
     max_walker_steps : int
-        End beyond this cost: brute force, and rates along a given direction, with what they have; the others without an answer.
+        End beyond this cost: brute force, and rates along a given direction, once there are exits to begin with, with what they
+        have; the others without an answer.
     equilibration_tries : int
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int

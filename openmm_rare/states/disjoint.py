@@ -9,9 +9,15 @@ from .region_text import region_text
 from .regions import Disc, Range
 from .variables import CollectiveVariables
 
-__all__ = ["require_disjoint", "require_something_between"]
+__all__ = ["length_of_arc", "require_disjoint", "require_something_between"]
 
 _TOUCHING = 1e-9  # of the larger number, or of the period
+
+
+def length_of_arc(bounds: tuple[float, float], period: float) -> float:
+    """Of an interval that runs upwards from its first bound, at most the whole period."""
+    low, high = bounds
+    return period if high - low >= period else (high - low) % period
 
 
 def require_disjoint(variables: CollectiveVariables, a: Any, b: Any) -> None:
@@ -88,7 +94,7 @@ def _wide(variables: CollectiveVariables, region: Range) -> list[str]:
         period = variables.variables[variables.index(name)].period
         if period is None:
             continue
-        part = 1.0 if high - low >= period else (high - low) % period / period
+        part = length_of_arc((low, high), period) / period
         if part > 0.5:
             turn = 360.0 if np.isclose(period, 2 * np.pi) else period
             found.append(f"{region_text(Range({name: (low, high)}), variables)} covers {part * turn:.4g} of {turn:.4g}")

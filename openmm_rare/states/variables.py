@@ -32,6 +32,8 @@ __all__ = [
     "LinearCombination",
 ]
 
+_SEPARATORS = ",="
+"""Of names, and of names from units, in files."""
 _FEW_ATOMS = 20
 """Of which a message can show the positions."""
 
@@ -140,7 +142,7 @@ class CollectiveVariables:
     Raises
     ------
     ValueError
-        If two variables share a name.
+        If two variables share a name, or one is empty or holds what separates names in files.
     """
 
     def __init__(self, variables: Sequence[CollectiveVariable]) -> None:
@@ -149,6 +151,9 @@ class CollectiveVariables:
         repeated = {name for name in self.names if self.names.count(name) > 1}
         if repeated:
             raise InputError(f"variables must have different names; repeated: {sorted(repeated)}")
+        for name in self.names:
+            if not name.strip() or any(separator in name for separator in _SEPARATORS):
+                raise InputError(f"variable {name!r}: a name must not be empty, nor hold a comma or =; give it another one")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """Values, shape (n, n_variables), of positions of shape (n, n_atoms, 3) in nm.

@@ -10,7 +10,7 @@ from openmm import unit
 
 from .obstacles import Obstacle
 
-__all__ = ["acting_on_box_or_heat", "barostats", "kind_of", "special_forces"]
+__all__ = ["acting_on_box_or_heat", "all_forces", "barostats", "kind_of", "special_forces"]
 
 _BAROSTATS = (
     "MonteCarloBarostat",
@@ -44,7 +44,7 @@ def _with_inner(force: openmm.Force) -> Iterator[openmm.Force]:
             yield from _with_inner(force.getForce(i))
 
 
-def _all_forces(system: openmm.System) -> Iterator[tuple[str, openmm.Force]]:
+def all_forces(system: openmm.System) -> Iterator[tuple[str, openmm.Force]]:
     """Every force with what to call it, also those inside of others."""
     for index, outer in enumerate(system.getForces()):
         for force in _with_inner(outer):
@@ -54,14 +54,14 @@ def _all_forces(system: openmm.System) -> Iterator[tuple[str, openmm.Force]]:
 
 def barostats(system: openmm.System) -> list[openmm.Force]:
     """The forces that change the box."""
-    return [force for _, force in _all_forces(system) if kind_of(force) in (*_BAROSTATS, "RPMDMonteCarloBarostat")]
+    return [force for _, force in all_forces(system) if kind_of(force) in (*_BAROSTATS, "RPMDMonteCarloBarostat")]
 
 
 def acting_on_box_or_heat(system: openmm.System) -> list[tuple[str, str, float]]:
     """Label, kind and temperature (K) of every barostat and thermostat that has a temperature of its own."""
     return [
         (label, kind, force.getDefaultTemperature().value_in_unit(unit.kelvin))
-        for label, force in _all_forces(system)
+        for label, force in all_forces(system)
         if (kind := kind_of(force)) in (*_BAROSTATS, "AndersenThermostat")
     ]
 
@@ -78,7 +78,7 @@ def special_forces(system: openmm.System, fixed_box: bool = True, heat_bath: boo
         Whether the integrator is a thermostat, beside which another is one too many.
     """
     found = []
-    for label, force in _all_forces(system):
+    for label, force in all_forces(system):
         kind = kind_of(force)
         if kind == "AndersenThermostat" and heat_bath:
             temperature = force.getDefaultTemperature().value_in_unit(unit.kelvin)

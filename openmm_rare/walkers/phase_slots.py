@@ -20,7 +20,7 @@ from ..dynamics.frames import Frames
 from ..dynamics.platforms import platform_by_name
 from ..dynamics.replication import replicate
 from ..errors import DynamicsError, InputError
-from ..io.files import write_npz
+from ..io.files import left_behind
 from ..structure.constraints import KeptDistances
 from ..structure.openmm_errors import our_error
 from ..structure.particles import masses_of
@@ -192,5 +192,5 @@ class PhaseSlots:
     def _stop(self, sentence: str, slots: Sequence[int] | np.ndarray) -> None:
         """End the run, with the last good positions of these slots, and where their shots began, in a file."""
         path = Path(f"broken-shot-{os.getpid()}.npz").resolve()
-        write_npz(path, {"positions": self._slots[slots], "starts": self._starts[slots]})
-        raise DynamicsError(f"{sentence}, {self._steps} steps after the positions in {path}{_ADVICE}")
+        kept = left_behind(path, {"positions": self._slots[slots], "starts": self._starts[slots]})
+        raise DynamicsError(f"{sentence}, {self._steps} steps after the positions in {kept}{_ADVICE}")

@@ -24,6 +24,8 @@ from ..report.results import estimate_of, result_of_run
 
 __all__ = ["PathRun", "RateRun", "load_run"]
 
+_FLUX = ("exits", "exit_cluster", "exit_weight", "weighted_frames", "exit_block", "exit_walker", "frames")
+
 
 @dataclass(frozen=True, eq=False)
 class RateRun:
@@ -171,8 +173,8 @@ def _rate_run(folder: Path) -> RateRun:
 
 def _flux_arrays(run: RunFile, timestep: float) -> dict[str, np.ndarray]:
     counted = run.load("brute_force", ("frames_last_a", "transitions"))
-    flux = run.load("flux", ("exits", "exit_cluster", "exit_weight", "weighted_frames"))
-    frames = [record["frames_last_a"] for record in counted] or [record["weighted_frames"].sum(0) for record in flux]
+    flux = [_whole_stretch(record) for record in run.load("flux", _FLUX)]
+    frames = [record["frames_last_a"] for record in counted] or [row for record in flux for row in record["weighted_frames"]]
     return {
         "exits": _joined([record["exits"] for record in flux], (0, 0, 3), np.float32),
         "exit_walkers": _joined([record["exit_cluster"] for record in flux], (0,), np.int64),
@@ -180,6 +182,14 @@ def _flux_arrays(run: RunFile, timestep: float) -> dict[str, np.ndarray]:
         "time_ps": _stacked(frames) * timestep,
         "transitions": _stacked([record["transitions"] for record in counted]).astype(np.int64),
     }
+
+
+def _whole_stretch(record: Mapping) -> Mapping:
+    """A record of the flux run with a row of weighted times for each of its stretches; walkers of blocks all count alike."""
+    if "exit_block" not in record:
+        return {**record, "weighted_frames": record["weighted_frames"].sum(0)[None]}
+    walkers = record["exit_walker"]
+    return {**record, "exit_cluster": walkers, "exit_weight": np.ones(len(walkers)), "weighted_frames": record["frames"]}
 
 
 def _production_arrays(run: RunFile) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
 """Directions from A to B, the scale that is measured for them, and the look ahead along momenta."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from momenta import well
@@ -9,6 +11,7 @@ from openmm_rare.bias.directions import CommittorDirection, ScaledDirection, Var
 from openmm_rare.bias.level_table import LevelTable
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.committor.multistate import MultiStateModel
+from openmm_rare.rates.barrier.route import find_route
 from openmm_rare.states.states import Coordinate, Dihedral, Disc, Range, States
 
 LINE = np.zeros((5, 1, 3))
@@ -42,6 +45,15 @@ def test_a_direction_that_cannot_be_right_is_refused():
         VariableDirection.of(two, "y", LINE[:1])
     with pytest.raises(ValueError, match="in A it has values that it also has in B"):
         VariableDirection.of(states, "x", LINE[3:])
+    angles = [Dihedral("phi", (0, 1, 2, 3)), Dihedral("psi", (1, 2, 3, 4))]
+    whole = Range({"phi": (-np.pi, np.pi), "psi": (2.0, 3.0)})
+    for one, other in ((Range({"phi": (0.0, 1.0), "psi": (-3.0, 1.0)}), whole), (whole, Range({"phi": (0.0, 1.0)}))):
+        circle = SimpleNamespace(states=States(angles, one, other), starts=np.random.default_rng(1).normal(size=(2, 5, 3)))
+        with pytest.raises(ValueError, match="A and B have values of it in common"):
+            find_route(circle, "phi", None)
+        if other is whole:
+            with pytest.raises(ValueError, match="in A it has values that it also has in B"):
+                VariableDirection.of(circle.states, "phi", circle.starts)
     spec = {"kind": "coordinates", "columns": [0], "scale": 1.0}
     with pytest.raises(ValueError, match="knows 3 states"):
         CommittorDirection(MultiStateModel(spec, 1, ("A", "B", "C"), (4,)))

@@ -13,12 +13,14 @@ from openmm_rare.cli.main import main
 from openmm_rare.config.run import build_system, load_config
 from openmm_rare.dynamics.checks import examine, require_runnable
 from openmm_rare.dynamics.stability import largest_curvature, step_limit
+from openmm_rare.dynamics.unbiased import unbiased_integrator
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.states.states import Coordinate, Range
 from openmm_rare.systems import BUILDERS, build
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
+from stats import assert_within
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STIFF, SOFT, MASS, FRICTION = 8000.0, 300.0, 20.0, 10.0
@@ -83,6 +85,32 @@ def test_the_limit_is_where_the_dynamics_begins_to_grow(share, grows):
     slots = SlotContext(target, 20, Machine("Reference", "python"), 5)
     slots.step(100)
     assert (np.abs(slots.positions()[:, 0, 0]).max() > 1e3) == grows
+
+
+@pytest.mark.parametrize(("friction", "told"), [(60.0, False), (300.0, True)])
+def test_friction_that_forgets_momenta_within_a_step_is_told_with_what_it_does(friction, told):
+    target = dataclasses.replace(oscillator(0.01), inertial=True, friction=friction)
+    notes = require_runnable(target)
+    assert [note.startswith("The friction forgets momenta within a time step") for note in notes] == [True] * told
+    n, steps, half = 2000, 100, 0.5 * friction * 0.01
+    free = openmm.System()
+    for _ in range(n):
+        free.addParticle(MASS)
+    context = openmm.Context(free, unbiased_integrator(target), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(np.zeros((n, 3)))
+    context.setVelocitiesToTemperature(300.0, 1)
+    context.getIntegrator().setRandomNumberSeed(1)
+    context.getIntegrator().step(20)
+    before = context.getState(positions=True).getPositions(asNumpy=True)._value
+    context.getIntegrator().step(steps)
+    way = context.getState(positions=True).getPositions(asNumpy=True)._value - before
+    ideal = 2.0 * target.kt / (MASS * friction) * 0.01 * steps
+    factor = half / np.tanh(half)
+    assert_within((way**2).mean() / ideal, factor, factor * np.sqrt(2.0 / (3 * n)), 5)
+    if told:
+        assert f"diffuse {factor:.3g} times" in notes[0] and "Use 0.003 ps or less for 5 %" in notes[0]
+        with pytest.raises(AssertionError):  # negative control
+            assert_within((way**2).mean() / ideal, 1.0, factor * np.sqrt(2.0 / (3 * n)), 5)
 
 
 def test_forces_that_are_not_finite_are_refused():

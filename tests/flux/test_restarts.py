@@ -1,5 +1,6 @@
 """Walkers that begin again in A once they are in B: rates, exits with velocities, and tasks that give the same everywhere."""
 
+import errno
 import hashlib
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,7 @@ from openmm_rare.dynamics.frames import Frames
 from openmm_rare.errors import DynamicsError
 from openmm_rare.flux import restarts
 from openmm_rare.flux.flux import FluxState, run_flux
+from openmm_rare.io import files
 from openmm_rare.parallel.executors import Here
 from openmm_rare.states.states import IN_A
 from openmm_rare.statistics import ratio_of_sums
@@ -186,3 +188,20 @@ def test_dynamics_that_breaks_down_names_a_file(monkeypatch, tmp_path):
         run(problem, FluxState.start(problem, 2), 500)
     (file,) = tmp_path.glob("broken-shot-*.npz")
     assert np.load(file)["positions"].shape == (1, 24, 3)
+
+
+def test_a_disk_that_takes_no_file_does_not_hide_why_dynamics_broke(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(*arguments):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(files, "write_npz", refuse)
+    problem = water(2, timestep=0.02)
+    with pytest.raises(DynamicsError, match="could not be written .Read-only file system.: use a smaller time step"):
+        run(problem, FluxState.start(problem, 2), 500)
+    pytest.importorskip("openpathsampling")
+    from openmm_rare.ops.frame_watch import FrameWatch
+
+    with pytest.raises(DynamicsError, match="became NaN; the frame .*could not be written .Read-only file system"):
+        FrameWatch._refuse("positions became NaN", Frames(problem.positions[None]))

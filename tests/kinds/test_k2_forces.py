@@ -15,14 +15,16 @@ from openpathsampling.engines.topology import Topology
 
 import chain4
 from openmm_rare.cli.main import main
+from openmm_rare.dynamics.biased_langevin import BiasedLangevinIntegrator
 from openmm_rare.dynamics.checks import examine, require_runnable
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
-from openmm_rare.dynamics.overdamped import OverdampedLangevinIntegrator
+from openmm_rare.dynamics.overdamped import BiasedOverdampedLangevinIntegrator, OverdampedLangevinIntegrator
 from openmm_rare.dynamics.replication import fits_in_slots
 from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.settings.paths import PathSettings
+from openmm_rare.structure.parameter_names import VARIABLES
 from openmm_rare.structure.special_forces import special_forces
 from openmm_rare.tps.chains.chain import make_engine
 from openmm_rare.tps.chains.task import PathProblem
@@ -102,6 +104,56 @@ def test_barostats_are_refused_with_the_way_out(barostat, inertial):
         require_runnable(problem, "paths")
     with pytest.raises(ValueError, match="barostat"):
         require_runnable(problem, "rate")
+
+
+def parametrized(name):
+    force = openmm.CustomExternalForce(f"{name}*0.5*(x^2)" if name != "x" else "0")
+    force.addGlobalParameter(name, 1.0)
+    force.addParticle(0, [])
+    return force
+
+
+@EACH_DYNAMICS
+@pytest.mark.parametrize("name", ["dt", "m", "f0", "kT", "strength"])
+def test_parameters_that_an_integrator_would_take_for_its_own_are_refused(name, inertial):
+    """OpenMM sets ``dt`` to the time step, and takes ``m`` for the mass on OpenCL, without a word; ``kT`` it refuses late."""
+    for made in (parametrized(name), inside(parametrized(name))) if inertial else (parametrized(name),):
+        problem = with_force(made, inertial)
+        for purpose in ("paths", "rate"):
+            with pytest.raises(
+                ValueError, match=f"global parameter '{name}', .* give it another name, such as '{name}_of_force'"
+            ):
+                require_runnable(problem, purpose)
+    programmed = openmm.PythonForce(python_force, {name: 1.0})
+    with pytest.raises(ValueError, match=f"PythonForce.* has a global parameter '{name}'"):
+        require_runnable(with_force(programmed, True), "paths")
+
+
+def test_other_parameters_are_welcome():
+    for name in ("k", "lambda", "mass", "f_of_force", "energy_scale"):
+        require_runnable(with_force(parametrized(name), True), "rate")
+    problem, reference = with_force(parametrized("dt")), openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(problem.system, BAOABLangevinIntegrator(300, 1, 0.001), reference)
+    context.setPositions(problem.positions)
+    context.getIntegrator().step(1)
+    assert context.getParameter("dt") == 0.001  # what it stands for
+    with pytest.raises(ValueError, match="has a global parameter 'dt'"):
+        script(parametrized("dt"), BAOABLangevinIntegrator(300, 5, 0.001), box=None)
+
+
+def test_all_variables_of_the_integrators_are_known():
+    """A new one must be refused as the name of a parameter, too."""
+    dynamics, found = (300.0, 1.0, 0.001), set()
+    for made in (
+        BAOABLangevinIntegrator(*dynamics, num_dimensions=2, virtual_sites=True),
+        BiasedLangevinIntegrator(*dynamics, virtual_sites=True),
+        OverdampedLangevinIntegrator(*dynamics, constrained=True),
+        BiasedOverdampedLangevinIntegrator(*dynamics, bias_group=1, mask_group=2, constrained=True),
+        BiasedOverdampedLangevinIntegrator(*dynamics, num_dimensions=2, bias_group=1),
+    ):
+        found |= {made.getGlobalVariableName(i) for i in range(made.getNumGlobalVariables())}
+        found |= {made.getPerDofVariableName(i) for i in range(made.getNumPerDofVariables())}
+    assert found == VARIABLES
 
 
 def test_all_forces_are_named_at_once():

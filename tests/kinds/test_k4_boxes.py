@@ -1,5 +1,6 @@
 """Kind 4: one box counts, that of the System; variables, structures and topologies are held to it."""
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -14,7 +15,7 @@ from openmm_rare.config.run import build_system, load_config, parse_config
 from openmm_rare.dynamics.checks import require_runnable
 from openmm_rare.io.toml import read_toml
 from openmm_rare.states.states import IN_A, IN_B, CollectiveVariables
-from openmm_rare.structure.nearest_image import box_vectors, same_box
+from openmm_rare.structure.nearest_image import box_vectors, nearest_image, same_box
 from openmm_rare.systems import build
 
 BOXES = {
@@ -326,3 +327,30 @@ def test_a_molecule_longer_than_half_its_box_is_said(edge, far, options, said):
     notes = require_runnable(with_distance(edge, far, **options), "paths")
     assert len(notes) == (said is not None)
     assert not notes or said in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("border", "said"), [(0.9, None), (1.1, "border at d = 1.1 nm, but .* room for 0.98 nm in all directions")]
+)
+def test_a_border_beyond_half_the_box_is_said_of_two_molecules(border, said):
+    """In a truncated octahedron nearest images of OpenMM, and ours, jump there: they are the nearest ones up to it only."""
+    octahedron = 2.4 * np.array([[1.0, 0.0, 0.0], [1 / 3, np.sqrt(8) / 3, 0.0], [-1 / 3, np.sqrt(2) / 3, np.sqrt(2 / 3)]])
+    system, force = openmm.System(), openmm.NonbondedForce()
+    for _ in range(2):
+        system.addParticle(20.0)
+        force.addParticle(0.0, 0.2, 0.5)
+    force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    force.setCutoffDistance(0.5)
+    system.addForce(force)
+    system.setDefaultPeriodicBoxVectors(*octahedron)
+    regions = Range({"d": (0.0, 0.4)}), Range({"d": (border, np.inf)})
+    positions = [[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]]
+    problem = RareEventSystem.from_openmm(system, positions, *regions, Distance("d", (0, 1)), 300, 5, 0.001, inertial=True)
+    notes = require_runnable(problem, "rate")
+    assert len(notes) == (said is not None) and (said is None or re.search(said, notes[0]))
+    rng = np.random.default_rng(1)
+    vectors = nearest_image(rng.uniform(-3.0, 3.0, (5000, 3)), octahedron)
+    shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ octahedron
+    nearest = np.linalg.norm(vectors[:, None] + shifts, axis=2).min(axis=1)
+    wrong = np.linalg.norm(vectors, axis=1) > nearest + 1e-9
+    assert wrong.any() and nearest[wrong].min() > 0.5 * octahedron[2, 2]

@@ -1,6 +1,7 @@
 """The rate from the barrier: windows and shots on systems with exact answers, and what they refuse to believe."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import openmm
@@ -8,7 +9,7 @@ import pytest
 
 pytest.importorskip("pymbar")
 
-from openmm_rare.bias.variable_force import energy_along
+from openmm_rare.bias.variable_force import energy_along, is_cut_off
 from openmm_rare.config.run import load_config, parse_config
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.io.run_file import RunFile
@@ -27,7 +28,10 @@ from openmm_rare.rates.barrier.windows import Window
 from openmm_rare.settings.barrier import BarrierSettings
 from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states.states import (
+    Angle,
     Coordinate,
+    Coordination,
+    CoordinationMoment,
     Dihedral,
     Disc,
     Distance,
@@ -258,6 +262,45 @@ def test_windows_have_the_energy_that_they_say(period):
             context.setParameter(name, value)
         energy = context.getState(energy=True).getPotentialEnergy()._value
         assert energy == pytest.approx(window.energy(coordinate(positions), coordinate.period).sum(), rel=1e-5, abs=1e-9)
+
+
+TRICLINIC = np.array([[2.3, 0.0, 0.0], [0.7, 2.2, 0.0], [-0.6, 0.8, 2.1]])
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        Distance("s", (0, 1)),
+        Angle("s", (0, 1, 2)),
+        Dihedral("s", (0, 1, 2, 3)),
+        Coordination("s", (0, 1), tuple(range(2, 60)), 0.5, 4),
+        CoordinationMoment("s", 2, 0.25),
+    ],
+    ids=lambda variable: variable.type_name,
+)
+def test_forces_along_a_variable_know_its_value_in_a_box(variable):
+    """Also of pairs that are farther from each other than half of the box."""
+    held, rng = variable.in_box(TRICLINIC), np.random.default_rng(5)
+    positions = rng.uniform(0.0, 4.0, (60, 3))
+    system = openmm.System()
+    system.setDefaultPeriodicBoxVectors(*TRICLINIC)
+    for _ in range(60):
+        system.addParticle(1.0)
+    system.addForce(energy_along(held, "s", 60))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(positions)
+    energy = context.getState(energy=True).getPotentialEnergy()._value
+    assert energy == pytest.approx(held(positions[None])[0], rel=1e-3 if "moment" in variable.type_name else 1e-9)
+
+
+def test_a_variable_that_its_box_has_no_room_for_holds_nothing():
+    moment = CoordinationMoment("m", 1, 0.25)
+    assert not is_cut_off(moment) and not is_cut_off(moment.in_box(TRICLINIC))
+    assert is_cut_off(CoordinationMoment("m", 1, 0.3).in_box(TRICLINIC))
+    wide = CoordinationMoment("m", 1, 0.3, box=TRICLINIC)
+    problem = SimpleNamespace(states=States(wide, Range({"m": (0.0, 0.1)}), Range({"m": (0.2, 0.3)})))
+    with pytest.raises(ValueError, match="pairs count in it that its box has no room for"):
+        find_route(problem, "m", None)
 
 
 def test_variables_that_cannot_be_copied_hold_one():

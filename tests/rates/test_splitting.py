@@ -12,11 +12,11 @@ from momenta import water, well
 from openmm_rare import RateSettings
 from openmm_rare.bias.directions import VariableDirection
 from openmm_rare.cli.main import main
-from openmm_rare.errors import DynamicsError
+from openmm_rare.errors import DynamicsError, RunError
 from openmm_rare.flux.blocks import BlockFlux
 from openmm_rare.io.tasks import Memory, Silent, TaskLog
 from openmm_rare.parallel.executors import Here
-from openmm_rare.rates.splitting import calibration
+from openmm_rare.rates.splitting import calibration, rate
 from openmm_rare.rates.splitting.doubts import Curve, doubts, seen_otherwise
 from openmm_rare.rates.splitting.look_ahead import Outcomes, fitted_look_ahead
 from openmm_rare.rates.splitting.planning import missing, plan, roots_needed
@@ -25,6 +25,7 @@ from openmm_rare.report.results import read_result
 from openmm_rare.systems.klein_kramers import solve
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.phase_slots import PhaseSlots
+from openmm_rare.workflow.load import load_run
 from stats import assert_within
 
 SMALL = RateSettings(flux_walkers=100, pilot_roots=150, production_roots=500)
@@ -109,11 +110,28 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been():
 def test_where_nothing_arrives_there_is_a_bound_and_no_rate(monkeypatch):
     monkeypatch.setattr(calibration, "_MOST_ROUNDS", 1)
     few = {"flux_walkers": 20, "pilot_roots": 20, "production_roots": 20, "calibration_rounds": 1}
-    small = replace(SMALL, equilibration_ps=0.05, max_walker_steps=100, **few)
+    small = replace(SMALL, equilibration_ps=0.05, max_walker_steps=100_000, **few)
     found = along(well(18.0, check_interval=5), settings=small, target_error=0.9).run()
     assert found.rate_below_per_ps == found.rate_ci95[1] > 1e3 * Logit("exact", 18.0).rate
     assert found.rate_ci95[0] == 0.0 < found.rate_stderr and not found.reliable and not found.complete
     assert "the rate is below" in found.warnings[0] and "no descendant reached B" in " ".join(found.notes)
+
+
+def test_steps_that_are_used_up_end_the_flux_run_too(monkeypatch):
+    """However small the error is that was asked for; and before there is anything to begin with they end the run."""
+    problem, memory = well(4.0), Memory()
+    few = {"flux_walkers": 50, "pilot_roots": 50, "production_roots": 50, "calibration_rounds": 1}
+    small = replace(SMALL, equilibration_ps=0.5, block_ps=0.5, max_walker_steps=40_000, **few)
+    found = along(problem, settings=small, target_error=0.01, recorder=memory).run()
+    assert not found.complete and found.walker_steps < 200_000 and "not 1 %" in found.notes[-1]
+    longer = along(problem, settings=replace(small, max_walker_steps=120_000), target_error=0.01, recorder=memory).run()
+    assert longer.walker_steps > found.walker_steps and longer.n_exits > found.n_exits
+    assert_within(longer.rate_per_ps, Logit("exact", 4.0).rate, longer.rate_stderr, 5)
+    again = along(problem, settings=small, target_error=0.01, recorder=memory).run()  # with fewer: what there is stays
+    assert again.n_exits == longer.n_exits
+    monkeypatch.setattr(rate, "_FEWEST_EXITS", 10**6)
+    with pytest.raises(RunError, match="the limit of 4e\\+04 walker-steps was passed with .* exits from A, too few to begin"):
+        along(problem, settings=small).run()
 
 
 def test_water_is_followed_tree_by_tree():
@@ -121,8 +139,8 @@ def test_water_is_followed_tree_by_tree():
     few = RateSettings(
         few_walkers=2, block_ps=0.2, equilibration_ps=0.1, calibration_roots=8, calibration_rounds=1, tree_roots=10
     )
-    found = along(problem, settings=replace(few, max_walker_steps=1000), target_error=0.9, machine="CPU").run()
-    assert found.n_roots >= 10 and found.n_exits >= 100 and found.walker_steps > 1000
+    found = along(problem, settings=replace(few, max_walker_steps=40_000), target_error=0.9, machine="CPU").run()
+    assert found.n_roots >= 10 and found.n_exits >= 100
     assert found.rate_per_ps > 0.0 and found.crossing["blocks"] >= 4
     low, high = found.crossing["seen"]["ci95"]
     assert 0.0 <= low <= found.crossing["seen"]["rate_per_ps"] < high
@@ -206,7 +224,7 @@ def test_exits_are_shown_while_they_come():
         shown = Exits()
         found = BlockFlux(problem, settings, 2, Machine(), Here(), TaskLog(memory, 1), shown)
         found.equilibrate()
-        found.extend_until(10.0, 8)
+        found.extend_until(10.0, 8, lambda: False)
         return found.pool, shown.shown
 
     pool, shown = flux()
@@ -331,16 +349,20 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     assert f"is a folder: give {config.parent / 'paths' / 'model.npz'}" in folder and "give a file" not in folder
     assert "is a folder: give a file" in run(config, "--out", out, "--model", config.parent).stderr
     assert "first run openmm-rare tps" in done.stderr and "--importance (x)" in done.stderr
-    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 200_000)
+    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.9, "--max-steps", 600_000)
     assert re.search(r"k as the flux run counted it +[0-9.e-]+ 1/ps from \d+ arrivals", done.output)
     assert "fewer steps than brute force" in done.output and "roots or more" in done.stderr
     assert "custom_integrator backend on Reference" in done.stderr and "Reference, custom_integrator" in done.output
     result = read_result(out)
     assert result["method"] == "splitting" and result["complete"] and (out / "figures" / "crossing.png").is_file()
-    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 200_000, "--resume")
+    done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 600_000, "--resume")
     longer = read_result(out)
     assert longer["n_roots"] >= result["n_roots"] and done.exit_code == (0 if longer["complete"] else 3)
     assert "differs" in run(config, "--out", out, "--resume", "--target-error", 0.4).stderr
+    arrays = load_run(out)  # the flux run as arrays, a row for each block
+    assert arrays.exit_weights.sum() / arrays.time_ps.sum() == pytest.approx(longer["flux_per_ps"])
+    assert len(arrays.exits) == longer["n_exits"] and arrays.exit_walkers.max() < arrays.time_ps.shape[1] == 100
+    assert np.allclose(arrays.time_ps, 5.0) and len(arrays.roots) == longer["n_roots"]
 
 
 def test_rounds_of_production_measure_the_scale_again(monkeypatch):

@@ -278,7 +278,7 @@ def test_water_goes_both_ways_tree_by_tree():
     """Arrivals in a periodic box with rigid molecules, in single precision, are where the way back starts."""
     problem = water()
     few = {"few_walkers": 2, "block_ps": 0.2, "equilibration_ps": 0.1, "calibration_roots": 8, "calibration_rounds": 1}
-    settings = RateSettings(tree_roots=10, max_walker_steps=1000, reverse=True, **few)
+    settings = RateSettings(tree_roots=10, max_walker_steps=40_000, reverse=True, **few)
     options = {"target_error": 0.9, "machine": "CPU", "progress": Silent()}
 
     def along_r(problem, settings):

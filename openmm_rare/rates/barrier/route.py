@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...bias.directions import VariableDirection
-from ...bias.variable_force import has_force
+from ...bias.variable_force import has_force, is_cut_off
 from ...committor.base import Committor
 from ...committor.fitting import require_fitting
 from ...errors import InputError
+from ...states.disjoint import length_of_arc
 from ...states.region_text import region_text, values_text
 from ...states.regions import Disc, Range, Region
 from ...states.variable_units import value_text
@@ -132,6 +133,8 @@ def _why_not(states: States, variable: CollectiveVariable) -> str:
     """Why windows cannot lie along a variable, in words; empty if they can."""
     if not has_force(variable):
         return f"a {variable.type_name} has no forces; choose another variable, or give a model"
+    if is_cut_off(variable):
+        return "pairs count in it that its box has no room for in a force; choose another variable, or give a model"
     a, b = (_interval(region, variable) for region in (states.a, states.b))
     if a is None or b is None:
         return f"state {'A' if a is None else 'B'} is not bounded in it, so that nobody knows which way leads to B"
@@ -155,7 +158,7 @@ def _apart(a: tuple[float, float], b: tuple[float, float], period: float | None)
     if period is None:
         up, down = b[0] - a[1], a[0] - b[1]
         return None if max(up, down) < 0.0 else (up if up >= 0.0 else np.inf, down if down >= 0.0 else np.inf)
-    width_a, width_b = ((high - low) % period for low, high in (a, b))
+    width_a, width_b = (length_of_arc(bounds, period) for bounds in (a, b))
     up, down = (b[0] - a[1]) % period, (a[0] - b[1]) % period
     return (up, down) if abs(width_a + up + width_b + down - period) < 1e-6 * period else None
 

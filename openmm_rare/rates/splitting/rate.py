@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...bias.directions import Direction
+from ...errors import RunError
 from ...flux.blocks import BlockFlux
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
@@ -40,6 +41,10 @@ __all__ = ["SplittingRate"]
 _POOL_SHARE = 0.7  # of the target error: what the pool may have before production, with positions alone to judge exits by
 _FIRST_POOL = 0.3  # relative error of the flux with which the pilot begins
 _FEWEST_EXITS = 100
+_NO_PILOT = (
+    "the limit of {:.3g} walker-steps was passed with {} exits from A, too few to begin with: allow more with --max-steps and "
+    "resume, or make A smaller"
+)
 _MORE_FLUX = 0.5  # of the blocks there are, when the pool grows during production
 
 
@@ -86,9 +91,10 @@ class SplittingRate(RateRun):
         with one_torch_thread():
             flux = self._flux()
             flux.equilibrate()
-            flux.extend_until(_FIRST_POOL, _FEWEST_EXITS)
+            if not flux.extend_until(_FIRST_POOL, _FEWEST_EXITS, self._flux_spent):
+                raise RunError(_NO_PILOT.format(self.settings.max_walker_steps, len(flux.pool.exits)))
             calibration = self._calibrate(flux)
-            flux.extend_until(_POOL_SHARE * self.target_error, _FEWEST_EXITS)
+            flux.extend_until(_POOL_SHARE * self.target_error, _FEWEST_EXITS, self._flux_spent)
             density = self._density(flux.pool)
             sampler = self._sampler(flux.pool, density, calibration)
             self._note(
@@ -127,6 +133,14 @@ class SplittingRate(RateRun):
         given = self.problem, calibration.importance, self.settings, self.machine, pool, density, self.executor
         return RootSampler(*given)
 
+    def _spent(self) -> bool:
+        """Whether all steps that may be taken are used up."""
+        return sum(self.walker_steps.values()) >= self.settings.max_walker_steps
+
+    def _flux_spent(self) -> bool:
+        """The same for the flux run: the exits that an earlier session has are taken in any case, roots may start from them."""
+        return self._spent() and self._task.left("flux") <= 0
+
     def _note(self, sentence: str) -> None:
         """Say what should be known, and keep it for the result."""
         self.notes = (*self.notes, sentence)
@@ -155,7 +169,7 @@ class SplittingRate(RateRun):
             blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
             self.progress.update(**reached(error, self.target_error), ess=f"{ess:.0f}")
             enough = error <= self.target_error and min(ess, blocks) >= FEWEST
-            spent = sum(self.walker_steps.values()) >= settings.max_walker_steps
+            spent = self._spent()
             # the answer is looked at only when the descendants have arrived: a last call without new roots
             if (enough or spent) and (n_new == 0 or production.pending_fraction() <= NEGLIGIBLE * self.target_error):
                 return production, error
