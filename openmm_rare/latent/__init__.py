@@ -1,0 +1,13 @@
+"""Latent Langevin dynamics: coordinates, their free energy, and dynamics in them whose thermodynamics is exact."""
+
+from ..faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "embedding": ["Embedding"],
+        "metric": ["ConstantMetric", "LearnedMetric", "PairDistanceMetric"],
+        "violation": ["MetricReport", "metric_violation"],
+        "mean_force": ["local_mean_force"],
+    },
+)
