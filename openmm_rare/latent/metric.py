@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ..committor.networks import MLP, build_network
 from ..errors import InputError
+from ..settings.latent import METRICS
 from .embedding import Embedding
 from .orbits import is_shape, pairs_of
 
 __all__ = [
-    "METRICS",
     "ConstantMetric",
     "LearnedMetric",
     "Metric",
@@ -24,8 +24,6 @@ __all__ = [
     "metric_of",
 ]
 
-METRICS = ("auto", "exact", "constant", "learned")
-"""What a configuration may ask for."""
 
 _SMALLEST = 1e-2  # diagonal of the learned factor, beside 1
 
