@@ -9,5 +9,9 @@ __getattr__, __dir__, __all__ = face(
         "metric": ["ConstantMetric", "LearnedMetric", "PairDistanceMetric"],
         "violation": ["MetricReport", "metric_violation"],
         "mean_force": ["local_mean_force"],
+        "potential": ["LatentPotential"],
+        "fitting": ["FitReport", "fit_latent_potential"],
+        "langevin": ["LatentLangevin", "LatentReport"],
+        "comparison": ["DensityComparison", "compare_densities"],
     },
 )

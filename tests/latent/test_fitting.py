@@ -67,7 +67,9 @@ def test_the_density_of_a_trimer_is_the_exact_one(frames):
         return lambda at: model(at) - model(q[:1])
 
     assert off(shifted(potential.log_density)) < 1e-3
-    assert off(lambda at: -(potential(at) - potential(q[:1])) / kt) > 0.015  # negative control: det forgotten (0.0191 for the exact V)
+    assert (
+        off(lambda at: -(potential(at) - potential(q[:1])) / kt) > 0.015
+    )  # negative control: det forgotten (0.0191 for the exact V)
     wrong, _ = fitted(q, without, replace(SETTINGS, training_steps=600))
     assert off(shifted(wrong.log_density)) > 0.04  # negative control: no divergence
     assert report.held_out_loss < report.without_model and report.n_held_out > 0
