@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = face(
         "mean_force": ["local_mean_force"],
         "potential": ["LatentPotential"],
         "fitting": ["FitReport", "fit_latent_potential"],
+        "autoencoder": ["AutoencoderReport", "train_autoencoder"],
         "langevin": ["LatentLangevin", "LatentReport"],
         "comparison": ["DensityComparison", "compare_densities"],
     },

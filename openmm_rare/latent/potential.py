@@ -49,9 +49,13 @@ class LatentPotential(nn.Module):
         Of the system.
     hidden : sequence of int
         Widths of the network.
+    n_starts : int
+        Number of frames that it keeps for dynamics to start from.
 
     Attributes
     ----------
+    starts : Tensor, shape (n_starts, n_coordinates)
+        These, of equilibrium.
     lower, upper : Tensor, shape (n_coordinates,)
         Range of the frames that it was fitted to.
     """
@@ -65,6 +69,7 @@ class LatentPotential(nn.Module):
         temperature_k: float,
         fingerprint: str = "",
         hidden: Sequence[int] = (48, 48),
+        n_starts: int = 0,
     ) -> None:
         super().__init__()
         self.embedding, self.metric = embedding, metric
@@ -73,6 +78,7 @@ class LatentPotential(nn.Module):
         n = embedding.n_coordinates
         self.network = build_network(MLP, n, self.hidden, 1).double().requires_grad_(False)
         self.register_buffer("lower", torch.full((n,), -_FAR, dtype=torch.float64))
+        self.register_buffer("starts", torch.zeros(int(n_starts), n, dtype=torch.float64))
         self.register_buffer("upper", torch.full((n,), _FAR, dtype=torch.float64))
 
     @property
@@ -109,7 +115,8 @@ class LatentPotential(nn.Module):
         return within & self.metric.inside(coordinates)
 
     def set_range(self, coordinates: Tensor) -> None:
-        """Take the range of a sample, wider by a tenth on each side."""
+        """Take the range of a sample, wider by a tenth on each side, and frames spread over it to start from."""
+        self.starts.copy_(coordinates[torch.linspace(0, len(coordinates) - 1, len(self.starts)).long()])
         low, high = coordinates.amin(0), coordinates.amax(0)
         self.lower.copy_(low - 0.1 * (high - low))
         self.upper.copy_(high + 0.1 * (high - low))
@@ -135,6 +142,7 @@ class LatentPotential(nn.Module):
             **self.embedding.metadata(),
             "metric": self.metric.metadata(),
             "hidden": list(self.hidden),
+            "n_starts": len(self.starts),
             "temperature_k": self.temperature_k,
             "fingerprint": self.fingerprint,
         }
@@ -150,6 +158,7 @@ class LatentPotential(nn.Module):
             metadata["temperature_k"],
             metadata["fingerprint"],
             metadata["hidden"],
+            metadata["n_starts"],
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -210,6 +219,12 @@ def _require_small(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray
     if not isinstance(masses, list) or len(masses) != metadata["n_atoms"] or not isinstance(metric, dict):
         raise ValueError("its masses or its metric are none")
     most = sum(each.size for each in tensors.values())
-    widths = [*metadata["encoder_hidden"], metadata["latents"], *metric.get("hidden", ()), metric.get("n", 0)]
+    widths = [
+        *metadata["encoder_hidden"],
+        metadata["latents"],
+        *metric.get("hidden", ()),
+        metric.get("n", 0),
+        metadata["n_starts"],
+    ]
     if not all(type(width) is int and 0 <= width <= most for width in widths):
         raise ValueError("its networks are larger than its tensors")

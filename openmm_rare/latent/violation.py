@@ -18,13 +18,15 @@ from ..errors import InputError
 from .embedding import Embedding
 from .mean_force import independence
 
-__all__ = ["MetricReport", "metric_violation"]
+__all__ = ["MOST_NEIGHBOURS", "MetricReport", "data_residual", "metric_violation"]
+
+MOST_NEIGHBOURS = 4
+"""Coordinates up to which neighbours are near."""
 
 _STEP, _MOVES, _PROJECTIONS = 0.01, 6, 8  # nm; of the walk on a fibre
 _SAME, _WALKERS = 1e-9, 200
 _ROUNDING = 1e-7  # of G; below that a fibre has one G
 _AWAY, _ATTEMPTS = 0.5, 60  # of the extent of the sites; steps back to the fibre
-_MOST_NEIGHBOURS = 4  # coordinates up to which neighbours are near
 _DEPENDENT, _FOLD = 1e-9, 1e-3
 _FEWEST = 500  # frames for neighbours
 _QUANTILES = (0.0, 0.01, 0.1, 0.5, 0.9)
@@ -137,8 +139,8 @@ def metric_violation(embedding: Embedding, positions: np.ndarray, tolerance: flo
         branches = _root_mean_square(_branch_change(embedding, sites[chosen], generator))
     worst = int(chosen[torch.where(torch.isfinite(change), change, -1.0).argmax()])
     data, spread = np.nan, np.nan
-    if embedding.n_coordinates <= _MOST_NEIGHBOURS and len(sites) >= _FEWEST:
-        data, spread = _data_residual(coordinates.numpy(), matrices.numpy(), np.random.default_rng(seed))
+    if embedding.n_coordinates <= MOST_NEIGHBOURS and len(sites) >= _FEWEST:
+        data, spread = data_residual(coordinates.numpy(), matrices.numpy(), np.random.default_rng(seed))
     violation = _violation(fibre, branches, data, bool(embedding.latents))
     return MetricReport(fibre, branches, data, spread, worst, quantiles, least, violation, tolerance)
 
@@ -204,7 +206,7 @@ def _change(embedding: Embedding, before: Tensor, after: Tensor) -> Tensor:
     return torch.where(off < _SAME, change, torch.nan)
 
 
-def _data_residual(coordinates: np.ndarray, matrices: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+def data_residual(coordinates: np.ndarray, matrices: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """Residual of G about a linear fit over neighbours, and about the mean of all, each relative."""
     n = coordinates.shape[1]
     count = 12 * (n + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..errors import InputError
@@ -16,7 +16,7 @@ METRICS = ("auto", "exact", "constant", "learned")
 PROPAGATORS = ("constant", "exact")
 """Mass matrices of latent dynamics."""
 
-_LEAST = {"latents": 0, "equilibration": 0, "hidden": 1, "walkers": 1}
+_LEAST = {"latents": 0, "equilibration": 0}
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,12 @@ class LatentSettings:
     ----------
     descriptor : dict or None
         The coordinates, or what a network is to make them of; None: that of the system.
+    candidates : dict of str to dict
+        Further descriptors by name, which ``latent check`` compares.
     latents : int
         Outputs of an autoencoder of the features of the descriptor; 0: these are the coordinates.
+    encoder_hidden : tuple of int
+        Widths of the network that makes them.
     penalty : float
         Of the metric condition in its loss, next to a reconstruction error in units of standard deviations.
     metric : str
@@ -64,7 +68,9 @@ class LatentSettings:
     """
 
     descriptor: Mapping[str, Any] | None = None
+    candidates: Mapping[str, Any] = field(default_factory=dict)
     latents: int = 0
+    encoder_hidden: tuple[int, ...] = (24, 24)
     penalty: float = 1.0
     metric: str = "auto"
     tolerance: float = 0.05
@@ -86,12 +92,12 @@ class LatentSettings:
     latent_friction: float = 5.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" and value < _LEAST.get(field.name, 1):
-                raise InputError(f"latent.{field.name} = {value} must be at least {_LEAST.get(field.name, 1)}")
-            if field.type == "float" and not 0.0 <= value < float("inf"):
-                raise InputError(f"latent.{field.name} = {value} must be finite and not negative")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.type == "int" and value < _LEAST.get(each.name, 1):
+                raise InputError(f"latent.{each.name} = {value} must be at least {_LEAST.get(each.name, 1)}")
+            if each.type == "float" and not 0.0 <= value < float("inf"):
+                raise InputError(f"latent.{each.name} = {value} must be finite and not negative")
         for name, value, known in (("metric", self.metric, METRICS), ("propagator", self.propagator, PROPAGATORS)):
             if value not in known:
                 raise InputError(f"latent.{name} = {value!r} must be one of {', '.join(known)}")
@@ -101,7 +107,7 @@ class LatentSettings:
     @classmethod
     def parse(cls, section: Section) -> LatentSettings:
         """From ``[latent]``."""
-        section.check((), [field.name for field in fields(cls)])
+        section.check((), [each.name for each in fields(cls)])
         readers: dict[str, Callable[[str], Any]] = {
             "str": section.text,
             "int": lambda key: section.count(key, least=0),
@@ -109,10 +115,15 @@ class LatentSettings:
             "bool": lambda key: section.flag(key, False),
             "tuple[int, ...]": section.counts,
             "tuple[str, ...]": section.texts,
+            "Mapping[str, Any]": lambda key: section.section(key).raw,
             "Mapping[str, Any] | None": lambda key: section.section(key).raw,
         }
-        return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
+        return cls(**{each.name: readers[each.type](each.name) for each in fields(cls) if each.name in section})
+
+    def of_frames(self) -> dict[str, Any]:
+        """Those that frames depend on: with others, recorded frames serve again."""
+        return {name: getattr(self, name) for name in ("trajectories", "runs", "frames", "steps_per_frame", "equilibration")}
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: value for key, value in asdict(self).items() if value not in (None, {}, ())}
