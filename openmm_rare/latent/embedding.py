@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..committor.networks import MLP, build_network
+from ..descriptors.base import DESCRIPTOR_KINDS
 from ..descriptors.build import build_descriptor
 from ..descriptors.group_centers import center_weights
 from ..errors import InputError
@@ -29,7 +30,8 @@ class Embedding(nn.Module):
     Parameters
     ----------
     spec : mapping
-        Of the descriptor, complete. ``group_centers`` and ``subset`` at its top say what the sites are.
+        Of the descriptor, complete. ``group_centers`` and ``subset`` at its top say what the sites are; kinds that list atoms
+        in rows, such as dihedrals, have these; others all atoms.
     masses : sequence of float, shape (n_atoms,)
         Da.
     dimensions : int
@@ -67,7 +69,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.spec, self.masses = dict(spec), [float(mass) for mass in masses]
         self.dimensions, self.latents, self.hidden = int(dimensions), int(latents), tuple(int(width) for width in hidden)
-        build_descriptor(spec, len(self.masses))  # says what is wrong with it
+        self._feature_names = build_descriptor(spec, len(self.masses)).names  # and says what is wrong with it
         self.groups, self.part = _sites(spec, len(self.masses))
         own = [[self.masses[atom] for atom in group] for group in self.groups]
         without = [group for group, each in zip(self.groups, own, strict=True) if not min(each) > 0.0]
@@ -95,7 +97,7 @@ class Embedding(nn.Module):
         """Of the coordinates."""
         if self.latents:
             return tuple(f"latent {number + 1}" for number in range(self.latents))
-        return self.descriptor.names
+        return self._feature_names
 
     @property
     def sees_all_distances(self) -> bool:
@@ -200,4 +202,11 @@ def _sites(spec: Mapping[str, Any], n_atoms: int) -> tuple[list[list[int]], dict
         return [list(group) for group in spec["groups"]], dict(spec["part"])
     if spec.get("kind") == "subset":
         return [[atom] for atom in spec["atoms"]], dict(spec["part"])
+    kind = DESCRIPTOR_KINDS[spec["kind"]]
+    if kind.atoms_in_rows and not kind.atom_lists:
+        rows = {key: spec[key] for key in kind.atoms_in_rows if key in spec}
+        atoms = sorted({atom for each in rows.values() for row in each for atom in row})
+        place = {atom: number for number, atom in enumerate(atoms)}
+        moved = {key: [[place[atom] for atom in row] for row in each] for key, each in rows.items()}
+        return [[atom] for atom in atoms], {**spec, **moved}
     return [[atom] for atom in range(n_atoms)], dict(spec)

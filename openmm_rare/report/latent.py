@@ -93,7 +93,7 @@ def _autoencoder_rows(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 def _density_rows(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if found is None:
-        return [("density", "no grid has so many coordinates: nothing was compared")]
+        return [("density", "not compared: frames are spread on purpose, or coordinates are too many for a grid")]
     return [
         ("KL of the frames from the model", f"{found['kl']:.4g}  (one half from the other: {found['kl_floor']:.4g})"),
         ("  from a uniform density", f"{found['kl_uniform']:.3g}"),

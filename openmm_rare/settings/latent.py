@@ -44,6 +44,9 @@ class LatentSettings:
         Refuse coordinates beyond it, and folds, instead of a warning.
     trajectories : tuple of str
         Files with frames of equilibrium at the temperature of the system, one for each run; none: they are made.
+    biased : bool
+        These frames were spread along the coordinates on purpose, as by umbrella windows or hills: mean forces are the same,
+        and how often frames came says nothing. What spreads them must be a function of the coordinates alone.
     runs : int
         Independent runs of unbiased dynamics.
     frames : int
@@ -76,6 +79,7 @@ class LatentSettings:
     tolerance: float = 0.05
     strict: bool = False
     trajectories: tuple[str, ...] = ()
+    biased: bool = False
     runs: int = 3
     frames: int = 10_000
     steps_per_frame: int = 30
@@ -101,6 +105,8 @@ class LatentSettings:
         for name, value, known in (("metric", self.metric, METRICS), ("propagator", self.propagator, PROPAGATORS)):
             if value not in known:
                 raise InputError(f"latent.{name} = {value!r} must be one of {', '.join(known)}")
+        if self.biased and not self.trajectories:
+            raise InputError("latent.biased is of frames in latent.trajectories; those that are made here are of equilibrium")
         if not 0.0 < self.held_out < 1.0:
             raise InputError(f"latent.held_out = {self.held_out} must be a share between 0 and 1, e.g. 0.1")
 

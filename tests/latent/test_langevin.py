@@ -65,7 +65,9 @@ class Radial(LatentPotential):
 @pytest.mark.parametrize(("power", "truth"), [(0.5, 3.0), (0.0, 2.0)], ids=["V", "V without the determinant"])
 def test_which_power_of_the_determinant_the_dynamics_needs(power, truth):
     model = Radial(power)
-    at_random = np.random.default_rng(0).gamma(2.5 - truth / 2.0, 2.0 * KT / model.stiffness, (1000, 1))  # what the other one samples
+    at_random = np.random.default_rng(0).gamma(
+        2.5 - truth / 2.0, 2.0 * KT / model.stiffness, (1000, 1)
+    )  # what the other one samples
     start = torch.as_tensor(at_random)
     frames, _ = LatentLangevin(model, start, "exact", 0.03, seed=1).run(start, 300)
     mean, stderr = mean_and_stderr((frames[100:, :, 0].mean(0) * model.stiffness / KT).numpy())

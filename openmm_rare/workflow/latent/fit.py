@@ -118,8 +118,9 @@ def _fitted(
     progress.stage("free energy", float(settings.training_steps))
     fit = fit_latent_potential(potential, coordinates, g, settings, seed, progress)
     potential.save(out / "model.npz")
-    comparison, doubts = judged(potential, coordinates.numpy())
-    crossed = left_out(potential, coordinates, g, frames.run, settings, seed, progress) if settings.cross_validation else []
+    comparison, doubts = (None, []) if settings.biased else judged(potential, coordinates.numpy())
+    again = settings.cross_validation and not settings.biased
+    crossed = left_out(potential, coordinates, g, frames.run, settings, seed, progress) if again else []
     sampling = sampled(potential, coordinates, comparison, settings, seed, progress)
     committor = write_committor(problem, potential, frames.positions, coordinates.numpy(), out, seed, progress)
     _write_densities(out, comparison, coordinates.numpy())
