@@ -13,16 +13,19 @@ from torch import Tensor
 from ..errors import InputError
 from ..io.tasks import Progress
 from ..learning.adam import Adam
+from ..problem import RareEventSystem
 from ..settings.latent import LatentSettings
-from .metric import LearnedMetric
+from .embedding import Embedding
+from .metric import LearnedMetric, metric_of
 from .potential import LatentPotential
 
-__all__ = ["FitReport", "fit_latent_potential", "fit_metric", "learning_rate"]
+__all__ = ["FitReport", "fit_latent_potential", "fit_metric", "learning_rate", "potential_of"]
 
 _BLOCKS = 40  # at least so many blocks of consecutive frames
 _LONGEST_BLOCK = 500
 _PEAK, _RISE = 6e-3, 0.3  # learning rate, and the part of the steps in which it rises
 _DECAY = 1e-4
+_MOST_MATRICES, _MOST_STARTS = 25_000, 256  # frames of which G is looked at, and those to start dynamics from
 _METRIC_STEPS, _METRIC_PEAK = 800, 8e-3
 
 
@@ -46,6 +49,32 @@ class FitReport:
     rms_force: float
     n_frames: int
     n_held_out: int
+
+
+def potential_of(
+    problem: RareEventSystem, settings: LatentSettings, embedding: Embedding, sites: Tensor, coordinates: Tensor, seed: int
+) -> LatentPotential:
+    """An unfitted potential, with the metric that settings ask for.
+
+    Parameters
+    ----------
+    problem : RareEventSystem
+    settings : LatentSettings
+    embedding : Embedding
+    sites : Tensor, shape (n, n_sites, 3), nm
+        Of frames.
+    coordinates : Tensor, shape (n, n_coordinates)
+        Of these.
+    seed : int
+        Of a learned metric.
+    """
+    chosen = torch.linspace(0, len(sites) - 1, min(len(sites), _MOST_MATRICES)).long()
+    _, matrices = embedding.inverse_mass(sites[chosen])
+    metric = metric_of(embedding, settings.metric, matrices)
+    if isinstance(metric, LearnedMetric):
+        fit_metric(metric, coordinates[chosen], matrices, seed)
+    n_starts = min(_MOST_STARTS, len(sites))
+    return LatentPotential(embedding, metric, problem.temperature, problem.fingerprint(), settings.hidden, n_starts)
 
 
 def fit_latent_potential(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...config.run import RunConfig, build_system
 from ...dynamics.checks import require_runnable
@@ -20,11 +19,10 @@ from ...io.tasks import Noting, Progress, TaskLog
 from ...latent.autoencoder import train_autoencoder
 from ...latent.comparison import DensityComparison
 from ...latent.embedding import Embedding
-from ...latent.fitting import fit_latent_potential, fit_metric
+from ...latent.fitting import fit_latent_potential, potential_of
 from ...latent.frames import ForceFrames
+from ...latent.judging import committor_of, judged, left_out, sampled
 from ...latent.mean_force import local_mean_force
-from ...latent.metric import LearnedMetric, metric_of
-from ...latent.potential import LatentPotential
 from ...latent.violation import metric_violation
 from ...problem import RareEventSystem
 from ...rates.summary import versions
@@ -32,12 +30,10 @@ from ...settings.latent import LatentSettings
 from ...walkers.machine import Machine
 from .coordinates import embedding_of, latent_settings, require_possible, unit_of
 from .frames import frames_of, require_files, rounded_notes
-from .judging import judged, left_out, sampled, write_committor
 
 __all__ = ["run_latent_fit"]
 
 _MOST_TESTED = 25_000  # frames for the metric condition
-_N_STARTS = 256
 _SHOWN = 50  # frames in red
 
 
@@ -114,7 +110,7 @@ def _fitted(
     g, coordinates = local_mean_force(embedding, frames.positions, frames.forces, problem.temperature)
     if not embedding.latents:
         embedding.standardize(coordinates)
-    potential = _potential(problem, settings, embedding, sites, coordinates, seed)
+    potential = potential_of(problem, settings, embedding, sites, coordinates, seed)
     progress.stage("free energy", float(settings.training_steps))
     fit = fit_latent_potential(potential, coordinates, g, settings, seed, progress)
     potential.save(out / "model.npz")
@@ -122,7 +118,10 @@ def _fitted(
     again = settings.cross_validation and not settings.biased
     crossed = left_out(potential, coordinates, g, frames.run, settings, seed, progress) if again else []
     sampling = sampled(potential, coordinates, comparison, settings, seed, progress)
-    committor = write_committor(problem, potential, frames.positions, coordinates.numpy(), out, seed, progress)
+    model, committor = committor_of(problem, potential, frames.positions, coordinates.numpy(), seed, progress)
+    if model is not None:
+        model.save(out / "committor.npz")
+        committor["file"] = "committor.npz"
     _write_densities(out, comparison, coordinates.numpy())
     return {
         "method": "latent",
@@ -148,23 +147,6 @@ def _fitted(
         "reliable": not warnings and not doubts,
         "versions": versions(),
     }
-
-
-def _potential(
-    problem: RareEventSystem,
-    settings: LatentSettings,
-    embedding: Embedding,
-    sites: torch.Tensor,
-    coordinates: torch.Tensor,
-    seed: int,
-) -> LatentPotential:
-    chosen = torch.linspace(0, len(sites) - 1, min(len(sites), _MOST_TESTED)).long()
-    _, matrices = embedding.inverse_mass(sites[chosen])
-    metric = metric_of(embedding, settings.metric, matrices)
-    if isinstance(metric, LearnedMetric):
-        fit_metric(metric, coordinates[chosen], matrices, seed)
-    n_starts = min(_N_STARTS, len(sites))
-    return LatentPotential(embedding, metric, problem.temperature, problem.fingerprint(), settings.hidden, n_starts)
 
 
 def _numbers(comparison: DensityComparison) -> dict[str, Any]:

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...errors import InputError
 from ...io.files import write_npz
 from ...io.progress import shows_progress
 from ...io.tasks import Progress
 from ...latent.comparison import MOST_GRID_DIMENSIONS, divergence, latent_grid, model_density
+from ...latent.judging import sampling_of
 from ...latent.langevin import LatentLangevin
 from ...latent.potential import LatentPotential
-from .judging import sampling_of
 
 __all__ = ["sample_latent"]
 
@@ -68,7 +67,7 @@ def sample_latent(
         raise InputError(f"{path} holds no frames to start from: fit it again with openmm-rare latent fit")
     if walkers < 1 or steps < 1:
         raise InputError(f"walkers = {walkers} and steps = {steps} must be at least 1")
-    start = potential.starts[torch.arange(walkers) % len(potential.starts)]
+    start = potential.starts[np.arange(walkers) % len(potential.starts)]
     run = LatentLangevin(potential, potential.starts, propagator, timestep, friction, seed=seed)
     progress.stage("latent dynamics", float(steps))
     frames, doubts, told = sampling_of(run, start, steps, progress)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import InputError
-from ...io.tasks import Progress
-from ...latent.committor import latent_committor
-from ...latent.comparison import (
+from ..committor.model import CommittorModel
+from ..errors import InputError
+from ..io.tasks import Progress
+from ..problem import RareEventSystem
+from ..settings.latent import LatentSettings
+from ..states.states import IN_A, IN_B
+from .committor import latent_committor
+from .comparison import (
     MOST_GRID_DIMENSIONS,
     DensityComparison,
     compare_densities,
@@ -22,15 +25,12 @@ from ...latent.comparison import (
     model_density,
     support,
 )
-from ...latent.fitting import fit_latent_potential
-from ...latent.langevin import LatentLangevin
-from ...latent.potential import LatentPotential
-from ...latent.starting_model import starting_model
-from ...problem import RareEventSystem
-from ...settings.latent import LatentSettings
-from ...states.states import IN_A, IN_B
+from .fitting import fit_latent_potential
+from .langevin import LatentLangevin
+from .potential import LatentPotential
+from .starting_model import starting_model
 
-__all__ = ["judged", "left_out", "sampled", "sampling_of", "write_committor"]
+__all__ = ["committor_of", "judged", "left_out", "sampled", "sampling_of"]
 
 _MOST_OUTSIDE = 0.01
 _FEWEST_RUNS = 2
@@ -116,18 +116,17 @@ def sampling_of(
     return kept, doubts, asdict(report)
 
 
-def write_committor(
+def committor_of(
     problem: RareEventSystem,
     potential: LatentPotential,
     positions: np.ndarray,
     coordinates: np.ndarray,
-    out: Path,
     seed: int,
     progress: Progress,
-) -> dict[str, Any]:
-    """A committor model to start a rate or path sampling from, or why there is none."""
+) -> tuple[CommittorModel | None, dict[str, Any]]:
+    """A committor model to start a rate or path sampling from, and its error; or none, and why there is none."""
     if coordinates.shape[1] > MOST_GRID_DIMENSIONS:
-        return {"none": f"a grid has {MOST_GRID_DIMENSIONS} coordinates at most"}
+        return None, {"none": f"a grid has {MOST_GRID_DIMENSIONS} coordinates at most"}
     progress.stage("committor")
     place = problem.states.classify(positions.astype(np.float64))
     in_a, in_b = place == IN_A, place == IN_B
@@ -137,6 +136,5 @@ def write_committor(
         between = ~(in_a | in_b)
         model, error = starting_model(problem, positions[between], values[between], seed)
     except InputError as told:
-        return {"none": str(told)}
-    model.save(out / "committor.npz")
-    return {"file": "committor.npz", "logit_error": error, "frames": int(between.sum())}
+        return None, {"none": str(told)}
+    return model, {"logit_error": error, "frames": int(between.sum())}
