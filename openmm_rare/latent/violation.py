@@ -88,7 +88,7 @@ class MetricReport:
         """The same in words."""
         if self.is_dependent:
             return "refused: one coordinate follows from the others, or sites are collinear; take fewer, or other sites"
-        percent = f"{100 * self.violation:.2g} %"
+        percent = "of more than 100 %" if self.violation > 1.0 else f"{100 * self.violation:.2g} %"
         if self.violation == 0.0:
             said = "admissible: Q and its velocities are exact"
         elif self.is_admissible:

@@ -74,8 +74,8 @@ def check_table(found: Checked) -> tuple[list[str], list[list[str]]]:
         if isinstance(report, str):
             rows.append([name, "", "", "", "", f"refused: {report}"])
             continue
-        det = report.det_quantiles[0.01]
-        cells = [_number(report.fibre), _number(report.data), _number(report.spread), _number(det)]
+        det = np.nan if report.is_dependent else report.det_quantiles[0.01]
+        cells = [_number(each) for each in (report.fibre, report.data, report.spread, det)]
         rows.append([name, *cells, report.verdict])
     return ["coordinates", "fibre", "data", "of spread", "det 1 %", "verdict"], rows
 
