@@ -10,7 +10,7 @@ import numpy as np
 import openmm
 
 from ..dynamics.unbiased import unbiased_integrator
-from ..errors import DynamicsError
+from ..errors import DynamicsError, InputError
 from ..io.tasks import Progress, TaskLog
 from ..structure.box import periodic_box
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ForceFrames", "forces_at", "make_frames"]
 
 _PER_RECORD = 2_000_000  # coordinates in a record: 16 MB with forces
+_MOST_BYTES = 4e9
 _MOST_FRAMES = 1000  # in a record: what a kill loses at most
 
 
@@ -74,9 +75,17 @@ def make_frames(
 
     Raises
     ------
+    ValueError
+        If they would take too much memory.
     FloatingPointError
         If positions or forces are not finite.
     """
+    n_bytes = 24 * settings.runs * settings.frames * len(problem.positions)
+    if n_bytes > _MOST_BYTES:
+        raise InputError(
+            f"{settings.runs} runs of {settings.frames} frames of {len(problem.positions)} atoms take {1e-9 * n_bytes:.1f} GB, "
+            f"and at most {1e-9 * _MOST_BYTES:g} are possible: make fewer frames, further apart"
+        )
     size = int(np.clip(_PER_RECORD // (3 * len(problem.positions)), 1, _MOST_FRAMES))
     sizes = [size] * (settings.frames // size) + ([settings.frames % size] if settings.frames % size else [])
     progress.stage("trajectories", float(settings.runs * settings.frames))

@@ -35,6 +35,9 @@ class FreeEnergy(Protocol):
     def inside(self, coordinates: Tensor) -> Tensor:
         """Where it is known."""
 
+    def require_temperature(self, temperature_k: float) -> None:
+        """Refuse another temperature."""
+
 
 @dataclass(frozen=True, eq=False)
 class LatentState:
