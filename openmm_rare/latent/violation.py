@@ -98,7 +98,7 @@ class MetricReport:
         return said + ("; frames come near a fold, where det G vanishes" if self.has_fold else "")
 
     def require(self, strict: bool) -> list[str]:
-        """Refuse what cannot be used, and say what should be known.
+        """Refuse what cannot be used, and say what is beyond the tolerance, or near a fold.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class MetricReport:
         """
         if self.is_dependent or (strict and (not self.is_admissible or self.has_fold)):
             raise InputError(f"the latent coordinates are {self.verdict} (worst in frame {self.worst_frame})")
-        return [] if self.violation == 0.0 and not self.has_fold else [f"The latent coordinates are {self.verdict}."]
+        return [] if self.is_admissible and not self.has_fold else [f"The latent coordinates are {self.verdict}."]
 
 
 def metric_violation(embedding: Embedding, positions: np.ndarray, tolerance: float = 0.05, seed: int = 0) -> MetricReport:
