@@ -151,7 +151,8 @@ def _drawn(result: Mapping[str, Any], densities: Mapping[str, np.ndarray] | None
         yield Drawn("densities", "The density of the model beside that of molecular dynamics", _CAPTION, figure)
         return
     pairs = list(combinations(range(n), 2))
-    figure, axes = plots.new_figure(2, len(pairs), width=4.4 * len(pairs) if len(pairs) > 1 else 5.0, height=6.6)
+    rows, columns = (2, len(pairs)) if len(pairs) > 1 else (1, 2)
+    figure, axes = plots.new_figure(rows, columns, width=4.4 * columns, height=3.3 * rows + 0.4 * (rows == 1))
     for column, pair in enumerate(pairs):
         others = tuple(axis for axis in range(n) if axis not in pair)
         latent_plots.plot_plane_densities(
