@@ -10,9 +10,10 @@ import click
 
 from ..io.terminal_text import printable
 
-__all__ = ["end"]
+__all__ = ["UNRELIABLE", "end"]
 
-_UNRELIABLE = 3
+UNRELIABLE: int = 3
+"""Exit status of a result that should not be trusted."""
 
 
 def end(out: Path, told: Iterable[tuple[str, str]], reliable: bool, strict: bool) -> None:
@@ -21,4 +22,4 @@ def end(out: Path, told: Iterable[tuple[str, str]], reliable: bool, strict: bool
         click.secho(printable(f"{heading}: {sentence}"), fg="red", err=True)
     click.echo(printable(f"report: {out / 'report.html'}"))
     if strict and not reliable:
-        sys.exit(_UNRELIABLE)
+        sys.exit(UNRELIABLE)

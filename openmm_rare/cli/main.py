@@ -13,6 +13,7 @@ from ..io.terminal_text import printable
 from .ending import end
 from .errors import command
 from .init import init
+from .latent import latent
 from .options import common_options, configured, model_option, temperatures_of, trust_option
 from .paths import analyze, path, tps
 from .workers import executor_of, worker_options
@@ -39,7 +40,7 @@ def main(traceback: bool, verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
-for each in (init, tps, path, analyze):
+for each in (init, tps, path, analyze, latent):
     main.add_command(each)
 
 

@@ -16,6 +16,7 @@ from ..io.regular_file import regular_file
 from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
 from ..settings.barrier import BarrierSettings
+from ..settings.latent import LatentSettings
 from ..settings.paths import PathSettings
 from ..settings.rates import RateSettings
 from ..trust.policy import Trust
@@ -111,6 +112,8 @@ class RunConfig:
         Of a run that samples paths, which takes seed and platform from `sampling`.
     barrier : BarrierSettings
         Of a rate by the method "barrier".
+    latent : LatentSettings or None
+        Of latent coordinates.
     """
 
     folder: str
@@ -121,6 +124,7 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
     barrier: BarrierSettings = field(default_factory=BarrierSettings)
+    latent: LatentSettings | None = None
     file: str | None = field(default=None, compare=False, repr=False)
     trust: Trust | None = field(default=None, compare=False, repr=False)
 
@@ -131,6 +135,7 @@ class RunConfig:
         """
         data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
         data |= {"variables": self.variables, "states": self.states or {}, "channels": self.channels or {}}
+        data |= {} if self.latent is None else {"latent": self.latent.to_dict()}
         if self.path_sampling is None:
             own = {"barrier": self.barrier.to_dict()} if self.sampling.method == "barrier" else {}
             return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()} | own)
@@ -241,7 +246,8 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     path_sampling = PathSettings.parse(section) if section.raw else None
     trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)
     barrier = BarrierSettings.parse(top.section("barrier"))
-    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, barrier, trust=trusted)
+    latent = LatentSettings.parse(top.section("latent")) if "latent" in top else None
+    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, barrier, latent, trust=trusted)
 
 
 def build_system(config: RunConfig) -> RareEventSystem:

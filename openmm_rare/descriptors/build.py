@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..io.toml import nearest
 from . import internal_features, symmetry_functions  # noqa: F401  which hold kinds
 from .base import DESCRIPTOR_KINDS, Descriptor, labels_of, require_possible
+from .group_centers import center_weights
 from .pairs import PairDescriptor
 
 __all__ = ["Descriptor", "build_descriptor", "most_numbers"]
@@ -126,6 +127,53 @@ class Subset(Descriptor):
         return self.part(positions[:, self.atoms])
 
 
+class GroupCenters(Descriptor):
+    """A descriptor of the centers of mass of groups of atoms, which takes each of them for an atom.
+
+    Molecules must be whole, as OpenMM keeps them; a box that the part has is that between centers.
+
+    Parameters
+    ----------
+    n_atoms : int
+        Of one walker.
+    groups : sequence of sequence of int
+        Atoms of each group; no atom is in two.
+    masses : sequence of sequence of float
+        Of these atoms, Da; a problem fills in those of its System.
+    part : mapping
+        The specification of a descriptor of as many atoms as there are groups.
+    """
+
+    def __init__(self, n_atoms: int, groups: Sequence[Sequence[int]], masses: Sequence[Sequence[float]], part: Mapping) -> None:
+        super().__init__()
+        weights = center_weights(groups, masses, n_atoms)
+        atoms = [atom for group in groups for atom in group]
+        self.register_buffer("atoms", torch.as_tensor(atoms), persistent=False)
+        self.register_buffer("weights", torch.as_tensor(weights[:, atoms]), persistent=False)
+        self.part = build_descriptor(part, len(groups))
+        self.n_features, self.in_logit = self.part.n_features, self.part.in_logit
+
+    @classmethod
+    def most_numbers(cls, spec: Mapping, n_atoms: int) -> float:
+        """The weights, and what the part keeps."""
+        groups = spec.get("groups", ())
+        n_members = sum(len(group) for group in groups)
+        return len(groups) * n_members + (most_numbers(spec["part"], len(groups)) if "part" in spec else 0.0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the part: without labels of their own, groups count from 0."""
+        return self.part.names
+
+    def centers(self, positions: Tensor) -> Tensor:
+        """Centers of mass ``(n_walkers, n_groups, 3)`` in nm."""
+        return torch.matmul(self.weights.to(positions.dtype), positions[:, self.atoms])
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Features of the centers."""
+        return self.part(self.centers(positions))
+
+
 def most_numbers(spec: Mapping, n_atoms: int) -> float:
     """How many numbers a descriptor keeps at most for the pairs of its atoms, known before it is built."""
     kind = DESCRIPTOR_KINDS.get(spec.get("kind"))
@@ -145,10 +193,11 @@ def build_descriptor(spec: Mapping, n_atoms: int) -> Descriptor:
         flattened positions, ``scale`` in nm, ``matrix``); ``dihedrals`` (``atoms``, lists of four indices);
         ``internal_coordinates`` (see :class:`~openmm_rare.descriptors.internal_features.InternalCoordinates`);
         ``symmetry_functions`` (the arguments of :class:`~openmm_rare.descriptors.symmetry_functions.SymmetryFunctions`);
-        ``subset`` (``atoms``, and ``part``, the specification for them alone); ``concatenate`` (``parts``, a list of
-        specifications). ``labels`` names what a kind lists: atoms, columns, angles or centers. ``box``, of all kinds that
-        measure between atoms: edges or vectors of a periodic box in nm, whose nearest images count, or ``"none"``; a problem
-        fills in that of its System, see :func:`openmm_rare.descriptors.completed.completed`.
+        ``subset`` (``atoms``, and ``part``, the specification for them alone); ``group_centers`` (``groups``, lists of atoms,
+        ``masses`` of these in Da, and ``part``, the specification for the centers of mass); ``concatenate`` (``parts``, a
+        list of specifications). ``labels`` names what a kind lists: atoms, columns, angles or centers. ``box``, of all kinds
+        that measure between atoms: edges or vectors of a periodic box in nm, whose nearest images count, or ``"none"``; a
+        problem fills in that of its System, see :func:`openmm_rare.descriptors.completed.completed`.
     n_atoms : int
         Number of atoms of one walker.
 

@@ -15,6 +15,7 @@ from ..structure.box import periodic_box
 from ..structure.internal_coordinates import internal_coordinates
 from ..structure.molecules import molecules_of
 from ..structure.nearest_image import box_vectors
+from ..structure.particles import masses_of
 from ..units import parse_quantity
 from .base import DESCRIPTOR_KINDS, Descriptor
 from .internal_features import InternalCoordinates
@@ -31,6 +32,7 @@ def completed(spec: Mapping[str, Any], system: openmm.System, topology: app.Topo
     """A specification for :func:`~openmm_rare.descriptors.build.build_descriptor` that depends on no System any more.
 
     * Selections of atoms become numbers, also within lists; in the ``part`` of a subset numbers count from 0 within it.
+    * Groups of ``group_centers`` get the masses of their atoms.
     * ``atoms`` of the kind ``internal_coordinates`` becomes their bonds, angles and dihedrals.
     * Lengths may be text, as "0.3 nm".
     * In a periodic System ``box`` becomes that of the System where atoms of different molecules are combined, and for symmetry
@@ -52,6 +54,7 @@ class _Completion:
         fits = topology is not None and topology.getNumAtoms() == system.getNumParticles()
         self.molecules = molecules_of(system, topology if fits else None)
         self.box = periodic_box(system)
+        self.masses = masses_of(system)
 
     def of(self, spec: Any, atoms: Sequence[int], where: str) -> dict[str, Any]:
         """A specification whose atoms, in the numbers of the System, are these."""
@@ -62,6 +65,8 @@ class _Completion:
             made["atoms"] = self._numbers(made["atoms"], atoms, f"{where}.atoms")
             inner = [atoms[atom] for atom in made["atoms"] if _is_number(atom, len(atoms))]
             return made | {"part": self.of(made["part"], inner, f"{where}.part")}
+        if kind == "group_centers" and {"groups", "part"} <= set(made):
+            return self._of_centers(made, atoms, where)
         if kind == "concatenate" and isinstance(made.get("parts"), Sequence):
             parts = [self.of(part, atoms, f"{where}.parts[{number}]") for number, part in enumerate(made["parts"])]
             return made | {"parts": parts}
@@ -80,6 +85,18 @@ class _Completion:
                 made[key] = self._numbers(made[key], atoms, f"{where}.{key}")
         made |= {key: _in_nm(made[key], f"{where}.{key}") for key in known.lengths if key in made}
         return self._with_box(known, made, atoms, where) if "box" in known.keys() else made
+
+    def _of_centers(self, made: dict[str, Any], atoms: Sequence[int], where: str) -> dict[str, Any]:
+        """Groups by number with their masses; their part is told of the first atom of each, whose molecule is theirs."""
+        if isinstance(made["groups"], str) or not isinstance(made["groups"], Sequence):
+            raise InputError(
+                f"{where}.groups = {made['groups']!r} must be a list of groups, each a selection or a list of atoms"
+            )
+        groups = [self._numbers(group, atoms, f"{where}.groups[{number}]") for number, group in enumerate(made["groups"])]
+        inside = [[atoms[atom] for atom in group if _is_number(atom, len(atoms))] for group in groups]
+        made["groups"] = groups
+        made.setdefault("masses", [[float(self.masses[atom]) for atom in group] for group in inside])
+        return made | {"part": self.of(made["part"], [group[0] for group in inside if group], f"{where}.part")}
 
     def _rows(self, given: Any, atoms: Sequence[int], where: str, width: int, key: str) -> dict[str, Any]:
         """Rows of so many atoms under their key where there are selections among them, and nothing elsewhere."""

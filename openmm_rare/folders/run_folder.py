@@ -150,9 +150,9 @@ def _check_same(folder: Path, run: RunFile, config: RunConfig, problem: RareEven
     assert stored is not None
     old, new = _identity(stored), _identity(config)
     for name, value in new.items():
-        if old[name] != value:
+        if old.get(name) != value:
             raise InputError(
-                f"{name} = {value} differs from the run in {folder}, which has {old[name]}: give that value to "
+                f"{name} = {value} differs from the run in {folder}, which has {old.get(name)}: give that value to "
                 "continue it, or choose another --out"
             )
     if config.sampling.target_error > stored.sampling.target_error:
@@ -170,4 +170,6 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(RateSettings) if f.name not in _FREE}
     if sampling.method == "barrier":
         same |= {f"barrier.{name}": value for name, value in config.barrier.to_dict().items()}
+    if config.latent is not None:
+        same |= {f"latent.{name}": value for name, value in config.latent.of_frames().items()}
     return same | {"descriptor": config.system.descriptor, "more_starts": list(config.system.more_starts)}

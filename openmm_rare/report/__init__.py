@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = face(
         "paths": ["write_path_report"],
         "scan": ["write_scan_report"],
         "mechanism": ["write_mechanism_report"],
+        "latent": ["write_latent_report"],
     },
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..config.stored import stored_config
 from ..folders.path_files import is_of_paths
 from ..io.checksums import naming_contents
+from ..report.latent import is_of_latent, write_latent_report
 from ..report.paths import write_path_report
 from ..report.rate import write_rate_report
 from ..report.scan import write_scan_report
@@ -37,6 +38,8 @@ def make_report(folder: str | Path, trust: bool = False, note: Callable[[str], N
             for place in (folder, *sorted(each.parent for each in folder.glob("*/config.toml"))):
                 stored_config(place)  # must be what the runs recorded
             return write_scan_report(folder)
+        if is_of_latent(folder):
+            return write_latent_report(folder)
         if is_of_paths(folder):
             return write_path_report(folder, trust=trust, note=note)
         return write_rate_report(folder)

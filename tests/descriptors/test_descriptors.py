@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import openmm
 import pytest
 import torch
 
 from openmm_rare.descriptors.build import build_descriptor
+from openmm_rare.descriptors.completed import completed
 from openmm_rare.states.states import Angle, Dihedral, Distance
 from openmm_rare.structure.internal_coordinates import internal_coordinates
 from openmm_rare.systems import alanine_dipeptide
@@ -40,6 +42,12 @@ SPECS = {
     "molecule": MOLECULE,
     "solvent": SOLVENT,
     "subset": {"kind": "subset", "atoms": [3, 1, 7], "part": {"kind": "pair_distances", "labels": ["a", "b", "c"]}},
+    "centers": {
+        "kind": "group_centers",
+        "groups": [[3, 1], [7], [0, 2, 9]],
+        "masses": [[1.0, 12.0], [16.0], [1.0, 1.0, 14.0]],
+        "part": {"kind": "pair_distances", "labels": ["a", "b", "c"]},
+    },
     "both": {"kind": "concatenate", "parts": [MOLECULE, SOLVENT]},
 }
 
@@ -222,3 +230,27 @@ def test_means_in_an_ideal_gas_are_one():
 def test_wrong_specifications(spec, message):
     with pytest.raises(ValueError, match=message):
         build_descriptor(spec, 10)
+
+
+def test_centers_of_groups_have_the_masses_and_the_box_of_the_system():
+    system, forces = openmm.System(), openmm.NonbondedForce()
+    for mass in (1.0, 3.0, 5.0):
+        system.addParticle(mass)
+        forces.addParticle(0.0, 0.1, 0.0)
+    forces.setNonbondedMethod(forces.CutoffPeriodic)
+    forces.setCutoffDistance(0.5)
+    system.addForce(forces)
+    system.setDefaultPeriodicBoxVectors(*(1.2 * np.eye(3)))
+    given = {"kind": "group_centers", "groups": [[0, 1], [2]], "part": {"kind": "pair_distances"}}
+    spec = completed(given, system, None)
+    assert spec["masses"] == [[1.0, 3.0], [5.0]] and spec["part"]["box"] == [1.2] * 3
+    x = np.array([[[0.0, 0.1, 0.0], [0.0, 0.5, 0.0], [0.0, 1.5, 0.0]]], dtype=np.float32)
+    assert features(spec, x).item() == pytest.approx(0.1)  # 0.4 to 1.5, less a box
+    assert features(spec | {"part": {"kind": "pair_distances"}}, x).item() == pytest.approx(1.1)  # negative control
+    for wrong, said in (([[0, 1], [1]], "different atoms"), ([[0], []], "none of them empty"), ([[0], [7]], "from 0 to 2")):
+        with pytest.raises(ValueError, match=said):
+            build_descriptor(spec | {"groups": wrong}, 3)
+    with pytest.raises(ValueError, match="masses must be lists"):
+        build_descriptor(spec | {"masses": [[1.0], [5.0]]}, 3)
+    with pytest.raises(ValueError, match="must be positive"):
+        build_descriptor(spec | {"masses": [[1.0, 0.0], [5.0]]}, 3)

@@ -1,0 +1,1 @@
+"""The commands `openmm-rare latent check`, `fit` and `sample`."""
