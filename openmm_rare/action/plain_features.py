@@ -1,0 +1,86 @@
+"""Features of plain coordinates, for model potentials: monomials of the coordinates, and of these with products of momenta."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+
+__all__ = ["PlainFeatures"]
+
+
+class PlainFeatures:
+    """All monomials of scaled coordinates up to a degree, alone and times products of two momenta up to another degree.
+
+    Even in the momenta, and nothing else: use it where coordinates mean something by themselves.
+
+    Parameters
+    ----------
+    scales : array_like, shape (2, n)
+        Typical sizes of coordinates and momenta.
+    degrees : (int, int)
+        Of the coordinates in the monomials without and with momenta.
+    """
+
+    def __init__(self, scales: Any, degrees: Sequence[int]) -> None:
+        self.scales, self.degrees = np.asarray(scales, dtype=float), tuple(int(degree) for degree in degrees)
+        if len(self.degrees) != 2 or min(self.degrees) < 0:
+            raise InputError(f"degrees = {degrees!r} must be two numbers of at least 0")
+        self._n = self.scales.shape[1]
+        powers = [_powers(self._n, degree) for degree in self.degrees]
+        products = [pair for pair in combinations_with_replacement(range(self._n), 2)]
+        twos = np.array([np.bincount(pair, minlength=self._n) for pair in products])
+        still = np.concatenate([powers[0], np.zeros_like(powers[0])], axis=1)
+        both = np.concatenate([np.tile(powers[1], (len(twos), 1)), np.repeat(twos, len(powers[1]), axis=0)], axis=1)
+        self._powers = np.concatenate([still[still.any(axis=1)], both])  # (n_features, 2n)
+        self.n_features = len(self._powers)
+
+    @classmethod
+    def fitting(cls, q: np.ndarray, p: np.ndarray, degrees: Sequence[int] = (6, 4)) -> PlainFeatures:
+        """Features whose scales are those of samples."""
+        return cls([np.sqrt((q**2).mean(axis=0)), np.sqrt((p**2).mean(axis=0))], degrees)
+
+    def spec(self) -> dict[str, Any]:
+        """Everything."""
+        return {"kind": "plain", "scales": self.scales.tolist(), "degrees": list(self.degrees)}
+
+    def values(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Of every row, shape (n_rows, n_features)."""
+        return np.prod(self._factors(q, p), axis=2)
+
+    def pullback(self, q: np.ndarray, p: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradients by q and by p of a weighted sum of the features."""
+        made = (np.atleast_2d(weights)[:, None] @ self.jacobian(q, p))[:, 0]
+        return made[:, : self._n], made[:, self._n :]
+
+    def jacobian(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Of every row, shape (n_rows, n_features, 2n)."""
+        factors, z = self._factors(q, p), self._scaled(q, p)
+        made = np.empty_like(factors)
+        for each in range(2 * self._n):
+            power = self._powers[:, each]
+            slope = power * z[:, each, None] ** np.maximum(power - 1, 0) / self.scales.reshape(-1)[each]
+            others = np.prod(np.delete(factors, each, axis=2), axis=2)
+            made[:, :, each] = slope * others
+        return made
+
+    def _scaled(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
+        return np.concatenate([q, p], axis=1) / self.scales.reshape(-1)
+
+    def _factors(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Shape (n_rows, n_features, 2n)."""
+        z = self._scaled(q, p)
+        table = z[:, :, None] ** np.arange(int(self._powers.max()) + 1)
+        return table[:, np.arange(2 * self._n), self._powers]
+
+
+def _powers(n: int, degree: int) -> np.ndarray:
+    """Of all monomials of n variables up to a degree, shape (n_monomials, n)."""
+    found = [np.zeros(n, dtype=int)]
+    for total in range(1, degree + 1):
+        found += [np.bincount(chosen, minlength=n) for chosen in combinations_with_replacement(range(n), total)]
+    return np.array(found)
