@@ -27,9 +27,10 @@ _TAILS, _WALL = 0.002, 0.92
 class PairFeatures:
     r"""Sums over pairs, and products of sums on atoms.
 
-    Over pairs of each type: :math:`f(r)`, :math:`f(r)(w \cdot u)^2` and :math:`f(r) w_\perp^2`. Over atoms of each type: all
-    products :math:`F_a \cdot F_b` and :math:`V_a \cdot V_b`, where F is a sum of :math:`f(r) u` and V one of
-    :math:`f(r) w` or :math:`f(r)(w \cdot u) u` over the pairs of a type that the atom has.
+    Over pairs of each type: :math:`f(r)` times 1, :math:`(w \cdot u)^2`, :math:`(w \cdot u)^4` and :math:`w_\perp^2`. Over
+    the atoms of each type: all products :math:`F_a \cdot F_b` and :math:`V_a \cdot V_b`, where F is a sum of :math:`f(r) u` or
+    :math:`f(r)(w \cdot u)^2 u`, and V one of :math:`f(r) w` or :math:`f(r)(w \cdot u) u`, over the pairs of a type that an atom
+    has. These are the shapes of the terms of order :math:`h^3` of an action, and of most of order :math:`h^5`.
 
     Distances r, directions u and relative velocities w make them invariant under translation, rotation, reflection, exchange of
     equal atoms and Galilei transformations; with particles that do not move (without mass), under what these leave.

@@ -15,7 +15,7 @@ __all__ = ["AtomSums", "PairSums"]
 
 @dataclass(frozen=True, eq=False)
 class PairSums:
-    r"""Sums of :math:`f(r)`, :math:`f(r)(w \cdot u)^2` and :math:`f(r) w_\perp^2` over the pairs of each type."""
+    r"""Sums of :math:`f(r)` times 1, :math:`(w \cdot u)^2`, :math:`(w \cdot u)^4` and :math:`w_\perp^2` over the pairs."""
 
     geometry: PairGeometry
     radial: Radial
@@ -28,7 +28,7 @@ class PairSums:
 
     @property
     def _factors_used(self) -> int:
-        return 3 if self.geometry.space.num_dimensions > 1 else 2
+        return 4 if self.geometry.space.num_dimensions > 1 else 3
 
     def values(self, seen: PairState) -> np.ndarray:
         """Shape (n_rows, n_features)."""
@@ -63,7 +63,8 @@ class PairSums:
         yield np.ones_like(seen.r), none, none
         turn = 2.0 * along * across / seen.r[..., None]
         yield seen.along**2, turn, 2.0 * along * seen.u
-        if self._factors_used == 3:
+        yield seen.along**4, 2.0 * along**2 * turn, 4.0 * along**3 * seen.u
+        if self._factors_used == 4:
             yield (across**2).sum(axis=2), -turn, 2.0 * across
 
 
@@ -71,8 +72,8 @@ class PairSums:
 class AtomSums:
     r"""Products :math:`F_a \cdot F_b` summed over some atoms, where F are vectors on an atom, one for each type of pair and f.
 
-    They are sums of :math:`f(r) u` over the pairs that the atom has; or, `moving`, of :math:`f(r) w` and of
-    :math:`f(r)(w \cdot u) u`, which in one dimension are the same.
+    They are sums of :math:`f(r) u` and :math:`f(r)(w \cdot u)^2 u` over the pairs that the atom has; or, `moving`, of
+    :math:`f(r) w` and :math:`f(r)(w \cdot u) u`, which in one dimension are the same.
 
     Attributes
     ----------
@@ -91,7 +92,13 @@ class AtomSums:
     @property
     def n_vectors(self) -> int:
         """On each atom."""
-        return len(self.active) * self.order * (2 if self.moving and self.geometry.space.num_dimensions > 1 else 1)
+        return len(self.active) * self.order * len(self._used)
+
+    @property
+    def _used(self) -> tuple[str, ...]:
+        if not self.moving:
+            return ("u", "wwu")
+        return ("w", "wuu") if self.geometry.space.num_dimensions > 1 else ("w",)
 
     def __post_init__(self) -> None:
         first, second = np.triu_indices(self.n_vectors)
@@ -139,8 +146,7 @@ class AtomSums:
 
     def _kinds(self, seen: PairState) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
         f, slopes = self.radial.functions(seen.r, self.order)
-        kinds = ("u",) if not self.moving else ("w", "wuu")
-        for kind in kinds[: self.n_vectors // (len(self.active) * self.order)]:
+        for kind in self._used:
             yield f, slopes, kind
 
     def _on_atoms(self, seen: PairState) -> np.ndarray:
@@ -151,7 +157,8 @@ class AtomSums:
 
 
 def _vector(seen: PairState, kind: str) -> np.ndarray:
-    return {"u": seen.u, "w": seen.w, "wuu": seen.along[..., None] * seen.u}[kind]
+    along = seen.along[..., None]
+    return {"u": seen.u, "w": seen.w, "wuu": along * seen.u, "wwu": along**2 * seen.u}[kind]
 
 
 def _pull_vector(seen: PairState, level: np.ndarray, slope: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +171,10 @@ def _pull_vector(seen: PairState, level: np.ndarray, slope: np.ndarray, kind: st
         return by_r + flat / r, np.zeros_like(u)
     if kind == "w":
         return by_r, level
-    return by_r + (seen.along[..., None] * flat + inward * seen.across) / r, inward * u
+    along, by_d, by_w = seen.along[..., None], (seen.along[..., None] * flat + inward * seen.across) / r, inward * u
+    if kind == "wuu":
+        return by_r + by_d, by_w
+    return by_r + along * (by_d + inward * seen.across / r), 2.0 * along * by_w
 
 
 def _vector_gradients(seen: PairState, f: np.ndarray, slopes: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -174,10 +184,12 @@ def _vector_gradients(seen: PairState, f: np.ndarray, slopes: np.ndarray, kind: 
     flat = (identity - uu) / seen.r[..., None, None]
     radial = _vector(seen, kind)[..., :, None] * u[..., None, :]
     along = seen.along[..., None, None]
+    bend = u[..., :, None] * seen.across[..., None, :] / seen.r[..., None, None]
     turn, spin = {
         "u": (flat, np.zeros_like(uu)),
         "w": (np.zeros_like(uu), np.broadcast_to(identity, uu.shape)),
-        "wuu": (along * flat + u[..., :, None] * seen.across[..., None, :] / seen.r[..., None, None], uu),
+        "wuu": (along * flat + bend, uu),
+        "wwu": (along * (along * flat + 2.0 * bend), 2.0 * along * uu),
     }[kind]
     f, slopes = f[..., None, None], slopes[..., None, None]
     return slopes * radial[:, :, None] + f * turn[:, :, None], f * spin[:, :, None]

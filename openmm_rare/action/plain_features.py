@@ -12,9 +12,11 @@ from ..errors import InputError
 
 __all__ = ["PlainFeatures"]
 
+_MOST = 3000
+
 
 class PlainFeatures:
-    """All monomials of scaled coordinates up to a degree, alone and times products of two momenta up to another degree.
+    """All monomials of scaled coordinates up to a degree, times products of 0, 2, 4 ... momenta, each with a degree of its own.
 
     Even in the momenta, and nothing else: use it where coordinates mean something by themselves.
 
@@ -22,25 +24,26 @@ class PlainFeatures:
     ----------
     scales : array_like, shape (2, n)
         Typical sizes of coordinates and momenta.
-    degrees : (int, int)
-        Of the coordinates in the monomials without and with momenta.
+    degrees : sequence of int
+        Of the coordinates in monomials without momenta, with two, with four ...; at least two of them.
     """
 
     def __init__(self, scales: Any, degrees: Sequence[int]) -> None:
         self.scales, self.degrees = np.asarray(scales, dtype=float), tuple(int(degree) for degree in degrees)
-        if len(self.degrees) != 2 or min(self.degrees) < 0:
-            raise InputError(f"degrees = {degrees!r} must be two numbers of at least 0")
+        if len(self.degrees) < 2 or min(self.degrees) < 0:
+            raise InputError(f"degrees = {degrees!r} must be two numbers or more, each at least 0")
         self._n = self.scales.shape[1]
-        powers = [_powers(self._n, degree) for degree in self.degrees]
-        products = [pair for pair in combinations_with_replacement(range(self._n), 2)]
-        twos = np.array([np.bincount(pair, minlength=self._n) for pair in products])
-        still = np.concatenate([powers[0], np.zeros_like(powers[0])], axis=1)
-        both = np.concatenate([np.tile(powers[1], (len(twos), 1)), np.repeat(twos, len(powers[1]), axis=0)], axis=1)
-        self._powers = np.concatenate([still[still.any(axis=1)], both])  # (n_features, 2n)
+        parts = []
+        for twos, degree in enumerate(self.degrees):
+            still, moving = _up_to(self._n, degree), _of_degree(self._n, 2 * twos)
+            if len(parts) + len(still) * len(moving) > _MOST:
+                raise InputError(f"degrees = {degrees!r} of {self._n} coordinates make more than {_MOST} features")
+            parts += [np.concatenate([one, other]) for other in moving for one in still]
+        self._powers = np.array(parts[1:])  # (n_features, 2n), without the constant
         self.n_features = len(self._powers)
 
     @classmethod
-    def fitting(cls, q: np.ndarray, p: np.ndarray, degrees: Sequence[int] = (6, 4)) -> PlainFeatures:
+    def fitting(cls, q: np.ndarray, p: np.ndarray, degrees: Sequence[int] = (6, 4, 2)) -> PlainFeatures:
         """Features whose scales are those of samples."""
         return cls([np.sqrt((q**2).mean(axis=0)), np.sqrt((p**2).mean(axis=0))], degrees)
 
@@ -78,9 +81,10 @@ class PlainFeatures:
         return table[:, np.arange(2 * self._n), self._powers]
 
 
-def _powers(n: int, degree: int) -> np.ndarray:
-    """Of all monomials of n variables up to a degree, shape (n_monomials, n)."""
-    found = [np.zeros(n, dtype=int)]
-    for total in range(1, degree + 1):
-        found += [np.bincount(chosen, minlength=n) for chosen in combinations_with_replacement(range(n), total)]
-    return np.array(found)
+def _of_degree(n: int, degree: int) -> list[np.ndarray]:
+    """Powers of all monomials of n variables of a degree."""
+    return [np.bincount(np.array(chosen, dtype=int), minlength=n) for chosen in combinations_with_replacement(range(n), degree)]
+
+
+def _up_to(n: int, degree: int) -> list[np.ndarray]:
+    return [powers for each in range(degree + 1) for powers in _of_degree(n, each)]

@@ -1,0 +1,112 @@
+"""Learned actions as files: plain arrays and plain text, nothing that could run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.checksums import naming_damage
+from ..io.files import read_npz, write_npz
+from .linear_action import LinearAction
+from .mlp import Mlp
+from .network import ActionNetwork
+from .pair_features import PairFeatures
+from .pair_types import PairTypes
+from .phase_space import PhaseSpace
+from .plain_features import PlainFeatures
+
+__all__ = ["SavedAction", "load_action", "save_action"]
+
+_FORMAT = "openmm_rare action 1"
+_ADVICE = "train it again with openmm-rare action train"
+_LARGEST = 1e15
+
+SavedAction = LinearAction | ActionNetwork
+
+
+def save_action(path: str | Path, action: SavedAction, space: PhaseSpace, system: str = "") -> None:
+    """Write an action to an ``.npz`` file.
+
+    Parameters
+    ----------
+    path : path
+    action : LinearAction or ActionNetwork
+    space : PhaseSpace
+        What its rows mean.
+    system : str
+        Hash of the System that it was learned for.
+    """
+    head = {
+        "format": _FORMAT,
+        "system": system,
+        "num_dimensions": space.num_dimensions,
+        "features": action.features.spec(),
+        "action": action.spec(),
+    }
+    arrays = {"masses": space.masses, "reference": space.reference}
+    base = action if isinstance(action, LinearAction) else action.base
+    if base is not None:
+        arrays["coefficients"] = base.coefficients
+    if isinstance(action, ActionNetwork):
+        head["base"] = None if base is None else base.spec()
+        arrays |= {"mean": action.mean, "spread": action.spread}
+        arrays |= {f"network/{name}": getattr(action.network, name) for name in Mlp.__dataclass_fields__}
+    write_npz(path, arrays | {"metadata": np.array(json.dumps(head))})
+
+
+def load_action(path: str | Path) -> tuple[SavedAction, PhaseSpace, str]:
+    """The action of a file, what its rows mean, and the hash of its System.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds no action, or is damaged.
+    """
+    arrays = read_npz(path, _ADVICE)
+    with naming_damage(path, _ADVICE):
+        text = arrays.pop("metadata", np.array(""))
+        head = json.loads(str(text)) if text.dtype.kind == "U" and str(text) else {}
+        if not isinstance(head, dict) or head.get("format") != _FORMAT:
+            raise InputError(f"{path} holds no learned action: {_ADVICE}")
+        for name, array in arrays.items():
+            if array.dtype.kind != "f" or not np.isfinite(array).all() or (np.abs(array) > _LARGEST).any():
+                raise ValueError(f"{name} has values that cannot be right")
+        space = PhaseSpace(arrays["masses"], arrays["reference"], int(head["num_dimensions"]))
+        return _action(head, arrays, _features(head["features"], space)), space, str(head["system"])
+
+
+def _features(spec: Mapping[str, Any], space: PhaseSpace) -> PairFeatures | PlainFeatures:
+    if spec["kind"] == "plain":
+        return PlainFeatures(spec["scales"], spec["degrees"])
+    ranges = (spec[name] for name in ("low", "high", "speeds"))
+    return PairFeatures(space, PairTypes.of_spec(spec["types"]), *ranges, spec["basis"], spec["orders"])
+
+
+def _action(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray], features: PairFeatures | PlainFeatures) -> SavedAction:
+    spec = head["action"]
+    if spec["kind"] == "linear":
+        return _linear(spec, arrays, features)
+    base = None if head["base"] is None else _linear(head["base"], arrays, features)
+    network = Mlp(*(arrays[f"network/{name}"] for name in Mlp.__dataclass_fields__))
+    _require_shape(network.w1, (len(network.b1), features.n_features + 1))
+    for name in ("mean", "spread"):
+        _require_shape(arrays[name], (features.n_features,))
+    own = (spec["unit"], tuple(spec["timesteps"]), spec["timestep"], spec["kernel"], spec["frequency"])
+    return ActionNetwork(features, network, arrays["mean"], arrays["spread"], *own, base)
+
+
+def _linear(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], features: PairFeatures | PlainFeatures) -> LinearAction:
+    _require_shape(arrays["coefficients"], (features.n_features,))
+    return LinearAction(features, arrays["coefficients"], spec["timestep"], spec["kernel"], spec["frequency"])
+
+
+def _require_shape(array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"an array of shape {array.shape} should be of shape {shape}")
