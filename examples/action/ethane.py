@@ -11,8 +11,7 @@ import numpy as np
 import openmm
 from openmm import app
 
-from openmm_rare import RareEventSystem
-from openmm_rare.states import Dihedral, Range
+from openmm_rare import Dihedral, Range, RareEventSystem
 
 CARBON, HYDROGEN = 12.011, 1.008
 _CC, _CH = (0.1535, 253634.0), (0.1092, 282252.0)
@@ -71,13 +70,12 @@ def topology() -> app.Topology:
 
 def problem(temperature: float = 300.0) -> RareEventSystem:
     """From one staggered form to the next."""
-    torsion = Dihedral(2, 0, 1, 5, name="torsion")
     return RareEventSystem.from_openmm(
         system(),
         positions(),
-        Range("torsion", 0.7, 1.4),
-        Range("torsion", 2.8, -2.8),
-        torsion,
+        Range({"torsion": (0.7, 1.4)}),
+        Range({"torsion": (2.8, -2.8)}),
+        Dihedral("torsion", (2, 0, 1, 5)),
         temperature,
         1.0,
         0.00025,

@@ -6,14 +6,14 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "data": ["ActionData"],
-        "pair_features": ["PairFeatures"],
-        "plain_features": ["PlainFeatures"],
+        "features.pair_features": ["PairFeatures"],
+        "features.plain_features": ["PlainFeatures"],
         "linear_action": ["LinearAction"],
         "network": ["ActionNetwork"],
         "direct": ["DirectPredictor"],
         "midpoint_map": ["MidpointMap"],
         "integrator": ["LearnedActionIntegrator"],
-        "checks": ["check_map"],
+        "checking.map_check": ["check_map"],
         "model_file": ["load_action"],
     },
 )

@@ -155,18 +155,13 @@ class ActionData:
         Parameters
         ----------
         system : openmm.System
-        positions : Quantity or array_like, shape (n_atoms, 3)
-            nm without unit.
-        temperature : Quantity or float
-            K without unit.
-        timestep : Quantity or float
-            The fine one, ps without unit: about a fiftieth of the fastest period.
+        positions, temperature, timestep : Quantity or array_like
+            nm, K and ps without unit. The time step is the fine one: about a fiftieth of the fastest period.
         strides : int or sequence of int
             Fine steps in a learned one.
-        samples : int
         hotter : float
             What to multiply the temperature with for half of the samples: a learned step errs where nothing was learned.
-        num_dimensions, platform, seed
+        samples, num_dimensions, platform, seed
         folder : Path, optional
             Keeps what is finished: the same call goes on from there.
         progress : Progress, optional
@@ -186,28 +181,38 @@ class ActionData:
                 f"hotter = {hotter} at least 1"
             )
         space = PhaseSpace(masses_of(system), lengths_in_nm(positions, "positions"), num_dimensions)
-        about = {
-            "timestep": fine,
-            "strides": [strides] if isinstance(strides, int) else list(strides),
-            "temperature": kelvin,
-            "system": system_hash(system),
-        }
+        steps = [strides] if isinstance(strides, int) else list(strides)
+        about = {"timestep": fine, "strides": steps, "temperature": kelvin, "system": system_hash(system)}
         kelvins = [kelvin * factor for factor in (1.0, hotter) for _ in range(_CHUNKS)]
         progress, parts = progress or Silent(), []
         progress.stage("training data", float(len(kelvins)))
         for number, (hot, stream) in enumerate(zip(kelvins, np.random.SeedSequence(seed).spawn(len(kelvins)), strict=True)):
-            path = None if folder is None else folder / f"data-{number}.npz"
-            if path is None or not path.is_file():
-                n = (samples + number) // len(kelvins)
-                q, p = canonical_starts(system, space, hot, fine, n, stream, platform)
-                context = openmm.Context(system, openmm.VerletIntegrator(fine), platform_by_name(platform))
-                parts.append(cls.of_stretches(ContextPotential(context, space), space, q, p, **about))
-                if path is not None:
-                    parts[-1].save(path)
-            else:
-                parts.append(cls.load(path).required_of(system))
+            path, n = None if folder is None else folder / f"data-{number}.npz", (samples + number) // len(kelvins)
+            parts.append(cls._chunk(path, system, space, hot, n, stream, platform, about))
             progress.update(1.0)
         return cls.join(parts)
+
+    @classmethod
+    def _chunk(
+        cls,
+        path: Path | None,
+        system: openmm.System,
+        space: PhaseSpace,
+        kelvin: float,
+        samples: int,
+        stream: np.random.SeedSequence,
+        platform: str,
+        about: dict[str, Any],
+    ) -> ActionData:
+        """Stretches from one simulation at one temperature: those of a file, or new ones, which it keeps then."""
+        if path is not None and path.is_file():
+            return cls.load(path).required_of(system)
+        q, p = canonical_starts(system, space, kelvin, about["timestep"], samples, stream, platform)
+        context = openmm.Context(system, openmm.VerletIntegrator(about["timestep"]), platform_by_name(platform))
+        made = cls.of_stretches(ContextPotential(context, space), space, q, p, **about)
+        if path is not None:
+            made.save(path)
+        return made
 
     @classmethod
     def join(cls, parts: Iterable[ActionData]) -> ActionData:

@@ -12,9 +12,9 @@ import torch
 
 from ..io.tasks import Progress, Silent
 from .data import ActionData
+from .features.pair_features import PairFeatures
 from .linear_action import held_out
 from .mlp import Mlp, Training, forward, train
-from .pair_features import PairFeatures
 
 __all__ = ["DirectPredictor", "PairInputs", "PlainInputs"]
 

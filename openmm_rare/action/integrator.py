@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -176,6 +177,15 @@ class LearnedActionIntegrator:
             tally.unsolved,
             tally.not_returned,
         )
+
+    @property
+    def noise(self) -> str:
+        """Where its random numbers are, as text; what was there before can be put back."""
+        return json.dumps(self._map.rng.bit_generator.state)
+
+    @noise.setter
+    def noise(self, text: str) -> None:
+        self._map.rng.bit_generator.state = json.loads(text)
 
     def _here(self) -> Rows:
         """Where the Context stands, with what is known of the force there."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .data import ActionData
-from .features import Features
+from .features.base import Features
 from .labels import Labels
 
 __all__ = ["FitReport", "LinearAction", "held_out"]

@@ -12,13 +12,13 @@ import numpy as np
 from ..errors import InputError
 from ..io.checksums import naming_damage
 from ..io.files import read_npz, write_npz
+from .features.pair_features import PairFeatures
+from .features.pair_types import PairTypes
+from .features.plain_features import PlainFeatures
 from .linear_action import LinearAction
 from .mlp import Mlp
 from .network import ActionNetwork
-from .pair_features import PairFeatures
-from .pair_types import PairTypes
 from .phase_space import PhaseSpace
-from .plain_features import PlainFeatures
 
 __all__ = ["SavedAction", "load_action", "save_action"]
 

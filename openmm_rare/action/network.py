@@ -14,7 +14,7 @@ import torch
 from ..errors import InputError
 from ..io.tasks import Progress, Silent
 from .data import ActionData
-from .features import Features
+from .features.base import Features
 from .linear_action import FitReport, LinearAction, held_out, report_of
 from .mlp import Mlp, Training, forward, slopes, train
 

@@ -15,6 +15,7 @@ from ..errors import InputError, MissingPackageError
 from ..io.regular_file import regular_file
 from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
+from ..settings.action import ActionSettings
 from ..settings.barrier import BarrierSettings
 from ..settings.paths import PathSettings
 from ..settings.rates import RateSettings
@@ -111,6 +112,8 @@ class RunConfig:
         Of a run that samples paths, which takes seed and platform from `sampling`.
     barrier : BarrierSettings
         Of a rate by the method "barrier".
+    action : ActionSettings or None
+        Of a learned action, which takes seed and platform from `sampling`.
     """
 
     folder: str
@@ -121,6 +124,7 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     path_sampling: PathSettings | None = None
     barrier: BarrierSettings = field(default_factory=BarrierSettings)
+    action: ActionSettings | None = None
     file: str | None = field(default=None, compare=False, repr=False)
     trust: Trust | None = field(default=None, compare=False, repr=False)
 
@@ -131,6 +135,8 @@ class RunConfig:
         """
         data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
         data |= {"variables": self.variables, "states": self.states or {}, "channels": self.channels or {}}
+        if self.action is not None:
+            data["action"] = self.action.to_dict()
         if self.path_sampling is None:
             own = {"barrier": self.barrier.to_dict()} if self.sampling.method == "barrier" else {}
             return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()} | own)
@@ -241,7 +247,8 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     path_sampling = PathSettings.parse(section) if section.raw else None
     trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)
     barrier = BarrierSettings.parse(top.section("barrier"))
-    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, barrier, trust=trusted)
+    action = ActionSettings.parse(top.section("action")) if "action" in top else None
+    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, barrier, action, trust=trusted)
 
 
 def build_system(config: RunConfig) -> RareEventSystem:

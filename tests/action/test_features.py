@@ -4,10 +4,10 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.action.pair_features import PairFeatures
-from openmm_rare.action.pair_types import PairTypes
+from openmm_rare.action.features.pair_features import PairFeatures
+from openmm_rare.action.features.pair_types import PairTypes
+from openmm_rare.action.features.plain_features import PlainFeatures
 from openmm_rare.action.phase_space import PhaseSpace
-from openmm_rare.action.plain_features import PlainFeatures
 from openmm_rare.errors import InputError
 
 MASSES = np.array([1.0, 1.0, 2.0, 2.0, 0.0, 1.5])

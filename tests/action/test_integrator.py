@@ -7,15 +7,15 @@ import numpy as np
 import openmm
 import pytest
 
+from openmm_rare.action.checking.energy_course import course_of
+from openmm_rare.action.checking.kinetics import PairModes
 from openmm_rare.action.data import ActionData
-from openmm_rare.action.energy_course import course_of
+from openmm_rare.action.features.pair_features import PairFeatures
+from openmm_rare.action.features.pair_types import PairTypes
 from openmm_rare.action.integrator import LearnedActionIntegrator
-from openmm_rare.action.kinetics import PairModes
 from openmm_rare.action.linear_action import LinearAction
 from openmm_rare.action.midpoint_map import MidpointMap, verlet_steps
 from openmm_rare.action.model_file import load_action, save_action
-from openmm_rare.action.pair_features import PairFeatures
-from openmm_rare.action.pair_types import PairTypes
 from openmm_rare.action.phase_space import ContextPotential
 from openmm_rare.action.sampling import canonical_starts, system_hash
 from openmm_rare.action.thermostat import Rows, ThermostattedMap

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
+from openmm_rare.action.checking.energy_course import course_of
+from openmm_rare.action.checking.kinetics import NormalModes, PairModes
 from openmm_rare.action.data import ActionData
 from openmm_rare.action.direct import DirectPredictor, PairInputs, PlainInputs
-from openmm_rare.action.energy_course import course_of
-from openmm_rare.action.kinetics import NormalModes, PairModes
+from openmm_rare.action.features.pair_features import PairFeatures
+from openmm_rare.action.features.pair_types import PairTypes
+from openmm_rare.action.features.plain_features import PlainFeatures
 from openmm_rare.action.linear_action import LinearAction
 from openmm_rare.action.midpoint_map import MidpointMap, Step, verlet_steps
 from openmm_rare.action.mlp import Training
 from openmm_rare.action.model_file import load_action, save_action
 from openmm_rare.action.network import ActionNetwork
-from openmm_rare.action.pair_features import PairFeatures
-from openmm_rare.action.pair_types import PairTypes
 from openmm_rare.action.phase_space import PhaseSpace
-from openmm_rare.action.plain_features import PlainFeatures
 from openmm_rare.errors import InputError
 from phase_models import canonical, centered_rows, chain, data_of, discs, hexagon, oscillator, plain_space
 

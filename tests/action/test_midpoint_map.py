@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from openmm_rare.action.checking.structure import contraction, irreversibility, lack_of_symplecticity
 from openmm_rare.action.data import ActionData
+from openmm_rare.action.features.plain_features import PlainFeatures
 from openmm_rare.action.linear_action import LinearAction
 from openmm_rare.action.midpoint_map import MidpointMap, verlet_steps
-from openmm_rare.action.plain_features import PlainFeatures
 from openmm_rare.action.solver import solve
-from openmm_rare.action.structure import contraction, irreversibility, lack_of_symplecticity
 from openmm_rare.errors import DynamicsError, InputError
 from phase_models import harmonic, oscillator, plain_space
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from openmm_rare.action.checking.structure import contraction
+from openmm_rare.action.features.plain_features import PlainFeatures
 from openmm_rare.action.linear_action import LinearAction
 from openmm_rare.action.midpoint_map import MidpointMap, Step, verlet_steps
-from openmm_rare.action.plain_features import PlainFeatures
-from openmm_rare.action.structure import contraction
 from openmm_rare.action.thermostat import Rows, ThermostattedMap
 from openmm_rare.errors import DynamicsError
 from phase_models import canonical, data_of, oscillator, plain_space

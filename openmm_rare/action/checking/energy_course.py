@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..io.tasks import Progress, Silent
+from ...io.tasks import Progress, Silent
+from ..midpoint_map import Step
+from ..phase_space import Potential, Pull
+from ..thermostat import total_energy
 from .kinetics import Kinetics
-from .midpoint_map import Step
-from .phase_space import Potential, Pull
-from .thermostat import total_energy
 
 __all__ = ["EnergyCourse", "Stepper", "course_of"]
 
@@ -40,7 +40,7 @@ class EnergyCourse:
     evaluations : float
         Of the gradient of the action, for each step.
     times, energies : list of float
-        ps, and the mean error of the energy then, kT.
+        ps, and the mean error of the energy then, kT, of the trajectories that are left.
     """
 
     lost: int
@@ -103,22 +103,23 @@ def course_of(
         progress.update(1.0)
         if not alive.any():
             break
-    return _course(off[:, alive], warm[alive] / (kt * (steps - first)), timestep, evaluations / taken, kinetics, alive)
+    return _course(off, alive, warm[alive] / (kt * (steps - first)), timestep, evaluations / taken, kinetics)
 
 
 def _course(
-    off: np.ndarray, warm: np.ndarray, timestep: float, evaluations: float, kinetics: Kinetics, alive: np.ndarray
+    off: np.ndarray, alive: np.ndarray, warm: np.ndarray, timestep: float, evaluations: float, kinetics: Kinetics
 ) -> EnergyCourse:
-    steps, n = off.shape
-    lost = int((~alive).sum())
-    if not n:
+    steps = int(np.isfinite(off).any(axis=1).sum())
+    times = timestep * np.arange(1, steps + 1)
+    shown = np.unique(np.linspace(0, max(steps - 1, 0), min(steps, _POINTS)).astype(int))
+    drawn = times[shown].tolist(), np.nanmean(off[shown], axis=1).tolist()
+    lost, off = int((~alive).sum()), off[:, alive]
+    if not alive.any():
         nan = float("nan")
         none = dict.fromkeys(kinetics.names, nan)
-        return EnergyCourse(lost, len(alive), nan, nan, nan, none, none, evaluations, [], [])
-    times = timestep * np.arange(1, steps + 1)
+        return EnergyCourse(lost, len(alive), nan, nan, nan, none, none, evaluations, *drawn)
     centered = times - times.mean()
     slopes = centered @ off / (centered**2).sum()
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, _POINTS)).astype(int))
     return EnergyCourse(
         lost,
         len(alive),
@@ -128,8 +129,7 @@ def _course(
         dict(zip(kinetics.names, warm.mean(axis=0).tolist(), strict=True)),
         dict(zip(kinetics.names, (_stderr(column) for column in warm.T), strict=True)),
         evaluations,
-        times[shown].tolist(),
-        off[shown].mean(axis=1).tolist(),
+        *drawn,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .pair_features import PairFeatures
-from .phase_space import PhaseSpace, Potential
+from ..features.pair_features import PairFeatures
+from ..phase_space import PhaseSpace, Potential
 
 __all__ = ["Kinetics", "NormalModes", "PairModes"]
 

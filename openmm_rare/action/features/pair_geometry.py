@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..phase_space import PhaseSpace
 from .pair_types import PairTypes
-from .phase_space import PhaseSpace
 
 __all__ = ["PairGeometry", "PairState"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
+from ..phase_space import PhaseSpace
 from .pair_geometry import PairGeometry
 from .pair_sums import AtomSums, PairSums
 from .pair_types import PairTypes
-from .phase_space import PhaseSpace
 from .radial import BASES, Radial
 
 __all__ = ["PairFeatures"]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .midpoint_map import Action
+from ..midpoint_map import Action
 
 __all__ = ["contraction", "irreversibility", "lack_of_symplecticity"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import openmm
 
-from ..errors import InputError
-from ..structure.bonds import bonded_pairs
-from ..structure.particles import masses_of
+from ...errors import InputError
+from ...structure.bonds import bonded_pairs
+from ...structure.particles import masses_of
 
 __all__ = ["PairTypes"]
 
