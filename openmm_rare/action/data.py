@@ -20,7 +20,7 @@ from ..units import in_md_units, lengths_in_nm, whole_number
 from .labels import End, Labels, labels_of
 from .phase_space import ContextPotential, PhaseSpace, Potential, Pull
 from .refusals import require_suitable
-from .sampling import canonical_starts, system_hash
+from .sampling import SPACING, canonical_starts, system_hash
 
 __all__ = ["ActionData"]
 
@@ -144,6 +144,7 @@ class ActionData:
         strides: int | Sequence[int],
         samples: int = 400,
         hotter: float = 1.6,
+        spacing: int = SPACING,
         num_dimensions: int = 3,
         platform: str = "Reference",
         seed: int = 1,
@@ -161,6 +162,8 @@ class ActionData:
             Fine steps in a learned one.
         hotter : float
             What to multiply the temperature with for half of the samples: a learned step errs where nothing was learned.
+        spacing : int
+            Fine steps between two samples: most of the work, where forces are dear.
         samples, num_dimensions, platform, seed
         folder : Path, optional
             Keeps what is finished: the same call goes on from there.
@@ -188,7 +191,7 @@ class ActionData:
         progress.stage("training data", float(len(kelvins)))
         for number, (hot, stream) in enumerate(zip(kelvins, np.random.SeedSequence(seed).spawn(len(kelvins)), strict=True)):
             path, n = None if folder is None else folder / f"data-{number}.npz", (samples + number) // len(kelvins)
-            parts.append(cls._chunk(path, system, space, hot, n, stream, platform, about))
+            parts.append(cls._chunk(path, system, space, hot, n, stream, platform, spacing, about))
             progress.update(1.0)
         return cls.join(parts)
 
@@ -202,12 +205,13 @@ class ActionData:
         samples: int,
         stream: np.random.SeedSequence,
         platform: str,
+        spacing: int,
         about: dict[str, Any],
     ) -> ActionData:
         """Stretches from one simulation at one temperature: those of a file, or new ones, which it keeps then."""
         if path is not None and path.is_file():
             return cls.load(path).required_of(system)
-        q, p = canonical_starts(system, space, kelvin, about["timestep"], samples, stream, platform)
+        q, p = canonical_starts(system, space, kelvin, about["timestep"], samples, stream, platform, spacing)
         context = openmm.Context(system, openmm.VerletIntegrator(about["timestep"]), platform_by_name(platform))
         made = cls.of_stretches(ContextPotential(context, space), space, q, p, **about)
         if path is not None:

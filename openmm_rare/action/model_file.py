@@ -20,7 +20,7 @@ from .mlp import Mlp
 from .network import ActionNetwork
 from .phase_space import PhaseSpace
 
-__all__ = ["SavedAction", "load_action", "save_action"]
+__all__ = ["SavedAction", "action_of_arrays", "arrays_of_action", "load_action", "save_action"]
 
 _FORMAT = "openmm_rare action 1"
 _ADVICE = "train it again with openmm-rare action train"
@@ -30,11 +30,30 @@ SavedAction = LinearAction | ActionNetwork
 
 
 def save_action(path: str | Path, action: SavedAction, space: PhaseSpace, system: str = "") -> None:
-    """Write an action to an ``.npz`` file.
+    """Write an action to an ``.npz`` file; arguments as for :func:`arrays_of_action`."""
+    write_npz(path, arrays_of_action(action, space, system))
+
+
+def load_action(path: str | Path) -> tuple[SavedAction, PhaseSpace, str]:
+    """The action of a file, what its rows mean, and the hash of its System.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds no action, or is damaged.
+    """
+    arrays = read_npz(path, _ADVICE)
+    with naming_damage(path, _ADVICE):
+        return action_of_arrays(arrays, str(path))
+
+
+def arrays_of_action(action: SavedAction, space: PhaseSpace, system: str = "") -> dict[str, np.ndarray]:
+    """All of an action as plain arrays.
 
     Parameters
     ----------
-    path : path
     action : LinearAction or ActionNetwork
     space : PhaseSpace
         What its rows mean.
@@ -56,30 +75,27 @@ def save_action(path: str | Path, action: SavedAction, space: PhaseSpace, system
         head["base"] = None if base is None else base.spec()
         arrays |= {"mean": action.mean, "spread": action.spread}
         arrays |= {f"network/{name}": getattr(action.network, name) for name in Mlp.__dataclass_fields__}
-    write_npz(path, arrays | {"metadata": np.array(json.dumps(head))})
+    return arrays | {"metadata": np.array(json.dumps(head))}
 
 
-def load_action(path: str | Path) -> tuple[SavedAction, PhaseSpace, str]:
-    """The action of a file, what its rows mean, and the hash of its System.
+def action_of_arrays(arrays: Mapping[str, np.ndarray], where: str) -> tuple[SavedAction, PhaseSpace, str]:
+    """Inverse of :func:`arrays_of_action`; `where` they are from, for messages.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
     ValueError
-        If it holds no action, or is damaged.
+        If they are no action.
     """
-    arrays = read_npz(path, _ADVICE)
-    with naming_damage(path, _ADVICE):
-        text = arrays.pop("metadata", np.array(""))
-        head = json.loads(str(text)) if text.dtype.kind == "U" and str(text) else {}
-        if not isinstance(head, dict) or head.get("format") != _FORMAT:
-            raise InputError(f"{path} holds no learned action: {_ADVICE}")
-        for name, array in arrays.items():
-            if array.dtype.kind != "f" or not np.isfinite(array).all() or (np.abs(array) > _LARGEST).any():
-                raise ValueError(f"{name} has values that cannot be right")
-        space = PhaseSpace(arrays["masses"], arrays["reference"], int(head["num_dimensions"]))
-        return _action(head, arrays, _features(head["features"], space)), space, str(head["system"])
+    numbers = dict(arrays)
+    text = numbers.pop("metadata", np.array(""))
+    head = json.loads(str(text)) if text.dtype.kind == "U" and str(text) else {}
+    if not isinstance(head, dict) or head.get("format") != _FORMAT:
+        raise InputError(f"{where} holds no learned action: {_ADVICE}")
+    for name, array in numbers.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all() or (np.abs(array) > _LARGEST).any():
+            raise ValueError(f"{name} has values that cannot be right")
+    space = PhaseSpace(numbers["masses"], numbers["reference"], int(head["num_dimensions"]))
+    return _action(head, numbers, _features(head["features"], space)), space, str(head["system"])
 
 
 def _features(spec: Mapping[str, Any], space: PhaseSpace) -> PairFeatures | PlainFeatures:

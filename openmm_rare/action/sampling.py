@@ -13,9 +13,9 @@ from ..dynamics.platforms import platform_by_name
 from ..errors import DynamicsError
 from .phase_space import PhaseSpace
 
-__all__ = ["canonical_starts", "system_hash"]
+__all__ = ["SPACING", "canonical_starts", "system_hash"]
 
-_SPACING, _EQUILIBRATION = 200, 20  # fine steps between two samples, and samples before the first
+SPACING, _EQUILIBRATION = 200, 20  # fine steps between two samples, and samples before the first
 _FRICTION = 0.05  # per fine step: shakes hands with every period, and is short of the stability limit
 
 
@@ -33,18 +33,19 @@ def canonical_starts(
     samples: int,
     seed: np.random.SeedSequence,
     platform: str,
+    spacing: int = SPACING,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates and momenta at a temperature (K), by Langevin dynamics with a fine time step (ps)."""
+    """Coordinates and momenta at a temperature (K), by Langevin dynamics with so many fine steps (ps) between two."""
     integrator = BAOABLangevinIntegrator(temperature, _FRICTION / timestep, timestep, space.num_dimensions)
     noise, momenta = (int(each) & 0x7FFFFFFF for each in seed.generate_state(2))
     integrator.setRandomNumberSeed(noise or 1)
     context = openmm.Context(system, integrator, platform_by_name(platform))
     context.setPositions(space.reference)
     context.setVelocitiesToTemperature(temperature, momenta)
-    integrator.step(_EQUILIBRATION * _SPACING)
+    integrator.step(_EQUILIBRATION * spacing)
     frames = np.empty((2, samples, *space.reference.shape))
     for row in range(samples):
-        integrator.step(_SPACING)
+        integrator.step(spacing)
         state = context.getState(positions=True, velocities=True)
         state._getVectorAsNumpy(openmm.State.Positions, frames[0, row])
         state._getVectorAsNumpy(openmm.State.Velocities, frames[1, row])

@@ -159,7 +159,7 @@ class RareEventEngine(Engine):
             self._start = before = self.current_snapshot
             self._require_ready(before)
         try:
-            self.integrator.step(self.n_steps_per_frame * self._halves)
+            self._stepper()(self.n_steps_per_frame * self._halves)
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self.watch.refuse_nan(before)
@@ -215,10 +215,14 @@ class RareEventEngine(Engine):
         """The next frames, all of them sound, after those in `parts`, or after the start if there are none."""
         return self.watch.require(self._advance(n_frames), start, parts[-1][-1:] if parts else None)
 
+    def _stepper(self) -> Callable[[int], None]:
+        """What takes so many steps in the Context."""
+        return self.integrator.step
+
     def _advance(self, n_frames: int) -> Frames:
         """The next frames; NaN where OpenMM has found NaN."""
         context, moving = self.simulation.context, not self.overdamped
-        step, n_steps = self.integrator.step, self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
+        step, n_steps = self._stepper(), self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
         for i in range(n_frames):

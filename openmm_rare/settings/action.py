@@ -44,6 +44,8 @@ class ActionSettings:
         Stretches of fine dynamics to learn from.
     hotter : float
         Half of them are at the temperature times this.
+    spacing : int
+        Fine steps between two samples.
     kernel : "verlet" or "midpoint"
         See :class:`~openmm_rare.action.midpoint_map.MidpointMap`.
     model : "linear", "network" or "both"
@@ -74,6 +76,7 @@ class ActionSettings:
     stride: int = 8
     samples: int = 400
     hotter: float = 1.6
+    spacing: int = 200
     kernel: str = "verlet"
     model: str = "linear"
     features: str = "pairs"

@@ -124,6 +124,7 @@ def train_action(
             strides=settings.stride,
             samples=settings.samples,
             hotter=settings.hotter,
+            spacing=settings.spacing,
             num_dimensions=problem.num_dimensions,
             platform=config.sampling.platform,
             seed=config.sampling.seed,

@@ -63,22 +63,24 @@ class PlainFeatures:
     def jacobian(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Of every row, shape (n_rows, n_features, 2n)."""
         factors, z = self._factors(q, p), self._scaled(q, p)
-        made = np.empty_like(factors)
-        for each in range(2 * self._n):
-            power = self._powers[:, each]
-            slope = power * z[:, each, None] ** np.maximum(power - 1, 0) / self.scales.reshape(-1)[each]
-            others = np.prod(np.delete(factors, each, axis=2), axis=2)
-            made[:, :, each] = slope * others
-        return made
+        before, after = np.ones_like(factors), np.ones_like(factors)
+        np.cumprod(factors[..., :-1], axis=2, out=before[..., 1:])
+        after[..., :-1] = np.cumprod(factors[..., :0:-1], axis=2)[..., ::-1]
+        slopes = self._powers * self._table(z)[:, np.arange(2 * self._n), np.maximum(self._powers - 1, 0)]
+        return slopes / self.scales.reshape(-1) * before * after
 
     def _scaled(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
         return np.concatenate([q, p], axis=1) / self.scales.reshape(-1)
 
     def _factors(self, q: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Shape (n_rows, n_features, 2n)."""
-        z = self._scaled(q, p)
-        table = z[:, :, None] ** np.arange(int(self._powers.max()) + 1)
-        return table[:, np.arange(2 * self._n), self._powers]
+        return self._table(self._scaled(q, p))[:, np.arange(2 * self._n), self._powers]
+
+    def _table(self, z: np.ndarray) -> np.ndarray:
+        """Powers of every number, the last axis counting them."""
+        powers = np.ones((*z.shape, int(self._powers.max()) + 1))
+        powers[..., 1:] = z[..., None]
+        return np.cumprod(powers, axis=2)
 
 
 def _of_degree(n: int, degree: int) -> list[np.ndarray]:
