@@ -73,7 +73,7 @@ def checked(name: str, samples: int, trajectories: int, seed: int, progress: Ter
         ridge = 1e-8 if name == "discs" else 1e-9
         action = LinearAction.fit(data, stride, features, ridge=ridge)
         bare = LinearAction.fit(data, stride, features, "midpoint", ridge=ridge)
-        how = Training(2000, 64, 5e-3, seed)
+        how = Training(1000, 64, 5e-3, seed)
         direct = DirectPredictor.fit(data, stride, PairInputs(features), width=64, how=how, progress=progress)
         methods = methods_of(action, potential, stride, direct, tolerance)
         methods["midpoint"] = Method(MidpointMap(bare, potential, tolerance, 40).step, action.timestep, bare)

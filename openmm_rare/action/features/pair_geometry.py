@@ -25,12 +25,15 @@ class PairState(NamedTuple):
         Relative velocities, in units of a typical speed.
     along : ndarray, shape (n_rows, n_pairs)
         Of w along u.
+    functions : dict
+        Radial functions that have been asked for, and their derivatives, by how many they are.
     """
 
     r: np.ndarray
     u: np.ndarray
     w: np.ndarray
     along: np.ndarray
+    functions: dict[int, tuple[np.ndarray, np.ndarray]]
 
     @property
     def across(self) -> np.ndarray:
@@ -67,7 +70,7 @@ class PairGeometry:
         d, w = x[:, first] - x[:, second], (v[:, first] - v[:, second]) / self._speeds
         r = np.sqrt((d * d).sum(axis=2))
         u = d / r[..., None]
-        return PairState(r, u, w, (w * u).sum(axis=2))
+        return PairState(r, u, w, (w * u).sum(axis=2), {})
 
     def rows(self, by_d: np.ndarray, by_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradients by q and p from those by distance vectors and relative velocities, (n_rows, n_pairs, n_dimensions)."""

@@ -32,13 +32,13 @@ class PairSums:
 
     def values(self, seen: PairState) -> np.ndarray:
         """Shape (n_rows, n_features)."""
-        f, _ = self.radial.functions(seen.r, self.order)
+        f, _ = _functions(seen, self.radial, self.order)
         sums = [self.geometry.sums_by_type(f * factor[..., None]) for factor, _, _ in self._factors(seen)]
         return np.stack(sums, axis=1).reshape(len(seen.r), -1)
 
     def pull(self, seen: PairState, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of a weighted sum by distance vectors and relative velocities; weights (1 or n_rows, n_features)."""
-        f, slopes = self.radial.functions(seen.r, self.order)
+        f, slopes = _functions(seen, self.radial, self.order)
         types = self.geometry.types
         weights = weights.reshape(len(weights), self._factors_used, types.n_types, self.order)[:, :, types.of_pair]
         by_d = by_w = np.zeros_like(seen.u)
@@ -50,7 +50,7 @@ class PairSums:
 
     def jacobian(self, seen: PairState) -> np.ndarray:
         """Shape (n_rows, n_features, 2n)."""
-        f, slopes = (each[..., None] for each in self.radial.functions(seen.r, self.order))
+        f, slopes = (each[..., None] for each in _functions(seen, self.radial, self.order))
         parts = []
         for factor, turn, spin in self._factors(seen):
             by_d = slopes * (factor[..., None] * seen.u)[:, :, None] + f * turn[:, :, None]
@@ -145,7 +145,7 @@ class AtomSums:
         return (ends + ends.swapaxes(1, 2))[:, self._first, self._second]
 
     def _kinds(self, seen: PairState) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-        f, slopes = self.radial.functions(seen.r, self.order)
+        f, slopes = _functions(seen, self.radial, self.order)
         for kind in self._used:
             yield f, slopes, kind
 
@@ -154,6 +154,13 @@ class AtomSums:
         vectors = [f[..., None] * _vector(seen, kind)[:, :, None] for f, _, kind in self._kinds(seen)]
         sums = self.geometry.sums_on_atoms(np.concatenate(vectors, axis=2))[:, self.atoms[:, None], self.active]
         return sums.reshape(len(seen.r), len(self.atoms), self.n_vectors, -1)
+
+
+def _functions(seen: PairState, radial: Radial, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Radial functions of all pairs, evaluated once."""
+    if order not in seen.functions:
+        seen.functions[order] = radial.functions(seen.r, order)
+    return seen.functions[order]
 
 
 def _vector(seen: PairState, kind: str) -> np.ndarray:
