@@ -79,6 +79,18 @@ class ActionData:
         """What the rows mean."""
         return PhaseSpace(self.masses, self.reference, self.num_dimensions)
 
+    def place_of(self, stride: int) -> int:
+        """Where in the arrays those after so many fine steps are.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if stride not in self.strides:
+            raise InputError(f"stride = {stride} is not in the data; there are {', '.join(map(str, self.strides))}")
+        return int(np.flatnonzero(self.strides == stride)[0])
+
     def labels(self, stride: int, kernel: str = "verlet") -> Labels:
         """What an action for so many fine steps has to reproduce.
 
@@ -87,9 +99,7 @@ class ActionData:
         ValueError
             If there is nothing after so many.
         """
-        if stride not in self.strides:
-            raise InputError(f"stride = {stride} is not in the data; there are {', '.join(map(str, self.strides))}")
-        at = int(np.flatnonzero(self.strides == stride)[0])
+        at = self.place_of(stride)
         start = End(self.q, self.p, Pull(self.energy, self.force))
         end = End(self.q_next[at], self.p_next[at], Pull(self.energy_next[at], self.force_next[at]))
         return labels_of(start, end, self.action[at], stride * self.timestep, kernel)

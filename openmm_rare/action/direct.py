@@ -110,7 +110,7 @@ class DirectPredictor:
         progress: Progress | None = None,
     ) -> DirectPredictor:
         """Train on the increments of so many fine steps."""
-        at, h = int(np.flatnonzero(data.strides == stride)[0]), stride * data.timestep
+        at, h = data.place_of(stride), stride * data.timestep
         drift, kick = data.q_next[at] - data.q - h * data.p, data.p_next[at] - data.p
         units = np.array([np.sqrt((each**2).mean()) for each in (drift, kick)])
         seen, vectors = (torch.tensor(each) for each in inputs(data.q, data.p))

@@ -137,7 +137,7 @@ def report_of(
     """How well any action reproduces data for so many fine steps."""
     labels, h = data.labels(stride, action.kernel), stride * data.timestep
     errors = [labels[rows].error(*action.gradient(labels.q[rows], labels.p[rows]), action.frequency) for rows in (unseen, seen)]
-    at = int(np.flatnonzero(data.strides == stride)[0])
+    at = data.place_of(stride)
     drift, kick = action.frequency * (data.q_next[at] - data.q - h * data.p), data.p_next[at] - data.p
     whole = np.sqrt((drift**2 + kick**2).sum(axis=1).mean())
     off = action.value(labels.q[unseen], labels.p[unseen]) - labels.value[unseen]

@@ -1,5 +1,8 @@
 """Model potentials as arrays, mass 1, and exact canonical samples of them by hybrid Monte Carlo."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 
 from openmm_rare.action.data import ActionData
@@ -7,6 +10,15 @@ from openmm_rare.action.midpoint_map import verlet_steps
 from openmm_rare.action.phase_space import PhaseSpace, Pull
 
 KB = 0.00831446261815324
+
+
+def example(name):
+    """A module of examples/action, which stays off the path of all other tests."""
+    path = Path(__file__).parents[2] / "examples" / "action" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"action_example_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def oscillator(q):

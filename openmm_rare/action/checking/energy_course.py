@@ -84,7 +84,7 @@ def course_of(
     progress : Progress, optional
         Told of every step.
     """
-    pull, progress = potential(q), progress or Silent()
+    q, p, pull, progress = q.copy(), p.copy(), potential(q), progress or Silent()
     start, alive = total_energy(p, pull), np.ones(len(q), dtype=bool)
     off, warm = np.full((steps, len(q)), np.nan), np.zeros((len(q), len(kinetics.names)))
     first, evaluations, taken = int(_SETTLING * steps), 0, 0

@@ -243,7 +243,7 @@ def compared(
         course = course_of(
             method.stepper,
             potential,
-            *(each.copy() for each in starts),
+            *starts,
             timestep=method.timestep,
             steps=steps,
             kt=kt,

@@ -1,8 +1,5 @@
 """The integrator for OpenMM: what it does in a Context is what the map does, at one force a step; and what it refuses."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import openmm
 import pytest
@@ -21,9 +18,9 @@ from openmm_rare.action.sampling import canonical_starts, system_hash
 from openmm_rare.action.thermostat import Rows, ThermostattedMap
 from openmm_rare.errors import DynamicsError, InputError
 from openmm_rare.units import KB
+from phase_models import example
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "action"))
-import ethane
+ethane = example("ethane")
 
 FINE, KT = 0.00025, KB * 300.0
 

@@ -1,8 +1,5 @@
 """Learned steps as an engine for two-way shooting: it comes back, it can be stored, and its paths join the states."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import openmm
 import pytest
@@ -20,9 +17,9 @@ from openmm_rare.ops.action_engine import ActionEngine
 from openmm_rare.ops.shooting import ShootingStrategy, shoot_to_state, shooting_scheme
 from openmm_rare.ops.snapshots import frames_of, trajectory_of
 from openmm_rare.ops.volumes import state_volumes
+from phase_models import example
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "action"))
-import double_well
+double_well = example("double_well")
 
 
 @pytest.fixture(scope="module")
