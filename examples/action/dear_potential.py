@@ -1,6 +1,6 @@
 """Where a long step pays: ethane with a potential that is dear, a wide torch network in a PythonForce.
 
-    python examples/action/dear_potential.py --width 1200
+    python examples/action/dear_potential.py
 
 CPU seconds for each picosecond, beside the error of the energy: Verlet with steps of 0.25 to 2 fs, and a learned step of 2 fs.
 """
@@ -83,9 +83,9 @@ def rms_of(
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--width", type=int, default=1200)
+    parser.add_argument("--width", type=int, default=800)
     parser.add_argument("--trajectories", type=int, default=4)
-    parser.add_argument("--duration", type=float, default=0.2, help="ps")
+    parser.add_argument("--duration", type=float, default=0.1, help="ps")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)

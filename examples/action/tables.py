@@ -32,7 +32,7 @@ import ethane
 import models
 
 STRIDES = (4, 8, 16)
-DURATIONS = {"chain": 60.0, "discs": 20.0, "ethane": 0.6}  # ps
+DURATIONS = {"chain": 60.0, "discs": 20.0, "ethane": 0.4}  # ps
 _NAMES = {"verlet": "Verlet", "direct": "direct predictor", "midpoint": "bare midpoint", "action": "sandwich"}
 
 
