@@ -35,12 +35,13 @@ class PlainInputs:
     """Scaled coordinates and momenta, and unit vectors."""
 
     def __init__(self, data: ActionData) -> None:
-        self._scales = np.sqrt(np.concatenate([(data.q**2).mean(axis=0), (data.p**2).mean(axis=0)]))
+        z = np.concatenate([data.q, data.p], axis=1)
+        self._mean, self._spread = z.mean(axis=0), z.std(axis=0)
         self.n_inputs, self.n_vectors = 2 * data.q.shape[1], data.q.shape[1]
 
     def __call__(self, q: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         vectors = np.broadcast_to(np.eye(q.shape[1]), (len(q), 1, q.shape[1], q.shape[1]))
-        return (np.concatenate([q, p], axis=1) / self._scales)[:, None], vectors
+        return ((np.concatenate([q, p], axis=1) - self._mean) / self._spread)[:, None], vectors
 
 
 class PairInputs:
