@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {  # colors of what belongs together
     "#FDE7C7": "cli workflow report config folders settings",
     "#D3E9F7": "tps ops paths",
-    "#D8F0E3": "rates flux walkers",
+    "#D8F0E3": "rates flux walkers action",
     "#EADCF4": "committor learning bias mechanism descriptors",
     "#F1F2F4": "problem systems states structure dynamics trust io parallel units statistics convergence errors faces",
 }

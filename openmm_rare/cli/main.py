@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..io.terminal_text import printable
+from .action import action
 from .ending import end
 from .errors import command
 from .init import init
@@ -40,7 +41,7 @@ def main(traceback: bool, verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
-for each in (init, tps, path, analyze, latent):
+for each in (init, tps, path, analyze, latent, action):
     main.add_command(each)
 
 

@@ -15,6 +15,7 @@ from ..errors import InputError, MissingPackageError
 from ..io.regular_file import regular_file
 from ..io.toml import Section, read_toml, write_toml
 from ..problem import RareEventSystem
+from ..settings.action import ActionSettings
 from ..settings.barrier import BarrierSettings
 from ..settings.latent import LatentSettings
 from ..settings.paths import PathSettings
@@ -114,6 +115,8 @@ class RunConfig:
         Of a rate by the method "barrier".
     latent : LatentSettings or None
         Of latent coordinates.
+    action : ActionSettings or None
+        Of a learned action, which takes seed and platform from `sampling`.
     """
 
     folder: str
@@ -125,6 +128,7 @@ class RunConfig:
     path_sampling: PathSettings | None = None
     barrier: BarrierSettings = field(default_factory=BarrierSettings)
     latent: LatentSettings | None = None
+    action: ActionSettings | None = None
     file: str | None = field(default=None, compare=False, repr=False)
     trust: Trust | None = field(default=None, compare=False, repr=False)
 
@@ -136,6 +140,7 @@ class RunConfig:
         data: dict[str, Any] = {**place_entries(self.folder, place), "system": self.system.to_dict()}
         data |= {"variables": self.variables, "states": self.states or {}, "channels": self.channels or {}}
         data |= {} if self.latent is None else {"latent": self.latent.to_dict()}
+        data |= {} if self.action is None else {"action": self.action.to_dict()}
         if self.path_sampling is None:
             own = {"barrier": self.barrier.to_dict()} if self.sampling.method == "barrier" else {}
             return _HEADER + write_toml(data | {"sampling": self.sampling.to_dict()} | own)
@@ -247,7 +252,9 @@ def parse_config(text: str, folder: str | Path, trust: bool = False, packages: S
     trusted = Trust(str(Path(folder).resolve()), tuple(packages), trust)
     barrier = BarrierSettings.parse(top.section("barrier"))
     latent = LatentSettings.parse(top.section("latent")) if "latent" in top else None
-    return RunConfig(str(home), system, variables, states, channels, sampling, path_sampling, barrier, latent, trust=trusted)
+    action = ActionSettings.parse(top.section("action")) if "action" in top else None
+    parts = system, variables, states, channels, sampling, path_sampling, barrier, latent, action
+    return RunConfig(str(home), *parts, trust=trusted)
 
 
 def build_system(config: RunConfig) -> RareEventSystem:

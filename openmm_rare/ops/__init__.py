@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "engine": ["RareEventEngine"],
+        "action_engine": ["ActionEngine"],
         "volumes": ["StateVolume", "state_volumes"],
         "snapshots": ["trajectory_of"],
         "selector": ["CommittorSelector"],

@@ -42,10 +42,8 @@ class RareEventEngine(Engine):
         :class:`~openpathsampling.engines.MDTrajTopology`, or ``Topology(n_atoms)`` for a model.
     system : openmm.System
     integrator : openmm.Integrator
-    openmm_properties : dict, optional
-        Platform properties.
-    options : dict, optional
-        ``n_steps_per_frame``, ``n_frames_max``, and the other options of an engine of OpenPathSampling.
+    openmm_properties, options : dict, optional
+        Platform properties; ``n_steps_per_frame``, ``n_frames_max``, and the other options of an engine of OpenPathSampling.
     platform : str
         Name of the OpenMM platform.
     check : bool
@@ -159,7 +157,7 @@ class RareEventEngine(Engine):
             self._start = before = self.current_snapshot
             self._require_ready(before)
         try:
-            self.integrator.step(self.n_steps_per_frame * self._halves)
+            self._stepper()(self.n_steps_per_frame * self._halves)
         except openmm.OpenMMException as error:
             if "nan" in str(error).lower():
                 self.watch.refuse_nan(before)
@@ -215,10 +213,13 @@ class RareEventEngine(Engine):
         """The next frames, all of them sound, after those in `parts`, or after the start if there are none."""
         return self.watch.require(self._advance(n_frames), start, parts[-1][-1:] if parts else None)
 
+    def _stepper(self) -> Callable[[int], None]:
+        return self.integrator.step
+
     def _advance(self, n_frames: int) -> Frames:
         """The next frames; NaN where OpenMM has found NaN."""
-        context, moving = self.simulation.context, not self.overdamped
-        step, n_steps = self.integrator.step, self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
+        context, moving, step = self.simulation.context, not self.overdamped, self._stepper()
+        n_steps = self.n_steps_per_frame * self._halves  # OpenPathSampling is slow at attributes
         shape = (n_frames, self.system.getNumParticles(), 3)
         block = Frames(np.full(shape, np.nan), np.full(shape, np.nan) if moving else None, np.empty((n_frames, 3, 3)))
         for i in range(n_frames):
@@ -294,7 +295,6 @@ class RareEventEngine(Engine):
         temperature = temperature_of(self.integrator, beta)
         if self._drawn_at is None and known_temperature(self.integrator) is None:
             self._drawn_at, self._watch = temperature, None  # nothing else says how hot it is
-        kept = snapshot.velocities.value_in_unit(VELOCITY)
-        draw_velocities(context, temperature, kept, self._axes, subset)
+        draw_velocities(context, temperature, snapshot.velocities.value_in_unit(VELOCITY), self._axes, subset)
         self._current_snapshot = None
         return self.current_snapshot

@@ -1,0 +1,178 @@
+"""`openmm-rare action`: from a configuration to a checked step and a sample, what it refuses, and how it goes on."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from openmm_rare.action.checking.map_check import MapRow, check_map
+from openmm_rare.cli.main import main
+from openmm_rare.config.run import load_config, parse_config
+from openmm_rare.errors import InputError
+from openmm_rare.workflow.action import open_action
+
+CONFIG = """
+[system]
+name = "double_well_1d"
+
+[action]
+stride = 8
+samples = 60
+features = "coordinates"
+direct_steps = 60
+trajectories = 6
+duration = "20 ps"
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["action", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("action")
+    (folder / "config.toml").write_text(CONFIG)
+    done = run("train", folder / "config.toml", "--out", folder / "out")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    shutil.copytree(trained / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_training_leaves_an_action_and_says_how_good_it_is(trained):
+    said = json.loads((trained / "out" / "training.json").read_text())
+    assert said["own"] < 0.05 and said["timestep_ps"] == pytest.approx(8 * said["fine_timestep_ps"])
+    again = open_action(trained / "out")
+    assert again.action.timestep == said["timestep_ps"] and again.settings.samples == 60
+    assert load_config(trained / "out" / "config.toml").action == again.settings
+
+
+def test_a_check_compares_and_writes_a_page(folder):
+    done = run("check", folder, "--strict")
+    assert done.exit_code == 0, done.output
+    for method in ("fine Verlet", "Verlet, long step", "direct predictor", "learned action"):
+        assert method in done.output
+    rows = {
+        name: MapRow.of_dict(row) for name, row in json.loads((folder / "check.json").read_text()).items() if name != "checksum"
+    }
+    assert rows["action"].course.rms < 0.3 * rows["verlet"].course.rms
+    assert rows["action"].irreversibility < 1e-3 < rows["direct"].irreversibility
+    assert rows["action"].lack_of_symplecticity < 1e-5 and rows["action"].acceptance > 0.99
+    page = (folder / "report.html").read_text()
+    assert "Experimental" in page and page.count("data:image/png;base64,") == 2
+    assert (folder / "figures" / "energy.png").is_file() and (folder / "figures" / "temperatures.png").is_file()
+
+
+def test_a_check_that_was_killed_goes_on(folder):
+    run("check", folder)
+    before = json.loads((folder / "check.json").read_text())
+    text = (folder / "check.json").read_text()
+    assert re.search("learned|action", text)
+    again = run("check", folder)
+    assert again.exit_code == 0 and "check of" not in again.output
+    assert json.loads((folder / "check.json").read_text()) == before
+
+
+def test_samples_are_those_of_the_double_well_and_a_run_goes_on_where_it_was_killed(folder):
+    options = ("--steps", 300, "--every", 5, "--seed", 4)
+    whole = run("run", folder, *options)
+    assert whole.exit_code == 0 and "exact" in whole.output, whole.output
+    frames = np.load(folder / "run" / "frames.npz")
+    assert frames["positions"].shape == (60, 1, 3) and (frames["positions"][:, 0, 1:] == 0.0).all()
+    found = json.loads((folder / "run" / "run.json").read_text())
+    assert found["accepted"] > 0.95 * found["steps"] and found["failed"] == 0
+    shutil.rmtree(folder / "run")
+    run("run", folder, *options)
+    again = np.load(folder / "run" / "frames.npz")
+    np.testing.assert_array_equal(frames["positions"], again["positions"])
+    assert "holds a run already" in run("run", folder, *options).output
+    assert "holds another run than this" in run("run", folder, "--steps", 10, "--resume").output
+
+
+def test_a_run_that_was_killed_continues_bit_for_bit(folder, monkeypatch):
+    options = ("--steps", 300, "--every", 5, "--seed", 4)
+    run("run", folder, *options)
+    whole = np.load(folder / "run" / "frames.npz")["positions"]
+    shutil.rmtree(folder / "run")
+    from openmm_rare.workflow import action_run
+
+    append, calls = action_run.RunFile.append, []
+
+    def killed(self, kind, data):
+        append(self, kind, data)
+        calls.append(kind)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(action_run.RunFile, "append", killed)
+    stopped = run("run", folder, *options)
+    assert stopped.exit_code == 130 and "continue with --resume" in stopped.output
+    monkeypatch.undo()
+    assert run("run", folder, *options, "--resume").exit_code == 0
+    np.testing.assert_array_equal(np.load(folder / "run" / "frames.npz")["positions"], whole)
+
+
+def test_folders_that_hold_something_else_are_refused(trained, folder, tmp_path):
+    again = run("train", trained / "config.toml", "--out", trained / "out")
+    assert again.exit_code == 2 and "holds a run already" in again.output
+    other = run("train", trained / "config.toml", "--out", folder, "--resume", "--stride", 4)
+    assert other.exit_code == 2 and "holds another training than this" in other.output
+    assert run("train", trained / "config.toml", "--out", folder, "--resume").exit_code == 0
+    none = run("check", tmp_path / "nowhere")
+    assert none.exit_code == 2 and "holds no learned action" in none.output
+    wrong = run("run", folder, "--temperature", "-3 K")
+    assert wrong.exit_code == 2 and "must be positive" in wrong.output
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(re.sub(r"(?m)^# .*sha.*\n?", "", text) + "\n[system.parameters]\nbarrier = 30.0\n")
+    moved = run("check", folder)
+    assert moved.exit_code == 2 and "of another System" in moved.output, moved.output
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('kernel = "leapfrog"', "kernel = 'leapfrog' must be one of verlet, midpoint"),
+        ("stride = 1", "stride = 1 must be at least 2"),
+        ('timestep = "3 K"', "action.timestep"),
+        ("strides = 4", "unknown key 'strides' in section [action]; did you mean 'stride'?"),
+        ("hotter = 0.5", "hotter = 0.5 must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_refused(line, says, tmp_path):
+    with pytest.raises(InputError, match=re.escape(says)):
+        parse_config(f'[system]\nname = "lj7"\n[action]\n{line}\n', tmp_path)
+
+
+def test_settings_are_kept_beside_those_of_a_rate(tmp_path):
+    config = parse_config(CONFIG + "[sampling]\ntarget_error = 0.2\n", tmp_path)
+    again = parse_config(config.to_toml(), tmp_path)
+    assert again.action == config.action and again.sampling == config.sampling
+    assert parse_config('[system]\nname = "lj7"\n', tmp_path).action is None
+
+
+def test_a_check_says_what_is_wrong_with_a_bad_action(folder):
+    """Negative control: the same action with coefficients that nothing was learned from."""
+    found = open_action(folder)
+    rng = np.random.default_rng(1)
+    bad = type(found.action)(
+        found.action.features,
+        found.action.coefficients * (1.0 + rng.normal(size=len(found.action.coefficients))),
+        found.action.timestep,
+        "verlet",
+        found.action.frequency,
+    )
+    options = {"stride": 8, "temperature": 300.0, "trajectories": 6, "duration": 20.0, "num_dimensions": 1}
+    good = check_map(found.action, found.context(), **options)
+    worse = check_map(bad, found.context(), **options)
+    assert not good.doubts
+    assert worse.doubts and worse.rows["action"].course.rms > 10 * good.rows["action"].course.rms
+    with pytest.raises(InputError, match="trajectories = 1 must be at least 2"):
+        check_map(found.action, found.context(), **options | {"trajectories": 1})
