@@ -71,7 +71,8 @@ def train(
     with TerminalProgress() as progress:
         found = train_action(config, out, resume, progress)
     click.echo(f"\n{format_table([('Learned', training_rows(found))])}\n")
-    click.echo(printable(f"next: openmm-rare action check {out}"))
+    elsewhere = bool(config.system.builder) and not Path(config.folder).resolve().is_relative_to(Path(out).resolve())
+    click.echo(printable(f"next: openmm-rare action check {out}{' --trust' if elsewhere else ''}"))
 
 
 @action.command()
