@@ -55,6 +55,16 @@ def test_training_leaves_an_action_and_says_how_good_it_is(trained):
     assert load_config(trained / "out" / "config.toml").action == again.settings
 
 
+def test_what_is_said_to_come_next_runs(tmp_path):
+    """With --trust, where the System is made by code that does not lie in the folder of the run."""
+    (tmp_path / "wells.py").write_text("from openmm_rare.systems.double_well_1d import build\n")
+    (tmp_path / "config.toml").write_text(CONFIG.replace('name = "double_well_1d"', 'builder = "wells:build"'))
+    done = run("train", tmp_path / "config.toml", "--out", tmp_path / "out")
+    (following,) = re.findall("next: openmm-rare action (.*)", done.output)
+    assert following.endswith("out --trust") and "give --trust" in run("check", tmp_path / "out").output
+    assert run(*following.split()).exit_code == 0
+
+
 def test_a_check_compares_and_writes_a_page(folder):
     done = run("check", folder, "--strict")
     assert done.exit_code == 0, done.output
