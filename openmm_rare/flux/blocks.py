@@ -94,15 +94,20 @@ class BlockFlux:
     transitions: int = 0
     _told: dict[str, Any] = field(default_factory=dict)
 
-    def equilibrate(self) -> None:
+    def equilibrate(self, spent: Callable[[], bool]) -> None:
         """Run in A, in stretches of growing length, until the flux is steady.
+
+        Parameters
+        ----------
+        spent : callable
+            Whether all steps are used up.
 
         Raises
         ------
         RuntimeError
-            If no walker leaves A.
+            If no walker leaves A, or steps are used up while the flux still changes.
         """
-        self.state, before, spent, planned = FluxState.start(self.problem, self.n_walkers), None, 0, 0
+        self.state, before, steps, planned = FluxState.start(self.problem, self.n_walkers), None, 0, 0
         n_blocks = max(_FIRST, round(0.5 * self.settings.equilibration_ps / self.problem.timestep / self._block_steps))
         for number in range(self.settings.equilibration_tries):
             if number != 1:  # two stretches at least
@@ -111,15 +116,21 @@ class BlockFlux:
             record = self._stretch("equilibration", n_blocks)
             exits = self._exits(record, n_blocks).ravel().astype(float)
             now = ratio_of_sums(exits, np.asarray(record["frames"]).ravel() * self.problem.timestep)
-            spent += int(record["walker_steps"])
+            steps += int(record["walker_steps"])
             self._tell(flux_per_ps=f"{now[0]:.3g}")
             steady = before is not None and now[0] > 0.0 and abs(now[0] - before[0]) < _DRIFT * np.hypot(now[1], before[1])
             if steady:
                 break
+            if before is not None and spent():
+                raise RunError(
+                    f"the limit of {self.settings.max_walker_steps:.3g} walker-steps was passed while the flux out of A of "
+                    f"{self.problem.name} still changed, from {before[0]:.3g} to {now[0]:.3g} per ps: allow more with "
+                    "--max-steps and resume, or start from a structure of equilibrium"
+                )
             before, n_blocks = now, n_blocks * (2 if number else 1)
         if now[0] == 0.0:
             raise RunError(
-                f"no walker left A of {self.problem.name} in {spent:.3g} steps: make A smaller, or blocks longer (block_ps)"
+                f"no walker left A of {self.problem.name} in {steps:.3g} steps: make A smaller, or blocks longer (block_ps)"
             )
         self.pool = Pool.empty(self.state.frames, 0)
 

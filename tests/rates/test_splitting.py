@@ -13,6 +13,7 @@ from openmm_rare import RateSettings
 from openmm_rare.bias.directions import VariableDirection
 from openmm_rare.cli.main import main
 from openmm_rare.errors import DynamicsError, RunError
+from openmm_rare.flux import blocks
 from openmm_rare.flux.blocks import BlockFlux
 from openmm_rare.io.tasks import Memory, Silent, TaskLog
 from openmm_rare.parallel.executors import Here
@@ -169,7 +170,7 @@ def test_a_walker_that_dies_in_the_flux_run_loses_a_block(monkeypatch, tmp_path)
     def flux(memory, progress=None, seed=1):
         task = TaskLog(memory, seed)
         found = BlockFlux(problem, settings, 2, Machine(), Here(), task, progress or Silent())
-        found.equilibrate()
+        found.equilibrate(spent=lambda: False)
         found.extend(25)
         return found
 
@@ -206,6 +207,15 @@ def test_a_walker_that_dies_in_the_flux_run_loses_a_block(monkeypatch, tmp_path)
     assert not np.array_equal(flux(Memory(), seed=2).state.frames.positions, before.state.frames.positions)
 
 
+def test_steps_that_are_used_up_end_equilibration_too(monkeypatch):
+    monkeypatch.setattr(blocks, "_DRIFT", -1.0)  # never steady
+    settings, memory = RateSettings(block_ps=0.04, equilibration_ps=0.16, max_walker_steps=1000), Memory()
+    found = BlockFlux(water(), settings, 2, Machine(), Here(), TaskLog(memory, 1), Silent())
+    with pytest.raises(RunError, match="the limit of 1e\\+03 walker-steps .* still changed, from .* per ps: allow more"):
+        found.equilibrate(spent=lambda: True)
+    assert len(memory.load("equilibration")) == 4  # two stretches, which it takes to see a change
+
+
 class Exits(Silent):
     """How many exits were shown after each block of the flux run."""
 
@@ -223,7 +233,7 @@ def test_exits_are_shown_while_they_come():
     def flux():
         shown = Exits()
         found = BlockFlux(problem, settings, 2, Machine(), Here(), TaskLog(memory, 1), shown)
-        found.equilibrate()
+        found.equilibrate(spent=lambda: False)
         found.extend_until(10.0, 8, lambda: False)
         return found.pool, shown.shown
 

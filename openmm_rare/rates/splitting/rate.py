@@ -90,11 +90,12 @@ class SplittingRate(RateRun):
         """Flux, pilot, and rounds of roots until the target error is reached."""
         with one_torch_thread():
             flux = self._flux()
-            flux.equilibrate()
-            if not flux.extend_until(_FIRST_POOL, _FEWEST_EXITS, self._flux_spent):
+            flux.equilibrate(partial(self._spent_in, "equilibration"))
+            spent = partial(self._spent_in, "flux")
+            if not flux.extend_until(_FIRST_POOL, _FEWEST_EXITS, spent):
                 raise RunError(_NO_PILOT.format(self.settings.max_walker_steps, len(flux.pool.exits)))
             calibration = self._calibrate(flux)
-            flux.extend_until(_POOL_SHARE * self.target_error, _FEWEST_EXITS, self._flux_spent)
+            flux.extend_until(_POOL_SHARE * self.target_error, _FEWEST_EXITS, spent)
             density = self._density(flux.pool)
             sampler = self._sampler(flux.pool, density, calibration)
             self._note(
@@ -137,9 +138,9 @@ class SplittingRate(RateRun):
         """Whether all steps that may be taken are used up."""
         return sum(self.walker_steps.values()) >= self.settings.max_walker_steps
 
-    def _flux_spent(self) -> bool:
-        """The same for the flux run: the exits that an earlier session has are taken in any case, roots may start from them."""
-        return self._spent() and self._task.left("flux") <= 0
+    def _spent_in(self, kind: str) -> bool:
+        """The same for walkers of the flux run: what an earlier session has is taken in any case, roots may start from it."""
+        return self._spent() and self._task.left(kind) <= 0
 
     def _note(self, sentence: str) -> None:
         """Say what should be known, and keep it for the result."""
