@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from openmm import app, unit
 
+from ..dynamics.whole_frames import to_look_at
 from ..io.files import replacing, write_csv, write_text
 from ..mechanism.atoms import plain_topology
 from ..rates.keeping.saved_paths import SavedPaths
-from ..structure.bonds import bonds_of
 from ..structure.box import periodic_box
-from ..structure.gathered import gathered
-from ..structure.molecules import members_of, molecules_of
-from ..structure.whole_molecules import WholeMolecules
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -46,7 +43,7 @@ def write_saved_paths(folder: Path, saved: SavedPaths, problem: RareEventSystem)
     frame_ps = saved.steps_per_frame * problem.timestep
     names = [f"path-{number:03d}.dcd" for number in range(1, len(saved.positions) + 1)]
     for number, (name, positions) in enumerate(zip(names, saved.positions, strict=True)):
-        shown = _to_look_at(positions.astype(np.float64), problem)
+        shown = to_look_at(positions.astype(np.float64), problem)
         if number == 0:
             _write_structure(place / "topology.pdb", topology, shown[0])
         _write_frames(place / name, topology, shown, frame_ps)
@@ -77,20 +74,6 @@ def _topology(problem: RareEventSystem) -> app.Topology:
     topology = copy(topology)
     topology.setPeriodicBoxVectors(None if box is None else box * unit.nanometer)
     return topology
-
-
-def _to_look_at(positions: np.ndarray, problem: RareEventSystem) -> np.ndarray:
-    """Frames with whole molecules around the one that the states are about; without periodic boundaries as they are."""
-    box = periodic_box(problem.system)
-    if box is None:
-        return positions
-    bonds = bonds_of(problem.system, problem.topology, problem.positions, problem.kt)
-    boxes = np.broadcast_to(box, (len(positions), 3, 3))
-    whole, _ = WholeMolecules(bonds, len(problem.positions)).mend(positions, boxes)
-    molecule_of = molecules_of(problem.system, problem.topology)
-    named = next((each.named_atoms for each in problem.states.variables.variables if each.named_atoms), None)
-    largest = int(np.argmax([len(atoms) for atoms in members_of(molecule_of)]))
-    return gathered(whole, box, molecule_of, largest if named is None else int(molecule_of[named[0]]))
 
 
 def _write_structure(path: Path, topology: app.Topology, positions: np.ndarray) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.whole_frames import to_look_at
 from ..io.text import format_value
 from ..mechanism.validation import FEWEST, Calibration
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import path_density
+from ..structure.molecules import WATER_NAMES
 from . import mechanism_plots, plots
 from .page import Drawn, Grid, saved_figures, write_page
 
@@ -26,7 +28,7 @@ __all__ = ["molecule_figure", "summary_rows", "write_mechanism_report"]
 _MOST_ROWS, _MOST_BARS, _OTHERS = 12, 20, 3
 _LEAST_SHARE = 5e-4  # of the gradient, or of the largest relevance; less is 0.000
 _FLAT = 1e-2  # second extent of a molecule that is a line, relative to the first
-_WATER = {"HOH", "WAT", "SOL", "TIP3"}
+_MOST_WATER, _LEAST_OF_WATER = 12, 0.1  # molecules that are drawn, and the contribution of one, relative to the largest
 
 
 def write_mechanism_report(
@@ -160,25 +162,30 @@ def _drawn(problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, stru
 
 
 def molecule_figure(problem: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
-    """The solute with the contributions of its atoms; None where it has no extent in a plane."""
-    solute = solute_atoms(problem)
-    extent = np.linalg.svd(structure[solute] - structure[solute].mean(0), compute_uv=False)
+    """The solute and the water that contributes most, with what their atoms do; None where they have no extent in a plane."""
+    drawn = drawn_atoms(problem, found.atoms.relative)
+    places = structure[drawn] if problem.topology is None else to_look_at(structure[None], problem)[0, drawn]
+    extent = np.linalg.svd(places - places.mean(0), compute_uv=False)
     if len(extent) < 2 or not extent[1] > _FLAT * extent[0]:
         return None
-    place = {atom: index for index, atom in enumerate(solute)}
+    place = {atom: index for index, atom in enumerate(drawn)}
     bonds = [] if problem.topology is None else [(a.index, b.index) for a, b in problem.topology.bonds()]
     bonds = [(place[a], place[b]) for a, b in bonds if a in place and b in place]
-    labels = [found.atom_names[index].partition("-")[2] or found.atom_names[index] for index in solute]
+    labels = [found.atom_names[index].partition("-")[2] or found.atom_names[index] for index in drawn]
     figure, (ax,) = plots.new_figure(height=4.6)
-    mechanism_plots.plot_atoms(ax, structure[solute], bonds, found.atoms.relative[solute], labels)
+    mechanism_plots.plot_atoms(ax, places, bonds, found.atoms.relative[drawn], labels)
     return figure
 
 
-def solute_atoms(problem: RareEventSystem) -> np.ndarray:
-    """Indices of the atoms that are not water; all where there is no topology."""
+def drawn_atoms(problem: RareEventSystem, relative: np.ndarray) -> np.ndarray:
+    """Indices of the atoms that are not water, and of the molecules of water that contribute; all without a topology."""
     if problem.topology is None:
         return np.arange(len(problem.positions))
-    return np.array([atom.index for atom in problem.topology.atoms() if atom.residue.name not in _WATER])
+    residues = [[atom.index for atom in residue.atoms()] for residue in problem.topology.residues()]
+    is_water = np.array([residue.name in WATER_NAMES for residue in problem.topology.residues()])
+    most = np.where(is_water, [relative[atoms].max() for atoms in residues], 0.0)
+    seen = [number for number in np.argsort(-most)[:_MOST_WATER] if most[number] >= _LEAST_OF_WATER]
+    return np.sort(np.concatenate([residues[number] for number in [*np.flatnonzero(~is_water), *seen]]).astype(np.int64))
 
 
 _RELEVANCE = (
@@ -196,7 +203,7 @@ _FORMULAS = (
 )
 _ATOMS = (
     "Length of the gradient of the logit with respect to each atom in the transition state ensemble, on a typical transition "
-    "state. The same numbers are the B-factors of atoms.pdb."
+    "state; of water the molecules that contribute most. The same numbers are the B-factors of atoms.pdb."
 )
 _DENSITY = "Density of the frames of transition paths, and configurations that the committor calls transition states."
 _PATHS = (

@@ -26,8 +26,8 @@ from openmm_rare.mechanism.table import ShotTable, features_of, logit_function, 
 from openmm_rare.mechanism.validation import calibrate, spread_over_q
 from openmm_rare.paths.ensemble import PathEnsemble
 from openmm_rare.paths.statistics import path_density, path_statistics, running_mean
-from openmm_rare.report.mechanism import molecule_figure
-from openmm_rare.systems import double_well_1d
+from openmm_rare.report.mechanism import drawn_atoms, molecule_figure
+from openmm_rare.systems import double_well_1d, licl
 from openmm_rare.workflow.analysis import AnalysisOptions, analyze
 from stats import assert_within
 
@@ -276,6 +276,21 @@ def test_only_molecules_with_an_extent_are_drawn():
     bent = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.1, 0.1, 0.0]])
     assert molecule_figure(three, found, bent) is not None  # negative control
     assert molecule_figure(three, found, bent * [1.0, 1e-7, 1.0]) is None
+
+
+def test_water_that_contributes_is_drawn_beside_the_solute():
+    problem = licl.build()
+    names = [f"{atom.residue.name}-{atom.name}" for atom in problem.topology.atoms()]
+    relative = np.zeros(len(names))
+    relative[[0, 1]] = 1.0, 0.9
+    found = SimpleNamespace(atom_names=names, atoms=SimpleNamespace(relative=relative))
+    assert drawn_atoms(problem, relative).tolist() == [0, 1] and molecule_figure(problem, found, problem.positions) is None
+    relative[[9, 300]] = 0.4, 0.05  # the second is too little
+    assert drawn_atoms(problem, relative).tolist() == [0, 1, 8, 9, 10]
+    moved = problem.positions + [10.0, 0.0, 0.0] * (np.arange(len(names)) >= 8)[:, None]  # water that has left the box
+    ax = molecule_figure(problem, found, moved).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["LI", "CL", "O", "H1", "H2"]
+    assert np.ptp(ax.collections[-1].get_offsets(), axis=0).max() < 2.5  # nm, the edge of the box
 
 
 def test_weights_count_in_path_averages():
