@@ -96,7 +96,7 @@ def test_what_folders_of_scans_hold_is_escaped(tmp_path):
 
 def test_no_template_goes_round_the_escaping():
     templates = [*Path(page.__file__).with_name("templates").glob("*.html")]
-    assert len(templates) == 6 and "{{ title }}" in (templates[0].with_name("page.html")).read_text()
+    assert len(templates) == 8 and "{{ title }}" in (templates[0].with_name("page.html")).read_text()
     assert not [each.name for each in templates if re.search(r"safe|autoescape", each.read_text(encoding="utf-8"))]
     with pytest.raises(TypeError, match="is undefined"):  # nothing that a page lacks is left out in silence
         page.write_page(Path("nowhere.html"), "scan.html", title="a scan")
