@@ -128,4 +128,6 @@ def run(
             progress=progress,
         )
     click.echo(f"\n{format_table([('Run', run_rows(found))])}\n")
+    for sentence in found["warnings"]:
+        click.secho(printable(f"Warning: {sentence}"), fg="red", err=True)
     click.echo(printable(f"frames: {folder / 'run' / 'frames.npz'}"))

@@ -130,6 +130,18 @@ def test_a_run_that_was_killed_continues_bit_for_bit(folder, monkeypatch):
     np.testing.assert_array_equal(np.load(folder / "run" / "frames.npz")["positions"], whole)
 
 
+def test_a_run_that_hardly_moves_does_not_pass_for_equilibrium(trained, tmp_path):
+    """Steps of many periods, of which few are accepted."""
+    out = tmp_path / "out"
+    text = CONFIG.replace("stride = 8", "stride = 200").replace("samples = 60", "samples = 12")
+    (tmp_path / "config.toml").write_text(text)
+    assert run("train", tmp_path / "config.toml", "--out", out).exit_code == 0
+    done = run("run", out, "--steps", 20, "--every", 5)
+    assert done.exit_code == 0 and "of 20 steps were accepted" in done.output and "exact in a long run only" in done.output
+    (sentence,) = json.loads((out / "run" / "run.json").read_text())["warnings"]
+    assert "smaller --stride" in sentence
+
+
 def test_folders_that_hold_something_else_are_refused(trained, folder, tmp_path):
     again = run("train", trained / "config.toml", "--out", trained / "out")
     assert again.exit_code == 2 and "holds a run already" in again.output
