@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,7 @@ def train_action(
     out, problem = Path(out), build_system(config)
     require_suitable(problem.system)
     settings = config.action or ActionSettings()
+    types = PairTypes.of_system(problem.system, problem.topology) if settings.features == "pairs" else None
     config = replace(config, action=replace(settings, timestep=settings.timestep or _fine_step(problem)))
     with _folder(out, config.expanded(problem), resume) as config:
         settings = config.action
@@ -131,7 +132,7 @@ def train_action(
             folder=out,
             progress=progress,
         )
-        action = _learned(data, settings, problem, config.sampling.seed, progress)
+        action = _learned(data, settings, types, config.sampling.seed, progress)
         save_action(out / "action.npz", action, data.space, data.system)
         found = {
             "system": problem.name,
@@ -220,11 +221,20 @@ def _folder(out: Path, config: RunConfig, resume: bool) -> Iterator[RunConfig]:
         check_new(out)
     elif json.dumps(_meant(stored), default=str) != json.dumps(_meant(config), default=str):
         raise InputError(f"{out} holds another training than this: choose another --out, or the options that it was made with")
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
         write_config(config, out)
-        yield config
+        try:
+            yield config
+        except BaseException:
+            if stored is None and not any(out.glob("data-*.npz")):  # nothing is lost, and other options may have the folder
+                (out / "config.toml").unlink()
+                if made:
+                    with suppress(OSError):  # not empty: what went wrong first is told
+                        out.rmdir()
+            raise
 
 
 def _meant(config: RunConfig) -> list[Any]:
@@ -237,11 +247,8 @@ def _fine_step(problem: RareEventSystem) -> float:
     return float(f"{2.0 * np.pi / np.sqrt(largest_curvature(problem)) / _STEPS_PER_PERIOD:.2g}")
 
 
-def _learned(
-    data: ActionData, settings: ActionSettings, problem: RareEventSystem, seed: int, progress: Progress
-) -> SavedAction:
-    if settings.features == "pairs":
-        types = PairTypes.of_system(problem.system, problem.topology)
+def _learned(data: ActionData, settings: ActionSettings, types: PairTypes | None, seed: int, progress: Progress) -> SavedAction:
+    if types is not None:
         features = PairFeatures.fitting(types, data.space, data.q, data.p)
     else:
         degrees = (1, 0) if settings.model == "network" else (6, 4, 2)

@@ -160,11 +160,23 @@ def test_folders_that_hold_something_else_are_refused(trained, folder, tmp_path)
 
 @pytest.mark.parametrize(
     ("line", "says"),
+    [('features = "pairs"', "--features coordinates"), ('features = "coordinates"\ntimestep = "500 ps"', "use a shorter one")],
+)
+def test_a_training_that_cannot_be_leaves_no_folder_behind(line, says, tmp_path):
+    (tmp_path / "config.toml").write_text(f'[system]\nname = "double_well_1d"\n[action]\nsamples = 12\n{line}\n')
+    done = run("train", tmp_path / "config.toml", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and says in done.output, done.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
     [
         ('kernel = "leapfrog"', "kernel = 'leapfrog' must be one of verlet, midpoint"),
         ("stride = 1", "stride = 1 must be at least 2"),
         ('timestep = "3 K"', "action.timestep"),
         ("strides = 4", "unknown key 'strides' in section [action]; did you mean 'stride'?"),
+        ("spacing = 0", "spacing = 0 must be at least 1"),
         ("hotter = 0.5", "hotter = 0.5 must be at least 1"),
     ],
 )
