@@ -44,6 +44,7 @@ __all__ = ["ActionRun", "check_action", "open_action", "train_action"]
 
 _STEPS_PER_PERIOD = 50
 _DIRECT_WIDTH, _LEARNING_RATE = 64, 5e-3
+_AGAIN = "make it again with openmm-rare action train --resume, from the data that are there"
 _CURE = "learn it again in another folder with openmm-rare action train"
 
 
@@ -210,7 +211,7 @@ def open_action(folder: str | Path, trust: bool = False) -> ActionRun:
     action, space, system = load_action(folder / "action.npz")
     if system != system_hash(problem.system) or space.num_dimensions != problem.num_dimensions:
         raise InputError(f"{folder / 'action.npz'} is of another System than config.toml beside it describes: {_CURE}")
-    return ActionRun(folder, config, problem, action, parse_checked_json(folder / "training.json", _CURE))
+    return ActionRun(folder, config, problem, action, parse_checked_json(folder / "training.json", _AGAIN))
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import numpy as np
 from ..action.integrator import LearnedActionIntegrator
 from ..action.sampling import system_hash
 from ..errors import InputError
-from ..folders.run_folder import check_new
 from ..io.files import lock_folder, write_json, write_npz
 from ..io.progress import shows_progress
 from ..io.run_file import RunFile
@@ -76,8 +75,9 @@ def run_action(
     out, kelvin = run.folder / "run", temperature or run.problem.temperature
     identity = json.dumps([steps, kelvin, metropolize, every, seed, system_hash(run.problem.system), run.training])
     if not (resume and out.is_dir()):
-        check_new(out)
-        out.mkdir()
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} holds a run already: continue it with --resume and its options, or remove it")
+        out.mkdir(exist_ok=True)
     with lock_folder(out):
         path = out / "run.nc"
         file = RunFile.open(path) if path.is_file() else RunFile.create(path, {"run": identity})

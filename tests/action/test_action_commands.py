@@ -12,6 +12,7 @@ from openmm_rare.action.checking.map_check import MapRow, check_map
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import load_config, parse_config
 from openmm_rare.errors import InputError
+from openmm_rare.report.action import training_doubts, training_rows
 from openmm_rare.workflow.action import open_action
 
 CONFIG = """
@@ -140,6 +141,29 @@ def test_a_run_that_hardly_moves_does_not_pass_for_equilibrium(trained, tmp_path
     assert done.exit_code == 0 and "of 20 steps were accepted" in done.output and "exact in a long run only" in done.output
     (sentence,) = json.loads((out / "run" / "run.json").read_text())["warnings"]
     assert "smaller --stride" in sentence
+
+
+def test_an_action_that_has_learned_nothing_is_warned_of(trained):
+    said = json.loads((trained / "out" / "training.json").read_text())
+    assert not training_doubts(said) and "value of the action" in str(training_rows(said))
+    few = said | {"own": 3e7, "value": float("nan")}  # a single stretch that was not seen has no spread
+    assert "it has learned nothing" in training_doubts(few)[0] and "nan" not in str(training_rows(few))
+
+
+def test_advice_after_damage_and_about_a_run_that_is_there_can_be_followed(trained, folder):
+    again = ("train", trained / "config.toml", "--out", folder, "--resume")
+    for name in ("data-0.npz", "action.npz", "training.json"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:100])
+        done = run("check", folder)
+        assert done.exit_code == 2 and "openmm-rare action train --resume" in done.output, done.output
+        if "remove it" in done.output:
+            (folder / name).unlink()
+        assert run(*again).exit_code == 0 and (folder / name).read_bytes()[-64:] == whole[-64:]
+    (folder / "run").mkdir()  # left by a run that was killed at once
+    assert run("run", folder, "--steps", 20, "--every", 5).exit_code == 0
+    second = run("run", folder, "--steps", 20, "--every", 5)
+    assert second.exit_code == 2 and "or remove it" in second.output and "--out" not in second.output
 
 
 def test_folders_that_hold_something_else_are_refused(trained, folder, tmp_path):
