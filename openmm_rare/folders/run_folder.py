@@ -77,6 +77,8 @@ def open_run(
     fresh = not (folder / "config.toml").exists() and not (folder / "run.nc").exists()
     if not resume or fresh:
         check_new(folder)
+    elif not (folder / "run.nc").exists() and any(folder.glob("data-*.npz")):
+        raise InputError(f"{folder} holds a learned action, and no run of this command: choose another --out")
     if model is not None:
         require_fitting(model, problem)
     made = not folder.exists()

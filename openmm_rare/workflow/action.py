@@ -30,7 +30,7 @@ from ..dynamics.platforms import platform_by_name
 from ..dynamics.stability import largest_curvature
 from ..errors import InputError
 from ..folders.run_folder import check_new
-from ..io.checksums import parse_checked_json
+from ..io.checksums import naming_damage, parse_checked_json
 from ..io.files import lock_folder, remove_stale, write_json
 from ..io.progress import shows_progress
 from ..io.tasks import Progress
@@ -45,6 +45,7 @@ __all__ = ["ActionRun", "check_action", "open_action", "train_action"]
 _STEPS_PER_PERIOD = 50
 _DIRECT_WIDTH, _LEARNING_RATE = 64, 5e-3
 _AGAIN = "make it again with openmm-rare action train --resume, from the data that are there"
+_REMAKE = "remove it: it is made again"
 _CURE = "learn it again in another folder with openmm-rare action train"
 
 
@@ -167,11 +168,14 @@ def check_action(folder: str | Path, trust: bool = False, progress: Progress | N
     """
     run = open_action(folder, trust)
     settings, path = run.settings, run.folder / "check.json"
-    known: dict[str, Any] = parse_checked_json(path, f"remove it: {path.name} is made again") if path.is_file() else {}
+    known: dict[str, MapRow] = {}
+    if path.is_file():
+        with naming_damage(path, _REMAKE):
+            known = {name: MapRow.of_dict(row) for name, row in parse_checked_json(path, _REMAKE).items()}
 
     def keep(name: str, row: MapRow) -> None:
-        known[name] = row.to_dict()
-        write_json(path, known, checked=True)
+        known[name] = row
+        write_json(path, {each: made.to_dict() for each, made in known.items()}, checked=True)
 
     with lock_folder(run.folder):
         check = check_map(
@@ -187,7 +191,7 @@ def check_action(folder: str | Path, trust: bool = False, progress: Progress | N
             max_evaluations=settings.max_evaluations,
             mode_names=run.mode_names(),
             seed=run.config.sampling.seed,
-            known={name: MapRow.of_dict(row) for name, row in known.items()},
+            known=known,
             on_row=keep,
             progress=progress,
         )

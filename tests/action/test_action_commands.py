@@ -143,6 +143,13 @@ def test_a_run_that_hardly_moves_does_not_pass_for_equilibrium(trained, tmp_path
     assert "smaller --stride" in sentence
 
 
+def test_no_other_command_takes_over_the_folder_of_an_action(folder):
+    for command in (["latent", "fit"], ["rate"]):
+        done = CliRunner().invoke(main, [*command, "double_well_1d", "--out", str(folder), "--resume"])
+        assert done.exit_code == 2 and "holds a learned action" in done.output, done.output
+    assert open_action(folder).settings.samples == 60
+
+
 def test_an_action_that_has_learned_nothing_is_warned_of(trained):
     said = json.loads((trained / "out" / "training.json").read_text())
     assert not training_doubts(said) and "value of the action" in str(training_rows(said))
@@ -160,6 +167,8 @@ def test_advice_after_damage_and_about_a_run_that_is_there_can_be_followed(train
         if "remove it" in done.output:
             (folder / name).unlink()
         assert run(*again).exit_code == 0 and (folder / name).read_bytes()[-64:] == whole[-64:]
+    (folder / "check.json").write_text('{"fine": 3}\n')
+    assert "check.json is truncated or damaged" in run("check", folder).output
     (folder / "run").mkdir()  # left by a run that was killed at once
     assert run("run", folder, "--steps", 20, "--every", 5).exit_code == 0
     second = run("run", folder, "--steps", 20, "--every", 5)
