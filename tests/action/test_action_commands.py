@@ -144,7 +144,7 @@ def test_a_run_that_hardly_moves_does_not_pass_for_equilibrium(trained, tmp_path
 
 
 def test_no_other_command_takes_over_the_folder_of_an_action(folder):
-    for command in (["latent", "fit"], ["rate"]):
+    for command in (["latent", "fit"], ["rate"], ["tps"], ["scan", "--temperature", "300 K"]):
         done = CliRunner().invoke(main, [*command, "double_well_1d", "--out", str(folder), "--resume"])
         assert done.exit_code == 2 and "holds a learned action" in done.output, done.output
     assert open_action(folder).settings.samples == 60
