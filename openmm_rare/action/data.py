@@ -26,7 +26,7 @@ __all__ = ["ActionData"]
 
 _FEWEST = 10
 _CHUNKS = 2  # of each temperature, with dynamics of their own
-_ADVICE = "make it again with openmm-rare action train"
+_ADVICE = "remove it, and make it again with openmm-rare action train --resume"
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from .phase_space import PhaseSpace
 __all__ = ["SavedAction", "action_of_arrays", "arrays_of_action", "load_action", "save_action"]
 
 _FORMAT = "openmm_rare action 1"
-_ADVICE = "train it again with openmm-rare action train"
+_ADVICE = "train it again with openmm-rare action train --resume"
 _LARGEST = 1e15
 
 SavedAction = LinearAction | ActionNetwork

@@ -29,7 +29,10 @@ _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 
 @click.group()
 def action() -> None:
-    """Long time steps from a learned action (experimental): train, check, run."""
+    """Long time steps from a learned action (experimental): train, check, run.
+
+    With Metropolis frames are those of equilibrium; rates and times of learned dynamics are approximate in any case.
+    """
 
 
 @action.command()
@@ -60,7 +63,7 @@ def train(
 
     from ..io.progress import TerminalProgress
     from ..io.text import format_table
-    from ..report.action import training_rows
+    from ..report.action import training_doubts, training_rows
     from ..settings.action import ActionSettings
     from ..workflow.action import train_action
 
@@ -71,6 +74,8 @@ def train(
     with TerminalProgress() as progress:
         found = train_action(config, out, resume, progress)
     click.echo(f"\n{format_table([('Learned', training_rows(found))])}\n")
+    for sentence in training_doubts(found):
+        click.secho(printable(f"Warning: {sentence}"), fg="red", err=True)
     elsewhere = bool(config.system.builder) and not Path(config.folder).resolve().is_relative_to(Path(out).resolve())
     click.echo(printable(f"next: openmm-rare action check {out}{' --trust' if elsewhere else ''}"))
 
@@ -95,7 +100,13 @@ def check(folder: Path, strict: bool, trust: bool) -> None:
 
 @action.command()
 @_FOLDER
-@click.option("--steps", type=click.IntRange(min=1), default=10_000, show_default=True, help="Learned steps.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Learned ones; multiples of --every.",
+)
 @click.option("--temperature", show_default="that of the training", help='E.g. "300 K".')
 @click.option(
     "--metropolize/--no-metropolize", default=True, show_default=True, help="Exact at equilibrium, or of a shadow energy."
@@ -128,4 +139,6 @@ def run(
             progress=progress,
         )
     click.echo(f"\n{format_table([('Run', run_rows(found))])}\n")
+    for sentence in found["warnings"]:
+        click.secho(printable(f"Warning: {sentence}"), fg="red", err=True)
     click.echo(printable(f"frames: {folder / 'run' / 'frames.npz'}"))

@@ -22,7 +22,8 @@ def center_weights(groups: Sequence[Sequence[int]], masses: Sequence[Sequence[fl
     atoms = [atom for group in groups for atom in group]
     if not groups or not all(len(group) for group in groups):
         raise InputError(f"groups = {list(groups)} must be lists of atoms, none of them empty")
-    if len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
+    whole = all(isinstance(atom, int | np.integer) for atom in atoms)
+    if not whole or len(set(atoms)) != len(atoms) or min(atoms) < 0 or max(atoms) >= n_atoms:
         raise InputError(f"groups must list different atoms from 0 to {n_atoms - 1}, none of them twice; {list(groups)} do not")
     if [len(each) for each in masses] != [len(group) for group in groups]:
         raise InputError("masses must be lists like those of groups, one mass in Da for each atom")

@@ -22,7 +22,7 @@ from ..rates.summary import versions
 from ..settings.rates import RateSettings
 from ..states.states import CollectiveVariables
 
-__all__ = ["check_new", "open_run", "variable_units"]
+__all__ = ["check_new", "open_run", "require_no_action", "variable_units"]
 
 _START = "start_model.npz"
 _FREE = {"max_walker_steps"}  # settings that change when a run ends, not what it computes
@@ -42,6 +42,17 @@ def check_new(folder: Path) -> None:
         raise InputError(f"{folder} is not empty and holds no run: choose another folder with --out")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; choose a folder with --out")
+
+
+def require_no_action(folder: Path) -> None:
+    """Refuse to continue as a run what `openmm-rare action train` has made, whose configuration would be lost.
+
+    Raises
+    ------
+    ValueError
+    """
+    if any(folder.glob("data-*.npz")):
+        raise InputError(f"{folder} holds a learned action, and no run of this command: choose another --out")
 
 
 @contextmanager
@@ -77,6 +88,7 @@ def open_run(
     fresh = not (folder / "config.toml").exists() and not (folder / "run.nc").exists()
     if not resume or fresh:
         check_new(folder)
+    require_no_action(folder)
     if model is not None:
         require_fitting(model, problem)
     made = not folder.exists()

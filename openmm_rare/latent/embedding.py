@@ -86,6 +86,10 @@ class Embedding(nn.Module):
         moves = torch.arange(3) < self.dimensions
         self.inverse_masses = (moves / self.site_masses[:, None]).reshape(-1)
         n_features = self.descriptor.n_features
+        if not n_features:
+            raise InputError(
+                f"the descriptor {self.part.get('kind')!r} of {len(self.groups)} sites has no coordinates: give more"
+            )
         self.register_buffer("feature_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("feature_scale", torch.ones(n_features, dtype=torch.float64))
         self.n_coordinates = self.latents or n_features

@@ -19,7 +19,7 @@ from .embedding import Embedding
 from .metric import LearnedMetric, metric_of
 from .potential import LatentPotential
 
-__all__ = ["FitReport", "fit_latent_potential", "fit_metric", "learning_rate", "potential_of"]
+__all__ = ["FitReport", "fit_latent_potential", "fit_metric", "learning_rate", "potential_of", "require_enough"]
 
 _BLOCKS = 40  # at least so many blocks of consecutive frames
 _LONGEST_BLOCK = 500
@@ -104,10 +104,12 @@ def fit_latent_potential(
     ValueError
         If frames are too few, or their mean forces are not finite.
     """
-    if len(coordinates) < _BLOCKS:
-        raise InputError(f"{len(coordinates)} frames are too few for a free energy: give {_BLOCKS} at least")
+    require_enough(len(coordinates))
     if not (torch.isfinite(coordinates).all() and torch.isfinite(g).all()):
         raise InputError("coordinates or mean forces are not finite")
+    still = torch.nonzero(coordinates.amin(0) == coordinates.amax(0)).flatten().tolist()
+    if still:
+        raise InputError(f"{potential.embedding.names[still[0]]} is the same in all frames: give frames that move along it")
     potential.set_range(coordinates)
     unit = potential.embedding.scale() / potential.kt
     inputs = potential.embedding.standardized(coordinates).float()
@@ -120,6 +122,17 @@ def fit_latent_potential(
     left = (slope + targets[held_out]).square().mean().item()
     nothing = targets[held_out].double().square().mean().item()
     return FitReport(left, nothing, slope.square().mean().sqrt().item(), len(inputs), int(held_out.sum()))
+
+
+def require_enough(n_frames: int) -> None:
+    """Refuse fewer frames than can be fitted to.
+
+    Raises
+    ------
+    ValueError
+    """
+    if n_frames < _BLOCKS:
+        raise InputError(f"{n_frames} frames are too few for a free energy: give {_BLOCKS} at least")
 
 
 def _known_slope(potential: LatentPotential, coordinates: Tensor) -> Tensor:
@@ -137,7 +150,7 @@ def _held_out(n: int, share: float, seed: int) -> Tensor:
     block = torch.arange(n) // min(_LONGEST_BLOCK, max(n // _BLOCKS, 1))
     n_blocks = int(block[-1]) + 1
     order = np.random.default_rng(seed).permutation(n_blocks)
-    return torch.isin(block, torch.as_tensor(order[: max(1, round(share * n_blocks))]))
+    return torch.isin(block, torch.as_tensor(order[: min(max(1, round(share * n_blocks)), n_blocks - 1)]))
 
 
 def _fresh(potential: LatentPotential, seed: int) -> torch.nn.Sequential:

@@ -49,7 +49,7 @@ def judged(potential: LatentPotential, coordinates: np.ndarray) -> tuple[Density
             f"({found.kl_floor:.3g}): make more frames, train for longer, or choose other coordinates."
         )
     if found.outside > _MOST_OUTSIDE:
-        doubts.append(f"{100 * found.outside:.1g} % of the probability of the model lies where there were no frames.")
+        doubts.append(f"{100 * found.outside:.2g} % of the probability of the model lies where there were no frames.")
     return found, doubts
 
 

@@ -90,7 +90,7 @@ class LatentLangevin:
             raise InputError(f"propagator = {propagator!r} must be one of {', '.join(PROPAGATORS)}")
         self.timestep = suitable_timestep(model, start) if timestep is None else float(timestep)
         if not (0.0 < self.timestep < math.inf and 0.0 < friction < math.inf):
-            raise InputError(f"time step {timestep} ps and friction {friction}/ps of latent dynamics must be positive")
+            raise InputError(f"time step {self.timestep:g} ps and friction {friction}/ps of latent dynamics must be positive")
         self.model, self.metropolis = model, metropolis
         self.propagator: Propagator
         if propagator == "constant":

@@ -22,6 +22,7 @@ __all__ = [
     "PairDistanceMetric",
     "metric_from_metadata",
     "metric_of",
+    "require_metric",
 ]
 
 
@@ -217,18 +218,28 @@ def metric_of(embedding: Embedding, wanted: str, matrices: Tensor) -> Metric:
     ValueError
         If there is no closed form.
     """
-    if wanted not in METRICS:
-        raise InputError(f"metric = {wanted!r} must be one of {', '.join(METRICS)}")
+    require_metric(embedding, wanted)
     if wanted in ("auto", "exact") and embedding.sees_all_distances:
         return PairDistanceMetric(embedding.site_masses.tolist())
-    if wanted == "exact":
+    if wanted == "learned" or (wanted == "auto" and embedding.latents):
+        return LearnedMetric(embedding.n_coordinates)
+    return ConstantMetric(matrices.mean(0))
+
+
+def require_metric(embedding: Embedding, wanted: str) -> None:
+    """Refuse a metric that is none, or has no closed form for an embedding.
+
+    Raises
+    ------
+    ValueError
+    """
+    if wanted not in METRICS:
+        raise InputError(f"metric = {wanted!r} must be one of {', '.join(METRICS)}")
+    if wanted == "exact" and not embedding.sees_all_distances:
         raise InputError(
             'metric = "exact" is known for all distances of 2 to 4 sites without a box only: take "constant", which is exact '
             'for the free energy, or "learned"'
         )
-    if wanted == "learned" or (wanted == "auto" and embedding.latents):
-        return LearnedMetric(embedding.n_coordinates)
-    return ConstantMetric(matrices.mean(0))
 
 
 def metric_from_metadata(metadata: Mapping[str, Any]) -> Metric:

@@ -106,7 +106,9 @@ class MetricReport:
             For dependent coordinates, and with `strict` for coordinates that are not admissible, or folded.
         """
         if self.is_dependent or (strict and (not self.is_admissible or self.has_fold)):
-            where = "" if self.is_dependent else f" (worst in frame {self.worst_frame})"
+            where = (
+                "" if self.is_dependent else f" (worst in frame {self.worst_frame}); choose others, or leave out strict = true"
+            )
             raise InputError(f"the latent coordinates are {self.verdict}{where}")
         return [] if self.is_admissible and not self.has_fold else [f"The latent coordinates are {self.verdict}."]
 

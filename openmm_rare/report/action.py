@@ -15,7 +15,7 @@ from . import plots
 from .action_plots import LABELS, plot_energy, plot_temperatures
 from .page import Drawn, Grid, saved_figures, write_page
 
-__all__ = ["check_table", "training_rows", "write_action_report"]
+__all__ = ["check_table", "training_doubts", "training_rows", "write_action_report"]
 
 _HEADER = (
     "method",
@@ -45,13 +45,23 @@ def write_action_report(folder: Path, training: Mapping[str, Any], check: MapChe
         "action.html",
         title=f"A learned step of {1e3 * check.timestep:.3g} fs for {training['system']}",
         temperature=f"{training['temperature_k']:g}",
-        warnings=check.doubts,
+        warnings=[*training_doubts(training), *check.doubts],
         groups=[("What was learned", training_rows(training))],
         tables=[Grid("Methods, from the same points", *check_table(check))],
         figures=[*saved_figures(_drawn(check), folder / "figures")],
         config=config.to_toml(folder),
         versions=versions(),
     )
+
+
+def training_doubts(training: Mapping[str, Any]) -> list[str]:
+    """Sentences about what was learned badly."""
+    if training["own"] < 1.0:
+        return []
+    return [
+        f"Of stretches that it has not seen it misses {100 * training['own']:.2g} %, more than without an action: it has "
+        "learned nothing. Take more --samples, or a smaller --stride, in another folder."
+    ]
 
 
 def training_rows(training: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -63,7 +73,7 @@ def training_rows(training: Mapping[str, Any]) -> list[tuple[str, str]]:
             "error of what is learned",
             f"{100 * training['own']:.2g} %  (of what it has seen {100 * training['own_training']:.2g} %)",
         ),
-        ("error of the value of the action", f"{100 * training['value']:.2g} %"),
+        *([("error of the value of the action", f"{100 * training['value']:.2g} %")] if training["value"] >= 0.0 else []),
         ("features", f"{training['n_features']}, {training['dropped']} without a gradient"),
     ]
 

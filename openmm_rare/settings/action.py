@@ -21,6 +21,7 @@ _CHOICES = {
 _LEAST = {
     "samples": 10,
     "stride": 2,
+    "spacing": 1,
     "trajectories": 2,
     "max_evaluations": 1,
     "network_steps": 1,

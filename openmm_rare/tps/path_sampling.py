@@ -19,7 +19,7 @@ from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.path_files import holds_paths
 from ..folders.path_folder import PathRecord, path_settings
-from ..folders.run_folder import check_new
+from ..folders.run_folder import check_new, require_no_action
 from ..io.files import lock_folder, remove_stale
 from ..io.progress import shown
 from ..io.tasks import Noting, Progress
@@ -182,6 +182,7 @@ class PathSampling:
 def _is_fresh(out: Path, resume: bool, progress: Progress) -> bool:
     """Whether a run begins in this folder, which must be one for it."""
     fresh = not (out / "shots.npz").exists()
+    require_no_action(out)
     if not resume or (fresh and not (out / "config.toml").exists()):
         check_new(out)
         if resume:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from ..dynamics.platforms import platform_by_name
 from ..dynamics.stability import largest_curvature
 from ..errors import InputError
 from ..folders.run_folder import check_new
-from ..io.checksums import parse_checked_json
+from ..io.checksums import naming_damage, parse_checked_json
 from ..io.files import lock_folder, remove_stale, write_json
 from ..io.progress import shows_progress
 from ..io.tasks import Progress
@@ -44,6 +44,8 @@ __all__ = ["ActionRun", "check_action", "open_action", "train_action"]
 
 _STEPS_PER_PERIOD = 50
 _DIRECT_WIDTH, _LEARNING_RATE = 64, 5e-3
+_AGAIN = "make it again with openmm-rare action train --resume, from the data that are there"
+_REMAKE = "remove it: it is made again"
 _CURE = "learn it again in another folder with openmm-rare action train"
 
 
@@ -113,6 +115,7 @@ def train_action(
     out, problem = Path(out), build_system(config)
     require_suitable(problem.system)
     settings = config.action or ActionSettings()
+    types = PairTypes.of_system(problem.system, problem.topology) if settings.features == "pairs" else None
     config = replace(config, action=replace(settings, timestep=settings.timestep or _fine_step(problem)))
     with _folder(out, config.expanded(problem), resume) as config:
         settings = config.action
@@ -131,7 +134,7 @@ def train_action(
             folder=out,
             progress=progress,
         )
-        action = _learned(data, settings, problem, config.sampling.seed, progress)
+        action = _learned(data, settings, types, config.sampling.seed, progress)
         save_action(out / "action.npz", action, data.space, data.system)
         found = {
             "system": problem.name,
@@ -165,11 +168,14 @@ def check_action(folder: str | Path, trust: bool = False, progress: Progress | N
     """
     run = open_action(folder, trust)
     settings, path = run.settings, run.folder / "check.json"
-    known: dict[str, Any] = parse_checked_json(path, f"remove it: {path.name} is made again") if path.is_file() else {}
+    known: dict[str, MapRow] = {}
+    if path.is_file():
+        with naming_damage(path, _REMAKE):
+            known = {name: MapRow.of_dict(row) for name, row in parse_checked_json(path, _REMAKE).items()}
 
     def keep(name: str, row: MapRow) -> None:
-        known[name] = row.to_dict()
-        write_json(path, known, checked=True)
+        known[name] = row
+        write_json(path, {each: made.to_dict() for each, made in known.items()}, checked=True)
 
     with lock_folder(run.folder):
         check = check_map(
@@ -185,7 +191,7 @@ def check_action(folder: str | Path, trust: bool = False, progress: Progress | N
             max_evaluations=settings.max_evaluations,
             mode_names=run.mode_names(),
             seed=run.config.sampling.seed,
-            known={name: MapRow.of_dict(row) for name, row in known.items()},
+            known=known,
             on_row=keep,
             progress=progress,
         )
@@ -209,7 +215,7 @@ def open_action(folder: str | Path, trust: bool = False) -> ActionRun:
     action, space, system = load_action(folder / "action.npz")
     if system != system_hash(problem.system) or space.num_dimensions != problem.num_dimensions:
         raise InputError(f"{folder / 'action.npz'} is of another System than config.toml beside it describes: {_CURE}")
-    return ActionRun(folder, config, problem, action, parse_checked_json(folder / "training.json", _CURE))
+    return ActionRun(folder, config, problem, action, parse_checked_json(folder / "training.json", _AGAIN))
 
 
 @contextmanager
@@ -220,11 +226,20 @@ def _folder(out: Path, config: RunConfig, resume: bool) -> Iterator[RunConfig]:
         check_new(out)
     elif json.dumps(_meant(stored), default=str) != json.dumps(_meant(config), default=str):
         raise InputError(f"{out} holds another training than this: choose another --out, or the options that it was made with")
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         remove_stale(out)
         write_config(config, out)
-        yield config
+        try:
+            yield config
+        except BaseException:
+            if stored is None and not any(out.glob("data-*.npz")):  # nothing is lost, and other options may have the folder
+                (out / "config.toml").unlink()
+                if made:
+                    with suppress(OSError):  # not empty: what went wrong first is told
+                        out.rmdir()
+            raise
 
 
 def _meant(config: RunConfig) -> list[Any]:
@@ -237,11 +252,8 @@ def _fine_step(problem: RareEventSystem) -> float:
     return float(f"{2.0 * np.pi / np.sqrt(largest_curvature(problem)) / _STEPS_PER_PERIOD:.2g}")
 
 
-def _learned(
-    data: ActionData, settings: ActionSettings, problem: RareEventSystem, seed: int, progress: Progress
-) -> SavedAction:
-    if settings.features == "pairs":
-        types = PairTypes.of_system(problem.system, problem.topology)
+def _learned(data: ActionData, settings: ActionSettings, types: PairTypes | None, seed: int, progress: Progress) -> SavedAction:
+    if types is not None:
         features = PairFeatures.fitting(types, data.space, data.q, data.p)
     else:
         degrees = (1, 0) if settings.model == "network" else (6, 4, 2)

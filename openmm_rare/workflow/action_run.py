@@ -12,7 +12,6 @@ import numpy as np
 from ..action.integrator import LearnedActionIntegrator
 from ..action.sampling import system_hash
 from ..errors import InputError
-from ..folders.run_folder import check_new
 from ..io.files import lock_folder, write_json, write_npz
 from ..io.progress import shows_progress
 from ..io.run_file import RunFile
@@ -24,6 +23,7 @@ from .action import ActionRun, open_action
 __all__ = ["run_action", "run_rows"]
 
 _BLOCKS = 50  # of a run, after each of which it may be killed
+_RARELY = 0.5  # share of accepted steps below which correlations last longer than such runs show
 _COUNTS = ("steps", "accepted", "evaluations", "failed", "not_returned")
 
 
@@ -75,8 +75,9 @@ def run_action(
     out, kelvin = run.folder / "run", temperature or run.problem.temperature
     identity = json.dumps([steps, kelvin, metropolize, every, seed, system_hash(run.problem.system), run.training])
     if not (resume and out.is_dir()):
-        check_new(out)
-        out.mkdir()
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} holds a run already: continue it with --resume and its options, or remove it")
+        out.mkdir(exist_ok=True)
     with lock_folder(out):
         path = out / "run.nc"
         file = RunFile.open(path) if path.is_file() else RunFile.create(path, {"run": identity})
@@ -167,9 +168,20 @@ def _finished(out: Path, file: RunFile, kelvin: float, timestep: float, metropol
         **counts,
         "energy_kj_mol": energy,
         "energy_stderr": stderr,
+        "warnings": _doubts(counts, metropolize),
     }
     write_json(out / "run.json", found, checked=True)
     return found
+
+
+def _doubts(counts: Mapping[str, int], metropolize: bool) -> list[str]:
+    """What to distrust of a run."""
+    if not metropolize or counts["accepted"] >= _RARELY * counts["steps"]:
+        return []
+    return [
+        f"{counts['accepted']} of {counts['steps']} steps were accepted: what stays where it is has seen little, and errors "
+        "are larger than is said. Learn with more samples, or a smaller --stride, in another folder."
+    ]
 
 
 def run_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -183,4 +195,5 @@ def run_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not found["metropolize"]:
         return [*rows, ("equilibrium", "of a shadow energy: approximate")]
     rejected = f"{found['failed']} not solved, {found['not_returned']} without a way back"
-    return [*rows, ("accepted", f"{found['accepted'] / steps:.3f}  (rejected: {rejected})"), ("equilibrium", "exact")]
+    accepted = ("accepted", f"{found['accepted'] / steps:.3f}  (rejected: {rejected})")
+    return [*rows, accepted, ("equilibrium", "exact in a long run only" if found["warnings"] else "exact")]

@@ -13,7 +13,7 @@ from ..config.run import RunConfig, build_system
 from ..config.stored import write_config
 from ..dynamics.checks import require_runnable
 from ..errors import InputError
-from ..folders.run_folder import check_new
+from ..folders.run_folder import check_new, require_no_action
 from ..io.files import remove_stale, write_json
 from ..io.progress import shows_progress
 from ..io.tasks import Noting, Progress
@@ -77,6 +77,7 @@ def run_scan(
     require_runnable(system, "rate")
     if not resume:
         check_new(out)
+    require_no_action(out)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     remove_stale(out / "figures")
     write_config(config, out)

@@ -12,6 +12,7 @@ from openmm_rare.action.checking.map_check import MapRow, check_map
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import load_config, parse_config
 from openmm_rare.errors import InputError
+from openmm_rare.report.action import training_doubts, training_rows
 from openmm_rare.workflow.action import open_action
 
 CONFIG = """
@@ -130,6 +131,50 @@ def test_a_run_that_was_killed_continues_bit_for_bit(folder, monkeypatch):
     np.testing.assert_array_equal(np.load(folder / "run" / "frames.npz")["positions"], whole)
 
 
+def test_a_run_that_hardly_moves_does_not_pass_for_equilibrium(trained, tmp_path):
+    """Steps of many periods, of which few are accepted."""
+    out = tmp_path / "out"
+    text = CONFIG.replace("stride = 8", "stride = 200").replace("samples = 60", "samples = 12")
+    (tmp_path / "config.toml").write_text(text)
+    assert run("train", tmp_path / "config.toml", "--out", out).exit_code == 0
+    done = run("run", out, "--steps", 20, "--every", 5)
+    assert done.exit_code == 0 and "of 20 steps were accepted" in done.output and "exact in a long run only" in done.output
+    (sentence,) = json.loads((out / "run" / "run.json").read_text())["warnings"]
+    assert "smaller --stride" in sentence
+
+
+def test_no_other_command_takes_over_the_folder_of_an_action(folder):
+    for command in (["latent", "fit"], ["rate"], ["tps"], ["scan", "--temperature", "300 K"]):
+        done = CliRunner().invoke(main, [*command, "double_well_1d", "--out", str(folder), "--resume"])
+        assert done.exit_code == 2 and "holds a learned action" in done.output, done.output
+    assert open_action(folder).settings.samples == 60
+
+
+def test_an_action_that_has_learned_nothing_is_warned_of(trained):
+    said = json.loads((trained / "out" / "training.json").read_text())
+    assert not training_doubts(said) and "value of the action" in str(training_rows(said))
+    few = said | {"own": 3e7, "value": float("nan")}  # a single stretch that was not seen has no spread
+    assert "it has learned nothing" in training_doubts(few)[0] and "nan" not in str(training_rows(few))
+
+
+def test_advice_after_damage_and_about_a_run_that_is_there_can_be_followed(trained, folder):
+    again = ("train", trained / "config.toml", "--out", folder, "--resume")
+    for name in ("data-0.npz", "action.npz", "training.json"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:100])
+        done = run("check", folder)
+        assert done.exit_code == 2 and "openmm-rare action train --resume" in done.output, done.output
+        if "remove it" in done.output:
+            (folder / name).unlink()
+        assert run(*again).exit_code == 0 and (folder / name).read_bytes()[-64:] == whole[-64:]
+    (folder / "check.json").write_text('{"fine": 3}\n')
+    assert "check.json is truncated or damaged" in run("check", folder).output
+    (folder / "run").mkdir()  # left by a run that was killed at once
+    assert run("run", folder, "--steps", 20, "--every", 5).exit_code == 0
+    second = run("run", folder, "--steps", 20, "--every", 5)
+    assert second.exit_code == 2 and "or remove it" in second.output and "--out" not in second.output
+
+
 def test_folders_that_hold_something_else_are_refused(trained, folder, tmp_path):
     again = run("train", trained / "config.toml", "--out", trained / "out")
     assert again.exit_code == 2 and "holds a run already" in again.output
@@ -148,11 +193,23 @@ def test_folders_that_hold_something_else_are_refused(trained, folder, tmp_path)
 
 @pytest.mark.parametrize(
     ("line", "says"),
+    [('features = "pairs"', "--features coordinates"), ('features = "coordinates"\ntimestep = "500 ps"', "use a shorter one")],
+)
+def test_a_training_that_cannot_be_leaves_no_folder_behind(line, says, tmp_path):
+    (tmp_path / "config.toml").write_text(f'[system]\nname = "double_well_1d"\n[action]\nsamples = 12\n{line}\n')
+    done = run("train", tmp_path / "config.toml", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and says in done.output, done.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
     [
         ('kernel = "leapfrog"', "kernel = 'leapfrog' must be one of verlet, midpoint"),
         ("stride = 1", "stride = 1 must be at least 2"),
         ('timestep = "3 K"', "action.timestep"),
         ("strides = 4", "unknown key 'strides' in section [action]; did you mean 'stride'?"),
+        ("spacing = 0", "spacing = 0 must be at least 1"),
         ("hotter = 0.5", "hotter = 0.5 must be at least 1"),
     ],
 )

@@ -18,6 +18,7 @@ from openmm_rare.action.network import ActionNetwork
 from openmm_rare.action.phase_space import PhaseSpace
 from openmm_rare.errors import InputError
 from phase_models import canonical, centered_rows, chain, data_of, discs, hexagon, oscillator, plain_space
+from stats import assert_within
 
 KT = 0.15
 DISCS = PhaseSpace(np.ones(7), np.zeros((7, 3)), 2)
@@ -96,6 +97,19 @@ def test_energy_of_discs_with_long_steps(of_discs):
     for name, value in found["fine"].temperatures.items():
         assert abs(found["action"].temperatures[name] - value) < 0.1
     assert found["action"].evaluations < 8 and found["fine"].evaluations == 0
+
+
+def test_two_particles_rotate_about_two_axes():
+    space = PhaseSpace(np.array([1.0, 3.0]), np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), 3)
+    rng = np.random.default_rng(1)
+    q = space.rows(space.reference + 0.1 * rng.standard_normal((2000, 2, 3)))
+    p = np.sqrt(KT) * rng.standard_normal(q.shape)
+    types = PairTypes.of_colors([0, 1], np.array([True, True]))
+    kinetics = PairModes(PairFeatures.fitting(types, space, q, p))
+    rotation = kinetics(q, p)[:, kinetics.names.index("rotation")]
+    assert_within(rotation.mean(), KT, rotation.std() / np.sqrt(len(q)))
+    with pytest.raises(AssertionError):
+        assert_within(2.0 / 3.0 * rotation.mean(), KT, rotation.std() / np.sqrt(len(q)))
 
 
 def test_constant_features_are_dropped(of_oscillator):

@@ -15,6 +15,7 @@ from openmm_rare.cli.main import main
 from openmm_rare.committor.load import load_committor
 from openmm_rare.config.run import load_config
 from openmm_rare.errors import InputError
+from openmm_rare.io.files import write_npz
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.io.tasks import Silent
 from openmm_rare.latent.potential import LatentPotential
@@ -138,6 +139,11 @@ def test_what_cannot_be_is_refused_in_one_line_before_any_dynamics(tmp_path):
             " }", ' }, { kind = "pair_distances" }] }'
         ),
         "must list different atoms": METHYLS.replace("[18, 19", "[0, 19"),
+        "[18.5, 19, 20, 21]] do not": METHYLS.replace("[18, 19", "[18.5, 19"),
+        "of 1 sites has no coordinates": METHYLS.replace(
+            ', "name CB or name HB1 or name HB2 or name HB3", [18, 19, 20, 21]', ""
+        ).replace(', labels = ["ACE", "CB", "NME"]', ""),
+        "is known for all distances": 'metric = "exact"\nlatents = 2\n' + METHYLS,
         "has unknown keys ['grups']": METHYLS.replace("groups", "grups"),
         "must be one of auto": 'metric = "euclid"\n' + METHYLS,
         "unknown key 'frame'": "frame = 3\n" + METHYLS,
@@ -149,6 +155,25 @@ def test_what_cannot_be_is_refused_in_one_line_before_any_dynamics(tmp_path):
         done = CliRunner().invoke(main, ["latent", "fit", str(written(tmp_path, ALANINE + text)), "--out", str(out)])
         assert done.exit_code == 2 and said in done.output and len(done.output.splitlines()) == 1, (said, done.output)
         assert not out.exists()
+
+
+def test_frames_too_few_or_all_the_same_are_refused_before_anything_is_written(tmp_path):
+    few = written(tmp_path, ALANINE.replace("frames = 300", "frames = 12") + METHYLS)
+    with pytest.raises(InputError, match="24 frames are too few for a free energy: give 40 at least"):
+        fit(few, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    write_npz(tmp_path / "spread.npz", {"positions": np.tile(two_channel_2d.build().positions, (60, 1, 1))})
+    with pytest.raises(InputError, match="is the same in all frames"):
+        fit(written(tmp_path, PLANE), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_any_share_may_be_held_out_and_shares_are_plain_numbers(tmp_path):
+    result = fit(written(tmp_path, ALANINE + "held_out = 0.999\n" + METHYLS), tmp_path / "out")
+    assert 0 < result["fit"]["n_held_out"] < result["frames"]
+    assert not any("e+" in sentence for sentence in result["warnings"])
+    with pytest.raises(InputError, match="in a folder that is there"):
+        sample_latent(tmp_path / "out", tmp_path / "nowhere" / "frames.npz", progress=Silent())
 
 
 def test_check_tells_candidates_apart_and_exits_with_3(tmp_path):

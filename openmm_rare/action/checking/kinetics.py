@@ -13,6 +13,7 @@ from ..phase_space import PhaseSpace, Potential
 __all__ = ["Kinetics", "NormalModes", "PairModes"]
 
 _NEAR = 1.5  # times the closest distance: what counts as a neighbour where distances have a wide range
+_FLAT = 1e-10  # of the largest moment of inertia: none
 _SHIFT = 1e-4  # nm times root of Da, of finite differences
 
 
@@ -92,5 +93,7 @@ class PairModes:
         momentum = (m * np.cross(x, v)).sum(axis=1)
         if space.num_dimensions == 2:
             return momentum[:, 2] ** 2 / (m * x**2).sum(axis=(1, 2))
+        freedom = min(len(space.atoms), 3)  # two particles have no inertia about their axis
         inertia = np.eye(3) * (m * x**2).sum(axis=(1, 2))[:, None, None] - np.einsum("bai,baj->bij", m * x, x)
-        return (momentum * np.linalg.solve(inertia, momentum[..., None])[..., 0]).sum(axis=1) / 3.0
+        turning = np.linalg.pinv(inertia, rcond=_FLAT, hermitian=True) @ momentum[..., None]
+        return (momentum * turning[..., 0]).sum(axis=1) / freedom

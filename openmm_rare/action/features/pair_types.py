@@ -69,7 +69,9 @@ class PairTypes:
         """
         masses = masses_of(system)
         if len(masses) > _MOST_ATOMS:
-            raise InputError(f"the System has {len(masses)} particles; features of all pairs are for {_MOST_ATOMS} at most")
+            raise InputError(
+                f"the System has {len(masses)} particles; features of all pairs are for {_MOST_ATOMS} at most: take fewer"
+            )
         bonds = bonded_pairs(system, topology)
         near = _bonds_between(len(masses), bonds)
         atoms = _numbered(_refined(_colors(system, masses), bonds))
@@ -81,7 +83,7 @@ class PairTypes:
         n = len(of_atom)
         pairs = [(i, j) for i, j in combinations(range(n), 2) if moves[i] or moves[j]]
         if not pairs:
-            raise InputError("a single particle has no pairs: use features of its coordinates")
+            raise InputError("a single particle has no pairs: take features of its coordinates (--features coordinates)")
         near = np.zeros((n, n), dtype=int) if bonds_between is None else bonds_between
         colors = [(*sorted((int(of_atom[i]), int(of_atom[j]))), int(near[i, j])) for i, j in pairs]
         return cls(np.array(of_atom, dtype=np.int64), np.array(pairs), np.array(_numbered(colors)))

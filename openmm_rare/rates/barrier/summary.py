@@ -150,7 +150,7 @@ def _warnings(found: Findings, facts: RunFacts, tail: float) -> list[str]:
     share = float(found.shots.transition.mean())
     if share < _LOW_YIELD:
         warnings.append(
-            f"Only {100 * share:.1g} % of the shooting points gave a transition path: {route.coordinate.name} says little "
+            f"Only {100 * share:.2g} % of the shooting points gave a transition path: {route.coordinate.name} says little "
             "about where paths go, and its free energy may hide a slow variable."
         )
     return warnings

@@ -12,6 +12,8 @@ from ...config.run import RunConfig
 from ...descriptors.completed import completed
 from ...errors import InputError
 from ...latent.embedding import Embedding
+from ...latent.fitting import require_enough
+from ...latent.metric import require_metric
 from ...latent.violation import metric_violation
 from ...problem import RareEventSystem
 from ...settings.latent import LatentSettings
@@ -55,10 +57,15 @@ def embedding_of(problem: RareEventSystem, settings: LatentSettings, descriptor:
 def require_possible(embedding: Embedding, problem: RareEventSystem, settings: LatentSettings) -> None:
     """Look at shaken copies of the start structure: coordinates that depend on each other show at once, others if strict.
 
+    So do numbers of frames, and a metric, that cannot be.
+
     Raises
     ------
     ValueError
     """
+    require_metric(embedding, settings.metric)
+    if not settings.trajectories:
+        require_enough(settings.runs * settings.frames)
     if settings.latents:
         embedding = embedding_of(problem, replace(settings, latents=0))
     shake = np.random.default_rng(0).normal(scale=_SHAKE, size=(_COPIES, len(problem.positions), 3))

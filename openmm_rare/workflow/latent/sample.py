@@ -60,8 +60,8 @@ def sample_latent(
         If the model is none, is of another temperature, or numbers are out of range.
     """
     path = Path(model)
-    if out is not None and (Path(out).suffix != ".npz" or Path(out).exists()):
-        raise InputError(f"{out} must be a new file that ends with .npz")
+    if out is not None and (Path(out).suffix != ".npz" or Path(out).exists() or not Path(out).absolute().parent.is_dir()):
+        raise InputError(f"{out} must be a new file that ends with .npz, in a folder that is there")
     potential = LatentPotential.load(path / "model.npz" if path.is_dir() else path, temperature_k)
     if not len(potential.starts):
         raise InputError(f"{path} holds no frames to start from: fit it again with openmm-rare latent fit")
