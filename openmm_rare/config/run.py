@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..settings.barrier import BarrierSettings
 from ..settings.latent import LatentSettings
 from ..settings.paths import PathSettings
 from ..settings.rates import RateSettings
+from ..settings.reading import read_settings
 from ..trust.policy import Trust
 from ..trust.user_modules import import_modules
 from .earlier import with_block_ps
@@ -59,15 +60,7 @@ class SamplingConfig:
         """From ``[sampling]``, which holds the engine's settings too."""
         own = [f.name for f in fields(cls) if f.name != "settings"]
         section.check((), (*own, *(f.name for f in fields(RateSettings))))
-        readers: dict[str, Callable[[str], Any]] = {
-            "str": lambda key: section.text(key, ""),
-            "int": lambda key: section.count(key, least=0),  # the settings know their own limits
-            "float": lambda key: section.number(key, None),
-            "bool": lambda key: section.flag(key, False),
-            "tuple[int, ...]": section.counts,
-            "tuple[float, ...]": lambda key: section.numbers(key, u.kelvin if key == "annealing" else None),
-        }
-        settings = {f.name: readers[f.type](f.name) for f in fields(RateSettings) if f.name in section}
+        settings = read_settings(RateSettings, section, {"annealing": u.kelvin})
         method = section.text("method", cls.method)
         if method not in _METHODS:
             raise InputError(f"sampling.method = {method!r} must be one of {', '.join(_METHODS)}")

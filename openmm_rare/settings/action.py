@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,6 +9,7 @@ from openmm import unit as u
 
 from ..errors import InputError
 from ..io.toml import Section
+from .reading import read_settings
 
 __all__ = ["ActionSettings"]
 
@@ -106,12 +106,7 @@ class ActionSettings:
     def parse(cls, section: Section) -> ActionSettings:
         """From ``[action]``."""
         section.check((), [field.name for field in fields(cls)])
-        readers: dict[str, Callable[[str], Any]] = {
-            "str": section.text,
-            "int": lambda key: section.count(key, least=0),
-            "float": lambda key: section.number(key, _UNITS.get(key)),
-        }
-        return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
+        return cls(**read_settings(cls, section, _UNITS))
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import InputError
 from ..io.toml import Section
+from .reading import read_settings
 
 __all__ = ["BarrierSettings"]
 
@@ -72,13 +72,7 @@ class BarrierSettings:
     def parse(cls, section: Section) -> BarrierSettings:
         """From ``[barrier]``."""
         section.check((), [field.name for field in fields(cls)])
-        readers: dict[str, Callable[[str], Any]] = {
-            "str": section.text,
-            "int": lambda key: section.count(key, least=0),
-            "float": lambda key: section.number(key, None),
-            "bool": lambda key: section.flag(key, False),
-        }
-        return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
+        return cls(**read_settings(cls, section))
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..errors import InputError
 from ..io.toml import Section
+from .reading import read_settings
 
 __all__ = ["METRICS", "PROPAGATORS", "LatentSettings"]
 
@@ -114,17 +115,7 @@ class LatentSettings:
     def parse(cls, section: Section) -> LatentSettings:
         """From ``[latent]``."""
         section.check((), [each.name for each in fields(cls)])
-        readers: dict[str, Callable[[str], Any]] = {
-            "str": section.text,
-            "int": lambda key: section.count(key, least=0),
-            "float": lambda key: section.number(key, None),
-            "bool": lambda key: section.flag(key, False),
-            "tuple[int, ...]": section.counts,
-            "tuple[str, ...]": section.texts,
-            "Mapping[str, Any]": lambda key: section.section(key).raw,
-            "Mapping[str, Any] | None": lambda key: section.section(key).raw,
-        }
-        return cls(**{each.name: readers[each.type](each.name) for each in fields(cls) if each.name in section})
+        return cls(**read_settings(cls, section))
 
     def of_frames(self) -> dict[str, Any]:
         """Those that frames depend on: with others, recorded frames serve again."""

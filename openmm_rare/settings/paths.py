@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..committor.networks import architecture_spec
 from ..errors import InputError
 from ..io.toml import Section, nearest
+from .reading import read_settings
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -211,15 +211,7 @@ class PathSettings:
     def parse(cls, section: Section) -> PathSettings:
         """From ``[path_sampling]``."""
         section.check((), [field.name for field in fields(cls)])
-        readers: dict[str, Callable[[str], Any]] = {
-            "str": section.text,
-            "int": lambda key: section.count(key, least=0),
-            "float": lambda key: section.number(key, None),
-            "bool": lambda key: section.flag(key, False),
-            "tuple[int, ...]": section.counts,
-            "tuple[str, ...]": lambda key: section.texts(key) if isinstance(section.raw[key], list) else section.text(key),
-        }
-        return cls(**{field.name: readers[field.type](field.name) for field in fields(cls) if field.name in section})
+        return cls(**read_settings(cls, section))
 
     def to_dict(self) -> dict[str, Any]:
         """For TOML."""

@@ -30,8 +30,13 @@ def test_derivatives_of_pair_features_are_those_of_finite_differences(dim, basis
     require_derivatives(features, *rows(features.space.n))
 
 
-def test_derivatives_of_plain_features_are_those_of_finite_differences():
-    require_derivatives(PlainFeatures(1.3 * np.ones((2, 3)), (4, 2)), *rows(3))
+def test_derivatives_of_plain_features_are_those_of_finite_differences(monkeypatch):
+    features = PlainFeatures(1.3 * np.ones((2, 3)), (4, 2))
+    require_derivatives(features, *rows(3))
+    jacobian = features.jacobian
+    monkeypatch.setattr(features, "jacobian", lambda q, p: jacobian(q, p) * (1.0 + 1e-4))
+    with pytest.raises(AssertionError):  # negative control
+        require_derivatives(features, *rows(3))
 
 
 def require_derivatives(features, q, p, shift=1e-6):

@@ -18,7 +18,9 @@ from openmm_rare.errors import InputError
 from openmm_rare.io.files import write_npz
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.io.tasks import Silent
+from openmm_rare.io.toml import Section
 from openmm_rare.latent.potential import LatentPotential
+from openmm_rare.settings.latent import LatentSettings
 from openmm_rare.systems import two_channel_2d
 from openmm_rare.workflow.latent.fit import run_latent_fit
 from openmm_rare.workflow.latent.sample import sample_latent
@@ -221,3 +223,8 @@ def test_spread_frames_of_a_plane_give_the_exact_committor(tmp_path):
     assert likely.sum() > 1000 and np.sqrt(np.mean(off**2)) < 0.5
     at_random = np.random.default_rng(0).permutation(off + np.log(exact.committor[likely])) - np.log(exact.committor[likely])
     assert np.sqrt(np.mean(at_random**2)) > 2.0  # negative control
+
+
+def test_one_trajectory_may_be_named_without_a_list():
+    for given in ("one.dcd", ["one.dcd"]):
+        assert LatentSettings.parse(Section({"trajectories": given}, "latent")).trajectories == ("one.dcd",)
