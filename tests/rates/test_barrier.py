@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import openmm
 import pytest
+import torch
 
 pytest.importorskip("pymbar")
 
 from openmm_rare.bias.variable_force import energy_along, is_cut_off
+from openmm_rare.committor.model import CommittorModel
 from openmm_rare.config.run import load_config, parse_config
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.io.run_file import RunFile
@@ -301,6 +303,35 @@ def test_a_variable_that_its_box_has_no_room_for_holds_nothing():
     problem = SimpleNamespace(states=States(wide, Range({"m": (0.0, 0.1)}), Range({"m": (0.2, 0.3)})))
     with pytest.raises(ValueError, match="pairs count in it that its box has no room for"):
         find_route(problem, "m", None)
+
+
+def test_windows_along_a_logit_leave_room_for_the_barrier():
+    """However far the logit goes within the states, its windows are near one another between them; forces are right."""
+    problem = in_a_plane("x^2")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        about = problem.descriptor_spec(), 1, (8,), problem.temperature, problem.fingerprint()
+        model = CommittorModel(*about, check_interval=problem.check_interval)
+    route = find_route(problem, "logit", model)
+    places = np.array([[[-0.3, 0.4, 0.0]], [[0.9, -0.2, 0.0]]])
+    s = route.coordinate(places)
+    np.testing.assert_allclose(route.coordinate.level(s), model.logit(places), rtol=1e-5)
+    assert route.coordinate.level(7.0) > 500.0 and "tried little" in route.note
+    force = route.coordinate.hold(1, 1)
+    system = openmm.System()
+    system.addParticle(40.0)
+    system.addForce(force)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    for name, value in zip(PARAMETERS, (50.0, s[0] + 0.3, s[0] + 0.3), strict=True):
+        context.setParameter(name, value)
+    energies = []
+    for shift in (-1e-2, 0.0, 1e-2):
+        context.setPositions(places[0] + [[shift, 0.0, 0.0]])
+        energies.append(context.getState(energy=True).getPotentialEnergy()._value)
+    assert energies[1] == pytest.approx(0.5 * 50.0 * 0.3**2, rel=1e-3)
+    context.setPositions(places[0])
+    along = context.getState(forces=True).getForces(asNumpy=True)._value[0, 0]
+    assert along == pytest.approx((energies[0] - energies[2]) / 2e-2, rel=0.02, abs=1e-3)
 
 
 def test_variables_that_cannot_be_copied_hold_one():

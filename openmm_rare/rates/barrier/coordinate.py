@@ -93,7 +93,10 @@ class VariableCoordinate:
 
 
 class LogitCoordinate:
-    """The logit of a learned committor, whose force is computed in Python.
+    """The inverse hyperbolic sine of the logit of a learned committor, whose force is computed in Python.
+
+    Between the states that is nearly the logit. Within them, where nothing was learned, a network goes on to hundreds, and
+    windows at equal distances would leave none for the barrier.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ class LogitCoordinate:
         Between two states.
     """
 
-    name, unit, period = "logit", "", None
+    name, unit, period = "asinh(logit)", "", None
 
     def __init__(self, model: Committor) -> None:
         self._model, along = model, CommittorDirection(model)
@@ -109,11 +112,11 @@ class LogitCoordinate:
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """As :meth:`Coordinate.__call__`."""
-        return self._model.logit(np.asarray(positions, dtype=np.float64))
+        return np.arcsinh(self._model.logit(np.asarray(positions, dtype=np.float64)))
 
     def level(self, s: np.ndarray) -> np.ndarray:
-        """As :meth:`Coordinate.level`."""
-        return s
+        """As :meth:`Coordinate.level`: the logit."""
+        return np.sinh(s)
 
     def hold(self, n_atoms: int, n_copies: int) -> openmm.Force:
         """As :meth:`Coordinate.hold`."""
@@ -126,11 +129,11 @@ class LogitCoordinate:
         if stiffness == 0.0:
             return 0.0, np.zeros_like(positions)
         x = torch.tensor(positions.reshape(n_copies, -1, 3), dtype=torch.float32, requires_grad=True)
-        logit = self._model.logit(x)
-        excess = torch.relu(logit - high) - torch.relu(low - logit)
+        s = torch.asinh(self._model.logit(x))
+        excess = torch.relu(s - high) - torch.relu(low - s)
         energy = 0.5 * stiffness * (excess**2).sum()
         (gradient,) = torch.autograd.grad(energy, x)
-        return float(energy), -gradient.numpy().astype(np.float64).reshape(positions.shape)
+        return energy.item(), -gradient.numpy().astype(np.float64).reshape(positions.shape)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self._model.to_bytes()}
