@@ -1,7 +1,9 @@
 """Fixtures that all tests share: the OpenMM platforms of this machine."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and torch load: threads cost more than they give here
 
@@ -25,6 +27,16 @@ def _require_native(platform: str) -> str:
     plugin = native.plugin()
     assert platform.split()[0] in plugin.platforms, plugin.problems
     return platform
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_modules_of_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No file of tests sees the modules that another one wrote and imported: one name in two folders is refused."""
+    yield
+    ours = tmp_path_factory.getbasetemp().resolve()
+    for name, module in list(sys.modules.items()):
+        if (file := getattr(module, "__file__", None)) and Path(file).resolve().is_relative_to(ours):
+            del sys.modules[name]
 
 
 @pytest.fixture(params=platforms.NAMES)
