@@ -23,6 +23,7 @@ from .structure.bonds import bonds_of
 from .structure.box import periodic_box, require_cutoffs_fit, require_same_box
 from .structure.checks import checked_positions, checked_topology, require_physical_groups
 from .structure.whole_molecules import whole_structure
+from .trust.function_code import function_digest
 from .trust.user_modules import import_modules
 from .units import KB, lengths_in_nm, parse_quantity, whole_number
 
@@ -289,10 +290,11 @@ class RareEventSystem:
     def fingerprint(self) -> str:
         """SHA-256 of forces, states and dynamics, but not of the temperature: equal rates at equal temperature.
 
-        Regions, variables and channels that are functions enter by name, not by content.
+        Regions, variables and channels that are functions enter by their names and their code.
         """
         # The XML's version of OpenMM says nothing about the system, and a box that follows the System is in its XML.
         xml = re.sub(r'\sopenmmVersion="[^"]*"', "", openmm.XmlSerializer.serialize(self.system))
         states = fingerprint_form(self.states, self.system.usesPeriodicBoundaryConditions())
-        content = json.dumps([xml, states, self._dynamics()], sort_keys=True)
+        code = {name: digest for name, each in self.states.functions().items() if (digest := function_digest(each))}
+        content = json.dumps([xml, states, self._dynamics(), *([code] if code else [])], sort_keys=True)
         return hashlib.sha256(content.encode("utf8")).hexdigest()

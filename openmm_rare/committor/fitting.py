@@ -52,8 +52,9 @@ def require_fitting(model: Committor, problem: RareEventSystem, name: str | Path
             f"it; for paths set steps_per_frame = {theirs}; or train a new model"
         )
     raise InputError(
-        f"{name} was trained for another system, other states or other dynamics (fingerprint {model.fingerprint[:12]}, "
-        f"{problem.name} has {fingerprint[:12]}); train a new one, or rebuild the system it belongs to"
+        f"{name} was trained for another system, other states or other dynamics{problem.states.may_be_edited} "
+        f"(fingerprint {model.fingerprint[:12]}, {problem.name} has {fingerprint[:12]}); "
+        "train a new one, or rebuild the system it belongs to"
     )
 
 

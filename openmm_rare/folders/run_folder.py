@@ -157,7 +157,8 @@ def _start_model(folder: Path, run: RunFile, problem: RareEventSystem) -> Commit
 def _check_same(folder: Path, run: RunFile, config: RunConfig, problem: RareEventSystem) -> None:
     """Refuse to mix two calculations in one folder."""
     if run.attributes["fingerprint"] != problem.fingerprint():
-        raise InputError(f"the run in {folder} is of another system, other states or other dynamics; choose another --out")
+        others = f"another system, other states or other dynamics{problem.states.may_be_edited}"
+        raise InputError(f"the run in {folder} is of {others}; choose another --out")
     stored = stored_config(folder, run.attributes["config"])
     assert stored is not None
     old, new = _identity(stored), _identity(config)

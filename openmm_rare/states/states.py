@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..trust.function_code import function_digest
+from ..trust.named_functions import Function, function_label
 from .channels import Channels, LabelRule
 from .coordination import coordination_numbers
 from .disjoint import require_disjoint
@@ -106,6 +108,20 @@ class States:
         made = copy(self)
         made.a, made.b = self.b, self.a
         return made
+
+    def functions(self) -> dict[str, Function]:
+        """Functions of variables, regions and channels, by their names."""
+        regions = [self.a, self.b, *(rule.region for rule in self.channels.rules)] if self.channels else [self.a, self.b]
+        found = [value for each in self.variables.variables for value in vars(each).values() if callable(value)]
+        found += [region.function for region in regions if isinstance(region, FunctionRegion)]
+        found += [self.channels.arrival] if self.channels and self.channels.arrival is not None else []
+        return {function_label(each, "function"): each for each in found}
+
+    @property
+    def may_be_edited(self) -> str:
+        """What to add where a system turns out to be another one: functions of the user's count with their code."""
+        own = [name for name, each in self.functions().items() if function_digest(each)]
+        return f" (the code of {', '.join(own)} counts)" if own else ""
 
     @property
     def channel_names(self) -> tuple[str, ...]:

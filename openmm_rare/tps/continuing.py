@@ -74,7 +74,8 @@ def _require_same(out: Path, stored: RunConfig, record: PathRecord, config: RunC
     """Refuse to mix two runs in one folder; code that the folder names does not run for it."""
     began = record.model_of
     if began["fingerprint"] != problem.fingerprint():
-        raise InputError(f"the run in {out} is of another system, other states or other dynamics; choose another --out")
+        others = f"another system, other states or other dynamics{problem.states.may_be_edited}"
+        raise InputError(f"the run in {out} is of {others}; choose another --out")
     old, new = _identity(stored, began["descriptor"]), _identity(config, json.loads(json.dumps(problem.descriptor_spec())))
     for name, value in new.items():
         if old[name] != value:
