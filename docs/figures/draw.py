@@ -81,7 +81,7 @@ def exits(figure, run, _):
     angle = np.degrees(np.arctan2(*(run.exits[:, 0, :2] - center).T[::-1]))
     bins = np.linspace(-180, 180, 37)
     right.hist(angle, bins, color=GREY, density=True, label=f"{len(angle)} exits")
-    right.hist(angle[run.roots], bins, color=BLUE, density=True, histtype="step", linewidth=1.4, label=f"{len(run.roots)} roots")
+    right.hist(angle[run.roots], bins, color=BLUE, density=True, histtype="step", lw=1.4, label=f"{len(run.roots)} roots")
     right.set(xlabel="direction from A / degrees, B at 0", ylabel="density", xticks=range(-180, 181, 90))
     right.legend(frameon=False)
 
@@ -105,7 +105,7 @@ def crossing(figure, folder):
     result = json.loads((folder / "result.json").read_text())
     curve, axes = result["curve"], figure.subplots()
     levels, rate, error = (np.array(curve[name]) for name in ("levels", "rate_per_ps", "stderr"))
-    axes.errorbar(levels, rate, 1.96 * error, fmt="o-", markersize=3, color=BLUE, capsize=2, label="flux × probability to come so far")
+    axes.errorbar(levels, rate, 1.96 * error, fmt="o-", ms=3, color=BLUE, capsize=2, label="flux × probability to come so far")
     axes.axhline(langevin_well.exact(5.0, 5.0).rate_per_ps, color=RED, linewidth=1, label="exact k")
     axes.set(yscale="log", xlabel="level: how far x is from B / nm", ylabel="paths from A per ps")
     axes.legend(frameon=False)

@@ -62,7 +62,7 @@ class SystemConfig:
     temperature_k, friction_per_ps, timestep_ps, num_dimensions, check_interval : number or None
         None leaves the choice to the built-in system or the builder.
     inertial : bool or None
-        Langevin dynamics with momenta, for path sampling only; None leaves the choice to the system.
+        Langevin dynamics with momenta; None leaves the choice to the system.
     descriptor : dict or None
         What the network sees; None leaves the choice to the system.
     """
