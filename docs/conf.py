@@ -13,7 +13,8 @@ author = "The openmm_rare developers"
 copyright = "The openmm_rare developers, MIT license"
 version = release = openmm_rare.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "reference_pages", "repository_links", "mathml"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions += ["reference_pages", "repository_links", "mathml"]  # in site/
 exclude_patterns = ["site", "figures"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["deflist"]

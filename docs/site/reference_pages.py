@@ -86,15 +86,16 @@ def settings_page():
     lines = [
         "# Settings",
         "",
-        "Every key of a configuration that stands for a number or a choice, with its default, as the code has it. Sections that say"
-        " what the problem is, `[variables]`, `[states]`, `[channels]` and `[system.descriptor]`, are in"
+        "Every key of a configuration that stands for a number or a choice, with its default, as the code has it. Sections"
+        " that say what the problem is, `[variables]`, `[states]`, `[channels]` and `[system.descriptor]`, are in"
         " [configuration files](../guide/configuration.md). In Python the classes have the same names.",
     ]
     for section, classes in SECTIONS.items():
         lines += ["", f"## [{section}]"]
         for settings in classes:
             said = meanings(settings)
-            lines += ["", f"`{settings.__module__}.{settings.__name__}`", "", "| key | | default | meaning |", "|---|---|---|---|"]
+            lines += ["", f"`{settings.__module__}.{settings.__name__}`", ""]
+            lines += ["| key | | default | meaning |", "|---|---|---|---|"]
             for field in dataclasses.fields(settings):
                 if field.name == "settings":
                     continue

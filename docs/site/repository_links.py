@@ -1,7 +1,7 @@
 """Links of pages to files of the repository, which work where the sources are read and on the site as well.
 
-READMEs of examples, the changelog and what is said of safety become pages. A link to a folder of examples leads to its README, one
-to another file of the repository to a copy of it.
+READMEs of examples, the changelog and what is said of safety become pages. A link to a folder of examples leads to its README,
+one to another file of the repository to a copy of it.
 """
 
 import os
