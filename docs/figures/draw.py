@@ -107,7 +107,7 @@ def crossing(figure, folder):
     levels, rate, error = (np.array(curve[name]) for name in ("levels", "rate_per_ps", "stderr"))
     axes.errorbar(levels, rate, 1.96 * error, fmt="o-", ms=3, color=BLUE, capsize=2, label="flux × probability to come so far")
     axes.axhline(langevin_well.exact(5.0, 5.0).rate_per_ps, color=RED, linewidth=1, label="exact k")
-    axes.set(yscale="log", xlabel="level: how far x is from B / nm", ylabel="paths from A per ps")
+    axes.set(yscale="log", xlabel="level: minus the distance of x from B / nm", ylabel="paths from A per ps")
     axes.legend(frameon=False)
 
 
