@@ -6,6 +6,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "site")]
 
+from sphinx.domains.python import PyObject  # noqa: E402
+
 import openmm_rare  # noqa: E402
 
 project = "openmm_rare"
@@ -20,6 +22,10 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
 myst_all_links_external = False
+
+for _field in PyObject.doc_field_types:
+    if _field.name == "variable":  # as NumPy's style calls them
+        _field.label = "Attributes"
 
 html_theme = "furo"
 html_title = f"openmm_rare {release}"

@@ -123,21 +123,31 @@ def commands_page():
     return "\n".join(lines) + "\n"
 
 
+def _shared():
+    """Names of ``openmm_rare`` that the page of another package tells, with that page."""
+    pages = {}
+    for face in FACES:
+        for name in importlib.import_module(f"openmm_rare.{face}").__all__ if face else ():
+            if name in openmm_rare.__all__:
+                pages.setdefault(name, f"openmm_rare.{face}")
+    return pages
+
+
 def face_page(face, title):
-    """The names of a package for users; what ``openmm_rare`` has as well is told there."""
+    """The names of a package for users; each is told on one page, under the address that is shortest to import."""
     package = f"openmm_rare.{face}".rstrip(".")
-    module = importlib.import_module(package)
-    above = {id(getattr(openmm_rare, name)): name for name in openmm_rare.__all__} if face else {}
+    module, shared = importlib.import_module(package), _shared()
     lines = [package, "=" * len(package), "", f"{title}.", "", f".. module:: {package}", ""]
-    told = [name for name in module.__all__ if id(getattr(module, name)) in above and not name.startswith("__")]
-    if told:
-        links = ", ".join(f":py:obj:`{name} <openmm_rare.{above[id(getattr(module, name))]}>`" for name in told)
-        lines += [f"Also here, and described with :doc:`openmm_rare`: {links}.", ""]
+    elsewhere = [name for name in module.__all__ if shared.get(name, package) != package]
+    for page in dict.fromkeys(shared[name] for name in elsewhere):
+        links = ", ".join(f":py:obj:`{name} <openmm_rare.{name}>`" for name in elsewhere if shared[name] == page)
+        lines += [f"* Told in :doc:`{page}`: {links}."]
+    lines += [""]
     for name in module.__all__:
-        if name not in told and not name.startswith("__"):
+        if name not in elsewhere and not name.startswith("__"):
             kind = "class" if inspect.isclass(getattr(module, name)) else "function"
             members = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
-            lines += [f".. auto{kind}:: {package}.{name}", *members, ""]
+            lines += [f".. auto{kind}:: {'openmm_rare' if name in shared else package}.{name}", *members, ""]
     return "\n".join(lines) + "\n"
 
 
