@@ -5,13 +5,16 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test test-ops test-torchforce test-cuda-build validate validate-reliability sanitize lint clean
+.PHONY: demo test docs test-ops test-torchforce test-cuda-build validate validate-reliability sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
 
 test: $(VENV)/installed  ## the quick tests
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/installed  ## the site, in build/docs/index.html; nothing is fetched while it is built
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
 
 # Its experimental tests load modules anew, which breaks the others: a process of their own. They need pkg_resources.
 OURS = $(addprefix -p openmm_rare.ops.,engine selector shooting hooks volumes)
@@ -75,7 +78,7 @@ $(VENV)/installed: setup.py pyproject.toml constraints.txt $(shell find plugin_s
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -c constraints.txt -e ".[ops,ops-cli,symbolic,barrier,test]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[ops,ops-cli,symbolic,barrier,docs,test]"
 	touch $@
 
 $(TORCHFORCE)/installed: setup.py pyproject.toml constraints.txt $(wildcard tests/torchforce/*) $(shell find plugin_src -type f)

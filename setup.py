@@ -132,6 +132,8 @@ setup(
         "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
         # workers on other machines
         "dask": ["distributed>=2024.12"],
+        # the site: make docs
+        "docs": ["sphinx>=8.1", "myst-parser>=4.0", "furo"],
         "test": ["pytest", "distributed>=2024.12", "import-linter>=2.17; python_version >= '3.11'"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},

@@ -43,7 +43,23 @@ _LARGEST = 1 << 25  # bytes of a configuration
 class SamplingConfig:
     """What to compute, how precisely, and every setting of the engine (section ``[sampling]``).
 
-    ``backward`` is what a run says that was made by the ``reverse`` of another one: A and B are exchanged.
+    Attributes
+    ----------
+    target_error : float
+        Relative standard error at which to stop.
+    seed : int
+        Same seed, same result.
+    platform : str
+        Of OpenMM; for all commands.
+    method : str
+        "importance", "brute_force" or "barrier".
+    importance : str
+        A variable of the states that is the direction of splitting, instead of a model.
+    no_reweighting : bool
+        Also say what the model alone would give.
+    backward : bool
+        What a run says that was made by the ``reverse`` of another one: A and B are exchanged.
+    settings : RateSettings
     """
 
     target_error: float = 0.1

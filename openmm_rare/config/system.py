@@ -59,10 +59,14 @@ class SystemConfig:
         Which periodic box counts where that of the structure differs: "structure" or "system"; None: they must agree.
     parameters : dict
         Arguments of the built-in system or of the builder.
-    temperature_k, friction_per_ps, timestep_ps, num_dimensions, check_interval : number or None
-        None leaves the choice to the built-in system or the builder.
+    temperature_k, friction_per_ps, timestep_ps : float or None
+        Of the dynamics; None, here and below, leaves the choice to the built-in system or the builder.
+    num_dimensions : int or None
+        1, 2 or 3: motion along x, in the plane, or everywhere.
+    check_interval : int or None
+        Steps between two tests of the states.
     inertial : bool or None
-        Langevin dynamics with momenta, for path sampling only; None leaves the choice to the system.
+        Langevin dynamics with momenta, and not overdamped.
     descriptor : dict or None
         What the network sees; None leaves the choice to the system.
     """
