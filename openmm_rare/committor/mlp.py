@@ -48,6 +48,11 @@ class Evaluation:
         """Derivative of ln I with respect to the logit, shape (1, n): 1 - I."""
         return torch.sigmoid(-self.logit)
 
+    def first(self, n: int) -> Evaluation:
+        """That of the first n columns."""
+        inputs, sigmoids = ([tensor[:, :n] for tensor in tensors] for tensors in (self.inputs, self.sigmoids))
+        return Evaluation(inputs, sigmoids, self.logit[:, :n])
+
     def log_importance(self) -> Tensor:
         """ln I, shape (n,)."""
         return torch.nn.functional.logsigmoid(self.logit)[0]
@@ -65,6 +70,8 @@ class Change:
 
     Attributes
     ----------
+    at : Evaluation
+        Where.
     inputs : list of Tensor, shape (width, n)
         Change of the inputs of every layer.
     sums : list of Tensor
@@ -72,6 +79,7 @@ class Change:
     logit : Tensor, shape (1, n)
     """
 
+    at: Evaluation
     inputs: list[Tensor]
     sums: list[Tensor]
     logit: Tensor
@@ -141,7 +149,7 @@ class Network:
         logit = self.weights[-1] @ change
         for row, factor, _ in self.direct:
             logit += features[row] * factor
-        return Change(inputs, sums, logit)
+        return Change(at, inputs, sums, logit)
 
     def zeros(self) -> list[Tensor]:
         """An empty sum of gradients: weight and bias of every layer, in the order of the model's parameters."""
@@ -166,17 +174,17 @@ class Network:
         slope : Tensor, shape (1, n)
             Derivative with respect to the logit.
         change : Change, optional
-            Made at the same features.
-        change_slope : Tensor, shape (1, n), optional
+            At the first m columns.
+        change_slope : Tensor, shape (1, m), optional
             Derivative with respect to ``change.logit``.
         """
         for layer in reversed(range(len(self.weights))):
             if layer < len(at.sigmoids):  # from the outputs of a hidden layer to its weighted sums
+                slope = slope * at.slopes[layer]
                 if change is not None:
-                    bent = change_slope * change.sums[layer] * at.curvature(layer)
-                    slope, change_slope = bent.addcmul_(slope, at.slopes[layer]), change_slope * at.slopes[layer]
-                else:
-                    slope = slope * at.slopes[layer]
+                    bent = (change_slope * change.sums[layer]).mul_(change.at.curvature(layer))
+                    slope[:, : bent.shape[1]] += bent
+                    change_slope = change_slope * change.at.slopes[layer]
             total[2 * layer].addmm_(slope, at.inputs[layer].T)
             total[2 * layer + 1] += slope.sum(1, keepdim=True)
             if change is not None:

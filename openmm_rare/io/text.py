@@ -247,6 +247,16 @@ def _mixing_rows(mixing: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return rows
 
 
+def _training_rows(training: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """How long a model was trained, and why no longer; nothing in the results of earlier versions."""
+    if not training:
+        return []
+    rounds, sweeps = training["rounds"], training["sweeps"]
+    text = f"{' + '.join(map(str, rounds))} at falling temperatures" if len(rounds) > 1 else f"{rounds[0]}"
+    rows = [("rounds of training", text + (f", {sweeps} sweeps of the final fit" if sweeps else ""))]
+    return [*rows, ("no more, because", training["stopped"])]
+
+
 def _cost_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     total = result["walker_steps"]
     rows = [("walker-steps", format_count(total))]
@@ -255,6 +265,7 @@ def _cost_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         if steps:
             name = _PARTS.get(part, part) if result["method"] == "barrier" else part
             rows.append((f"  {name}", f"{format_count(steps)}  ({100 * steps / total:.0f} %)"))
+    rows += _training_rows(result.get("training"))
     rows.append(("wall time", duration(result["wall_seconds"])))
     backend = result.get("backend", "python")  # not in the results of earlier versions
     rows.append(("seed, platform, backend", f"{result['seed']}, {result['platform']}, {backend}"))

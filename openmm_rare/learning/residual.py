@@ -2,15 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..committor.mlp import Network
+from ..committor.mlp import Evaluation, Network
 from ..committor.model import CommittorModel
-from ..descriptors.by_hand import feature_columns, make_features
+from ..descriptors.by_hand import BLOCK, feature_columns, make_features
 
-__all__ = ["BackwardResidual"]
+__all__ = ["BackwardResidual", "Places"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the residual needs of the features at some places. They have no parameters: they are computed once for a fit.
+
+    Attributes
+    ----------
+    here : Tensor, shape (n, n_features)
+        Standardized features.
+    drift : Tensor, shape (n, n_features)
+        Their change, to first order, with the displacement by the physical forces in one step.
+    noise : Tensor, shape (n, n_moving, n_features)
+        The same with one standard deviation of the noise of one step, for every coordinate that moves.
+    around : Tensor, shape (n, 2 n_probes, n_features)
+        Standardized features one noise with the signs of each probe away, and with the opposite ones.
+    """
+
+    here: Tensor
+    drift: Tensor
+    noise: Tensor
+    around: Tensor
+
+    @classmethod
+    def of(
+        cls, model: CommittorModel, positions: np.ndarray, drift: np.ndarray, spread: np.ndarray, probes: np.ndarray
+    ) -> Places:
+        """Evaluate the features of a model.
+
+        Parameters
+        ----------
+        model : CommittorModel
+        positions, drift : ndarray, shape (n, n_atoms, 3), nm
+            Places, and the displacement by the physical forces in one step from there.
+        spread : ndarray, shape (n_atoms, 3), nm
+            Standard deviation of the noise of one step; 0 where nothing moves.
+        probes : ndarray, shape (n_probes, n, n_atoms, 3)
+            Independent signs +1 or -1, for the second derivative (Hutchinson's estimator of a trace).
+        """
+        features, moving, width = make_features(model.descriptor, 3), np.argwhere(spread), model.descriptor.n_features
+        here, along = (np.empty((width, len(positions)), dtype=np.float32) for _ in range(2))
+        noise = np.empty((len(moving), width, len(positions)), dtype=np.float32)
+        for first in range(0, len(positions), BLOCK):
+            block = slice(first, first + BLOCK)
+            n = len(positions[block])
+            value, change = (np.empty((width, n), dtype=np.float32) for _ in range(2))
+            features.forward(positions[block], value)
+            here[:, block] = value
+            features.along(drift[block], change)
+            along[:, block] = change
+            displacement = np.zeros((n, *spread.shape), dtype=np.float32)
+            for number, (atom, axis) in enumerate(moving):
+                displacement[:, atom, axis] = spread[atom, axis]
+                features.along(displacement, change)
+                noise[number, :, block] = change
+                displacement[:, atom, axis] = 0.0
+        away = positions + spread * np.stack([probes, -probes]).reshape(-1, *positions.shape)
+        around = feature_columns(model.descriptor, away.reshape(-1, *spread.shape)).T.reshape(len(away), len(positions), width)
+        scale = model.feature_scale
+        return cls(
+            model.standardized(_rows(here.T)),
+            _rows(along.T) / scale,
+            _rows(noise.transpose(2, 0, 1)) / scale,
+            model.standardized(_rows(around.transpose(1, 0, 2))),
+        )
+
+    def __len__(self) -> int:
+        return len(self.here)
+
+    def take(self, rows: slice) -> Places:
+        """A stretch of them; nothing is copied."""
+        return Places(self.here[rows], self.drift[rows], self.noise[rows], self.around[rows])
+
+    def columns(self) -> Tensor:
+        """The features to evaluate: here, then around."""
+        return torch.cat([self.here, self.around.flatten(0, 1)])
+
+
+def _rows(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
 class BackwardResidual:
@@ -24,46 +106,43 @@ class BackwardResidual:
 
     Parameters
     ----------
-    model : CommittorModel
     network : Network
-        That of the model.
-    positions, drift : Tensor, shape (n, n_atoms, 3), nm
-        Places, and the displacement by the physical forces in one step from there.
-    spread : Tensor, shape (n_atoms, 3), nm
-        Standard deviation of the noise of one step; 0 where nothing moves.
-    probes : Tensor, shape (n_probes, n, n_atoms, 3)
-        Independent signs +1 or -1, for the second derivative (Hutchinson's estimator of a trace).
+    places : Places
+    at : Evaluation
+        Of :meth:`Places.columns`, perhaps followed by others.
 
     Attributes
     ----------
     value : Tensor, shape (n_probes, n)
+    change : Change
+        Of the network at the places themselves, with the drift and the climb along s² grad u.
     """
 
-    def __init__(
-        self, model: CommittorModel, network: Network, positions: Tensor, drift: Tensor, spread: Tensor, probes: Tensor
-    ) -> None:
-        self.network, scale = network, model.feature_scale[:, None]
-        features, numbers = make_features(model.descriptor, 3), torch.empty(2, len(scale), len(positions))
-        features.forward(positions.numpy(), numbers[0].numpy())
-        self.here = network.forward(model.standardized(numbers[0].T).T)
-        # Features have no parameters: their derivatives are numbers. That of |s grad u|^2/2 is s^2 grad u times that of grad u.
-        gradient = np.zeros(positions.shape, dtype=np.float32)
-        features.backward((network.gradient(self.here) / scale).numpy(), gradient)
-        climb = torch.from_numpy(gradient) * spread
-        features.along((drift + climb * spread).numpy(), numbers[1].numpy())
-        self.change = network.along(self.here, numbers[1] / scale)
-        known = (self.here.outer * self.change.logit)[0] - 0.5 * climb.square().sum((1, 2))
-        around = torch.stack([positions + spread * probes, positions - spread * probes]).flatten(0, 2)
-        columns = torch.from_numpy(feature_columns(model.descriptor, around.numpy()))
-        self.around = network.forward(model.standardized(columns.T).T)
-        there, back = self.around.log_importance().reshape(2, *probes.shape[:2])
-        self.value = known + 0.5 * (there + back - 2.0 * self.here.log_importance())
+    def __init__(self, network: Network, places: Places, at: Evaluation) -> None:
+        n, n_columns = len(places), len(places) * (1 + places.around.shape[1])
+        self._here, self._outer = at.first(n), at.outer[0, n:n_columns]
+        by_feature = network.gradient(self._here).T
+        climb = torch.bmm(places.noise, by_feature[:, :, None])  # s grad u, (n, n_moving, 1)
+        # the derivative of |s grad u|^2/2 is s^2 grad u times that of grad u
+        along = places.drift + torch.bmm(climb.transpose(1, 2), places.noise)[:, 0]
+        self.change = network.along(self._here, along.T)
+        known = (self._here.outer * self.change.logit)[0] - 0.5 * climb.square().sum((1, 2))
+        log_importance = at.first(n_columns).log_importance()
+        there_and_back = log_importance[n:].view(n, 2, -1).sum(1).T
+        self.value = known + 0.5 * there_and_back - log_importance[:n]
 
-    def add_gradient(self, total: list[Tensor], slope: Tensor) -> None:
-        """Add the gradient with respect to the parameters of a function whose derivative by ``value`` is ``slope``."""
-        each, outer, rise = slope.sum(0), self.here.outer[0], self.change.logit[0]
+    def slopes(self, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivatives of a function whose derivative by ``value`` is ``slope``, for :meth:`Network.add_gradient`.
+
+        Returns
+        -------
+        by_logit : Tensor, shape (n_columns,)
+            By the logit of all its columns, at fixed change.
+        by_change : Tensor, shape (1, n)
+            By the change of the logit at the places.
+        """
+        each, outer, rise = slope.sum(0), self._here.outer[0], self.change.logit[0]
         # the derivative of the outer factor, sigmoid(-logit), is -outer (1 - outer)
-        by_logit = -each * outer * (1.0 + rise * (1.0 - outer))
-        self.network.add_gradient(total, self.here, by_logit[None], self.change, (each * outer)[None])
-        by_around = 0.5 * slope.expand(2, *slope.shape).reshape(1, -1)
-        self.network.add_gradient(total, self.around, by_around * self.around.outer)
+        here = -each * outer * (1.0 + rise * (1.0 - outer))
+        around = (0.5 * slope).T[:, None, :].expand(-1, 2, -1).reshape(-1) * self._outer
+        return torch.cat([here, around]), (each * outer)[None]

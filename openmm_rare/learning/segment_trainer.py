@@ -17,14 +17,19 @@ from ..errors import InputError
 from ..states.states import IN_A, IN_B
 from .adam import Adam, set_training_state, training_state
 from .losses import bounded_product, stopped_operator_loss
-from .residual import BackwardResidual
+from .residual import BackwardResidual, Places
 
 __all__ = ["SegmentData", "Trainer"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _BLOCK = 4096  # segments to evaluate at a time
 _HELD_OUT = 0.1  # fraction of segments kept for early stopping
+_MOST_HELD = 4000  # and how many at most
 _HELD_PLACES = 1000  # held-out places at which the residual is looked at
+_USES_OF_SEGMENT, _USES_OF_PLACE = 4, 12  # in one fit, on average, where there are more than enough
+_MOST_CHANGES = 100_000  # of all features with a moving coordinate of a place: computed before a fit
+_MOST_BYTES = 128_000_000  # that these may take
+_PROBES = 2  # independent estimates of the residual, whose product has the mean of its square
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
 
@@ -56,12 +61,24 @@ class SegmentData(Rows):
 
 
 @dataclass(frozen=True)
-class _Targets:
-    """What a fit needs of its segments, as tensors: one row for each."""
+class _Sample:
+    """The segments that a fit uses: features ``(n, n_features)`` of their starts and ends, and places for the residual.
 
+    The first ``n_held`` segments, and the first ``n_held_places`` places, are held out.
+    """
+
+    segments: SegmentData
     start: Tensor
-    drift: Tensor
-    features: Tensor
+    end: Tensor
+    places: Places | None
+    n_held: int
+    n_held_places: int
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """ln I of the frozen reference at the starts of segments, and the ratio to it that each has seen."""
+
     reference: Tensor
     ratio: Tensor
 
@@ -107,7 +124,7 @@ class Trainer:
         residual_steps: float = 20.0,
     ) -> None:
         self.model, self.batch, self.residual_batch = model, batch, residual_batch
-        self.spread = torch.as_tensor(np.asarray(spread), dtype=torch.float32)
+        self.spread = np.asarray(spread, dtype=np.float32)
         self.residual_weight, self.residual_steps = residual_weight, residual_steps
         self.network, self.optimizer = Network.of_model(model), Adam(list(model.parameters()))
 
@@ -119,11 +136,12 @@ class Trainer:
         learning_rate: float,
         check: int = 50,
         larger: int = 1,
+        sweeps: int = 1,
     ) -> dict[str, float]:
         """Train against the present model as reference.
 
         A tenth of the segments is held out. The model whose loss on them was least, of those looked at, is kept, and
-        training stops once the loss has failed to improve twice in a row.
+        training stops once the loss has failed to improve twice in a row. Of very many segments a part is drawn.
 
         Parameters
         ----------
@@ -131,34 +149,53 @@ class Trainer:
         rng : numpy.random.Generator
             Shuffles, chooses the held-out segments, and draws the probes of the residual.
         updates : int
-            Gradient steps, at most.
+            Gradient steps of a sweep, at most.
         learning_rate : float
-            Decays to a tenth over the updates.
+            Decays to a tenth over the updates of each sweep.
         check : int
             Gradient steps between looks at the held-out loss.
         larger : int
             Factor on both batches. Small ones learn as much per step and cost less, but leave more noise at the end.
+        sweeps : int
+            Each makes the model as it is then the reference.
 
         Returns
         -------
         dict
-            ``loss``, ``heldout_loss`` (after), ``heldout_gain`` (before minus after), ``residual`` (root mean square over
-            the held-out places, before; 0 without weight), ``sd_log_importance``, ``mean_ratio`` and ``updates``.
+            Of the last sweep ``loss``, ``heldout_loss`` (after), ``heldout_gain`` (before minus after), ``residual`` (root
+            mean square over the held-out places, before; 0 without weight), ``sd_log_importance``, ``mean_ratio`` and
+            ``updates``; of all of them ``flops``.
 
         Raises
         ------
         ValueError
             If the loss becomes NaN.
         """
-        data = self._targets(segments)
-        held, kept = np.split(rng.permutation(len(segments)), [int(_HELD_OUT * len(segments))])
-        held_probes = self._probes(rng, min(len(held), _HELD_PLACES))
-        before, residual = self._heldout(data, held, held_probes)
+        sample, flops = self._sample(segments, rng, sweeps * updates * larger), 0.0
+        for _ in range(sweeps):
+            report = self._sweep(sample, rng, updates, learning_rate, check, larger)
+            flops += report["updates"] * larger * self.flops_of_update()
+        return report | {"flops": flops}
+
+    def flops_of_update(self) -> float:
+        """Floating-point operations of one gradient step: two for each weight and column, three passes."""
+        weights = sum(weight.numel() for weight in self.network.weights)
+        # at the places themselves the gradient and what the drift does are differentiated as well
+        places = self.residual_batch * (1 + 2 * _PROBES + 3) if self.residual_weight > 0.0 else 0
+        return 6.0 * weights * (self.batch + places)
+
+    def _sweep(
+        self, sample: _Sample, rng: np.random.Generator, updates: int, learning_rate: float, check: int, larger: int
+    ) -> dict[str, float]:
+        """Train against the model as it is now."""
+        targets = self._targets(sample)
+        before, residual = self._heldout(sample, targets)
         best, losses = _BestModel(self.model, before), []
         for number in range(updates):
-            losses.append(self._update(data, kept, rng, larger, learning_rate * 0.1 ** (number / max(updates - 1, 1))))
+            rate = learning_rate * 0.1 ** (number / max(updates - 1, 1))
+            losses.append(self._update(sample, targets, rng, larger, rate))
             if number % check == check - 1 or number == updates - 1:
-                best.look(self._heldout(data, held, held_probes)[0], certain=not len(held))
+                best.look(self._heldout(sample, targets)[0], certain=not sample.n_held)
                 if best.failures == 2:
                     break
         self.model.set_tensors(best.tensors)
@@ -167,78 +204,90 @@ class Trainer:
             "heldout_loss": best.loss,
             "heldout_gain": before - best.loss,
             "residual": residual,
-            "sd_log_importance": float(data.reference.std()),
-            "mean_ratio": float(data.ratio.mean()),
+            "sd_log_importance": float(targets.reference.std()),
+            "mean_ratio": float(targets.ratio.mean()),
             "updates": float(len(losses)),
         }
 
-    def _targets(self, segments: SegmentData) -> _Targets:
-        with torch.no_grad():  # the descriptor has no parameters: one evaluation of the starts serves all updates
-            features, ends = (self._features(positions) for positions in (segments.start.positions, segments.end.positions))
-            reference, end = (self._log_importance(each).double().numpy() for each in (features, ends))
-        end = np.where(segments.status == IN_B, 0.0, np.where(segments.status == IN_A, _LOG_OF_ZERO, end))
-        ratio = np.exp(np.minimum(segments.log_weight + end - reference, 4.0))
-        start, drift = (torch.as_tensor(array, dtype=torch.float32) for array in (segments.start.positions, segments.drift))
-        return _Targets(start, drift, features, *(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
+    def _sample(self, segments: SegmentData, rng: np.random.Generator, updates: int) -> _Sample:
+        """As many segments and places as so many updates can make use of, with all that does not depend on parameters."""
+        n_held = min(int(_HELD_OUT * len(segments)), _MOST_HELD)
+        wanted = n_held + max(updates * self.batch // _USES_OF_SEGMENT, self.batch)
+        chosen = segments.take(rng.permutation(len(segments))[:wanted])
+        start, end = (self._features(positions) for positions in (chosen.start.positions, chosen.end.positions))
+        n_held_places, places = min(n_held, _HELD_PLACES), None
+        if self.residual_weight > 0.0:
+            n_kept = max(min(updates * self.residual_batch // _USES_OF_PLACE, self._most_places()), self.residual_batch)
+            rows = np.r_[:n_held_places, n_held : min(n_held + n_kept, len(chosen))]
+            probes = (2 * rng.integers(0, 2, (_PROBES, len(rows), *self.spread.shape)) - 1).astype(np.float32)
+            at, drift = chosen.start.positions[rows].astype(np.float32), chosen.drift[rows].astype(np.float32)
+            places = Places.of(self.model, at, drift, self.spread, probes)
+        return _Sample(chosen, start, end, places, n_held, n_held_places)
 
-    def _log_importance(self, inputs: Tensor) -> Tensor:
-        """ln I, shape (n,), of standardized features."""
-        return torch.nn.functional.logsigmoid(self.model.state_logits(inputs)[:, 1])
+    def _most_places(self) -> int:
+        """Places whose changes are neither too many nor too large."""
+        n_moving = max(int(np.count_nonzero(self.spread)), 1)
+        return min(_MOST_CHANGES // n_moving, _MOST_BYTES // (4 * n_moving * self.model.descriptor.n_features))
 
     def _features(self, positions: np.ndarray) -> Tensor:
         """Standardized features ``(n, n_features)``."""
         columns = torch.from_numpy(feature_columns(self.model.descriptor, positions))
         return self.model.standardized(columns.T.contiguous())
 
-    def _probes(self, rng: np.random.Generator, n: int) -> Tensor:
-        """Signs for two independent estimates of the residual, whose product has the mean of its square."""
-        return torch.as_tensor(2.0 * rng.integers(0, 2, (2, n, *self.spread.shape)) - 1.0, dtype=torch.float32)
+    def _targets(self, sample: _Sample) -> _Targets:
+        reference, end = (self._log_importance(each).double().numpy() for each in (sample.start, sample.end))
+        status = sample.segments.status
+        end = np.where(status == IN_B, 0.0, np.where(status == IN_A, _LOG_OF_ZERO, end))
+        ratio = np.exp(np.minimum(sample.segments.log_weight + end - reference, 4.0))
+        return _Targets(*(torch.as_tensor(array, dtype=torch.float32) for array in (reference, ratio)))
 
-    def _residual(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> BackwardResidual:
-        return BackwardResidual(self.model, self.network, data.start[rows], data.drift[rows], self.spread, probes)
+    def _log_importance(self, features: Tensor) -> Tensor:
+        """ln I, shape (n,), of standardized features."""
+        return torch.cat([self.network.forward(block.T).log_importance() for block in features.split(_BLOCK)])
 
     def _squared_residual(self, residual: BackwardResidual) -> tuple[Tensor, Tensor]:
         """Weighted square of every residual, (n,), and its derivative with respect to the two estimates, (2, n)."""
         square, slope = bounded_product(self.residual_steps * residual.value, _RESIDUAL_BOUND)
         return self.residual_weight * square, self.residual_weight * self.residual_steps * slope
 
-    def _update(self, data: _Targets, kept: np.ndarray, rng: np.random.Generator, larger: int, learning_rate: float) -> float:
-        rows = rng.choice(kept, min(larger * self.batch, len(kept)))
-        gradient = self.network.zeros()
-        loss = self._add_segments(gradient, data, rows)
-        if self.residual_weight > 0.0:
-            places = rng.choice(kept, min(larger * self.residual_batch, len(kept)))
-            loss += self._add_residual(gradient, data, places, self._probes(rng, len(places)))
+    def _update(self, sample: _Sample, targets: _Targets, rng: np.random.Generator, larger: int, learning_rate: float) -> float:
+        """One gradient step: all columns, of places and segments, go through the network together."""
+        rows = _stretch(rng, sample.n_held, len(sample.start), larger * self.batch)
+        columns, slopes, places, loss = [sample.start[rows]], [], None, 0.0
+        if sample.places is not None:
+            n = larger * self.residual_batch
+            places = sample.places.take(_stretch(rng, sample.n_held_places, len(sample.places), n))
+            columns.insert(0, places.columns())
+        at, gradient = self.network.forward(torch.cat(columns).T), self.network.zeros()
+        change: tuple = ()
+        if places is not None:
+            residual = BackwardResidual(self.network, places, at)
+            square, slope = self._squared_residual(residual)
+            by_logit, by_change = residual.slopes(slope / len(places))
+            slopes, change, loss = [by_logit], (residual.change, by_change), square.mean().item()
+        n = rows.stop - rows.start
+        log_importance = torch.nn.functional.logsigmoid(at.logit[0, -n:])
+        each, slope = stopped_operator_loss(log_importance, targets.reference[rows], targets.ratio[rows])
+        loss += each.mean().item()
         if not np.isfinite(loss):
             raise InputError(
                 "the training loss is not finite: look for NaN in the weights of the segments and the forces at their starts"
             )
+        slopes.append(slope * at.outer[0, -n:] / n)
+        self.network.add_gradient(gradient, at, torch.cat(slopes)[None], *change)
         self.optimizer.step(torch.cat([piece.flatten() for piece in gradient]), learning_rate)
         return loss
 
-    def _add_segments(self, gradient: list[Tensor], data: _Targets, rows: np.ndarray) -> float:
-        """Add the gradient of the mean loss of some segments; returns that loss."""
-        at = self.network.forward(data.features[rows].T)
-        loss, slope = stopped_operator_loss(at.log_importance(), data.reference[rows], data.ratio[rows])
-        self.network.add_gradient(gradient, at, slope * at.outer / len(rows))
-        return loss.mean().item()
-
-    def _add_residual(self, gradient: list[Tensor], data: _Targets, rows: np.ndarray, probes: Tensor) -> float:
-        """The same for the weighted squared residual at some places."""
-        residual = self._residual(data, rows, probes)
-        loss, slope = self._squared_residual(residual)
-        residual.add_gradient(gradient, slope / len(rows))
-        return loss.mean().item()
-
-    def _heldout(self, data: _Targets, rows: np.ndarray, probes: Tensor) -> tuple[float, float]:
+    def _heldout(self, sample: _Sample, targets: _Targets) -> tuple[float, float]:
         """Held-out loss, and the root mean square residual over ``residual_steps`` steps in it."""
-        total = square = 0.0
-        for block in torch.as_tensor(rows).split(_BLOCK):
-            log_importance = self.network.forward(data.features[block].T).log_importance()
-            total += stopped_operator_loss(log_importance, data.reference[block], data.ratio[block])[0].sum().item()
-        if len(rows) and self.residual_weight > 0.0:
-            square = self._squared_residual(self._residual(data, rows[: probes.shape[1]], probes))[0].mean().item()
-        return total / max(len(rows), 1) + square, float(np.sqrt(max(square, 0.0) / (self.residual_weight or 1.0)))
+        n, square = sample.n_held, 0.0
+        log_importance = self._log_importance(sample.start[:n]) if n else torch.zeros(0)
+        total = stopped_operator_loss(log_importance, targets.reference[:n], targets.ratio[:n])[0].sum().item()
+        if sample.places is not None and sample.n_held_places:
+            places = sample.places.take(slice(sample.n_held_places))
+            residual = BackwardResidual(self.network, places, self.network.forward(places.columns().T))
+            square = self._squared_residual(residual)[0].mean().item()
+        return total / max(n, 1) + square, float(np.sqrt(max(square, 0.0) / (self.residual_weight or 1.0)))
 
     def state(self) -> dict[str, np.ndarray]:
         """Model tensors and optimizer moments, named ``model/...`` and ``adam/...``."""
@@ -247,3 +296,10 @@ class Trainer:
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned."""
         set_training_state(self.model, self.optimizer, arrays)
+
+
+def _stretch(rng: np.random.Generator, first: int, end: int, n: int) -> slice:
+    """Some n neighboring rows from ``first`` on, or as many as there are; they are in random order, and need not be copied."""
+    n = min(n, end - first)
+    start = int(rng.integers(first, end - n + 1))
+    return slice(start, start + n)

@@ -14,6 +14,7 @@ from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
 from .crossing import suit_settings
 from .heating import Start, easy_temperature, find_exits
+from .pricing.looks import Pricing
 from .stage import ROUNDS_OF_A_SWEEP, Stage, sweeps_of_final_fit
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def anneal(
     fresh: bool,
     progress: Progress,
     disperse: Callable[[RareEventSystem, RateSettings], RareEventSystem] | None = None,
+    pricing: Pricing | None = None,
 ) -> RateSettings:
     """Train ``model`` in place down to the temperature of ``problem``; returns settings long enough for its motion.
 
@@ -56,6 +58,8 @@ def anneal(
     progress : Progress
     disperse : callable, optional
         Gives the problem starts all over A, once it is known how long motion takes.
+    pricing : Pricing, optional
+        Decides how many of the rounds are taken; without it all of them are.
     """
     if settings.time_scale:
         settings = settings.slowed(settings.time_scale)
@@ -82,7 +86,7 @@ def anneal(
             model.standardize(Frames.join([exits, *(part.end for part in seen)]).positions)
             model.temperature = temperature
         place = f"{temperature:.0f} K (stage {number + 1} of {len(ladder)})"
-        stage = Stage(at, model, exits, settings, machine, task, progress, place)
+        stage = Stage(at, model, exits, settings, machine, task, progress, place, pricing)
         seen = stage.train(seen, first, last, rounds[number])
         settings, exits = stage.settings, None
     return settings

@@ -86,6 +86,8 @@ class RateEstimate:
     reverse : dict or None
         Of the way from B to A, where it was asked for: its rate, K = k_AB/k_BA and the free energy of B, less that of A, with
         errors, and where they are known, what populations say.
+    training : dict or None
+        Where a model was trained: rounds at each temperature, sweeps of the final fit, and why there were no more.
     saved_paths : dict or None
         Where paths were written, how many, and of how many trees they were drawn.
     """
@@ -134,6 +136,7 @@ class RateEstimate:
     barrier: Mapping | None = None
     curve: Mapping | None = None
     complete: bool = True
+    training: Mapping | None = None
     saved_paths: Mapping | None = None
     backward: bool = False
     reverse: Mapping | None = None

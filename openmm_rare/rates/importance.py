@@ -31,6 +31,7 @@ from .both_ways.exchange import arrivals_of
 from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
 from .pilot import choose_steering
+from .pricing.looks import Pricing
 from .production import NEGLIGIBLE, Production, production_round
 from .rate_run import RateRun
 from .roots import RootSampler, Steering
@@ -139,7 +140,8 @@ class ImportanceSamplingRate(RateRun):
             production = self._produce(sampler, flux, steering)
             self.saved_paths = saved_paths(production, sampler)
             self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
-        return importance_estimate(self._facts(), flux, density, production, steering, self.no_reweighting)
+        estimate = importance_estimate(self._facts(), flux, density, production, steering, self.no_reweighting)
+        return estimate if self._pricing is None else replace(estimate, training=self._pricing.summary())
 
     def _note(self, sentence: str | None) -> None:
         """Say what should be known, and keep it for the result."""
@@ -168,9 +170,17 @@ class ImportanceSamplingRate(RateRun):
             return replace(problem, more_starts=found[0].starts.positions[1:])
 
         task, options = partial(self._run_task, "training"), (self._fresh, self.progress, disperse)
-        self.settings = anneal(self.problem, self.model, self.settings, self.machine, task, *options)
+        self._pricing = self._new_pricing()
+        self.settings = anneal(self.problem, self.model, self.settings, self.machine, task, *options, self._pricing)
         self.model.temperature = self.problem.temperature
         return FastImportance(self.model, self.problem.num_dimensions), found[0]
+
+    def _new_pricing(self) -> Pricing | None:
+        """What decides how long training goes on; nothing does in a run that an earlier version began to train."""
+        if self._task.recorded("training") and not self._task.recorded("training_plan"):
+            return None
+        self._run_task("training", "training_plan", lambda seed: {"target_error": self.target_error, "walker_steps": 0})
+        return Pricing(self.target_error, self.machine, partial(self._run_task, "training"))
 
     def _root_density(self, pool: Pool) -> RootDensity:
         """The density of roots, set once: a run continued to a smaller error has a larger pool, but the same density."""

@@ -11,6 +11,7 @@ from ..dynamics.frames import Frames
 from ..dynamics.unbiased import mobility
 from ..errors import RunError
 from ..learning.segment_trainer import SegmentData
+from ..walkers.machine import Machine
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from ..walkers.slots import SlotContext
@@ -18,7 +19,7 @@ from ..walkers.slots import SlotContext
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["SegmentBatch", "noise_of_one_step", "sample_segments"]
+__all__ = ["Drifts", "SegmentBatch", "noise_of_one_step", "sample_segments"]
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,36 @@ def noise_of_one_step(problem: RareEventSystem) -> np.ndarray:
     return np.sqrt(2.0 * problem.kt * mobility(problem))
 
 
-def _drift(propagator: Propagator, positions: np.ndarray, seed: int) -> np.ndarray:
-    """Displacements of one step by the physical forces, shape (n, n_atoms, 3), nm: one force evaluation each."""
-    machine = replace(propagator.machine, backend="python")
-    slots = SlotContext(propagator.problem, min(propagator.n_slots, len(positions)), machine, seed)
-    parts = []
-    for first in range(0, len(positions), slots.n_slots):
-        block = positions[first : first + slots.n_slots]
-        slots.set_positions(block)
-        parts.append(slots.forces()[: len(block)])
-    return np.concatenate(parts) * mobility(propagator.problem)
+class Drifts:
+    """Displacements of one step by the physical forces, in one Context that is made when it is first needed, and kept.
+
+    Parameters
+    ----------
+    problem : RareEventSystem
+    n_slots : int
+        Of the Context.
+    machine : Machine
+    """
+
+    def __init__(self, problem: RareEventSystem, n_slots: int, machine: Machine) -> None:
+        self._problem, self._n_slots, self._machine = problem, n_slots, replace(machine, backend="python")
+        self._slots: SlotContext | None = None
+
+    def __call__(self, positions: np.ndarray, seed: int) -> np.ndarray:
+        """At positions (n, n_atoms, 3): the same shape, nm; one force evaluation each. The seed is that of a new Context."""
+        if self._slots is None:
+            self._slots = SlotContext(self._problem, min(self._n_slots, len(positions)), self._machine, seed)
+        slots, parts = self._slots, []
+        for first in range(0, len(positions), slots.n_slots):
+            block = positions[first : first + slots.n_slots]
+            slots.set_positions(block)
+            parts.append(slots.forces()[: len(block)])
+        return np.concatenate(parts) * mobility(self._problem)
 
 
-def sample_segments(propagator: Propagator, starts: Frames, stride: int, length: int, seed: int) -> SegmentBatch:
+def sample_segments(
+    propagator: Propagator, starts: Frames, stride: int, length: int, seed: int, drifts: Drifts | None = None
+) -> SegmentBatch:
     """Run a walker from every start until it arrives in A or B, or for ``length`` steps.
 
     Its frame at every ``stride`` steps begins a segment, and all segments of a walker end where it ends. Nothing branches:
@@ -76,6 +94,8 @@ def sample_segments(propagator: Propagator, starts: Frames, stride: int, length:
         In steps; the stride is made a multiple of the interval at which states are tested, the length one of the stride.
     seed : int
         For the Context that evaluates forces: it draws no noise, but every new Context reseeds a platform's generator.
+    drifts : Drifts, optional
+        Kept from batch to batch; default: new ones.
 
     Returns
     -------
@@ -114,6 +134,7 @@ def sample_segments(propagator: Propagator, starts: Frames, stride: int, length:
     walkers, places, weights = zip(*begun, strict=True)
     walker, start = np.concatenate(walkers), Frames.join(places)
     gained = (log_weight[walker] - np.concatenate(weights)).astype(np.float32)
-    drift = _drift(propagator, start.positions, seed).astype(np.float32)
+    drifts = drifts or Drifts(propagator.problem, propagator.n_slots, propagator.machine)
+    drift = drifts(start.positions, seed).astype(np.float32)
     segments = SegmentData(start, end[walker], gained, status[walker], drift)
     return SegmentBatch(segments, status, steps, walker_steps + len(segments))

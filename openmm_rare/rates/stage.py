@@ -21,7 +21,8 @@ from ..states.states import IN_B
 from ..walkers.machine import Machine
 from ..walkers.propagator import Propagator
 from .crossing import values_in_words
-from .segments import noise_of_one_step, sample_segments
+from .pricing.looks import Pricing
+from .segments import Drifts, noise_of_one_step, sample_segments
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
@@ -65,6 +66,8 @@ class Stage:
     progress : Progress
     place : str
         Temperature and number of the stage, in words.
+    pricing : Pricing, optional
+        Decides how many of the planned rounds are taken; without it all of them are.
     """
 
     problem: RareEventSystem
@@ -75,6 +78,7 @@ class Stage:
     task: Task
     progress: Progress
     place: str
+    pricing: Pricing | None = None
 
     def train(self, seen: list[SegmentData], fresh: bool, last: bool, rounds: int) -> list[SegmentData]:
         """Rounds of sampling and fitting, and in the last stage a final, longer fit to all of its segments.
@@ -93,9 +97,10 @@ class Stage:
                 return {"walker_steps": 0, **fit, **trainer.state()}
 
             trainer.set_state(self.task("training_first_fit", first))
-        given = self.settings.segment_length
+        drifts, given = Drifts(self.problem, self.settings.n_slots, self.machine), self.settings.segment_length
+        until = self._begin(rounds, fresh and last)
         # a stage goes on while some of its latest rounds brought no walker to B
-        while len(arrivals) < rounds or (min(arrivals[-3:]) == 0 and len(arrivals) < self.settings.patience * rounds):
+        while len(arrivals) < until or (self._lost(arrivals) and len(arrivals) < self.settings.patience * rounds):
             late = len(arrivals) - rounds
             if late >= 0 and late % 2 == 0 and not self.settings.time_scale and self.settings.segment_length < _LONGER * given:
                 self.settings = self.settings.slowed(2.0)  # walkers that need more steps than they get never arrive
@@ -103,7 +108,7 @@ class Stage:
             known = buffer or seen
 
             def compute(seed: np.random.SeedSequence, known: list[SegmentData] = known) -> Mapping:
-                return self._round(trainer, buffer, known, min(len(arrivals) / rounds, 1.0), seed)
+                return self._round(trainer, drifts, buffer, known, min(len(arrivals) / rounds, 1.0), seed)
 
             record = self.task("training", compute)
             trainer.set_state(record)
@@ -113,9 +118,45 @@ class Stage:
                 buffer.pop(0)
             more = "" if len(arrivals) <= rounds else f", at most {self.settings.patience * rounds}: few reach B yet"
             self._tell(record, float(len(arrivals) <= rounds), round=f"{len(arrivals)} of {rounds}{more}")
-        if max(arrivals[-3:]) == 0:
+            until = self._until(trainer, record, arrivals, until, rounds, last)
+        if self._lost(arrivals) and max(arrivals[-3:]) == 0:
             raise RunError(self._nobody_arrived(record, len(arrivals)))
-        for sweep in range(sweeps_of_final_fit(self.settings) if last else 0):
+        self.progress.update(max(rounds - len(arrivals), 0))
+        if last:
+            self._finish(trainer, buffer)
+        return buffer
+
+    def _begin(self, rounds: int, alone: bool) -> int:
+        """Rounds to take before anything is decided."""
+        if self.pricing is None:
+            return rounds
+        self.pricing.begin()
+        return self.pricing.at_first(rounds, alone)
+
+    def _until(self, trainer: Trainer, record: Mapping, arrivals: list[int], until: int, rounds: int, last: bool) -> int:
+        """How many rounds to take in all, now that another one has ended."""
+        if self.pricing is None:
+            return until
+        self.pricing.count(record, len(self.problem.positions))
+        if len(arrivals) < until:
+            return until
+        if not last:
+            return min(until + (not self.pricing.passes(arrivals[-1])), rounds)
+        sweep = self.settings.last_updates * _LAST_LARGER * trainer.flops_of_update()
+        ahead = (max(rounds, len(arrivals)), sweep, sweeps_of_final_fit(self.settings))
+        until += self.pricing.more(self.problem, self.model, self.exits, self.settings, *ahead)
+        self.progress.update(0, **self.pricing.told())
+        return until
+
+    def _lost(self, arrivals: list[int]) -> bool:
+        """Whether nobody came to B in one of the latest rounds, nor in the last look."""
+        return min(arrivals[-3:]) == 0 and not (self.pricing is not None and self.pricing.convinced)
+
+    def _finish(self, trainer: Trainer, buffer: list[SegmentData]) -> None:
+        """The final fit to all segments of the stage, as far as it pays."""
+        planned = sweeps_of_final_fit(self.settings)
+        sweeps = planned if self.pricing is None else self.pricing.sweeps
+        for sweep in range(sweeps):
 
             def final(seed: np.random.SeedSequence, sweep: int = sweep) -> Mapping:
                 fit = _last_fit(trainer, buffer, sweep, self.settings, np.random.default_rng(seed))
@@ -124,8 +165,8 @@ class Stage:
 
             record = self.task("training_last_fit", final)
             trainer.set_state(record)
-            self._tell(record, ROUNDS_OF_A_SWEEP, final_fit=f"{sweep + 1} of {_LAST_SWEEPS}")
-        return buffer
+            self._tell(record, ROUNDS_OF_A_SWEEP, final_fit=f"{sweep + 1} of {sweeps}")
+        self.progress.update(ROUNDS_OF_A_SWEEP * (planned - sweeps))
 
     def _tell(self, record: Mapping, work: float, **what: str) -> None:
         """Show where training is."""
@@ -150,6 +191,7 @@ class Stage:
     def _round(
         self,
         trainer: Trainer,
+        drifts: Drifts,
         buffer: list[SegmentData],
         known: list[SegmentData],
         progress: float,
@@ -170,7 +212,7 @@ class Stage:
             places = Frames.join([exits, *(part.start for part in known)])
             starts = Frames.join([starts, _spread(places, importance, settings.training_walkers, rng)])
             length = settings.segment_length
-        batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)))
+        batch = sample_segments(propagator, starts, settings.training_stride, length, int(rng.integers(2**31)), drifts)
         fit = _fit(trainer, [*buffer, batch.segments], progress, settings, rng)
         return {
             "temperature_k": self.problem.temperature,
@@ -187,9 +229,7 @@ def _fit(trainer: Trainer, data: list[SegmentData], progress: float, settings: R
     """Train on everything at hand; each sweep carries what is known about B one segment further towards A."""
     segments = data[0].join(*data[1:]).newest(settings.buffer)
     rate = settings.learning_rate * settings.learning_rate_decay**progress
-    for _ in range(settings.sweeps):
-        report = trainer.fit(segments, rng, settings.updates, rate)
-    return report
+    return trainer.fit(segments, rng, settings.updates, rate, sweeps=settings.sweeps)
 
 
 def _last_fit(

@@ -13,7 +13,7 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.dynamics.frames import Frames
 from openmm_rare.learning.adam import Adam
 from openmm_rare.learning.losses import binomial_loss, bounded_product, stopped_operator_loss
-from openmm_rare.learning.residual import BackwardResidual
+from openmm_rare.learning.residual import BackwardResidual, Places
 from openmm_rare.learning.segment_trainer import Trainer
 from openmm_rare.rates.segments import noise_of_one_step, sample_segments
 from openmm_rare.systems import double_well_1d
@@ -122,9 +122,13 @@ def test_backward_residual_and_its_gradient_agree_with_autograd(name):
     places, network = (positions, 0.02 * drift, spread, probes), Network.of_model(model)
     reference = residual_by_autograd(model, *places)
     expected = torch.autograd.grad(reference.prod(0).mean(), list(model.parameters()))
-    residual, found = BackwardResidual(model, network, *places), network.zeros()
+    known = Places.of(model, *(tensor.numpy() for tensor in places))
+    more = torch.cat([known.columns(), known.here[:7]])  # columns beside those of the residual
+    at, found = network.forward(more.T), network.zeros()
+    residual = BackwardResidual(network, known, at)
     assert torch.allclose(residual.value, reference.detach(), rtol=1e-3, atol=2e-3 * reference.abs().max().item())
-    residual.add_gradient(found, residual.value.flip(0) / 300)
+    by_logit, by_change = residual.slopes(residual.value.flip(0) / 300)
+    network.add_gradient(found, at, torch.cat([by_logit, torch.zeros(7)])[None], residual.change, by_change)
     for mine, theirs in zip(found, expected, strict=True):
         assert torch.allclose(mine.view_as(theirs), theirs, rtol=1e-3, atol=2e-3 * theirs.abs().max().item())
 
