@@ -12,16 +12,19 @@ __all__ = ["Look", "Worth", "in_steps"]
 _FLOPS_OF_STEP, _FLOPS_OF_PAIR = 60_000.0, 500.0
 """Floating-point operations of training in the time of a biased step: of a walker, and for each pair of its atoms."""
 
+_FLOPS_OF_CALLS = 100e6
+"""As many take as long as the calls of a gradient step, whatever they compute."""
+
 _EXPONENT, _UNSURE = 0.4, 0.2
 """By which power of what was spent the cost of production falls, and how far that is from sure, before anything was seen."""
 
 
-def in_steps(flops: float, n_atoms: int) -> float:
-    """Steps of a walker of so many atoms in the time of so many operations of training.
+def in_steps(updates: float, flops: float, n_atoms: int) -> float:
+    """Steps of a walker of so many atoms in the time of so many gradient steps of so many operations each.
 
     A fixed rate, measured once ("Cost of a rate" in docs/benchmarks.md): what is decided by it must not depend on the machine.
     """
-    return flops / (_FLOPS_OF_STEP + _FLOPS_OF_PAIR * n_atoms * (n_atoms - 1) / 2)
+    return updates * (_FLOPS_OF_CALLS + flops) / (_FLOPS_OF_STEP + _FLOPS_OF_PAIR * n_atoms * (n_atoms - 1) / 2)
 
 
 @dataclass(frozen=True)

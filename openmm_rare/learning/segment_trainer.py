@@ -11,25 +11,22 @@ from torch import Tensor
 
 from ..committor.mlp import Network
 from ..committor.model import CommittorModel
-from ..descriptors.by_hand import feature_columns
 from ..dynamics.frames import Frames, Rows
 from ..errors import InputError
 from ..states.states import IN_A, IN_B
 from .adam import Adam, set_training_state, training_state
+from .fit_sample import PROBES, FitSample
 from .losses import bounded_product, stopped_operator_loss
-from .residual import BackwardResidual, Places
+from .price import in_steps
+from .residual import BackwardResidual
 
 __all__ = ["SegmentData", "Trainer"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _BLOCK = 4096  # segments to evaluate at a time
-_HELD_OUT = 0.1  # fraction of segments kept for early stopping
-_MOST_HELD = 4000  # and how many at most
-_HELD_PLACES = 1000  # held-out places at which the residual is looked at
 _USES_OF_SEGMENT, _USES_OF_PLACE = 4, 12  # in one fit, on average, where there are more than enough
 _MOST_CHANGES = 100_000  # of all features with a moving coordinate of a place: computed before a fit
 _MOST_BYTES = 128_000_000  # that these may take
-_PROBES = 2  # independent estimates of the residual, whose product has the mean of its square
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
 
 
@@ -58,21 +55,6 @@ class SegmentData(Rows):
     def newest(self, most: int) -> SegmentData:
         """The last so many of them."""
         return self.take(slice(-most, None))
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """The segments that a fit uses: features ``(n, n_features)`` of their starts and ends, and places for the residual.
-
-    The first ``n_held`` segments, and the first ``n_held_places`` places, are held out.
-    """
-
-    segments: SegmentData
-    start: Tensor
-    end: Tensor
-    places: Places | None
-    n_held: int
-    n_held_places: int
 
 
 @dataclass(frozen=True)
@@ -163,29 +145,30 @@ class Trainer:
         -------
         dict
             Of the last sweep ``loss``, ``heldout_loss`` (after), ``heldout_gain`` (before minus after), ``residual`` (root
-            mean square over the held-out places, before; 0 without weight), ``sd_log_importance``, ``mean_ratio`` and
-            ``updates``; of all of them ``flops``.
+            mean square over the held-out places, before; 0 without weight), ``sd_log_importance`` and ``mean_ratio``; of
+            all of them ``updates`` and ``price``, in steps of a walker.
 
         Raises
         ------
         ValueError
             If the loss becomes NaN.
         """
-        sample, flops = self._sample(segments, rng, sweeps * updates * larger), 0.0
+        sample, taken = self._sample(segments, rng, sweeps * updates * larger), 0.0
         for _ in range(sweeps):
             report = self._sweep(sample, rng, updates, learning_rate, check, larger)
-            flops += report["updates"] * larger * self.flops_of_update()
-        return report | {"flops": flops}
+            taken += report["updates"]
+        return report | {"updates": taken, "price": self.price(taken, larger)}
 
-    def flops_of_update(self) -> float:
-        """Floating-point operations of one gradient step: two for each weight and column, three passes."""
+    def price(self, updates: float, larger: int = 1) -> float:
+        """Steps of a walker that take as long as so many gradient steps, at a fixed rate."""
         weights = sum(weight.numel() for weight in self.network.weights)
         # at the places themselves the gradient and what the drift does are differentiated as well
-        places = self.residual_batch * (1 + 2 * _PROBES + 3) if self.residual_weight > 0.0 else 0
-        return 6.0 * weights * (self.batch + places)
+        places = self.residual_batch * (1 + 2 * PROBES + 3) if self.residual_weight > 0.0 else 0
+        # two operations for each weight and column, in three passes
+        return in_steps(updates, 6.0 * weights * larger * (self.batch + places), len(self.spread))
 
     def _sweep(
-        self, sample: _Sample, rng: np.random.Generator, updates: int, learning_rate: float, check: int, larger: int
+        self, sample: FitSample, rng: np.random.Generator, updates: int, learning_rate: float, check: int, larger: int
     ) -> dict[str, float]:
         """Train against the model as it is now."""
         targets = self._targets(sample)
@@ -209,32 +192,19 @@ class Trainer:
             "updates": float(len(losses)),
         }
 
-    def _sample(self, segments: SegmentData, rng: np.random.Generator, updates: int) -> _Sample:
-        """As many segments and places as so many updates can make use of, with all that does not depend on parameters."""
-        n_held = min(int(_HELD_OUT * len(segments)), _MOST_HELD)
-        wanted = n_held + max(updates * self.batch // _USES_OF_SEGMENT, self.batch)
-        chosen = segments.take(rng.permutation(len(segments))[:wanted])
-        start, end = (self._features(positions) for positions in (chosen.start.positions, chosen.end.positions))
-        n_held_places, places = min(n_held, _HELD_PLACES), None
-        if self.residual_weight > 0.0:
-            n_kept = max(min(updates * self.residual_batch // _USES_OF_PLACE, self._most_places()), self.residual_batch)
-            rows = np.r_[:n_held_places, n_held : min(n_held + n_kept, len(chosen))]
-            probes = (2 * rng.integers(0, 2, (_PROBES, len(rows), *self.spread.shape)) - 1).astype(np.float32)
-            at, drift = chosen.start.positions[rows].astype(np.float32), chosen.drift[rows].astype(np.float32)
-            places = Places.of(self.model, at, drift, self.spread, probes)
-        return _Sample(chosen, start, end, places, n_held, n_held_places)
+    def _sample(self, segments: SegmentData, rng: np.random.Generator, updates: int) -> FitSample:
+        """As many segments and places as so many updates can make use of."""
+        n_segments = max(updates * self.batch // _USES_OF_SEGMENT, self.batch)
+        n_places = max(min(updates * self.residual_batch // _USES_OF_PLACE, self._most_places()), self.residual_batch)
+        about = (n_segments, n_places if self.residual_weight > 0.0 else 0, self.spread)
+        return FitSample.draw(self.model, segments, rng, *about)
 
     def _most_places(self) -> int:
         """Places whose changes are neither too many nor too large."""
         n_moving = max(int(np.count_nonzero(self.spread)), 1)
         return min(_MOST_CHANGES // n_moving, _MOST_BYTES // (4 * n_moving * self.model.descriptor.n_features))
 
-    def _features(self, positions: np.ndarray) -> Tensor:
-        """Standardized features ``(n, n_features)``."""
-        columns = torch.from_numpy(feature_columns(self.model.descriptor, positions))
-        return self.model.standardized(columns.T.contiguous())
-
-    def _targets(self, sample: _Sample) -> _Targets:
+    def _targets(self, sample: FitSample) -> _Targets:
         reference, end = (self._log_importance(each).double().numpy() for each in (sample.start, sample.end))
         status = sample.segments.status
         end = np.where(status == IN_B, 0.0, np.where(status == IN_A, _LOG_OF_ZERO, end))
@@ -250,7 +220,9 @@ class Trainer:
         square, slope = bounded_product(self.residual_steps * residual.value, _RESIDUAL_BOUND)
         return self.residual_weight * square, self.residual_weight * self.residual_steps * slope
 
-    def _update(self, sample: _Sample, targets: _Targets, rng: np.random.Generator, larger: int, learning_rate: float) -> float:
+    def _update(
+        self, sample: FitSample, targets: _Targets, rng: np.random.Generator, larger: int, learning_rate: float
+    ) -> float:
         """One gradient step: all columns, of places and segments, go through the network together."""
         rows = _stretch(rng, sample.n_held, len(sample.start), larger * self.batch)
         columns, slopes, places, loss = [sample.start[rows]], [], None, 0.0
@@ -278,7 +250,7 @@ class Trainer:
         self.optimizer.step(torch.cat([piece.flatten() for piece in gradient]), learning_rate)
         return loss
 
-    def _heldout(self, sample: _Sample, targets: _Targets) -> tuple[float, float]:
+    def _heldout(self, sample: FitSample, targets: _Targets) -> tuple[float, float]:
         """Held-out loss, and the root mean square residual over ``residual_steps`` steps in it."""
         n, square = sample.n_held, 0.0
         log_importance = self._log_importance(sample.start[:n]) if n else torch.zeros(0)

@@ -137,12 +137,12 @@ class Stage:
         """How many rounds to take in all, now that another one has ended."""
         if self.pricing is None:
             return until
-        self.pricing.count(record, len(self.problem.positions))
+        self.pricing.count(record)
         if len(arrivals) < until:
             return until
         if not last:
             return min(until + (not self.pricing.passes(arrivals[-1])), rounds)
-        sweep = self.settings.last_updates * _LAST_LARGER * trainer.flops_of_update()
+        sweep = trainer.price(self.settings.last_updates, _LAST_LARGER)
         ahead = (max(rounds, len(arrivals)), sweep, sweeps_of_final_fit(self.settings))
         until += self.pricing.more(self.problem, self.model, self.exits, self.settings, *ahead)
         self.progress.update(0, **self.pricing.told())

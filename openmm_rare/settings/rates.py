@@ -111,15 +111,15 @@ class RateSettings:
     training_strength : float
         Bias strength while training.
     first_stage_rounds, stage_rounds, last_stage_rounds : int
-        Rounds at the first temperature, at each later one, and at least at the last; ``stage_rounds`` and
-        ``last_stage_rounds`` of 0 take a given model as it is.
+        Rounds at the first temperature, at each later one, and at the last, at most: training goes on while it is predicted
+        to save more production than it costs. ``stage_rounds`` and ``last_stage_rounds`` of 0 take a given model as it is.
     patience : int
         A stage whose latest rounds brought no walker to B goes on for up to so many times its rounds.
     buffer : int
         Newest segments that are trained on.
     last_updates : int
-        Gradient steps of each sweep of the final fit to all segments of the last temperature, in batches twice as large;
-        0: none.
+        Gradient steps of each sweep of the final fit to all segments of the last temperature, in batches twice as large,
+        of which there are as many as pay; 0: none.
     batch, updates, sweeps : int
         Segments per gradient step, gradient steps per sweep, and sweeps per round; each sweep freezes the reference anew.
     residual_batch, residual_weight, residual_steps : int, float, float
@@ -132,7 +132,7 @@ class RateSettings:
     backend: str = "auto"
     time_scale: float = 0.0
     annealing: tuple[float, ...] = ()
-    hidden: tuple[int, ...] = (64, 64, 64)
+    hidden: tuple[int, ...] = (48, 48)
     n_slots: int = 1000
     stride: int = 20
     bias_interval: int = 4
@@ -161,7 +161,7 @@ class RateSettings:
     save_paths: int = 0
     reverse: bool = False
     # training
-    ladder_ratio: float = 0.7
+    ladder_ratio: float = 0.6
     heating_factor: float = 1.35
     heating_tries: int = 16
     heating_roots: int = 500
@@ -170,7 +170,7 @@ class RateSettings:
     training_flux_walkers: int = 150
     training_flux_steps: int = 250
     training_roots: int = 200
-    training_walkers: int = 1000
+    training_walkers: int = 600
     training_stride: int = 40
     segment_length: int = 200
     training_path_length: int = 3000
@@ -183,7 +183,7 @@ class RateSettings:
     batch: int = 512
     updates: int = 100
     sweeps: int = 2
-    last_updates: int = 400
+    last_updates: int = 200
     residual_batch: int = 256
     residual_weight: float = 4.0
     residual_steps: float = 20.0

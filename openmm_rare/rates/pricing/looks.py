@@ -13,7 +13,7 @@ from ...dynamics.frames import Frames
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
 from ...io.tasks import Task
-from ...learning.price import Look, Worth, in_steps
+from ...learning.price import Look, Worth
 from ...statistics import effective_sample_size
 from ..branching import WeightWindow
 from ..roots import RootSampler, Steering
@@ -72,10 +72,10 @@ class Pricing:
         self.rounds.append(0)
         self._looks, self._spent, self.last = [], 0.0, None
 
-    def count(self, record: Mapping, n_atoms: int) -> None:
+    def count(self, record: Mapping) -> None:
         """A round has ended."""
         self.rounds[-1] += 1
-        self._spent += int(record["walker_steps"]) + in_steps(float(record["flops"]), n_atoms)
+        self._spent += int(record["walker_steps"]) + float(record["price"])
 
     def at_first(self, planned: int, alone: bool) -> int:
         """Rounds to take before anything is decided; ``alone``: at no other temperature."""
@@ -109,7 +109,7 @@ class Pricing:
         planned : int
             Rounds at most.
         price_of_sweep : float
-            Floating-point operations of a sweep of the final fit.
+            Of the final fit, in steps.
         most_sweeps : int
             Of these; how many are worth it is decided where rounds stop.
         """
@@ -123,8 +123,7 @@ class Pricing:
             worth = Worth([*self._looks, Look(self._spent, cost, ess)], per_variance)
             price = self._spent / self.rounds[-1]
             more = worth.how_often(price, max(min(self.rounds[-1], planned - self.rounds[-1]), 0))
-            sweep = in_steps(price_of_sweep, len(problem.positions))
-            found = {"more": more, "sweeps": 0 if more else worth.how_often(sweep, most_sweeps)}
+            found = {"more": more, "sweeps": 0 if more else worth.how_often(price_of_sweep, most_sweeps)}
             predicted = {"production": worth.production, "saving": worth.saving(self._spent, price), "price": price}
             return {"spent": self._spent, "cost": cost, "ess": ess, "walker_steps": steps, **found, **predicted}
 
