@@ -28,6 +28,10 @@ _RESOLUTIONS = ("stride", "bias_interval")
 """Those that grow with its square root: next to A, where walkers begin a step away from it, a step stays a step."""
 
 
+_EARLIER = {"hidden": (64, 64, 64), "ladder_ratio": 0.7, "training_walkers": 1000, "last_updates": 400}
+"""Defaults of earlier versions that are others now."""
+
+
 @dataclass(frozen=True)
 class RateSettings:
     """Sampling settings; the defaults serve from one particle in a plane to small clusters.
@@ -196,6 +200,16 @@ class RateSettings:
         longer |= {name: getattr(self, name) * math.sqrt(factor) for name in _RESOLUTIONS}
         whole = {name: max(1, round(value)) for name, value in longer.items() if isinstance(getattr(self, name), int)}
         return replace(self, **{**longer, **whole})
+
+    def continuing(self, begun: RateSettings) -> RateSettings:
+        """A copy for a run that began with other settings: with those that are defaults of then."""
+        today = type(self)()
+        kept = {
+            name: value
+            for name, value in _EARLIER.items()
+            if getattr(begun, name) == value and getattr(self, name) == getattr(today, name)
+        }
+        return replace(self, **kept)
 
     def block_steps(self, timestep: float) -> int:
         """Steps of a block, of this many ps each."""

@@ -93,7 +93,11 @@ def run_rate(
     system = build_system(config)
     require_runnable(system, "rate")
     others = other_results(system, compare)
-    machine = _machine(config, out if resume else None)
+    begun = stored_config(out) if resume else None
+    if begun is not None:
+        settings = config.sampling.settings.continuing(begun.sampling.settings)
+        config = config.with_options(settings=settings)
+    machine = _machine(config, begun)
     config = config.expanded(system).with_options(backend=machine.backend)
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
@@ -120,11 +124,11 @@ def _require_way_there(config: RunConfig) -> None:
         )
 
 
-def _machine(config: RunConfig, continued: Path | None) -> Machine:
+def _machine(config: RunConfig, begun: RunConfig | None) -> Machine:
     """What moves the walkers: what is asked for, else what did in the run that is continued, else what suits."""
     backend = config.sampling.settings.backend
-    stored = stored_config(continued) if backend == "auto" and continued is not None else None
-    return Machine(config.sampling.platform, backend if stored is None else stored.sampling.settings.backend)
+    taken = backend if begun is None or backend != "auto" else begun.sampling.settings.backend
+    return Machine(config.sampling.platform, taken)
 
 
 def _where_it_stands(out: Path, run: RunFile) -> str:
