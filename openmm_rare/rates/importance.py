@@ -48,8 +48,6 @@ _POOL_STEP = 0.8
 """Factor on the error of S when the pool grows during production."""
 
 _FIRST_POOL = 0.3  # relative error of the pool, with which the first batch of roots begins
-_FIRST_BATCH = 10  # times as many roots as in it are in the later rounds
-_FEWEST_ROOTS = 50  # in it
 
 
 class ImportanceSamplingRate(RateRun):
@@ -137,7 +135,7 @@ class ImportanceSamplingRate(RateRun):
             flux = FluxRun(self.problem, self.model, self.settings, self.machine, task, self.progress, dispersal)
             flux.equilibrate()
             self._note(note_on_parts(flux))
-            n_first = self._first_batch(max(_FEWEST_ROOTS, self.settings.production_roots // _FIRST_BATCH))
+            n_first = self._first_batch()
             flux.extend(max(_FIRST_POOL, self._pool_error) if n_first else self._pool_error)
             density = self._root_density(flux.pool)
             sampler = RootSampler(self.problem, importance, self.settings, self.machine, flux.pool, density)

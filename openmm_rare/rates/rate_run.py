@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RateRun"]
 
+_FIRST_BATCH = 10  # times as many roots as in the first batch of production are in the later ones
+_FEWEST_ROOTS = 50  # in it
 _SHARE = 0.05  # of the time, for estimates while the run goes on
 
 
@@ -125,10 +127,11 @@ class RateRun(ABC):
             self._tell_counts(kind, record)
         return record
 
-    def _first_batch(self, n_roots: int) -> int:
+    def _first_batch(self) -> int:
         """Roots of a first, small batch of production; 0 where an earlier version began production without one."""
-        begun = bool(self._task.recorded("production"))
-        record = self._run_task("pilot", "first_batch", lambda seed: {"roots": 0 if begun else n_roots, "walker_steps": 0})
+        later = self.settings.production_roots if self._together else self.settings.tree_roots
+        n_roots = 0 if self._task.recorded("production") else min(later, max(later // _FIRST_BATCH, _FEWEST_ROOTS))
+        record = self._run_task("pilot", "first_batch", lambda seed: {"roots": n_roots, "walker_steps": 0})
         return int(record["roots"])
 
     def _show(self, known: Known | None, error: float, ess: float) -> None:

@@ -46,7 +46,6 @@ _NO_PILOT = (
     "the limit of {:.3g} walker-steps was passed with {} exits from A, too few to begin with: allow more with --max-steps and "
     "resume, or make A smaller"
 )
-_FIRST_BATCH = 10  # times as many roots as in the first round are in the later ones, where walkers move together
 _MORE_FLUX = 0.5  # of the blocks there are, when the pool grows during production
 
 
@@ -117,8 +116,7 @@ class SplittingRate(RateRun):
                 raise RunError(_NO_PILOT.format(self.settings.max_walker_steps, len(flux.pool.exits)))
             calibration = self._calibrate(flux)
             rest = partial(flux.extend_until, _POOL_SHARE * self.target_error, _FEWEST_EXITS, spent)
-            settings = self.settings
-            n_first = self._first_batch(settings.production_roots // _FIRST_BATCH if self._together else settings.tree_roots)
+            n_first = self._first_batch()
             if not n_first:
                 rest()
             density = self._density(flux.pool)
