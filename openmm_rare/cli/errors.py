@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from ..errors import RareError
+from ..io.log import SAID, keeping_lines
 from ..io.terminal_text import printable
 
 __all__ = ["UserError", "command", "plain_errors"]
@@ -83,7 +85,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> None:
-        with plain_errors(click.get_current_context().find_root().params.get("traceback", False), "resume" in options):
+        shows_traceback = click.get_current_context().find_root().params.get("traceback", False)
+        with keeping_lines(), plain_errors(shows_traceback, "resume" in options):
+            SAID.info(f"command: {shlex.join(['openmm-rare', *sys.argv[1:]])}")
             function(*args, **options)
 
     return wrapped
