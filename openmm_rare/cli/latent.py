@@ -98,7 +98,7 @@ def fit(source: str, temperature: str | None, out: Path | None, resume: bool, st
 @click.option("--timestep", type=float, show_default="from the free energy", help="ps of the model, which are no real ones.")
 @click.option("--friction", type=float, default=5.0, show_default=True, help="1/ps of the model.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same result.")
-@click.option("--out", type=click.Path(path_type=Path), help="New .npz file for the frames.")
+@click.option("--out", type=click.Path(path_type=Path), show_default="none", help="New .npz file for the frames.")
 @command
 def sample(model: Path, temperature: str | None, **options: Any) -> None:
     """Sample the density of MODEL, a model.npz of `latent fit` or its folder, by Langevin dynamics."""

@@ -70,11 +70,19 @@ for each in (init, tps, path, analyze, latent, action):
     multiple=True,
     help="Folder of a finished rate of the same problem, to stand beside this one; repeatable.",
 )
-@click.option("--along", metavar="VARIABLE", help="Barrier: the variable that windows lie along.")
+@click.option(
+    "--along",
+    metavar="VARIABLE",
+    show_default="the only one that both states limit, or the logit of the model",
+    help="Barrier: the variable that windows lie along.",
+)
 @model_option("Committor model to start from; with momenta, or for a large System, the direction of splitting.")
 @click.option("--importance", metavar="VARIABLE", help="A variable of the states that is the direction, instead of a model.")
 @click.option(
-    "--max-steps", type=click.IntRange(min=1), help="End after so many steps with what there is, and go on with --resume."
+    "--max-steps",
+    type=click.IntRange(min=1),
+    show_default="10^10",
+    help="End after so many steps with what there is, and go on with --resume.",
 )
 @click.option(
     "--save-paths", type=click.IntRange(min=0), metavar="N", show_default="0", help="Write N paths from A to B, with weights."

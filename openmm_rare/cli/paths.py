@@ -113,7 +113,12 @@ def tps(
 @click.option("--steps-per-frame", type=int, show_default=_AS_TESTED, help="Integration steps between two frames.")
 @seed_option
 @platform_option
-@click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default=".npz below runs/",
+    help="New file: .npz, or what mdtraj writes, such as .xtc.",
+)
 @package_option
 @trust_option
 @command
