@@ -217,6 +217,7 @@ def test_ctrl_c_leaves_an_answer_and_the_run_goes_on_to_the_same_end(config, who
     assert not result["complete"] and "are wanted" in result["missing"] and "so far k = " in stopped.notes[-1]
     assert result["rate_ci95"][0] < end["rate_per_ps"] < result["rate_ci95"][1]
     assert np.ptp(np.log(result["rate_ci95"])) > np.ptp(np.log(end["rate_ci95"]))
+    assert result["flux_per_ps"] * result["p_ab"] == pytest.approx(result["rate_per_ps"])
     page = (folder / "report.html").read_text()
     assert "This is not the final answer" in page and 'http-equiv="refresh"' in page and "Convergence" in page
     assert load_run(folder).estimate.missing == result["missing"]

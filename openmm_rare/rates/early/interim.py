@@ -143,7 +143,10 @@ def unfinished(estimate: Callable[[], RateEstimate], missing: str, known: Known 
         pool_error = 0.0 if found.method == "brute_force" else found.pool_relative_error
         known = Known(k, np.log(found.rate_ci95[1] / k) / _QUANTILE, found.ess, pool_error)
     low, high = known.interval()
-    changes = {"rate_stderr": max(found.rate_stderr * known.k / k, (high - low) / (2.0 * _QUANTILE))}
+    grown = known.k / k
+    changes = {"rate_stderr": max(found.rate_stderr * grown, (high - low) / (2.0 * _QUANTILE))}
+    if found.p_ab is not None:
+        changes |= {"p_ab": found.p_ab * grown, "p_ab_stderr": found.p_ab_stderr * grown}
     if found.rate_reduced is not None:
         per = found.rate_reduced / k
         changes |= {"rate_reduced": known.k * per, "rate_reduced_stderr": changes["rate_stderr"] * per}
