@@ -6,8 +6,8 @@
 A model is trained once, in the folder beside the result; each repeat is a run with that model and its own seed. Told apart are
 the first number of all, which unaided walkers count, the first estimate, of the first batch of production, and all estimates of
 a run. What they say is held against the final answer of the same run, and against the exact rate. Shares are those of the whole
-run without training: of its steps, and of its CPU time, which includes what is told. Ctrl-C ends it with the repeats that are
-done.
+run without training: of its steps, and of its CPU time, which includes what is told. The same command continues after an
+interruption, also with another number of repeats.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and torch load
 
 import argparse
+import json
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from coverage import CHEAP, TRAINED, computed
+from coverage import CHEAP, TRAINED, claim_folder, computed, read_lines
 from openmm import unit
 from scipy.stats import binomtest
 from tqdm import tqdm
@@ -120,10 +120,15 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     computed(folder / "model", problem, target_error=0.3, seed=given.seed, settings=CHEAP)
     model, seeds = str(folder / "model" / "model.npz"), range(given.seed + 1, given.seed + 1 + given.repeats)
-    lines = []
-    with suppress(KeyboardInterrupt):
-        for seed in tqdm(seeds, desc="repeats", smoothing=0):
+    claim_folder(folder, {"temperature_k": problem.temperature, "target_error": given.target_error, "seed": given.seed})
+    lines = read_lines(folder / "repeats.jsonl")
+    left = sorted(set(seeds) - {line["seed"] for line in lines})
+    with open(folder / "repeats.jsonl", "a", encoding="utf8") as stream:
+        for seed in tqdm(left, desc="repeats", smoothing=0):
             lines.append(repeat(problem, model, given.target_error, seed))
+            stream.write(json.dumps(lines[-1]) + "\n")
+            stream.flush()
+    lines = [line for line in lines if line["seed"] in seeds]
     outcome = summarize(lines, exact(problem.name, problem.temperature))
     write_json(out, {"system": problem.name, "temperature_k": problem.temperature, **outcome, "repeats": lines})
     show(outcome)

@@ -197,28 +197,32 @@ class SplittingRate(RateRun):
         n_new, early, outlook = first.n_roots or per_round, first.n_roots > 0, Outlook(sampler, self.seed)
         while True:
             self._round(*refined(sampler, production, steering.window), production, steering, n_new)
-            rate = production.clustered(sampler.pool, sampler.density)
-            error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
-            ess = effective_sample_size(production.contribution)
-            blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
-            known = outlook(production, rate, error)
+            rate, error = self._rate(production, sampler)
+            ess, known = effective_sample_size(production.contribution), outlook(production, rate, error)
             self._show(known, error, ess)
+            estimate = partial(first.estimate, production)
+            self._tell("production", partial(unfinished, estimate, shortfall(error, self.target_error), known))
+            if early:
+                early = False
+                first.then()
+                self.progress.stage("production")
+                rate, error = self._rate(production, sampler)
+            blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
             enough = error <= self.target_error and min(ess, blocks) >= FEWEST
             spent = self._spent()
             # the answer is looked at only when the descendants have arrived: a last call without new roots
             if (enough or spent) and (n_new == 0 or production.pending_fraction() <= NEGLIGIBLE * self.target_error):
                 return production, error
-            estimate = partial(first.estimate, production)
-            self._tell("production", partial(unfinished, estimate, shortfall(error, self.target_error), known))
-            if early:
-                first.then()
-                early = False
-                self.progress.stage("production")
             n_new = 0 if enough or spent else per_round
             if n_new and self._pool_is_worth_more(rate, error, ess):
                 self.progress.stage("flux and exit pool")
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
+
+    def _rate(self, production: Production, sampler: RootSampler) -> tuple[ClusteredRate, float]:
+        """The rate so far, and its relative error."""
+        rate = production.clustered(sampler.pool, sampler.density)
+        return rate, rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
 
     def _round(self, sampler: RootSampler, level: float, production: Production, steering: Steering, n_new: int) -> None:
         last = n_new == 0
