@@ -43,6 +43,7 @@ from openmm_rare import (
 )
 from openmm_rare.io.files import write_json
 from openmm_rare.io.progress import TerminalProgress
+from openmm_rare.report.results import estimate_of, read_result
 from openmm_rare.systems import BUILDERS, build, lj7
 from openmm_rare.units import KB, parse_quantity
 from openmm_rare.workflow.rate import configuration, run_rate
@@ -241,7 +242,9 @@ def claim_folder(folder: Path, setup: dict) -> None:
 def computed(folder: Path, system: RareEventSystem, **sampling: object) -> RateEstimate:
     """The result of a run in a folder: read, continued or computed."""
     if (folder / "result.json").is_file():
-        return RateEstimate.from_dict(json.loads((folder / "result.json").read_text(encoding="utf8")))
+        found = estimate_of(read_result(folder))
+        if found.missing is None:
+            return found
     config = configuration(system.name).with_options(temperature_k=system.temperature, **sampling)
     with TerminalProgress() as progress:
         return run_rate(config, folder, resume=True, progress=progress)

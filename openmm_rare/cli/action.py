@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from ..io.terminal_text import printable
-from .ending import end
+from .ending import end, keep
 from .errors import command
 from .options import (
     configured,
@@ -21,6 +20,7 @@ from .options import (
     strict_option,
     trust_option,
 )
+from .saying import say, terminal_progress, warn
 
 __all__ = ["action"]
 
@@ -61,7 +61,6 @@ def train(
     """Learn a long step for SYSTEM or CONFIG.toml from short stretches of fine dynamics."""
     from dataclasses import replace
 
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..report.action import training_doubts, training_rows
     from ..settings.action import ActionSettings
@@ -71,13 +70,14 @@ def train(
     config, out = configured(source, out, resume, "action", given)
     own = {name: value for name, value in options.items() if value is not None}
     config = replace(config, action=replace(config.action or ActionSettings(), **own))
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         found = train_action(config, out, resume, progress)
-    click.echo(f"\n{format_table([('Learned', training_rows(found))])}\n")
+    say(f"\n{format_table([('Learned', training_rows(found))])}\n")
     for sentence in training_doubts(found):
-        click.secho(printable(f"Warning: {sentence}"), fg="red", err=True)
+        warn(f"Warning: {sentence}")
     elsewhere = bool(config.system.builder) and not Path(config.folder).resolve().is_relative_to(Path(out).resolve())
-    click.echo(printable(f"next: openmm-rare action check {out}{' --trust' if elsewhere else ''}"))
+    say(f"next: openmm-rare action check {out}{' --trust' if elsewhere else ''}")
+    keep(out)
 
 
 @action.command()
@@ -87,14 +87,13 @@ def train(
 @command
 def check(folder: Path, strict: bool, trust: bool) -> None:
     """Compare the action in FOLDER with Verlet and with a predictor that has no structure."""
-    from ..io.progress import TerminalProgress
     from ..io.text import format_columns
     from ..report.action import check_table
     from ..workflow.action import check_action
 
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         found = check_action(folder, trust, progress)
-    click.echo(f"\n{format_columns(*check_table(found))}\n")
+    say(f"\n{format_columns(*check_table(found))}\n")
     end(folder, [("Warning", sentence) for sentence in found.doubts], not found.doubts, strict)
 
 
@@ -120,13 +119,12 @@ def run(
     folder: Path, steps: int, temperature: str | None, metropolize: bool, every: int, seed: int, resume: bool, trust: bool
 ) -> None:
     """Sample with the action in FOLDER; frames and energies go to FOLDER/run."""
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..workflow.action_run import run_action, run_rows
     from .options import temperatures_of
 
     kelvin = temperatures_of([temperature])[0] if temperature else None
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         found = run_action(
             folder,
             steps,
@@ -138,7 +136,8 @@ def run(
             trust=trust,
             progress=progress,
         )
-    click.echo(f"\n{format_table([('Run', run_rows(found))])}\n")
+    say(f"\n{format_table([('Run', run_rows(found))])}\n")
     for sentence in found["warnings"]:
-        click.secho(printable(f"Warning: {sentence}"), fg="red", err=True)
-    click.echo(printable(f"frames: {folder / 'run' / 'frames.npz'}"))
+        warn(f"Warning: {sentence}")
+    say(f"frames: {folder / 'run' / 'frames.npz'}")
+    keep(folder / "run")

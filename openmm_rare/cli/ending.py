@@ -6,20 +6,26 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import click
+from ..io.log import logged
+from .saying import say, warn
 
-from ..io.terminal_text import printable
-
-__all__ = ["UNRELIABLE", "end"]
+__all__ = ["UNRELIABLE", "end", "keep"]
 
 UNRELIABLE: int = 3
 """Exit status of a result that should not be trusted."""
 
 
+def keep(out: Path) -> None:
+    """Put what was said since the folder was closed into its log."""
+    with logged(out, begins=False):
+        pass
+
+
 def end(out: Path, told: Iterable[tuple[str, str]], reliable: bool, strict: bool) -> None:
     """Say what to distrust, under its heading, and where the report lies; set the exit status."""
     for heading, sentence in told:
-        click.secho(printable(f"{heading}: {sentence}"), fg="red", err=True)
-    click.echo(printable(f"report: {out / 'report.html'}"))
+        warn(f"{heading}: {sentence}")
+    say(f"report: {out / 'report.html'}")
+    keep(out)
     if strict and not reliable:
         sys.exit(UNRELIABLE)

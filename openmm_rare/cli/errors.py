@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,11 +14,33 @@ from typing import Any
 import click
 
 from ..errors import RareError
+from ..io.log import SAID, keeping_lines
 from ..io.terminal_text import printable
 
 __all__ = ["UserError", "command", "plain_errors"]
 
-_STOPPED = 130
+_STOPPED, _TERMINATED = 130, 143  # as shells say it: 128 and the number of the signal
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which batch systems send before they kill: a command ends as with Ctrl-C."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 class UserError(click.ClickException):
@@ -28,11 +53,12 @@ class UserError(click.ClickException):
 def plain_errors(show_traceback: bool, resumes: bool = True) -> Iterator[None]:
     """Turn errors that this package raises on purpose, and those of files, into one line without traceback."""
     try:
-        yield
-    except KeyboardInterrupt:
+        with _terminable():
+            yield
+    except KeyboardInterrupt as interrupt:
         kept = " Every finished round is kept: continue with --resume." if resumes else ""
         click.echo(f"\nStopped.{kept}", err=True)
-        sys.exit(_STOPPED)
+        sys.exit(_TERMINATED if isinstance(interrupt, _Terminated) else _STOPPED)
     except Exception as error:
         sentence = _sentence(error)
         if show_traceback or sentence is None:
@@ -59,7 +85,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> None:
-        with plain_errors(click.get_current_context().find_root().params.get("traceback", False), "resume" in options):
+        shows_traceback = click.get_current_context().find_root().params.get("traceback", False)
+        with keeping_lines(), plain_errors(shows_traceback, "resume" in options):
+            SAID.info(f"command: {shlex.join(['openmm-rare', *sys.argv[1:]])}")
             function(*args, **options)
 
     return wrapped

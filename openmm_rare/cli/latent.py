@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from ..io.terminal_text import printable
 from .ending import UNRELIABLE, end
 from .errors import command
 from .options import (
@@ -23,6 +22,7 @@ from .options import (
     temperatures_of,
     trust_option,
 )
+from .saying import say, terminal_progress, warn
 
 __all__ = ["latent"]
 
@@ -53,14 +53,13 @@ def latent() -> None:
 @command
 def check(source: str, temperature: str | None, **options: Any) -> None:
     """Say which coordinates of SYSTEM or CONFIG.toml are admissible; exit status 3 if its own are not."""
-    from ..io.progress import TerminalProgress
     from ..io.text import format_columns
     from ..workflow.latent.check import check_coordinates, check_table
 
     config, _ = configured(source, None, False, "latent", options | _kelvin(temperature))
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         found = check_coordinates(config, progress)
-    click.echo(f"\n{format_columns(*check_table(found))}\n")
+    say(f"\n{format_columns(*check_table(found))}\n")
     own = found["latent"]
     if isinstance(own, str) or not own.is_admissible:
         sys.exit(UNRELIABLE)
@@ -79,15 +78,14 @@ def check(source: str, temperature: str | None, **options: Any) -> None:
 @command
 def fit(source: str, temperature: str | None, out: Path | None, resume: bool, strict: bool, **options: Any) -> None:
     """Fit the free energy of the coordinates of SYSTEM or CONFIG.toml to trajectories, which are made or read."""
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..report.latent import latent_groups
     from ..workflow.latent.fit import run_latent_fit
 
     config, out = configured(source, out, resume, "latent", options | _kelvin(temperature))
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         result = run_latent_fit(config, out, resume, progress)
-    click.echo(f"\n{format_table(latent_groups(result))}\n")
+    say(f"\n{format_table(latent_groups(result))}\n")
     end(out, [("Warning", sentence) for sentence in result["warnings"]], result["reliable"], strict)
 
 
@@ -100,20 +98,19 @@ def fit(source: str, temperature: str | None, out: Path | None, resume: bool, st
 @click.option("--timestep", type=float, show_default="from the free energy", help="ps of the model, which are no real ones.")
 @click.option("--friction", type=float, default=5.0, show_default=True, help="1/ps of the model.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same result.")
-@click.option("--out", type=click.Path(path_type=Path), help="New .npz file for the frames.")
+@click.option("--out", type=click.Path(path_type=Path), show_default="none", help="New .npz file for the frames.")
 @command
 def sample(model: Path, temperature: str | None, **options: Any) -> None:
     """Sample the density of MODEL, a model.npz of `latent fit` or its folder, by Langevin dynamics."""
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..report.latent import sampling_rows
     from ..workflow.latent.sample import sample_latent
 
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         told = sample_latent(model, progress=progress, **options, **_kelvin(temperature))
-    click.echo(f"\n{format_table([('Latent dynamics', sampling_rows(told))])}\n")
+    say(f"\n{format_table([('Latent dynamics', sampling_rows(told))])}\n")
     for sentence in told["warnings"]:
-        click.secho(printable(f"Warning: {sentence}"), fg="red", err=True)
+        warn(f"Warning: {sentence}")
 
 
 def _kelvin(temperature: str | None) -> dict[str, float | None]:

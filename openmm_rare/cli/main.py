@@ -17,16 +17,21 @@ from .init import init
 from .latent import latent
 from .options import common_options, configured, model_option, temperatures_of, trust_option
 from .paths import analyze, path, tps
+from .saying import ShownLog, say, terminal_progress
 from .workers import executor_of, worker_options
 
 __all__ = ["main"]
+
+_SHOWN_LOG = ShownLog()
+_SHOWN_LOG.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="openmm-rare")
 @click.option("--traceback", is_flag=True, help="Show where an error comes from.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the log.")
-def main(traceback: bool, verbose: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show more of the log.")
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings, errors and the result alone.")
+def main(traceback: bool, verbose: bool, quiet: bool) -> None:
     """Rate constants of rare events in OpenMM, with error bars to trust.
 
     \b
@@ -35,10 +40,14 @@ def main(traceback: bool, verbose: bool) -> None:
     openmm-rare rate my_system.toml                of a system of your own
     openmm-rare init my.pdb --water tip3p --out x  a system of your own from its structure
 
-    Defaults of options hold where CONFIG.toml says nothing.
+    Defaults of options hold where CONFIG.toml says nothing. What a command shows is also in log.txt of its folder, with times.
+    Ctrl-C and SIGTERM leave what is known so far; their exit statuses are 130 and 143.
     """
-    if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet contradict each other: leave out one of them")
+    _SHOWN_LOG.setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger().addHandler(_SHOWN_LOG)
 
 
 for each in (init, tps, path, analyze, latent, action):
@@ -61,11 +70,19 @@ for each in (init, tps, path, analyze, latent, action):
     multiple=True,
     help="Folder of a finished rate of the same problem, to stand beside this one; repeatable.",
 )
-@click.option("--along", metavar="VARIABLE", help="Barrier: the variable that windows lie along.")
+@click.option(
+    "--along",
+    metavar="VARIABLE",
+    show_default="the only one that both states limit, or the logit of the model",
+    help="Barrier: the variable that windows lie along.",
+)
 @model_option("Committor model to start from; with momenta, or for a large System, the direction of splitting.")
 @click.option("--importance", metavar="VARIABLE", help="A variable of the states that is the direction, instead of a model.")
 @click.option(
-    "--max-steps", type=click.IntRange(min=1), help="End after so many steps with what there is, and go on with --resume."
+    "--max-steps",
+    type=click.IntRange(min=1),
+    show_default="10^10",
+    help="End after so many steps with what there is, and go on with --resume.",
 )
 @click.option(
     "--save-paths", type=click.IntRange(min=0), metavar="N", show_default="0", help="Write N paths from A to B, with weights."
@@ -88,7 +105,6 @@ def rate(
 ) -> None:
     """Compute the rate constant of SYSTEM (a name from `openmm-rare systems`) or of CONFIG.toml."""
     from ..committor.load import load_committor
-    from ..io.progress import TerminalProgress
     from ..io.run_file import RunFile
     from ..io.text import format_table, summary_groups
     from ..report.results import read_result
@@ -98,11 +114,11 @@ def rate(
     wanted = {"temperature_k": temperatures[0] if temperatures else None, **options}
     config, out = configured(source, out, resume, _ending(options), wanted)
     start = None if model is None else load_committor(model)
-    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, terminal_progress() as progress:
         estimate = run_rate(config, out, resume, progress, start, compare, executor)
     result = read_result(out)
     references = RunFile.open(out / "run.nc").load("reference")
-    click.echo(f"\n{format_table(summary_groups(result, references))}\n")
+    say(f"\n{format_table(summary_groups(result, references))}\n")
     _finish(out, [estimate], strict)
 
 
@@ -125,7 +141,6 @@ def scan(
     **options: Any,
 ) -> None:
     """Rate constants over temperatures, from hot to cold, each starting from the model of the one before."""
-    from ..io.progress import TerminalProgress
     from ..io.text import format_columns
     from ..report.results import read_json
     from ..report.scan import channel_table, scan_table
@@ -133,13 +148,13 @@ def scan(
 
     temperatures, counted = temperatures_of(temperature), temperatures_of(brute_force)
     config, out = configured(source, out, resume, "scan", options)
-    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, terminal_progress() as progress:
         estimates = run_scan(config, temperatures, out, resume, counted, progress, executor)
     data = read_json(out / "scan.json")
-    click.echo(f"\n{format_columns(*scan_table(data))}\n")
+    say(f"\n{format_columns(*scan_table(data))}\n")
     header, rows = channel_table(data)
     if rows:
-        click.echo(f"{format_columns(header, rows)}\n")
+        say(f"{format_columns(header, rows)}\n")
     _finish(out, estimates, strict)
 
 
@@ -183,7 +198,7 @@ def report(folder: Path, trust: bool) -> None:
     from ..workflow.reports import make_report
 
     page = make_report(folder, trust, lambda sentence: click.echo(printable(sentence), err=True))
-    click.echo(printable(f"report: {page}"))
+    say(f"report: {page}")
 
 
 def _ending(options: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..io.terminal_text import printable
 from .ending import end
 from .errors import command
 from .options import (
@@ -23,6 +22,7 @@ from .options import (
     strict_option,
     trust_option,
 )
+from .saying import say, terminal_progress
 from .workers import executor_of, worker_options
 
 __all__ = ["analyze", "path", "tps"]
@@ -90,7 +90,6 @@ def tps(
     from ..committor.load import load_committor
     from ..folders.path_folder import with_path_settings
     from ..folders.path_summary import path_rows
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..workflow.path_sampling import run_path_sampling
 
@@ -98,9 +97,9 @@ def tps(
     config, out = configured(source, out, resume, "tps", {"seed": seed, "platform": platform, **trusted})
     config = with_path_settings(config, **options | {"initial_path": options["initial_path"] or None})
     start = None if model is None else load_committor(model)
-    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, TerminalProgress() as progress:
+    with executor_of(workers, scheduler, devices, config.sampling.platform) as executor, terminal_progress() as progress:
         result = run_path_sampling(config, out, resume, progress, start, executor)
-    click.echo(f"\n{format_table([('Result', path_rows(result))])}\n")
+    say(f"\n{format_table([('Result', path_rows(result))])}\n")
     end(out, [("Warning", sentence) for sentence in result["warnings"]], result["reliable"], strict)
 
 
@@ -114,7 +113,12 @@ def tps(
 @click.option("--steps-per-frame", type=int, show_default=_AS_TESTED, help="Integration steps between two frames.")
 @seed_option
 @platform_option
-@click.option("--out", type=click.Path(path_type=Path), help="New file: .npz, or what mdtraj writes, such as .xtc.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default=".npz below runs/",
+    help="New file: .npz, or what mdtraj writes, such as .xtc.",
+)
 @package_option
 @trust_option
 @command
@@ -134,7 +138,6 @@ def path(
     from ..committor.load import load_committor
     from ..config.run import build_system
     from ..folders.path_folder import initial_paths_of, path_settings, with_path_settings
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..tps.first_paths.find_path import find_path, found_rows
     from ..workflow.rate import configuration
@@ -146,7 +149,7 @@ def path(
     guide = None if model is None else load_committor(model)
     if guide is not None:
         require_fitting(guide, as_tested_for(system, guide), model)
-    with TerminalProgress() as progress:
+    with terminal_progress() as progress:
         found = find_path(
             system,
             initial_paths_of(config)[0],
@@ -158,8 +161,8 @@ def path(
             machine=sampling.platform,
             progress=progress,
         )
-    click.echo(f"\n{format_table([('Path', found_rows(found, system))])}\n")
-    click.echo(printable(f"next: openmm-rare tps {source} --initial-path {found.file}"))
+    say(f"\n{format_table([('Path', found_rows(found, system))])}\n")
+    say(f"next: openmm-rare tps {source} --initial-path {found.file}")
 
 
 @click.command()
@@ -197,7 +200,6 @@ def analyze(
     """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
     from ..folders.path_folder import doubts_of_run, load_path_sampling
     from ..io.checksums import naming_contents, unchecked_note
-    from ..io.progress import TerminalProgress
     from ..io.text import format_table
     from ..report.mechanism import summary_rows
     from ..workflow.analysis import AnalysisOptions
@@ -205,10 +207,10 @@ def analyze(
 
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
     out = out or folder / "mechanism"
-    with executor_of(workers, scheduler, devices, chosen.platform) as executor, TerminalProgress() as progress:
+    with executor_of(workers, scheduler, devices, chosen.platform) as executor, terminal_progress() as progress:
         with naming_contents(folder):
             sampled, doubts, unchecked = load_path_sampling(folder, trust), doubts_of_run(folder), unchecked_note(folder)
         notes = [unchecked] if unchecked else ()
         found = analyze_mechanism(*sampled, out, chosen, progress=progress, doubts=doubts, notes=notes, executor=executor)
-    click.echo(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
+    say(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)

@@ -22,8 +22,8 @@ def worker_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--workers",
             type=click.IntRange(min=1),
-            help="Processes of this machine that compute at the same time; by default one, and in tps one for each chain, as "
-            "far as there are cores.",
+            show_default="1; in tps one for each chain, as far as there are cores",
+            help="Processes of this machine that compute at the same time.",
         ),
         click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers compute instead."),
         click.option(

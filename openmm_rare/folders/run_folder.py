@@ -16,6 +16,7 @@ from ..config.run import RunConfig
 from ..config.stored import restore_config, run_identity, stored_config, write_config
 from ..errors import InputError
 from ..io.files import lock_folder, remove_stale
+from ..io.log import FILE, logged
 from ..io.run_file import RunFile
 from ..problem import RareEventSystem
 from ..rates.summary import versions
@@ -103,10 +104,11 @@ def open_run(
             _check_same(folder, run, config, problem)
             run.attributes["config"] = config.to_toml()
         try:
-            yield run, _start_model(folder, run, problem)
+            with logged(folder):
+                yield run, _start_model(folder, run, problem)
         except BaseException:
             if fresh and not run.kinds:
-                for name in ("run.nc", "config.toml", _START):
+                for name in ("run.nc", "config.toml", _START, FILE):
                     (folder / name).unlink(missing_ok=True)
                 for place in (run.parts, *([folder] if made else ())):
                     with suppress(OSError):  # not there, or something else lies in it: what went wrong first is told

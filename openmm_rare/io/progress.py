@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from .log import SAID
 from .tasks import Progress
 from .terminal_text import printable
 
@@ -47,13 +48,15 @@ def shows_progress(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: "45 s", "3 min 20 s", "2 h 5 min"."""
+    """A time as people say it: "45 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 class TerminalProgress:
@@ -68,6 +71,8 @@ class TerminalProgress:
         Default: standard error.
     interval : float
         Seconds between plain lines.
+    quiet : bool
+        Show nothing. All lines are logged in any case, whether shown as such or as a bar.
 
     Notes
     -----
@@ -75,10 +80,10 @@ class TerminalProgress:
     from error proportional to 1/sqrt(work).
     """
 
-    def __init__(self, stream: TextIO | None = None, interval: float = 10.0) -> None:
-        self._stream = stream or sys.stderr
-        self._tty = bool(getattr(self._stream, "isatty", lambda: False)())
-        self._interval = 1.0 if self._tty else interval
+    def __init__(self, stream: TextIO | None = None, interval: float = 10.0, quiet: bool = False) -> None:
+        self._stream, self._quiet = stream or sys.stderr, quiet
+        self._tty = not quiet and bool(getattr(self._stream, "isatty", lambda: False)())
+        self._interval, self._logged_at, self._between = 1.0 if self._tty else interval, -math.inf, interval
         self._lock, self._stopped = threading.RLock(), threading.Event()
         self._bar: tqdm | None = None
         self._name: str | None = None
@@ -98,10 +103,9 @@ class TerminalProgress:
         with self._lock:
             self._finish()
             self._begin(name, total)
+            self._line(f"{name} ...", shown=not self._tty)
             if self._tty:
                 self._show()
-            else:
-                print(printable(f"{name} ..."), file=self._stream, flush=True)
 
     def update(self, n: float = 1.0, **postfix: object) -> None:
         """``n`` more of the work is done; the named values are shown."""
@@ -122,7 +126,7 @@ class TerminalProgress:
         with self._lock:
             if self._bar is not None:
                 self._bar.clear()
-            print(printable(f"Note: {sentence}"), file=self._stream, flush=True)
+            self._line(f"Note: {sentence}")
 
     def close(self, finished: bool = True) -> None:
         """End the display; the last state of the last stage, finished or broken off, stays visible."""
@@ -175,11 +179,18 @@ class TerminalProgress:
         ending = "" if left is None else f", about {duration(left)} left"
         return f"{values}{'; ' if values else ''}{'took ' if finished else ''}{elapsed}{ending}"
 
+    def _line(self, text: str, shown: bool = True) -> None:
+        """Log a line, and show it."""
+        SAID.info(text)
+        self._logged_at = time.monotonic()
+        if shown and not self._quiet:
+            print(printable(text), file=self._stream, flush=True)
+
     def _show(self, finished: bool = False) -> None:
-        if not self._tty:
+        if not self._tty or finished or time.monotonic() >= self._logged_at + self._between:
             share = f"{100 * min(1.0, self._done / self._total):.0f} %, " if self._total and self._done else ""
-            line = f"{self._name}: {'' if finished else share}{self._text(finished)}"
-            print(printable(line), file=self._stream, flush=True)
+            self._line(f"{self._name}: {'' if finished else share}{self._text(finished)}", shown=not self._tty)
+        if not self._tty:
             return
         if self._bar is None:
             self._bar = tqdm(file=self._stream, total=1.0, dynamic_ncols=True, bar_format="{desc}")

@@ -66,8 +66,10 @@ def summary_groups(result: Mapping[str, Any], references: Sequence[Mapping[str, 
     -------
     list of (heading, rows)
     """
-    parts = _barrier_rows(result) if result["method"] == "barrier" else _part_rows(result)
-    groups = [("Result", _rate_rows(result, references)), ("Where it comes from", parts)]
+    groups = [("Result", _rate_rows(result, references))]
+    if result.get("missing") and not result["n_roots"]:  # nothing but counts of unaided walkers
+        return [*groups, ("Cost", _cost_rows(result))]
+    groups.append(("Where it comes from", _barrier_rows(result) if result["method"] == "barrier" else _part_rows(result)))
     if result["method"] == "barrier":
         groups.append(("How far to trust it", _barrier_trust_rows(result)))
     if result["method"] == "importance":
@@ -102,6 +104,8 @@ def _rate_rows(result: Mapping[str, Any], references: Sequence[Mapping[str, Any]
         rows.append(("in reduced units", format_value(result["rate_reduced"], result["rate_reduced_stderr"])))
     if result.get("reverse"):  # not in the results of earlier versions
         rows += _reverse_rows(result["reverse"])
+    if result.get("missing"):  # not in the results of earlier versions
+        rows.append(("not finished", result["missing"]))
     if k:
         rows.append(("mean waiting time 1/k", _time(1.0 / k)))
     for reference in references:

@@ -12,9 +12,11 @@ from ..flux.agreement import Agreement
 from ..flux.dispersal import Dispersal, dispersed
 from ..flux.flux import FluxState, run_flux
 from ..io.progress import reached
+from ..io.text import format_value
 from ..statistics import pareto_k, ratio_of_sums
 from .both_ways.exchange import ends_in_b
 from .counted import FLUX, Counted, poisson_interval
+from .early.interim import shortfall, unfinished
 from .estimate import RateEstimate
 from .keeping.saved_paths import ENDS
 from .rate_run import RateRun
@@ -78,7 +80,7 @@ class BruteForceRate(RateRun):
             record, state = self._stretch("brute_force", state, n_steps)
             counted.add(record)
             error, spent = counted.relative_error(), self.walker_steps["flux"]
-            self.progress.update(transitions=counted.n_transitions, **reached(error, self.target_error))
+            self.progress.update(**self._seen(counted), **reached(error, self.target_error))
             if counted.n_transitions >= _FEWEST and error <= self.target_error:
                 agreement, found = counted.doubts(state, starts, self.target_error)
                 # once in doubt, agreement alone is an answer: a moment at which the parts seem alike comes by chance
@@ -88,6 +90,9 @@ class BruteForceRate(RateRun):
                     return self._estimate_of(counted, agreement, doubts)
             if spent > self.settings.max_walker_steps and counted.n_stretches > 1:
                 return self._cut_short(counted, state, starts)
+            if counted.n_stretches > 1:
+                missing = shortfall(error, self.target_error)
+                self._tell("brute_force", partial(unfinished, partial(self._so_far, counted), missing))
 
     def _equilibrated(self, state: FluxState, n_steps: int, block: int) -> FluxState:
         """The walkers after so many steps, of which each block is recorded; earlier versions recorded all at once."""
@@ -118,9 +123,29 @@ class BruteForceRate(RateRun):
             self.arrivals = ends_in_b(self.problem, self.arrivals, record["arrivals"])
         return record, FluxState.from_record(record)
 
+    def _seen(self, counted: Counted) -> dict[str, object]:
+        """What to show of the counts: their number, and the rate with the interval of a Poisson count."""
+        n, seen = counted.n_transitions, {"transitions": counted.n_transitions}
+        if n:
+            low, high = (format_value(events / self._time_ps(counted)) for events in poisson_interval(n))
+            seen["k"] = f"{format_value(n / self._time_ps(counted))} ({low} to {high}) 1/ps"
+        return seen
+
+    def _so_far(self, counted: Counted) -> RateEstimate:
+        """What has been counted, without asking whether walkers agree; an upper bound if nothing has."""
+        few = {"complete": False}
+        if not counted.n_transitions:
+            low, high = (events / self._time_ps(counted) for events in poisson_interval(0))
+            few |= {"rate_ci95": (low, high), "rate_below_per_ps": high}
+        return self._estimate_of(counted, None, [], **few)
+
+    def _time_ps(self, counted: Counted) -> float:
+        """Of all walkers, with A visited last."""
+        return float(counted.by_walker()[1].sum()) * self.problem.timestep
+
     def _cut_short(self, counted: Counted, state: FluxState, starts: Dispersal) -> RateEstimate:
         """The estimate where ``max_walker_steps`` were used up before the target error was reached."""
-        n, time_ps = counted.n_transitions, float(counted.by_walker()[1].sum()) * self.problem.timestep
+        n, time_ps = counted.n_transitions, self._time_ps(counted)
         agreement, doubts = counted.doubts(state, starts, self.target_error)
         more = "raise max_walker_steps and continue with --resume, or use importance sampling"
         if n >= _FEWEST:

@@ -35,8 +35,11 @@ _ADVICE = (
 )
 
 
-def poisson_interval(n: int) -> tuple[float, float]:
-    """The 95 % interval of the expected number of events, of which n were seen (Garwood 1936); for n = 0 an upper bound."""
+def poisson_interval(n: float) -> tuple[float, float]:
+    """The 95 % interval of the expected number of events, of which n were seen (Garwood 1936); for n = 0 an upper bound.
+
+    Weighted events count as many as are effective.
+    """
     if n == 0:
         return 0.0, float(gammaincinv(1, 0.95))
     return float(gammaincinv(n, 0.025)), float(gammaincinv(n + 1, 0.975))

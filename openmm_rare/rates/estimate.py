@@ -73,7 +73,9 @@ class RateEstimate:
     rate_below_per_ps : float or None
         Where nothing arrived in B: k is below this with 95 %, and `rate_per_ps` stands for nothing.
     complete : bool
-        False where steps were used up before the wanted error was reached.
+        False where steps were used up before the wanted error was reached, and while the run goes on.
+    missing : str or None
+        Of a run that goes on or was stopped: what is still to be done. Its interval is then one that few roots allow.
     mixing : dict or None
         How well flux walkers of different starts agree: R-hat by quantity, walkers by start, and what was weighted.
     curve : dict or None
@@ -137,6 +139,7 @@ class RateEstimate:
     curve: Mapping | None = None
     complete: bool = True
     training: Mapping | None = None
+    missing: str | None = None
     saved_paths: Mapping | None = None
     backward: bool = False
     reverse: Mapping | None = None

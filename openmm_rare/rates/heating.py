@@ -60,11 +60,14 @@ def find_exits(problem: RareEventSystem, settings: RateSettings, machine: Machin
         rng, wanted = np.random.default_rng(seed), settings.training_exits
         state, steps = FluxState.start(problem, settings.training_flux_walkers), 0
         found: list[Frames] = []
+        frames = transitions = 0
         n_steps = settings.training_flux_steps
         while sum(map(len, found[1:])) < wanted and steps < settings.training_flux_limit:
             chunk = run_flux(problem, state, n_steps, machine, int(rng.integers(2**31)), rng)
             state, steps = chunk.state, steps + chunk.walker_steps
             found.append(chunk.exits)
+            if len(found) > 1:  # walkers have left where they began
+                frames, transitions = frames + chunk.frames_last_a.sum(), transitions + chunk.transitions.sum()
             n_steps = min(2 * n_steps, 8 * settings.training_flux_steps)
         # the first stretch only equilibrates, unless exits are so rare that every one counts
         pool = Frames.join(found[1:] if sum(map(len, found[1:])) >= wanted else found)
@@ -74,7 +77,8 @@ def find_exits(problem: RareEventSystem, settings: RateSettings, machine: Machin
                 "A may cover its whole basin; make it smaller"
             )
         pool = pool[rng.choice(len(pool), min(wanted, len(pool)), replace=False)]
-        return {"temperature_k": problem.temperature, **pool.arrays("exits"), "walker_steps": steps}
+        counts = {"frames": int(frames), "transitions": int(transitions), "walker_steps": steps}
+        return {"temperature_k": problem.temperature, **pool.arrays("exits"), **counts}
 
     return Frames.from_arrays(task("training_exits", compute), "exits")
 

@@ -20,7 +20,6 @@ from ..flux.pool import Pool
 from ..flux.restarts import begins_again
 from ..flux.root_density import RootDensity
 from ..flux.run import FluxRun
-from ..io.progress import reached
 from ..io.tasks import Progress, Recorder
 from ..parallel.threads import one_torch_thread
 from ..settings.rates import RateSettings
@@ -28,6 +27,7 @@ from ..statistics import effective_sample_size
 from ..walkers.machine import Machine
 from .annealing import anneal
 from .both_ways.exchange import arrivals_of
+from .early.interim import Outlook, shortfall, unfinished
 from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
 from .pilot import choose_steering
@@ -47,6 +47,8 @@ __all__ = ["ImportanceSamplingRate"]
 
 _POOL_STEP = 0.8
 """Factor on the error of S when the pool grows during production."""
+
+_FIRST_POOL = 0.3  # relative error of the pool, with which the first batch of roots begins
 
 
 class ImportanceSamplingRate(RateRun):
@@ -86,7 +88,8 @@ class ImportanceSamplingRate(RateRun):
         :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
     """
 
-    _first_task = "equilibration"
+    _first_task, _counted_as = "equilibration", "importance"
+    _unpushed = {"training_exits": 0, "equilibration": 1, "flux": 0}
 
     def __init__(
         self,
@@ -133,15 +136,21 @@ class ImportanceSamplingRate(RateRun):
             flux = FluxRun(self.problem, self.model, self.settings, self.machine, task, self.progress, dispersal)
             flux.equilibrate()
             self._note(note_on_parts(flux))
-            flux.extend(self.settings.pool_share * self.target_error)
+            n_first = self._first_batch()
+            flux.extend(max(_FIRST_POOL, self._pool_error) if n_first else self._pool_error)
             density = self._root_density(flux.pool)
             sampler = RootSampler(self.problem, importance, self.settings, self.machine, flux.pool, density)
             steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
-            production = self._produce(sampler, flux, steering)
+            production = self._produce(sampler, flux, steering, n_first)
             self.saved_paths = saved_paths(production, sampler)
             self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
         estimate = importance_estimate(self._facts(), flux, density, production, steering, self.no_reweighting)
         return estimate if self._pricing is None else replace(estimate, training=self._pricing.summary())
+
+    @property
+    def _pool_error(self) -> float:
+        """The part of the relative error that the pool may have when production goes on in earnest."""
+        return self.settings.pool_share * self.target_error
 
     def _note(self, sentence: str | None) -> None:
         """Say what should be known, and keep it for the result."""
@@ -192,12 +201,12 @@ class ImportanceSamplingRate(RateRun):
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _produce(self, sampler: RootSampler, flux: FluxRun, steering: Steering) -> Production:
-        """Rounds of roots until the whole error is at most the problem."""
+    def _produce(self, sampler: RootSampler, flux: FluxRun, steering: Steering, n_first: int) -> Production:
+        """Rounds of roots until the whole error is at most that wanted; a small one first, for an early answer."""
         self.progress.stage("production")
         production = Production(len(self.problem.states.channel_names), wanted(self.settings))
-        level = sampler.level(steering.window)
-        n_new, drawn_before = self.settings.production_roots, 0
+        level, outlook = sampler.level(steering.window), Outlook(sampler, self.seed)
+        n_new, drawn_before = n_first or self.settings.production_roots, 0
         while True:
             patience = self._patience(production, n_new)
             compute = partial(production_round, sampler, production, steering, level, n_new, patience)
@@ -205,12 +214,20 @@ class ImportanceSamplingRate(RateRun):
             rate = production.clustered(sampler.pool, sampler.density)
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
             ess = effective_sample_size(production.contribution)
-            self.progress.update(**reached(total, self.target_error), ess=f"{ess:.0f}")
+            known = outlook(production, rate, total)
+            self._show(known, total, ess)
             # where more of the flux run would be no use, it is the roots' part that is made small
             error = rate.errors()[1] if flux.stuck else total
             enough = error <= self.target_error and ess >= self.settings.min_ess
             if enough and (n_new == 0 or len(production.pending) == 0):
                 return production
+            if known is not None:
+                found = partial(importance_estimate, self._facts(), flux, sampler.density, production, steering)
+                self._tell("production", partial(unfinished, found, shortfall(total, self.target_error), known))
+            if n_first:
+                flux.extend(self._pool_error)
+                self.progress.stage("production")
+                n_first = 0
             # the answer is looked at only when the descendants have arrived: a last call without new roots
             n_new = 0 if enough else self.settings.production_roots
             # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it

@@ -13,11 +13,13 @@ from ..dynamics.checks import require_runnable
 from ..dynamics.replication import fits_in_slots
 from ..errors import InputError
 from ..flux.restarts import begins_again
-from ..io.progress import shown
+from ..io.pace import Pace
+from ..io.progress import reached, shown
 from ..io.tasks import Memory, Progress, Recorder, Silent, TaskLog
 from ..parallel.executors import Executor, Here
 from ..settings.rates import RateSettings
 from ..walkers.machine import Machine
+from .early.interim import Known, Unaided, in_words
 from .estimate import RateEstimate
 from .facts import RunFacts
 from .keeping.saved_paths import SavedPaths
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
 __all__ = ["RateRun"]
+
+_FIRST_BATCH = 10  # times as many roots as in the first batch of production are in the later ones
+_FEWEST_ROOTS = 50  # in it
+_SHARE = 0.05  # of the time, for estimates while the run goes on
 
 
 class RateRun(ABC):
@@ -46,10 +52,16 @@ class RateRun(ABC):
         After the run, if paths were to be saved.
     arrivals : ndarray, shape (n, n_atoms, 3), or None
         After the run, if the way back was asked for: places in B that paths came to, nm.
+    watch : callable
+        Is told what is known, now and then, while the run goes on; it may be replaced.
     """
 
     _first_task: str
     """Kind of the first task of flux walkers."""
+    _counted_as: str = ""
+    """The method of the estimate, if walkers that nothing pushes give the first one."""
+    _unpushed: Mapping[str, int] = {}
+    """Kinds of the tasks of these walkers, and how many of each are left out, for walkers to leave where they began."""
 
     def __init__(
         self,
@@ -78,6 +90,8 @@ class RateRun(ABC):
         self.saved_paths: SavedPaths | None = None
         self.arrivals: np.ndarray | None = None
         self._given_progress, self._task = progress, TaskLog(recorder or Memory(), seed)
+        self.watch: Callable[[RateEstimate], None] = lambda estimate: None
+        self._unaided, self._known, self._pace = Unaided(self._unpushed), None, Pace(_SHARE)
 
     def run(self) -> RateEstimate:
         """Compute the rate to the wanted error.
@@ -109,7 +123,42 @@ class RateRun(ABC):
         """Run or replay a task and add its walker-steps to one part of the cost."""
         record = self._task(kind, compute)
         self.walker_steps[part] += int(record["walker_steps"])
+        if kind in self._unpushed and not self.walker_steps["production"]:
+            self._tell_counts(kind, record)
         return record
+
+    def _first_batch(self) -> int:
+        """Roots of a first, small batch of production; 0 where an earlier version began production without one."""
+        later = self.settings.production_roots if self._together else self.settings.tree_roots
+        n_roots = 0 if self._task.recorded("production") else min(later, max(later // _FIRST_BATCH, _FEWEST_ROOTS))
+        record = self._run_task("pilot", "first_batch", lambda seed: {"roots": n_roots, "walker_steps": 0})
+        return int(record["roots"])
+
+    def _show(self, known: Known | None, error: float, ess: float) -> None:
+        """Show what production has reached: the rate with a bar that few roots allow, and the error beside that wanted."""
+        found = {} if known is None else {"k": known.text()}
+        self.progress.update(**found, **reached(error, self.target_error), ess=f"{ess:.0f}")
+
+    def _tell_counts(self, kind: str, record: Mapping) -> None:
+        """Tell what unaided walkers at the wanted temperature say, until production has begun."""
+        at = record.get("temperature_k", self.problem.temperature)
+        if at == self.problem.temperature and self._unaided.add(kind, record, self.problem.timestep):
+            self._tell(kind, lambda: self._unaided.estimate(self._facts(), self._counted_as))
+
+    def _tell(self, kind: str, estimate: Callable[[], RateEstimate]) -> None:
+        """Tell what is known after a task of this kind, unless an earlier session has come further; not at all times.
+
+        Nothing that is told changes what the run computes.
+        """
+        known, further = self._known, kind != "production" and self._task.recorded("production")
+        news = known is None or (kind == "production" and known.n_roots == 0)
+        if self._task.left(kind) > 0 or further or not (news or self._pace.due):
+            return
+        with self._pace.spending():
+            self._known = estimate()
+            if news:
+                self.progress.note(f"{in_words(self._known)}.")
+            self.watch(self._known)
 
     @property
     def backend(self) -> str:

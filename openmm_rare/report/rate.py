@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from ..io.run_file import RunFile
@@ -14,7 +15,9 @@ __all__ = ["write_rate_report"]
 
 
 def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
-    """Draw the figures of a finished run again and write its ``report.html``, from ``run.nc`` and ``result.json`` alone.
+    """Draw the figures of a run again and write its ``report.html``, from ``run.nc`` and ``result.json`` alone.
+
+    Of a run that is not finished there is one figure, and the page loads itself again.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
     Raises
     ------
     FileNotFoundError
-        If the run is not finished or this is no run folder.
+        If the run has no result yet or this is no run folder.
     ValueError
         If a file is damaged.
     """
@@ -46,6 +49,8 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
         "rate.html",
         title=f"{result['system']} at {result['temperature_k']:g} K",
         rate=format_value(result["rate_per_ps"], result["rate_stderr"]) if below is None else format_value(below),
+        interval=" to ".join(map(format_value, result["rate_ci95"])),
+        written=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
         relation="=" if below is None else "<",
         result=result,
         notes=notes_of(result, folder),

@@ -36,9 +36,10 @@ def make_figures(run: RunFile, result: Mapping[str, Any], folder: str | Path) ->
     Returns
     -------
     list of FigureFile
-        In the order in which a reader wants them.
+        In the order in which a reader wants them; of a run that is not finished the convergence alone.
     """
-    drawn = (Drawn(name, title, caption, draw(run, result)) for name, draw, title, caption in _FIGURES)
+    wanted = [figure for figure in _FIGURES if figure[0] == "convergence" or not result.get("missing")]
+    drawn = (Drawn(name, title, caption, draw(run, result)) for name, draw, title, caption in wanted)
     return [*saved_figures((each for each in drawn if each.figure is not None), Path(folder))]
 
 

@@ -47,10 +47,12 @@ def read_result(folder: Path) -> dict[str, Any]:
 def result_of_run(folder: Path, run: RunFile | None = None) -> tuple[RunFile, dict[str, Any]]:
     """The run of a rate and its ``result.json``, which must be of that run, as far as it has come; `run` if it is open already.
 
+    What a run says while it goes on, or when it was stopped, may be of fewer records than there are.
+
     Raises
     ------
     FileNotFoundError
-        If the run is not finished.
+        If the run has no result yet.
     ValueError
         If a file is damaged, or of another run.
     """
@@ -59,7 +61,9 @@ def result_of_run(folder: Path, run: RunFile | None = None) -> tuple[RunFile, di
     config = stored_config(folder, run.attributes.get("config"))  # must be what the run recorded
     if config is not None:
         require_result_of_run(path, result, config, run.attributes.get("run"), _ADVICE)
-    if result.get("records", run.kinds) != run.kinds:  # earlier versions did not say it
+    told = result.get("records", run.kinds)  # earlier versions did not say it
+    behind = result.get("missing") and all(number <= run.kinds.get(kind, 0) for kind, number in told.items())
+    if told != run.kinds and not behind:
         raise InputError(
             f"{path} and {run.path} are of different times: one of them was put back, or the run went on and is not finished; "
             "continue it with --resume"

@@ -21,6 +21,7 @@ from ..folders.path_files import holds_paths
 from ..folders.path_folder import PathRecord, path_settings
 from ..folders.run_folder import check_new, require_no_action
 from ..io.files import lock_folder, remove_stale
+from ..io.log import logged
 from ..io.progress import shown
 from ..io.tasks import Noting, Progress
 from ..parallel.executors import Executor, Here
@@ -166,8 +167,10 @@ class PathSampling:
                         _begin(sampler, folder, config, made)
                     else:
                         write_config(take_up(sampler, folder, config, self.problem, progress), folder)
-                    sampler.run()
-                return SampledPaths(*sampler.finish(), sampler.record.shots)
+                    with logged(folder):
+                        sampler.run()
+                with logged(folder, begins=False):
+                    return SampledPaths(*sampler.finish(), sampler.record.shots)
 
     @contextmanager
     def _place(self) -> Iterator[Path]:

@@ -32,6 +32,7 @@ from ..errors import InputError
 from ..folders.run_folder import check_new
 from ..io.checksums import naming_damage, parse_checked_json
 from ..io.files import lock_folder, remove_stale, write_json
+from ..io.log import FILE, logged
 from ..io.progress import shows_progress
 from ..io.tasks import Progress
 from ..report.action import write_action_report
@@ -177,7 +178,7 @@ def check_action(folder: str | Path, trust: bool = False, progress: Progress | N
         known[name] = row
         write_json(path, {each: made.to_dict() for each, made in known.items()}, checked=True)
 
-    with lock_folder(run.folder):
+    with lock_folder(run.folder), logged(run.folder):
         check = check_map(
             run.action,
             run.context(),
@@ -232,10 +233,12 @@ def _folder(out: Path, config: RunConfig, resume: bool) -> Iterator[RunConfig]:
         remove_stale(out)
         write_config(config, out)
         try:
-            yield config
+            with logged(out):
+                yield config
         except BaseException:
             if stored is None and not any(out.glob("data-*.npz")):  # nothing is lost, and other options may have the folder
                 (out / "config.toml").unlink()
+                (out / FILE).unlink()
                 if made:
                     with suppress(OSError):  # not empty: what went wrong first is told
                         out.rmdir()

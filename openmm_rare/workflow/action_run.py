@@ -13,6 +13,7 @@ from ..action.integrator import LearnedActionIntegrator
 from ..action.sampling import system_hash
 from ..errors import InputError
 from ..io.files import lock_folder, write_json, write_npz
+from ..io.log import logged
 from ..io.progress import shows_progress
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
@@ -78,7 +79,7 @@ def run_action(
         if out.is_dir() and any(out.iterdir()):
             raise InputError(f"{out} holds a run already: continue it with --resume and its options, or remove it")
         out.mkdir(exist_ok=True)
-    with lock_folder(out):
+    with lock_folder(out), logged(out):
         path = out / "run.nc"
         file = RunFile.open(path) if path.is_file() else RunFile.create(path, {"run": identity})
         if file.attributes["run"] != identity:

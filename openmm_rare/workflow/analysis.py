@@ -14,6 +14,7 @@ from ..committor.fitting import as_tested_for, require_fitting
 from ..dynamics.checks import require_runnable
 from ..folders.path_warnings import ensemble_warnings
 from ..io.files import remove_stale
+from ..io.log import logged
 from ..io.progress import shows_progress
 from ..io.tasks import Noting, Progress
 from ..learning.shots import Shots
@@ -93,10 +94,13 @@ def analyze(
         progress.note(note)
     if doubts is None:
         doubts = ensemble_warnings(paths, Ways.of(problem, model, paths))
-    found, analyzed, structures = _mechanism(problem, model, shots, paths, out, options, progress, doubts, executor)
-    progress.stage("report")
-    write_findings(out, problem, found, structures, options)
-    write_mechanism_report(out, problem, found, paths, structures)
+    table = ShotTable.of(model, shots)
+    out.mkdir(parents=True, exist_ok=True)
+    with logged(out):
+        found, analyzed, structures = _mechanism(problem, model, shots, table, paths, out, options, progress, doubts, executor)
+        progress.stage("report")
+        write_findings(out, problem, found, structures, options)
+        write_mechanism_report(out, problem, found, paths, structures)
     return found
 
 
@@ -104,6 +108,7 @@ def _mechanism(
     problem: RareEventSystem,
     model: Committor,
     shots: Shots,
+    table: ShotTable,
     paths: PathEnsemble,
     out: Path,
     options: AnalysisOptions,
@@ -112,8 +117,7 @@ def _mechanism(
     executor: Executor | None,
 ) -> tuple[Mechanism, Committor, np.ndarray]:
     """What was found, the committor that it was found with, and transition states, shape (n, n_atoms, 3), nm."""
-    table, streams = ShotTable.of(model, shots), _Streams.of(options.seed)
-    out.mkdir(parents=True, exist_ok=True)
+    streams = _Streams.of(options.seed)
     remove_stale(out)
     held_out = _fitted_anew(model, shots, table, options, streams, progress)
     analyzed = held_out.ensemble() if options.refit else model

@@ -25,13 +25,15 @@ def other_results(problem: RareEventSystem, folders: Sequence[Path]) -> list[dic
     Raises
     ------
     ValueError
-        If one is of another System, other states, dynamics or temperature.
+        If one is of another System, other states, dynamics or temperature, or not finished.
     FileNotFoundError
-        If one is not finished.
+        If one has no result.
     """
     found = []
     for folder in folders:
         run, result = result_of_run(folder)
+        if result.get("missing"):
+            raise InputError(f"the run in {folder} is not finished: continue it with --resume; nothing compares yet")
         if run.attributes.get("fingerprint") != problem.fingerprint():
             raise InputError(
                 f"{folder} is of another system, other states or other dynamics than {problem.name}: nothing compares"

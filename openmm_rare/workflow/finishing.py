@@ -20,7 +20,7 @@ from ..rates.rate_run import RateRun
 from ..states.states import IN_A, IN_B, NEITHER
 from ..systems.known_rates import Reference, reference_of
 
-__all__ = ["finish", "write_result"]
+__all__ = ["finish", "write_numbers", "write_page_of", "write_result"]
 
 
 def finish(
@@ -46,8 +46,18 @@ def finish(
 
 def write_result(out: Path, run: RunFile, estimate: RateEstimate) -> None:
     """Write ``result.json`` and the report."""
+    write_numbers(out, run, estimate)
+    write_page_of(out, run)
+
+
+def write_numbers(out: Path, run: RunFile, estimate: RateEstimate) -> None:
+    """Write ``result.json``, of the run as far as it has come."""
     about = {"run": run.attributes.get("run"), "records": run.kinds}
     write_json(out / "result.json", estimate.to_dict() | about, checked=True)
+
+
+def write_page_of(out: Path, run: RunFile) -> None:
+    """Write the report of what ``result.json`` says."""
     from ..report.rate import write_rate_report  # matplotlib takes memory that the dynamics can do without
 
     write_rate_report(out, run)

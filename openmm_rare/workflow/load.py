@@ -36,7 +36,7 @@ class RateRun:
     folder : Path
     config : RunConfig
     estimate : RateEstimate or None
-        None as long as the run is not finished.
+        None as long as the run has none; of one that is not finished it says what is `missing`, and may be of fewer records.
     exits : ndarray of float32, shape (n_exits, n_atoms, 3), nm
         Where unbiased dynamics left A.
     exit_walkers : ndarray of int, shape (n_exits,)

@@ -21,9 +21,10 @@ from ..parallel.executors import Executor
 from ..rates.estimate import RateEstimate
 from ..systems import BUILDERS
 from ..walkers.machine import Machine
-from .compare import compared, other_results
+from .compare import other_results
 from .engines import engine_of
 from .finishing import finish
+from .live import computed
 from .reverse import Way, with_way_back
 
 __all__ = ["configuration", "run_rate"]
@@ -107,7 +108,7 @@ def run_rate(
         if unchecked:
             engine.notes = (*engine.notes, unchecked)
         progress.stage(f"{engine.backend} backend on {machine.platform}")
-        estimate = compared(engine.run(), others)
+        estimate = computed(out, run, engine, progress, others)
         progress.stage("figures and report")
         estimate = finish(out, run, system, engine, estimate, others)
         if config.sampling.settings.reverse:

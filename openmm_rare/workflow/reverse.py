@@ -21,6 +21,7 @@ from ..rates.estimate import RateEstimate
 from ..walkers.machine import Machine
 from .engines import engine_of
 from .finishing import finish, write_result
+from .live import computed
 
 __all__ = ["FOLDER", "Way", "with_way_back"]
 
@@ -92,7 +93,8 @@ def _run_back(way: Way, folder: Path, arrivals: np.ndarray) -> RateEstimate:
             run.append(_STARTS, {"positions": problem.starts})
         engine = engine_of(config, problem, way.machine, run, way.progress, way.model, way.executor)
         engine.notes = (*engine.notes, _ABOUT.format(len(problem.starts)))
-        return finish(folder, run, problem, engine, replace(engine.run(), backward=True), ())
+        found = computed(folder, run, engine, way.progress, backward=True)
+        return finish(folder, run, problem, engine, found, ())
 
 
 def _populations(way: Way, run: RunFile, folder: Path, there: RateEstimate, back: RateEstimate) -> Ratio | None:

@@ -15,6 +15,7 @@ from ..dynamics.checks import require_runnable
 from ..errors import InputError
 from ..folders.run_folder import check_new, require_no_action
 from ..io.files import remove_stale, write_json
+from ..io.log import logged
 from ..io.progress import shows_progress
 from ..io.tasks import Noting, Progress
 from ..parallel.executors import Executor
@@ -82,7 +83,8 @@ def run_scan(
     remove_stale(out / "figures")
     write_config(config, out)
     progress = Noting(progress)  # says what holds at all temperatures only once
-    return _rates(system, config, temperatures, brute_force, out, resume, progress, executor)
+    with logged(out):
+        return _rates(system, config, temperatures, brute_force, out, resume, progress, executor)
 
 
 def _rates(

@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -14,6 +17,7 @@ from click.testing import CliRunner
 import fabricated
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import load_config
+from openmm_rare.errors import RunError
 from openmm_rare.io.progress import TerminalProgress, duration
 from openmm_rare.io.run_file import RunFile
 from openmm_rare.rates.estimate import RateEstimate
@@ -122,7 +126,7 @@ def test_rate_writes_everything_and_prints_a_table(run, engine, tmp_path):
     for text in ("rate constant k", "0.441 ± 0.019 1/ps", "95 % interval", "exact", "report: d/report.html"):
         assert text in result.output
     names = {path.name for path in (tmp_path / "d").iterdir()}
-    assert names == {"config.toml", "run.nc", "model.npz", "result.json", "figures", "report.html"}
+    assert names == {"config.toml", "run.nc", "model.npz", "result.json", "figures", "report.html", "log.txt"}
     saved = json.loads((tmp_path / "d" / "result.json").read_text())
     assert (saved["temperature_k"], saved["seed"]) == (500.0, 0)
     config = load_config(tmp_path / "d" / "config.toml")
@@ -252,6 +256,82 @@ def test_keyboard_interrupt_says_how_to_go_on(run, engine):
     assert result.exit_code == 130 and "continue with --resume" in result.output
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_a_command_alike(run, engine, number, status):
+    def interrupted(self):
+        os.kill(os.getpid(), number)
+        time.sleep(5.0)
+        raise AssertionError("nothing came")
+
+    engine.run = interrupted
+    before = signal.getsignal(number)
+    result = run("rate", "double_well_1d", "--out", "d")
+    assert result.exit_code == status and "continue with --resume" in result.output, result.output
+    assert "There is no estimate yet" in result.output and signal.getsignal(number) == before
+
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) +(.*)")
+
+
+def log_of(folder):
+    """Levels and texts."""
+    lines = (folder / "log.txt").read_text().splitlines()
+    found = [LINE.fullmatch(line) for line in lines]
+    assert all(found), lines
+    return [match.groups() for match in found]
+
+
+def test_all_that_is_shown_is_in_the_log_also_of_later_sessions(run, engine, tmp_path):
+    engine.warnings = ("A few roots carry most of the answer.",)
+    engine.error = KeyboardInterrupt()
+    run("rate", "double_well_1d", "--out", "d")
+    first = log_of(tmp_path / "d")
+    assert ("WARNING", "stopped") in first and first[0][1].startswith("command: openmm-rare ")
+    engine.error = None
+    shown = run("rate", "double_well_1d", "--out", "d", "--resume")
+    log = log_of(tmp_path / "d")
+    assert log[: len(first)] == first and ("WARNING", f"Warning (300 K): {engine.warnings[0]}") in log[len(first) :]
+    said = [text.strip() for _, text in log[len(first) :]]
+    missing = [line for line in shown.output.splitlines() if line.strip() and line.strip() not in said]
+    assert not missing and "report: d/report.html" in said
+
+
+def test_errors_are_in_the_log_and_bugs_with_their_traceback(run, engine, tmp_path):
+    engine.error = RunError("too slow")
+    assert_refused(run("rate", "double_well_1d", "--out", "d"), "too slow")
+    assert log_of(tmp_path / "d")[-1] == ("ERROR", "too slow")
+    engine.error = KeyError("bug")
+    run("rate", "double_well_1d", "--out", "e")
+    text = (tmp_path / "e" / "log.txt").read_text()
+    assert "ERROR   KeyError" in text and "Traceback" in text and "raise self.error" in text
+
+
+def test_quiet_shows_warnings_and_the_result_and_logs_the_rest(run, engine, tmp_path):
+    engine.warnings = ("A few roots carry most of the answer.",)
+    loud, quiet = run("rate", "double_well_1d", "--out", "a"), run("--quiet", "rate", "double_well_1d", "--out", "b")
+    assert "production" in loud.stderr and quiet.stderr == "Warning (300 K): A few roots carry most of the answer.\n"
+    assert quiet.stdout.replace("b/", "a/") == loud.stdout
+    assert any("production" in text for _, text in log_of(tmp_path / "b"))
+    both = run("-q", "-v", "systems")
+    assert both.exit_code == 2 and "leave out one of them" in both.output
+
+
+def test_every_default_is_in_the_help(run):
+    """Options without one mean that nothing is done: files, lists, and names that the user has to know."""
+    without = set()
+
+    def walk(command):
+        for inner in getattr(command, "commands", {}).values():
+            walk(inner)
+        options = (each for each in command.params if isinstance(each, click.Option))
+        without.update(each.opts[0] for each in options if not (each.is_flag or each.required or each.show_default))
+
+    walk(main)
+    names = "model scheduler devices allow-package compare importance brute-force json temperature"
+    of_init = "out topology include water state-a state-b trajectory"
+    assert without == {f"--{name}" for name in f"{names} {of_init}".split()}
+
+
 def test_scan_hands_the_model_down_and_resumes(run, engine, tmp_path):
     arguments = ("scan", "double_well_1d", "--out", "s", "--temperature", "400 K", "--temperature", "600 K")
     result = run(*arguments)
@@ -378,6 +458,8 @@ def test_progress_that_breaks_off_does_not_claim_to_be_done():
     assert "took" not in stream.getvalue() and "10 %" in stream.getvalue()
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (2e5, "2 d 7 h")]
+)
 def test_duration(seconds, text):
     assert duration(seconds) == text

@@ -67,7 +67,7 @@ def _entries(path: Path, pages: bool) -> Iterator[tuple[str, str]]:
         yield "lines", _settings(path.read_text(encoding="utf-8"))
     elif path.suffix == ".pdb":
         yield "lines", _hash(b"\n".join(line for line in path.read_bytes().splitlines() if not line.startswith(_DATE)))
-    elif pages or path.suffix not in (".html", ".png", ".nc"):
+    elif path.name != "log.txt" and (pages or path.suffix not in (".html", ".png", ".nc")):
         yield "bytes", _hash(path.read_bytes())
 
 

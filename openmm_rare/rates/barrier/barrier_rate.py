@@ -23,6 +23,7 @@ from ...settings.rates import RateSettings
 from ...statistics import correlated_mean
 from ...walkers.machine import Machine
 from ...walkers.phase_slots import PhaseSlots
+from ..early.interim import shortfall, unfinished
 from ..estimate import RateEstimate
 from ..rate_run import RateRun
 from .bench import Bench
@@ -50,6 +51,7 @@ _NARROW, _STIFFEST = 2.0, 1.3  # root mean square steps of a frame: gaps that ma
 _MOST_WINDOWS = 100
 _STEPS = 1.5  # root mean square steps of a frame, below which paths would jump over b
 _GROWTH = 0.5  # of windows or points between two looks at the error
+_FEW = 5  # transition paths, below which nothing is said
 _FEWEST = 30  # transition paths, below which no error is believed
 _GIVE_UP = 300  # points without any transition path
 _LONGER = 3  # times the windows that the target takes: how long sets that disagree may go on
@@ -253,6 +255,9 @@ class BarrierRate(RateRun):
                 limit = min(limit, _LONGER * spent)  # of sets that do not agree, although each is sure
             if enough and (total <= self.target_error or spent >= limit) or self._spent_all(n_paths):
                 return barrier_estimate(self._facts(), found, self.barrier)
+            if n_paths >= _FEW:
+                estimate = partial(barrier_estimate, self._facts(), found, self.barrier)
+                self._tell("barrier_points", partial(unfinished, estimate, shortfall(total, self.target_error)))
             if enough and not planned:
                 planned = True
                 self.progress.note(plan(found, self.target_error, self.walker_steps))
@@ -267,7 +272,7 @@ class BarrierRate(RateRun):
             If it is passed before there is an estimate.
         """
         over = sum(self.walker_steps.values()) > self.settings.max_walker_steps
-        if over and n_paths < 5:
+        if over and n_paths < _FEW:
             raise RunError(
                 f"the limit of {self.settings.max_walker_steps:.3g} walker-steps was passed with {n_paths} transition paths: "
                 "raise max_walker_steps and resume"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ from ...errors import RunError
 from ...flux.blocks import BlockFlux
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
-from ...io.progress import reached
 from ...parallel.threads import one_torch_thread
 from ...settings.rates import RateSettings
 from ...statistics import ClusteredRate, effective_sample_size
 from ..both_ways.exchange import arrivals_of
+from ..early.interim import Outlook, shortfall, unfinished
 from ..estimate import RateEstimate
 from ..keeping.saved_paths import wanted
 from ..production import NEGLIGIBLE, Production, production_round
@@ -46,6 +47,25 @@ _NO_PILOT = (
     "resume, or make A smaller"
 )
 _MORE_FLUX = 0.5  # of the blocks there are, when the pool grows during production
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first round of production, for an early answer.
+
+    Attributes
+    ----------
+    n_roots : int
+        0: as many as in all rounds, and the flux run has come to its end already.
+    then : callable
+        The flux run to its end.
+    estimate : callable
+        From a production.
+    """
+
+    n_roots: int
+    then: Callable[[], bool]
+    estimate: Callable[[Production], RateEstimate]
 
 
 class SplittingRate(RateRun):
@@ -78,7 +98,7 @@ class SplittingRate(RateRun):
         :func:`~openmm_rare.dynamics.checks.require_runnable` finds in the way.
     """
 
-    _first_task = "equilibration"
+    _first_task, _counted_as, _unpushed = "equilibration", "splitting", {"flux": 0}
 
     def __init__(
         self, problem: RareEventSystem, direction: Direction, settings: RateSettings | None = None, **options: Any
@@ -95,7 +115,10 @@ class SplittingRate(RateRun):
             if not flux.extend_until(_FIRST_POOL, _FEWEST_EXITS, spent):
                 raise RunError(_NO_PILOT.format(self.settings.max_walker_steps, len(flux.pool.exits)))
             calibration = self._calibrate(flux)
-            flux.extend_until(_POOL_SHARE * self.target_error, _FEWEST_EXITS, spent)
+            rest = partial(flux.extend_until, _POOL_SHARE * self.target_error, _FEWEST_EXITS, spent)
+            n_first = self._first_batch()
+            if not n_first:
+                rest()
             density = self._density(flux.pool)
             sampler = self._sampler(flux.pool, density, calibration)
             self._note(
@@ -110,12 +133,19 @@ class SplittingRate(RateRun):
                 )
             )
             steering = steering_of(sampler, calibration, partial(self._run_task, "pilot"), self.progress)
-            production, error = self._produce(sampler, flux, steering, Refined(calibration))
+            found = partial(self._estimate_of, flux, calibration, density, steering)
+            first = _First(n_first, rest, found)
+            production, error = self._produce(sampler, flux, steering, Refined(calibration), first)
             self.saved_paths = saved_paths(production, sampler)
             self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
         if error > self.target_error:
             steps = self.walker_steps["flux"] + self.walker_steps["production"]
             self._note(missing(error, self.target_error, production.n_roots, steps, calibration.seconds_per_step))
+        return found(production)
+
+    def _estimate_of(
+        self, flux: BlockFlux, calibration: Calibration, density: RootDensity, steering: Steering, production: Production
+    ) -> RateEstimate:
         return splitting_estimate(self._facts(), flux, calibration, density, steering, production)
 
     def _flux(self) -> BlockFlux:
@@ -157,18 +187,27 @@ class SplittingRate(RateRun):
         record = self._run_task("pilot", "density", compute)
         return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
 
-    def _produce(self, sampler: RootSampler, flux: BlockFlux, steering: Steering, refined: Refined) -> tuple[Production, float]:
+    def _produce(
+        self, sampler: RootSampler, flux: BlockFlux, steering: Steering, refined: Refined, first: _First
+    ) -> tuple[Production, float]:
         """Complete rounds of roots, their number fixed before they start, until the error is reached or steps are used up."""
         self.progress.stage("production")
         settings, production = self.settings, Production(len(self.problem.states.channel_names), wanted(self.settings))
-        n_new = per_round = settings.production_roots if self._together else settings.tree_roots
+        per_round = settings.production_roots if self._together else settings.tree_roots
+        n_new, early, outlook = first.n_roots or per_round, first.n_roots > 0, Outlook(sampler, self.seed)
         while True:
             self._round(*refined(sampler, production, steering.window), production, steering, n_new)
-            rate = production.clustered(sampler.pool, sampler.density)
-            error = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
-            ess = effective_sample_size(production.contribution)
+            rate, error = self._rate(production, sampler)
+            ess, known = effective_sample_size(production.contribution), outlook(production, rate, error)
+            self._show(known, error, ess)
+            estimate = partial(first.estimate, production)
+            self._tell("production", partial(unfinished, estimate, shortfall(error, self.target_error), known))
+            if early:
+                early = False
+                first.then()
+                self.progress.stage("production")
+                rate, error = self._rate(production, sampler)
             blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
-            self.progress.update(**reached(error, self.target_error), ess=f"{ess:.0f}")
             enough = error <= self.target_error and min(ess, blocks) >= FEWEST
             spent = self._spent()
             # the answer is looked at only when the descendants have arrived: a last call without new roots
@@ -179,6 +218,11 @@ class SplittingRate(RateRun):
                 self.progress.stage("flux and exit pool")
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
+
+    def _rate(self, production: Production, sampler: RootSampler) -> tuple[ClusteredRate, float]:
+        """The rate so far, and its relative error."""
+        rate = production.clustered(sampler.pool, sampler.density)
+        return rate, rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
 
     def _round(self, sampler: RootSampler, level: float, production: Production, steering: Steering, n_new: int) -> None:
         last = n_new == 0

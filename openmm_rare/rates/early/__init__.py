@@ -1,0 +1,1 @@
+"""A first answer early: what is known of a rate while its run goes on."""
