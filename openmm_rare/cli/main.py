@@ -13,6 +13,7 @@ from ..io.terminal_text import printable
 from .action import action
 from .ending import end
 from .errors import command
+from .export import export
 from .init import init
 from .latent import latent
 from .options import common_options, configured, model_option, temperatures_of, trust_option
@@ -41,7 +42,7 @@ def main(traceback: bool, verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
-for each in (init, tps, path, analyze, latent, action):
+for each in (init, tps, path, analyze, export, latent, action):
     main.add_command(each)
 
 
