@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..io.terminal_text import printable
 from .action import action
+from .check import check
 from .ending import end
 from .errors import command
 from .export import export
@@ -42,7 +43,7 @@ def main(traceback: bool, verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
-for each in (init, tps, path, analyze, export, latent, action):
+for each in (init, check, tps, path, analyze, export, latent, action):
     main.add_command(each)
 
 

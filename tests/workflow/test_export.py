@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from openmm import app, unit
 
 pytest.importorskip("openpathsampling")
-mdtraj = pytest.importorskip("mdtraj")
+pytest.importorskip("mdtraj")
 
+import mdtraj
 from executors import workers_here
 
 from openmm_rare.cli.main import main
