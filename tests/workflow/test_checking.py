@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from test_export import write_problem
 
 from openmm_rare.cli.main import main
+from openmm_rare.folders.path_folder import with_path_settings
 from openmm_rare.states.disjoint import gaps, widths
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral, Disc, Range
 from openmm_rare.systems import build
@@ -140,11 +141,11 @@ def test_dynamics_that_breaks_down_is_a_row(tmp_path, monkeypatch):
 
 
 def test_descriptors_that_take_gigabytes_are_warned_of():
-    problem, config = build("licl"), configuration("licl")
+    problem, config = build("licl"), with_path_settings(configuration("licl"), trials=5000)
     pairs = {"kind": "pair_distances"}
     for spec, verdict in (
         (pairs, "refused"),
-        ({"kind": "subset", "atoms": [*range(400)], "part": pairs}, "warning"),
+        ({"kind": "subset", "atoms": [*range(200)], "part": pairs}, "warning"),
         (None, "ok"),
     ):
         checked = Checked("licl")
