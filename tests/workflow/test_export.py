@@ -1,8 +1,10 @@
 """`openmm-rare export`: what a run has sampled, as MDAnalysis and mdtraj read it, and folders that hold nothing to export."""
 
 import csv
+import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -260,3 +262,15 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(run, tmp_path, m
     done = CliRunner().invoke(main, ["export", *(str(run) if each == "RUN" else each for each in given)])
     assert done.exit_code == 2 and message in done.output and len(done.output.splitlines()) == 1, done.output
     assert sorted(os.listdir()) == before and not os.listdir("empty")
+
+
+@pytest.mark.parametrize("example", ["jung_42d", "alanine_dipeptide"])
+def test_notebooks_import_what_there_is(example):
+    """Their cells are run by hand: what they import from this package must be there."""
+    page = json.loads((Path(__file__).parents[2] / "examples" / example / "paths.ipynb").read_text(encoding="utf8"))
+    code = "\n".join("".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == "code")
+    ours = [line for line in code.splitlines() if line.startswith("from openmm_rare")]
+    assert len(ours) > 3 and "nglview.show_mdtraj" in code
+    exec("\n".join(ours), {})
+    with pytest.raises(ModuleNotFoundError):  # negative control
+        exec("from openmm_rare.ops.frames import Frames", {})
