@@ -45,9 +45,9 @@ def check_methods(
         except RareError as error:
             checked.add(about, str(error), "refused")
             continue
-        known = {row.said for row in checked.rows}
+        known = [row.said for row in checked.rows]
         checked.add(about, said, "warning" if needs else "ok")
-        checked.add_all(about, [note for note in notes if note not in known], "warning")
+        checked.add_all(about, [note for note in notes if not any(note in each for each in known)], "warning")
 
 
 def _rate(
