@@ -79,4 +79,3 @@ def _gradient_lengths(model: Committor, positions: np.ndarray) -> np.ndarray:
     x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.logit(x).sum(), x)
     return np.linalg.norm(gradient.numpy().astype(np.float64), axis=2)
-

@@ -23,7 +23,6 @@ from ..io.checksums import naming_damage
 from ..io.growing_file import GrowingFile
 from ..learning.shot_trainer import ShotTrainer
 from ..learning.shots import Shots
-from ..paths.ensemble import PathEnsemble
 from ..states.states import NEITHER
 from ..trust.policy import HOW_TO_TRUST
 from .aimless import AimlessShootingMover
@@ -43,7 +42,7 @@ _COMPARED, _SMALL = 4, 200  # frames, and atoms up to which the exact platform i
 
 def read_script_run(
     shots_file: Path, storage: Path, problem: RareEventSystem, trust: bool = False
-) -> tuple[RareEventSystem, Committor, Shots, PathEnsemble]:
+) -> tuple[RareEventSystem, Committor, Shots, list[np.ndarray], np.ndarray]:
     """Problem, committor, shots and transition paths of a script.
 
     Weights of paths are the steps for which each was the current one; the first path, which no trial has made, is left out.
@@ -66,7 +65,9 @@ def read_script_run(
     model : CommittorModel or CommittorEnsemble
         Fitted to all shots once more.
     shots : Shots
-    paths : PathEnsemble
+    paths : list of ndarray of float32, shape (n_frames, n_atoms, 3), nm
+        Those that were accepted, in this order.
+    weights : ndarray, shape (n_paths,)
 
     Raises
     ------
@@ -84,9 +85,7 @@ def read_script_run(
         each.check_interval = None  # of whatever the script called its problem
     model = labelled(model, problem)
     model = ShotTrainer(model).final(shots)
-    single = [path.astype(np.float32) for path in frames]
-    chains = np.zeros(len(frames), dtype=np.int64)
-    return problem, model, shots, PathEnsemble(single, np.array(weights), chains, steps_per_frame * problem.timestep)
+    return problem, model, shots, [path.astype(np.float32) for path in frames], np.array(weights)
 
 
 def _learned(path: Path) -> tuple[Committor, Shots]:

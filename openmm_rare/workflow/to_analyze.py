@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..committor.base import Committor
 from ..config.run import build_system
 from ..errors import InputError
 from ..folders.path_folder import doubts_of_run, load_path_sampling
 from ..io.checksums import naming_contents, unchecked_note
+from ..paths.ensemble import PathEnsemble
 from .rate import configuration
 
 if TYPE_CHECKING:
     from ..learning.shots import Shots
-    from ..paths.ensemble import PathEnsemble
     from ..problem import RareEventSystem
 
 __all__ = ["load_run_to_analyze", "load_script_run"]
 
-Sampled = tuple["RareEventSystem", Committor, "Shots", "PathEnsemble"]
+Sampled = tuple["RareEventSystem", Committor, "Shots", PathEnsemble]
 
 
 def load_run_to_analyze(folder: Path, trust: bool) -> tuple[Sampled, Sequence[str] | None, Sequence[str]]:
@@ -56,4 +58,6 @@ def load_script_run(shots: Path, storage: Path | None, source: str | None, trust
         )
     from ..ops.script_runs import read_script_run  # OpenPathSampling takes seconds
 
-    return read_script_run(shots, storage, build_system(configuration(source, trust)), trust)
+    problem, model, trials, paths, weights = read_script_run(shots, storage, build_system(configuration(source, trust)), trust)
+    frame_time = problem.check_interval * problem.timestep
+    return problem, model, trials, PathEnsemble(paths, weights, np.zeros(len(paths), dtype=np.int64), frame_time)
