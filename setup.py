@@ -134,7 +134,8 @@ setup(
         "dask": ["distributed>=2024.12"],
         # the site: make docs
         "docs": ["sphinx>=8.1", "myst-parser>=4.0", "furo"],
-        "test": ["pytest", "distributed>=2024.12", "import-linter>=2.17; python_version >= '3.11'"],
+        # MDAnalysis reads what `export` writes
+        "test": ["pytest", "distributed>=2024.12", "import-linter>=2.17; python_version >= '3.11'", "MDAnalysis>=2.7"],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module

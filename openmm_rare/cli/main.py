@@ -11,8 +11,10 @@ import click
 from .. import __version__
 from ..io.terminal_text import printable
 from .action import action
+from .check import check
 from .ending import end
 from .errors import command
+from .export import export
 from .init import init
 from .latent import latent
 from .options import common_options, configured, model_option, temperatures_of, trust_option
@@ -50,7 +52,7 @@ def main(traceback: bool, verbose: bool, quiet: bool) -> None:
     logging.getLogger().addHandler(_SHOWN_LOG)
 
 
-for each in (init, tps, path, analyze, latent, action):
+for each in (init, check, tps, path, analyze, export, latent, action):
     main.add_command(each)
 
 

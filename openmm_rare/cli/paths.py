@@ -166,8 +166,12 @@ def path(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), show_default="FOLDER/mechanism", help="Where to write.")
+@click.argument("folder", metavar="FOLDER|SHOTS.npz", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), show_default="mechanism, in FOLDER or beside SHOTS.npz", help="Where to write."
+)
+@click.option("--storage", type=click.Path(path_type=Path), help="Of a script: its storage of OpenPathSampling, .db or .nc.")
+@click.option("--system", "source", metavar="SYSTEM|CONFIG.toml", help="Of a script: what it sampled, with the same states.")
 @click.option(
     "--configurations", type=click.IntRange(min=0), show_default="50", help="Configurations to shoot from afresh; 0: none."
 )
@@ -190,6 +194,8 @@ def path(
 def analyze(
     folder: Path,
     out: Path | None,
+    storage: Path | None,
+    source: str | None,
     workers: int | None,
     scheduler: str | None,
     devices: str | None,
@@ -197,20 +203,26 @@ def analyze(
     trust: bool,
     **options: Any,
 ) -> None:
-    """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration."""
-    from ..folders.path_folder import doubts_of_run, load_path_sampling
-    from ..io.checksums import naming_contents, unchecked_note
+    """Find the mechanism in the path sampling run in FOLDER: inputs and atoms that matter, a formula, a calibration.
+
+    \b
+    openmm-rare analyze runs/jung_42d_tps
+    openmm-rare analyze shots.npz --storage steps.db --system my.toml     of a script with TrainingHook
+    """
     from ..io.text import format_table
     from ..report.mechanism import summary_rows
     from ..workflow.analysis import AnalysisOptions
     from ..workflow.analysis import analyze as analyze_mechanism
+    from ..workflow.to_analyze import load_run_to_analyze, load_script_run
 
     chosen = AnalysisOptions(**{name: value for name, value in options.items() if value is not None})
-    out = out or folder / "mechanism"
+    of_script = storage is not None or source is not None or folder.is_file()
+    out = out or (folder.parent if of_script else folder) / "mechanism"
     with executor_of(workers, scheduler, devices, chosen.platform) as executor, terminal_progress() as progress:
-        with naming_contents(folder):
-            sampled, doubts, unchecked = load_path_sampling(folder, trust), doubts_of_run(folder), unchecked_note(folder)
-        notes = [unchecked] if unchecked else ()
+        if of_script:
+            sampled, doubts, notes = load_script_run(folder, storage, source, trust), None, ()
+        else:
+            sampled, doubts, notes = load_run_to_analyze(folder, trust)
         found = analyze_mechanism(*sampled, out, chosen, progress=progress, doubts=doubts, notes=notes, executor=executor)
     say(f"\n{format_table([('Mechanism', summary_rows(found))])}\n")
     end(out, [("Warning", sentence) for sentence in found.warnings], found.reliable, strict)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -14,7 +16,7 @@ from .model import CommittorModel
 from .model_file import read_model_file
 from .multistate import MultiStateModel
 
-__all__ = ["committor_bin", "load_committor"]
+__all__ = ["committor_bin", "from_parts", "load_committor"]
 
 
 def load_committor(source: str | Path | bytes, fingerprint: str | None = None) -> Committor:
@@ -35,6 +37,28 @@ def load_committor(source: str | Path | bytes, fingerprint: str | None = None) -
     name = "what was given" if isinstance(source, bytes) else source
     with naming_model(name, CommittorModel.title):
         metadata, tensors = read_model_file(io.BytesIO(source) if isinstance(source, bytes) else source)
+    return from_parts(name, metadata, tensors, fingerprint)
+
+
+def from_parts(
+    name: str | Path, metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray], fingerprint: str | None = None
+) -> Committor:
+    """The model that some file holds among other things.
+
+    Parameters
+    ----------
+    name : str or path
+        For messages.
+    metadata : mapping
+    tensors : mapping of ndarray
+    fingerprint : str, optional
+        As for :func:`load_committor`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_committor`.
+    """
     kinds = [kind for kind in (CommittorEnsemble, MultiStateModel) if kind.title in str(metadata.get("format"))]
     return (kinds or [CommittorModel])[0].from_file(name, metadata, tensors, fingerprint)
 

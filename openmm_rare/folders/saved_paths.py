@@ -1,28 +1,29 @@
-"""Paths of a rate in its folder, as VMD, PyMOL, mdtraj and nglview open them: ``paths/``, with tables of what is in it."""
+"""Paths of a rate in its folder: ``paths/``, written when the run has ended, and read again from its record."""
 
 from __future__ import annotations
 
 import csv
-import io
-from copy import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from openmm import app, unit
 
-from ..dynamics.whole_frames import to_look_at
-from ..io.files import replacing, write_csv, write_text
-from ..mechanism.atoms import plain_topology
-from ..rates.keeping.saved_paths import SavedPaths
-from ..structure.box import periodic_box
+from ..errors import InputError
+from ..io.run_file import RunFile
+from ..rates.keeping.saved_paths import SavedPaths, wanted
+from ..rates.production import Production
+from ..rates.saving import chosen_paths
+from ..settings.rates import RateSettings
+from .shown_paths import FRAMES, PATHS, TOPOLOGY, ShownPaths, write_shown_paths
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["write_saved_paths"]
+__all__ = ["read_saved_paths", "shown", "write_saved_paths"]
 
-_TABLE = "paths.csv"  # written last: where it is, all is there
+_FORMAT = "dcd"
 
 
 def write_saved_paths(folder: Path, saved: SavedPaths, problem: RareEventSystem) -> dict[str, Any]:
@@ -36,70 +37,44 @@ def write_saved_paths(folder: Path, saved: SavedPaths, problem: RareEventSystem)
     """
     place = folder / "paths"
     place.mkdir(exist_ok=True)
-    (place / _TABLE).unlink(missing_ok=True)
-    for old in place.glob("path-*.dcd"):
-        old.unlink()
-    topology = _topology(problem)
+    for old in (place / PATHS, place / FRAMES, place / TOPOLOGY, *place.glob(f"path-*.{_FORMAT}")):
+        old.unlink(missing_ok=True)
+    write_shown_paths(place, shown(saved, problem.timestep), problem, _FORMAT)
     frame_ps = saved.steps_per_frame * problem.timestep
-    names = [f"path-{number:03d}.dcd" for number in range(1, len(saved.positions) + 1)]
-    for number, (name, positions) in enumerate(zip(names, saved.positions, strict=True)):
-        shown = to_look_at(positions.astype(np.float64), problem)
-        if number == 0:
-            _write_structure(place / "topology.pdb", topology, shown[0])
-        _write_frames(place / name, topology, shown, frame_ps)
-    write_text(place / "frames.csv", _frames_text(saved, names, problem))
-    columns = zip(names, saved.weights, saved.shares, saved.roots, saved.exits, saved.positions, saved.steps, strict=True)
-    rows = [
-        {
-            "file": name,
-            "weight": float(weight),
-            "share": float(share),
-            "root": int(root),
-            "exit": int(exit),
-            "frames": len(positions),
-            "duration_ps": float(steps) * problem.timestep,
-        }
-        for name, weight, share, root, exit, positions, steps in columns
-    ]
-    if rows:
-        write_csv(place / _TABLE, rows)
-    return {"folder": "paths", "paths": len(rows), "of": saved.n_trees, "frame_ps": frame_ps}
+    return {"folder": "paths", "paths": len(saved.positions), "of": saved.n_trees, "frame_ps": frame_ps}
 
 
-def _topology(problem: RareEventSystem) -> app.Topology:
-    known = problem.topology
-    fits = known is not None and known.getNumAtoms() == len(problem.positions)
-    topology = known if fits else plain_topology(len(problem.positions))
-    box = periodic_box(problem.system)
-    topology = copy(topology)
-    topology.setPeriodicBoxVectors(None if box is None else box * unit.nanometer)
-    return topology
+def shown(saved: SavedPaths, timestep: float) -> ShownPaths:
+    """What files hold of saved paths, for a time step in ps."""
+    steps = zip(saved.positions, saved.steps, strict=True)
+    times = [timestep * np.minimum(saved.steps_per_frame * np.arange(len(each)), last) for each, last in steps]
+    about = {"weight": saved.weights, "share": saved.shares, "root": saved.roots, "exit": saved.exits}
+    along = {"ln_importance": saved.log_importance} | ({} if saved.committor is None else {"committor": saved.committor})
+    return ShownPaths(saved.positions, times, saved.steps_per_frame * timestep, about, along)
 
 
-def _write_structure(path: Path, topology: app.Topology, positions: np.ndarray) -> None:
-    stream = io.StringIO()
-    app.PDBFile.writeFile(topology, positions * unit.nanometer, stream, keepIds=True)
-    write_text(path, stream.getvalue())
+def read_saved_paths(run: RunFile, result: Mapping[str, Any], settings: RateSettings, timestep: float) -> SavedPaths:
+    """The paths that a finished run has written, from its record; what is known along them from ``paths/frames.csv``.
 
-
-def _write_frames(path: Path, topology: app.Topology, positions: np.ndarray, frame_ps: float) -> None:
-    with replacing(path) as temporary, open(temporary, "w+b") as stream:
-        file = app.DCDFile(stream, topology, frame_ps * unit.picosecond)
-        for frame in positions:
-            file.writeModel(frame * unit.nanometer)
-
-
-def _frames_text(saved: SavedPaths, names: list[str], problem: RareEventSystem) -> str:
-    """CSV of all frames: when, the variables of the states, ln I, and the committor where a model has one."""
-    variables = problem.states.variables
-    header = ["file", "frame", "time_ps", *variables.names, "ln_importance"] + ["committor"] * (saved.committor is not None)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    for number, (name, positions) in enumerate(zip(names, saved.positions, strict=True)):
-        time = problem.timestep * np.minimum(saved.steps_per_frame * np.arange(len(positions)), saved.steps[number])
-        columns = [time, *variables(positions.astype(np.float64)).T, saved.log_importance[number]]
-        columns += [] if saved.committor is None else [saved.committor[number]]
-        for frame, values in enumerate(zip(*columns, strict=True), start=1):
-            writer.writerow([name, frame, *(f"{value:.7g}" for value in values)])
-    return stream.getvalue()
+    Raises
+    ------
+    ValueError
+        If ``frames.csv`` is not that of these paths.
+    """
+    rounds = run.load("production")
+    production = Production(len(rounds[0]["arrivals"]), wanted(settings))
+    for each in rounds:
+        production.add(each)
+    saved = chosen_paths(production, settings.save_paths, round(result["saved_paths"]["frame_ps"] / timestep))
+    path = run.path.parent / result["saved_paths"]["folder"] / FRAMES
+    with open(path, encoding="utf8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    ends = np.cumsum([len(each) for each in saved.positions])
+    if len(rows) != ends[-1]:
+        raise InputError(f"{path} has {len(rows)} frames, the paths of the run {ends[-1]}: rate --resume writes it anew")
+    along = {
+        name: np.split(np.array([float(row[name]) for row in rows]), ends[:-1])
+        for name in ("ln_importance", "committor")
+        if name in rows[0]
+    }
+    return replace(saved, log_importance=along["ln_importance"], committor=along.get("committor"))

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from openmm import app, unit
 
 from ..committor.base import Committor
 from ..errors import InputError
-from ..io.files import write_text
 
-if TYPE_CHECKING:
-    from openmm.app import Topology
-
-__all__ = ["AtomContributions", "atom_contributions", "plain_topology", "transition_states", "write_pdb"]
+__all__ = ["AtomContributions", "atom_contributions", "transition_states"]
 
 _BATCH = 64
-_MOST_B_FACTOR = 99.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,48 +79,3 @@ def _gradient_lengths(model: Committor, positions: np.ndarray) -> np.ndarray:
     x = torch.tensor(positions, dtype=torch.float32, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.logit(x).sum(), x)
     return np.linalg.norm(gradient.numpy().astype(np.float64), axis=2)
-
-
-def plain_topology(n_atoms: int) -> Topology:
-    """A topology for a model without one: one residue of argon."""
-    topology = app.Topology()
-    chain = topology.addChain()
-    residue = topology.addResidue("MOL", chain)
-    for number in range(n_atoms):
-        topology.addAtom(f"P{number + 1}", app.element.argon, residue)
-    return topology
-
-
-def write_pdb(path: str | Path, topology: Topology | None, positions: np.ndarray, relative: np.ndarray) -> Path:
-    """Write a structure whose B-factors are the relative contributions of the atoms, from 0 to 99.99.
-
-    Parameters
-    ----------
-    path : path
-    topology : openmm.app.Topology or None
-        None for a model system.
-    positions : ndarray, shape (n_atoms, 3), nm
-    relative : ndarray, shape (n_atoms,)
-        From 0 to 1.
-
-    Returns
-    -------
-    Path
-    """
-    topology = topology or plain_topology(len(positions))
-    frame = unit.Quantity(np.asarray(positions, dtype=np.float64), unit.nanometer)
-    stream = io.StringIO()
-    app.PDBFile.writeFile(topology, frame, stream, keepIds=True)
-    lines = _with_b_factors(stream.getvalue(), _MOST_B_FACTOR * np.asarray(relative))
-    write_text(path, "\n".join(lines) + "\n")
-    return Path(path)
-
-
-def _with_b_factors(text: str, values: np.ndarray) -> list[str]:
-    """Lines of a PDB file with these numbers in columns 61 to 66: OpenMM's writer leaves them at 0."""
-    lines, atom = [], 0
-    for line in text.splitlines():
-        if line.startswith(("ATOM", "HETATM")):
-            line, atom = f"{line[:60]}{values[atom]:6.2f}{line[66:]}", atom + 1
-        lines.append(line)
-    return lines

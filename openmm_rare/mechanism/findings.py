@@ -11,7 +11,8 @@ import numpy as np
 
 from ..io.files import write_csv, write_json
 from ..paths.statistics import PathStatistics
-from .atoms import AtomContributions, write_pdb
+from ..structure.trajectory_file import topology_to_show, write_structures
+from .atoms import AtomContributions
 from .cross_fit import CrossFit
 from .formula import FormulaFront
 from .options import AnalysisOptions
@@ -80,7 +81,8 @@ def write_findings(
         Transition states.
     options : AnalysisOptions
     """
-    write_pdb(out / "atoms.pdb", problem.topology, structures[found.atoms.representative], found.atoms.relative)
+    topology, shown = topology_to_show(problem.topology, problem.system), structures[[found.atoms.representative]]
+    write_structures(out / "atoms.pdb", topology, shown, found.atoms.relative[None])
     tables = _tables(found)
     for name, table in tables.items():
         write_csv(out / f"{name}.csv", table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..bias.calibrated import CalibratedImportance
@@ -11,7 +13,7 @@ from .keeping.saved_paths import SavedPaths
 from .production import Production
 from .roots import RootSampler
 
-__all__ = ["saved_paths"]
+__all__ = ["chosen_paths", "saved_paths"]
 
 
 def saved_paths(production: Production, sampler: RootSampler) -> SavedPaths | None:
@@ -19,22 +21,27 @@ def saved_paths(production: Production, sampler: RootSampler) -> SavedPaths | No
     n = sampler.settings.save_paths
     if not n:
         return None
-    kept, weights = production.kept.weighted(n)
-    order = np.argsort(-weights, kind="stable")
-    frames = kept.frames()
-    positions = [frames[row] for row in order]
-    along = [_along(sampler.importance, each.astype(np.float64)) for each in positions]
+    chosen = chosen_paths(production, n, sampler.steps_per_frame)
+    along = [_along(sampler.importance, each.astype(np.float64)) for each in chosen.positions]
     known = all(committor is not None for _, committor in along)
+    committor = [committor for _, committor in along] if known else None
+    return replace(chosen, log_importance=[log_importance for log_importance, _ in along], committor=committor)
+
+
+def chosen_paths(production: Production, n: int, steps_per_frame: int) -> SavedPaths:
+    """The `n` paths that a run keeps in the end, as its record has them: nothing is known along them."""
+    kept, weights = production.kept.weighted(n)
+    order, frames = np.argsort(-weights, kind="stable"), kept.frames()
     return SavedPaths(
-        positions,
+        [frames[row] for row in order],
         weights[order],
         weights[order] / max(production.contribution.sum(), 1e-300),
         kept.root[order],
         production.root[kept.root[order]],
         kept.steps[order],
-        sampler.steps_per_frame,
-        [log_importance for log_importance, _ in along],
-        [committor for _, committor in along] if known else None,
+        steps_per_frame,
+        [],
+        None,
         int((production.contribution > 0.0).sum()),
     )
 

@@ -9,7 +9,7 @@ from .region_text import region_text
 from .regions import Disc, Range
 from .variables import CollectiveVariables
 
-__all__ = ["length_of_arc", "require_disjoint", "require_something_between"]
+__all__ = ["gaps", "length_of_arc", "require_disjoint", "require_something_between", "widths"]
 
 _TOUCHING = 1e-9  # of the larger number, or of the period
 
@@ -63,6 +63,50 @@ def require_something_between(variables: CollectiveVariables, a: Any, b: Any) ->
             f"states A and B share a border, and leave no frames between them: A is {region_text(a, variables)}, B is "
             f"{region_text(b, variables)}; leave a gap for the transition, make A and B smaller"
         )
+
+
+def gaps(variables: CollectiveVariables, a: Any, b: Any) -> dict[str, float] | None:
+    """How far apart A and B are, for each variable in which they are; None where that cannot be seen, as of functions.
+
+    In the unit of each variable. Of discs it is the distance between their borders, the same for all variables.
+    """
+    if isinstance(a, Range) and isinstance(b, Range):
+        found = {}
+        for name in sorted(a.bounds.keys() & b.bounds.keys()):
+            one, other = a.bounds[name], b.bounds[name]
+            if not Range({name: one}).overlaps(Range({name: other}), variables):
+                found[name] = _between(one, other, variables.variables[variables.index(name)].period)
+        return {name: gap for name, gap in found.items() if gap > 0.0}
+    if isinstance(a, Range) and isinstance(b, Disc):
+        a, b = b, a
+    if not isinstance(a, Disc) or not isinstance(b, Disc | Range):
+        return None
+    places = {name: (value, value) for name, value in b.center.items()} if isinstance(b, Disc) else b.bounds
+    if a.center.keys() != places.keys():
+        return None
+    periods = {name: variables.variables[variables.index(name)].period for name in a.center}
+    away = np.linalg.norm([_distance(value, places[name], periods[name]) for name, value in a.center.items()])
+    gap = float(away) - a.radius - (b.radius if isinstance(b, Disc) else 0.0)
+    return dict.fromkeys(sorted(a.center), gap) if gap > 0.0 else {}
+
+
+def widths(variables: CollectiveVariables, region: Any) -> dict[str, float]:
+    """How wide a range or a disc is along each of its variables; without those along which it is not limited on both sides."""
+    if isinstance(region, Disc):
+        return dict.fromkeys(region.center, 2.0 * region.radius)
+    found = {}
+    for name, (low, high) in region.bounds.items() if isinstance(region, Range) else ():
+        period = variables.variables[variables.index(name)].period
+        width = high - low if period is None else length_of_arc((low, high), period)
+        found |= {name: float(width)} if np.isfinite(width) and width != period else {}
+    return found
+
+
+def _between(one: tuple[float, float], other: tuple[float, float], period: float | None) -> float:
+    """The gap between two intervals that do not overlap; 0 if they have a border in common."""
+    ends = [(one[1], other[0]), (other[1], one[0])]  # upwards from one to the other, and on to the first again
+    gaps = [start - end if period is None else (start - end) % period for end, start in ends]
+    return float(max(gaps) if period is None else min(gaps))
 
 
 def _overlap(variables: CollectiveVariables, a: Any, b: Any) -> bool:

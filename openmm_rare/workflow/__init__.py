@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = face(
         "scan": ["run_scan"],
         "path_sampling": ["run_path_sampling"],
         "analysis": ["analyze"],
+        "export": ["Exported", "export_run"],
         "latent.fit": ["run_latent_fit"],
         "latent.sample": ["sample_latent"],
         "reports": ["make_report"],

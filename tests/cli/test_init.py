@@ -157,10 +157,11 @@ def test_what_comes_next_is_printed(run, tmp_path):
     first = next(number for number, line in enumerate(ending) if line.startswith("next: write the states A and B into"))
     assert "FILL IN" in ending[first]
     expected = [
+        f"openmm-rare check {config}",
         f"openmm-rare path {config} --out {out / 'first.npz'}",
         f"openmm-rare tps {config} --initial-path {out / 'first.npz'} --out {out / 'tps'}",
         f"openmm-rare rate {config} --model {out / 'tps' / 'model.npz'} --out {out / 'rate'}",
     ]
-    assert [line.strip() for line in ending[first + 1 : first + 4]] == expected
+    assert [line.strip() for line in ending[first + 1 : first + 5]] == expected
     again = run(*given, "--out", str(out))
     assert again.exit_code == 2 and "exists and is not empty" in again.output

@@ -17,7 +17,7 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.learning.gated_fit import FitOptions
 from openmm_rare.learning.shot_fit import fit_model
 from openmm_rare.learning.shots import Shots
-from openmm_rare.mechanism.atoms import atom_contributions, transition_states, write_pdb
+from openmm_rare.mechanism.atoms import atom_contributions, transition_states
 from openmm_rare.mechanism.cross_fit import cross_fit
 from openmm_rare.mechanism.formula import find_formulas, folds, refine, simple_formulas
 from openmm_rare.mechanism.relevance import input_relevance
@@ -27,6 +27,7 @@ from openmm_rare.mechanism.validation import calibrate, spread_over_q
 from openmm_rare.paths.ensemble import PathEnsemble
 from openmm_rare.paths.statistics import path_density, path_statistics, running_mean
 from openmm_rare.report.mechanism import drawn_atoms, molecule_figure
+from openmm_rare.structure.trajectory_file import plain_topology, write_structures
 from openmm_rare.systems import double_well_1d, licl
 from openmm_rare.workflow.analysis import AnalysisOptions, analyze
 from stats import assert_within
@@ -147,7 +148,8 @@ def test_atoms_share_the_gradient():
 
 def test_contributions_are_the_b_factors(tmp_path):
     positions, relative = np.random.default_rng(0).normal(size=(3, 3)), np.array([1.0, 0.5, 0.0])
-    path = write_pdb(tmp_path / "atoms.pdb", None, positions, relative)
+    path = tmp_path / "atoms.pdb"
+    write_structures(path, plain_topology(len(positions)), positions[None], relative[None])
     factors = [float(line[60:66]) for line in path.read_text().splitlines() if line.startswith(("ATOM", "HETATM"))]
     assert factors == [99.99, 50.0, 0.0] or factors == [99.99, 49.99, 0.0]
     read = app.PDBFile(str(path)).getPositions(asNumpy=True)._value

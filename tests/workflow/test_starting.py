@@ -83,6 +83,34 @@ def test_files_of_all_programs_make_the_same_system():
     assert abs(energy(made(request_of("structure", cutoff="0.5 nm"))[1], first.positions, first.box) - found["AMBER"]) > 1.0
 
 
+def write_crd(path, topology, positions):
+    """Coordinates of CHARMM in its extended format, as CHARMM-GUI writes them."""
+    lines = ["* water and an ion pair", "*", f"{topology.getNumAtoms():10d}  EXT"]
+    for atom, place in zip(topology.atoms(), 10.0 * positions, strict=True):
+        x, y, z = (f"{value:20.10f}" for value in place)
+        residue = atom.residue
+        lines.append(
+            f"{atom.index + 1:10d}{residue.index + 1:10d}  {residue.name:<8}  {atom.name:<8}{x}{y}{z}  {'SYS':<8}  "
+            f"{residue.index + 1:<8d}{0.0:20.10f}"
+        )
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_coordinates_of_charmm_and_mmcif_are_read_as_well(tmp_path):
+    source, system = made(request_of("CHARMM"))
+    write_crd(tmp_path / "water.crd", source.topology, source.positions)
+    found, again = made(request_of("CHARMM", structure=tmp_path / "water.crd", box="1.1 nm"))
+    assert found.kind == "CHARMM" and np.abs(found.positions - source.positions).max() < 1e-6
+    assert np.allclose(found.box, source.box) and again.getNumParticles() == system.getNumParticles()
+    assert energy(again, source.positions, source.box) == pytest.approx(energy(system, source.positions, source.box))
+    plain, _ = made(request_of("structure"))
+    with open(tmp_path / "water.cif", "w") as stream:
+        app.PDBxFile.writeFile(plain.topology, plain.positions * unit.nanometer, stream)
+    found, _ = made(request_of("structure", structure=tmp_path / "water.cif"))
+    assert found.kind == "structure" and np.abs(found.positions - plain.positions).max() < 1e-3
+    assert np.allclose(found.box, plain.box)
+
+
 def test_heavy_hydrogen_allows_long_steps(molecule):
     request = Request.parse({"structure": molecule, "hydrogen_mass": "3 Da"})
     assert request.timestep == 0.004

@@ -14,6 +14,7 @@ from ...io.checksums import require_intact
 from ...io.files import sealed_npz
 from ...parallel.children import ChildFailure
 from ...settings.paths import INITIAL_PATHS
+from ...structure.trajectory_file import FORMATS, topology_to_show, write_trajectory
 from .boxes import boxes_of_file
 from .checks import FileAtom, require_elements
 from .reading import read_archive, read_trajectory
@@ -140,6 +141,9 @@ def save_frames(path: Path, frames: Frames, problem: RareEventSystem, frame_time
         arrays = {"positions": frames.positions, "boxes": frames.boxes, "frame_time_ps": np.array(frame_time)}
         with open(path, "wb") as stream:
             stream.writelines(sealed_npz(arrays))
+        return
+    if path.suffix[1:] in FORMATS:
+        write_trajectory(path, topology_to_show(problem.topology, problem.system), frames.positions, frame_time)
         return
     import mdtraj
 

@@ -75,6 +75,7 @@ def next_commands(folder: Path) -> list[str]:
     """What to do with the folder, in this order."""
     config, path, tps = folder / "config.toml", folder / "first.npz", folder / "tps"
     return [
+        f"openmm-rare check {config}",
         f"openmm-rare path {config} --out {path}",
         f"openmm-rare tps {config} --initial-path {path} --out {tps}",
         f"openmm-rare rate {config} --model {tps / 'model.npz'} --out {folder / 'rate'}",
@@ -85,7 +86,8 @@ def _head(states: StatesGiven | None) -> str:
     first = "Complete. Next, from the folder of this file:"
     if states is None:
         first = f"Two states are missing: write numbers where this file says {FILL_IN}, or take other variables. Then:"
-    what = ("a first path from A to B", "transition paths, and the committor", "the rate constant from A to B")
+    paths = "a first path from A to B", "transition paths, and the committor"
+    what = ("whether all is well", *paths, "the rate constant from A to B")
     pairs = list(zip(next_commands(Path()), what, strict=True))
     width = max(len(command) for command, _ in pairs)
     lines = [f"# {first}", *(f"#   {command:<{width}}   {words}" for command, words in pairs)]
