@@ -37,7 +37,7 @@ def test_code_of_guides_is_whole(page):
     [
         ("```python\nx = 1 / 0\n```\n", ZeroDivisionError),
         ("<!-- file: x.py -->\n```python\nx = 1 / 0\n```\n\n```console\n$ python x.py\n```\n", ZeroDivisionError),
-        ("```console\n$ python -c \"print(1)\"\n2\n```\n", AssertionError),
+        ('```console\n$ python -c "print(1)"\n2\n```\n', AssertionError),
         ("```console\n$ openmm-rare rate nothing\n```\n", AssertionError),
         ("```console\n$ false\n```\n", Exception),
         ("```toml\nx = \n```\n", tomllib.TOMLDecodeError),
