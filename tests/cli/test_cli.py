@@ -327,7 +327,7 @@ def test_every_default_is_in_the_help(run):
         without.update(each.opts[0] for each in options if not (each.is_flag or each.required or each.show_default))
 
     walk(main)
-    names = "model scheduler devices allow-package compare importance brute-force json temperature"
+    names = "model scheduler devices allow-package compare importance brute-force json temperature storage system"
     of_init = "out topology include water state-a state-b trajectory"
     assert without == {f"--{name}" for name in f"{names} {of_init}".split()}
 
