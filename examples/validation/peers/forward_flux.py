@@ -1,7 +1,7 @@
 """Forward flux sampling, the direct variant: Allen, Frenkel & ten Wolde, J. Chem. Phys. 124, 024102 (2006).
 
-k = (flux out of A) times the product of the probabilities to come from one interface to the next, or else back to A. The border of
-A is the first interface, so that the flux is counted by the same code as ours.
+k = (flux out of A) times the product of the probabilities to come from one interface to the next, or else back to A. The border
+of A is the first interface, so that the flux is counted by the same code as ours.
 """
 
 from __future__ import annotations

@@ -6,24 +6,24 @@
 
 Peers are forward flux sampling and the weighted ensemble, written here, and WESTPA where it is installed. What makes it fair:
 
-*Steps.* One step is one force evaluation of one walker, whoever asked for it: training, equilibration, pilot runs, flux and failed
-shots are all counted, until a walker has stopped and no further. C = (relative error)² × steps, steps for a relative variance
-of 1, does not depend on how long a run was; an error e takes C/e² steps. It is given for the error that was *found* (the rms
-deviation from the truth over the repeats, itself uncertain by 1/sqrt(2 repeats)) and for the one that each method *claims*.
-Dynamics, time step, A, B and the test of B at every step are the same for all.
+*Steps.* One step is one force evaluation of one walker, whoever asked for it: training, equilibration, pilot runs, flux and
+failed shots are all counted, until a walker has stopped and no further. C = (relative error)² × steps, steps for a relative
+variance of 1, does not depend on how long a run was; an error e takes C/e² steps. It is given for the error that was *found*
+(the rms deviation from the truth over the repeats, itself uncertain by 1/sqrt(2 repeats)) and for the one that each method
+*claims*. Dynamics, time step, A, B and the test of B at every step are the same for all.
 
 *CPU.* All methods move their walkers by the native integrator of this package through the same class, in Contexts of the same
-kind, on the Reference platform: no force, no noise and no test of a state is computed in Python by any. What a method adds is
-its own: resampling in Python for the weighted ensemble, training for ours. Stopping at an interface is done by the integrator, too.
-In `two_channel_2d` the distance from A, which the peers go along, is one that the integrator knows between two particles, so
-that a second, massless one stands in the middle of A: that costs the peers up to a fifth of their time. CPU seconds are those of
-the process, all threads, without imports. With an expensive force field steps alone decide.
+kind, on the Reference platform: no force, no noise and no test of a state is computed in Python by any, nor that of an
+interface. What a method adds is its own: resampling in Python for the weighted ensemble, training for ours. In `two_channel_2d`
+the distance from A, which the peers go along, is one that the integrator knows between two particles: a second, massless one
+stands in the middle of A, and costs no time that could be measured. CPU seconds are those of the process, all threads, without
+imports. With an expensive force field steps alone decide.
 
-*What the peers get for nothing.* A good coordinate, interfaces and bins chosen by hand, the runs which that took, the burn-in of the
-weighted ensemble, and no first guess of how long a run has to be. Ours gets none of this.
+*What the peers get for nothing.* A good coordinate, interfaces and bins chosen by hand, the runs which that took, the burn-in
+of the weighted ensemble, and how long a run has to be. Ours gets none of this.
 
-*Error bars* are those of textbooks: binomial stages with independent starts for forward flux; Student's t of eight blocks after a
-burn-in of 20 % for the weighted ensemble; ours is its `rate_ci95`. Intervals are widened by the error of the truth where it has one.
+*Error bars* are those of textbooks: binomial stages with independent starts for forward flux; Student's t of eight blocks after
+a burn-in of 20 % for the weighted ensemble; ours is its `rate_ci95`. Intervals are widened by the error of the truth, if any.
 
 Each repeat is appended to --out as one line of JSON; the same command goes on after a kill, and further repeats or methods
 are added to the same file.

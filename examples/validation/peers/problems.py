@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openmm_rare import CollectiveVariables, Disc, Distance, RareEventSystem, Range, States
+from openmm_rare import CollectiveVariables, Disc, Distance, Range, RareEventSystem, States
 from openmm_rare.states.regions import Region
 from openmm_rare.states.variables import CollectiveVariable
 from openmm_rare.systems import build, two_channel_2d
@@ -112,7 +112,7 @@ def _double_well(temperature: float) -> PeerProblem:
 
 
 def _two_channels(temperature: float) -> PeerProblem:
-    """Along the distance from the middle of A, which a massless particle marks: it does not move, and the plugin knows distances."""
+    """Along the distance from the middle of A, where a massless particle, which does not move, marks it for the plugin."""
     system = build("two_channel_2d", temperature=temperature)
     marked = deepcopy(system.system)
     marked.addParticle(0.0)

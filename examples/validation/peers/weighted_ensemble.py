@@ -1,4 +1,4 @@
-"""The weighted ensemble with recycling: Huber & Kim, Biophys. J. 70, 97 (1996); thresholds of splitting and merging as in WESTPA.
+"""The weighted ensemble with recycling: Huber & Kim, Biophys. J. 70, 97 (1996); thresholds of splitting as in WESTPA.
 
 Walkers move tau steps, those that have come to B begin again in A, and each bin is resampled to a fixed number of walkers. The
 weight that comes to B in an iteration, over its time, is the rate once the flux is steady.

@@ -56,6 +56,11 @@ class _Now:
     steps: int
 
 
+def _assign(coords: np.ndarray, mask: np.ndarray, output: np.ndarray, edges: np.ndarray) -> None:
+    """Bins by progress; WESTPA pickles this function."""
+    output[mask] = np.searchsorted(edges, coords[mask, 0], side="right")
+
+
 class OneProblem(WESTSystem):
     """The bins of the problem, and one more for B."""
 
@@ -65,10 +70,7 @@ class OneProblem(WESTSystem):
         edges = np.append(problem.bins, 0.5 * _ARRIVED)
         self.pcoord_ndim, self.pcoord_len, self.pcoord_dtype = 1 + problem.walkers.positions.size, 2, np.float64
 
-        def assign(coords: np.ndarray, mask: np.ndarray, output: np.ndarray) -> None:
-            output[mask] = np.searchsorted(edges, coords[mask, 0], side="right")
-
-        self.bin_mapper = FuncBinMapper(assign, len(edges) + 1)
+        self.bin_mapper = FuncBinMapper(_assign, len(edges) + 1, kwargs={"edges": edges})
         self.bin_target_counts = [problem.per_bin] * (len(edges) + 1)
 
 
