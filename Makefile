@@ -5,7 +5,7 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test docs test-ops test-torchforce test-cuda-build validate validate-reliability sanitize lint clean
+.PHONY: demo test docs test-ops test-torchforce test-cuda-build gpu-check validate validate-reliability sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
@@ -41,6 +41,9 @@ $(VENV)/cuda: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ nvidia-cuda-nvrtc \
 		OpenMM-CUDA-13==$$($(BIN)/python -c "import openmm; print(openmm.version.short_version)")
 	touch $@
+
+gpu-check:  ## everything that only a GPU can show, in less than 8 minutes, without a network; as it is where there is no $(VENV)
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) examples/validation/gpu/gpu_check.py
 
 validate: $(VENV)/installed  ## long statistical validation: accuracy and coverage (hours)
 	$(BIN)/python -m pytest -m slow
