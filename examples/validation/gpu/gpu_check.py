@@ -1,4 +1,4 @@
-"""Everything that only a GPU can show, in one command of less than 8 minutes, without a network: one table and one JSON file.
+r"""Everything that only a GPU can show, in one command of less than 8 minutes, without a network: one table and one JSON file.
 
     python examples/validation/gpu/gpu_check.py                          # CUDA at full size, OpenCL at a small one
     python examples/validation/gpu/gpu_check.py --platform OpenCL        # where OpenCL is the GPU's, --full as well
@@ -16,9 +16,8 @@ A machine without a network. The package runs from this checkout; `openmm_rare/l
 where there is a network:
 
     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
-        --platform manylinux2014_x86_64 -d examples/validation/gpu/wheels \
-        OpenMM==8.6.1 OpenMM-CUDA-13==8.6.1 netCDF4 cftime click tqdm tomli-w pytest pluggy iniconfig
+        $(printf -- "--platform manylinux_2_%s_x86_64 " 17 28 34) -d examples/validation/gpu/wheels \
+        OpenMM==8.6.1 OpenMM-CUDA-13==8.6.1 netCDF4 cftime tqdm click tomli-w jinja2 markupsafe pytest pluggy iniconfig
 
 They are unpacked below `build/gpu_check`; nothing is installed.
 """
