@@ -89,7 +89,7 @@ ROWS: tuple[Row, ...] = (
 )
 """Everything that is tried on a platform, what takes longest early."""
 
-_SLOWER = 2.0  # limits where a processor imitates a GPU, and does other work as well
+_SLOWER = 3.0  # limits where a processor imitates a GPU, and does other work as well
 HEADER = ("check", "platform", "result", "figure", "seconds")
 """Heads the table."""
 
