@@ -125,6 +125,8 @@ def alanine_paths(where: Where) -> tuple[str, dict]:
     """Trials of two-way shooting of alanine dipeptide in water; small: without the water, from the same path."""
     if find_spec("openpathsampling") is None:
         raise Skipped("OpenPathSampling is not installed")
+    if not where.full and where.platform not in ("Reference", "CPU"):
+        raise Skipped("for GPUs, or --full: where a processor imitates one, kernels are compiled for minutes")
     import numpy as np
 
     from openmm_rare import Machine, PathSampling, PathSettings, Silent

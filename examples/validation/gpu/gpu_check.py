@@ -183,7 +183,10 @@ def _timed(row: Row, where: Where, end: float, environment: dict[str, str]) -> t
     if left < 5.0:
         return Outcome("skipped", "no time left"), 0.0
     limit = row.seconds * (1.0 if where.full else _SLOWER)
-    return run_row(row, where, min(limit, left), environment), time.monotonic() - begun
+    outcome, took = run_row(row, where, min(limit, left), environment), time.monotonic() - begun
+    if left < limit and took >= left:
+        outcome = Outcome("skipped", f"no time left: ended after {took:.0f} s, before its limit")
+    return outcome, took
 
 
 def main(given: Sequence[str] | None = None) -> None:

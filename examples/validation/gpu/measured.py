@@ -25,7 +25,7 @@ _SIGMAS = 4.5
 _MOST_APART = 1e-3  # median relative difference of forces, in single precision
 _STRENGTH = 0.25  # of a bias that has learned nothing: weights whose mean can still be told
 _STRIDE = RateSettings().stride
-_MOST_SMALL = 10**4  # walkers, where a processor imitates a GPU
+_MOST_SMALL = 10**3  # walkers, where a processor imitates a GPU
 _MOST_OF_ALL = 10**5  # for which all variants are measured
 _MODEL = Path(__file__).resolve().parents[2] / "alanine_dipeptide" / "committor.npz"
 
