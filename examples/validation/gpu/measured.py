@@ -158,7 +158,7 @@ def alanine_contexts(where: Where) -> tuple[str, dict]:
         if not finite:
             raise Failed(f"the energy of {n_contexts} Contexts, {name}, is not finite")
         numbers[f"{name} {n_contexts}"] = speed
-        told.append(f"{n_contexts} {name}: {speed:.0f}")
+        told.append(f"{n_contexts} {name}: {speed:.3g}")
     return "Contexts: steps/s, all together; " + ", ".join(told), numbers
 
 
