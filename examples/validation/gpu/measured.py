@@ -171,6 +171,7 @@ def _steps_per_second(contexts: Sequence[openmm.Context], seconds: float) -> flo
 
     n = 2
     with ThreadPoolExecutor(len(contexts)) as pool:
+        list(pool.map(steps, contexts, [n] * len(contexts)))  # the first steps compile kernels
         while True:
             begun = time.perf_counter()
             list(pool.map(steps, contexts, [n] * len(contexts)))
