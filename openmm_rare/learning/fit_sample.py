@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +11,7 @@ from torch import Tensor
 from ..committor.model import CommittorModel
 from ..descriptors.by_hand import feature_columns
 from .residual import Places
-
-if TYPE_CHECKING:
-    from .segment_trainer import SegmentData
+from .segment_data import SegmentData
 
 __all__ = ["PROBES", "FitSample"]
 

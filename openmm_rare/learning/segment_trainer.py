@@ -1,4 +1,4 @@
-"""Learning the committor: data and the training loop ("Learning ln I" in docs/theory.md)."""
+"""Learning the committor from segments: the training loop ("Learning ln I" in docs/theory.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..committor.mlp import Network
 from ..committor.model import CommittorModel
-from ..dynamics.frames import Frames, Rows
 from ..errors import InputError
 from ..states.states import IN_A, IN_B
 from .adam import Adam, set_training_state, training_state
@@ -19,8 +18,9 @@ from .fit_sample import PROBES, FitSample
 from .losses import bounded_product, stopped_operator_loss
 from .price import in_steps
 from .residual import BackwardResidual
+from .segment_data import SegmentData
 
-__all__ = ["SegmentData", "Trainer"]
+__all__ = ["Trainer"]
 
 _RESIDUAL_BOUND = 3.0  # residuals beyond this (next to A, where ln I diverges) do not pull any harder
 _BLOCK = 4096  # segments to evaluate at a time
@@ -28,33 +28,6 @@ _USES_OF_SEGMENT, _USES_OF_PLACE = 4, 12  # in one fit, on average, where there 
 _MOST_CHANGES = 100_000  # of all features with a moving coordinate of a place: computed before a fit
 _MOST_BYTES = 128_000_000  # that these may take
 _LOG_OF_ZERO = -1.0e4  # ln I in A: finite, so that no inf - inf can appear, and exp() of it is exactly zero
-
-
-@dataclass(frozen=True)
-class SegmentData(Rows):
-    """Short biased trajectory segments.
-
-    Attributes
-    ----------
-    start, end : Frames
-        In single precision.
-    log_weight : ndarray, shape (n,)
-        ln of the likelihood ratio unbiased/biased of the segment.
-    status : ndarray of int8, shape (n,)
-        Where the end lies: 0 between the states, 1 in A, 2 in B.
-    drift : ndarray of float32, shape (n, n_atoms, 3), nm
-        Displacement of one step from the start by the physical forces.
-    """
-
-    start: Frames
-    end: Frames
-    log_weight: np.ndarray
-    status: np.ndarray
-    drift: np.ndarray
-
-    def newest(self, most: int) -> SegmentData:
-        """The last so many of them."""
-        return self.take(slice(-most, None))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from ..dynamics.checks import largest_curvature
 from ..errors import RunError
 from ..io.tasks import Progress, Task
-from ..learning.segment_trainer import SegmentData
+from ..learning.segment_data import SegmentData
 from ..settings.rates import RateSettings
 from ..states.states import IN_B, NEITHER, States
 from ..walkers.machine import Machine

@@ -12,7 +12,7 @@ from ..dynamics.frames import Frames
 from ..errors import RunError
 from ..flux.flux import FluxState, run_flux
 from ..io.tasks import Progress, Task
-from ..learning.segment_trainer import SegmentData
+from ..learning.segment_data import SegmentData
 from ..settings.rates import RateSettings
 from ..states.states import IN_B, NEITHER
 from ..walkers.machine import Machine

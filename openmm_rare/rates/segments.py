@@ -10,7 +10,7 @@ import numpy as np
 from ..dynamics.frames import Frames
 from ..dynamics.unbiased import mobility
 from ..errors import RunError
-from ..learning.segment_trainer import SegmentData
+from ..learning.segment_data import SegmentData
 from ..walkers.machine import Machine
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator

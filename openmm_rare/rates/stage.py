@@ -15,7 +15,8 @@ from ..dynamics.frames import Frames
 from ..errors import RunError
 from ..flux.root_density import RootDensity
 from ..io.tasks import Progress, Task
-from ..learning.segment_trainer import SegmentData, Trainer
+from ..learning.segment_data import SegmentData
+from ..learning.segment_trainer import Trainer
 from ..settings.rates import RateSettings
 from ..states.states import IN_B
 from ..walkers.machine import Machine

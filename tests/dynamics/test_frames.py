@@ -11,7 +11,7 @@ from openmm_rare.flux.cooling import Cooled
 from openmm_rare.flux.flux import FluxState
 from openmm_rare.flux.pool import Pool
 from openmm_rare.io.run_file import RunFile
-from openmm_rare.learning.segment_trainer import SegmentData
+from openmm_rare.learning.segment_data import SegmentData
 from openmm_rare.walkers.population import Moved, Walkers
 
 
