@@ -1,4 +1,4 @@
-"""Short trajectory segments, from which the importance of a rate is learned."""
+"""Segments of trajectories, from which a committor is learned."""
 
 from __future__ import annotations
 

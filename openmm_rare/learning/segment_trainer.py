@@ -1,4 +1,4 @@
-"""Learning the committor: data and the training loop ("Learning ln I" in docs/theory.md)."""
+"""Learning the committor from segments: the training loop ("Learning ln I" in docs/theory.md)."""
 
 from __future__ import annotations
 
