@@ -1,6 +1,6 @@
 """Trajectories and structures in files that VMD, PyMOL, MDAnalysis and mdtraj read: the one place that writes them.
 
-With OpenMM's own writers, which need no further package. Boxes come from the topology: volume is constant here.
+With OpenMM's own writers, which need no further package.
 """
 
 from __future__ import annotations
@@ -56,13 +56,18 @@ def topology_to_show(topology: app.Topology | None, system: openmm.System) -> ap
     """The topology of a System, or a plain one where it has none that fits, with the box of the System."""
     fits = topology is not None and topology.getNumAtoms() == system.getNumParticles()
     shown = copy(topology) if fits else plain_topology(system.getNumParticles())
-    box = periodic_box(system)
-    vectors = None if box is None else [openmm.Vec3(*row) for row in box.tolist()]  # XTCFile takes no arrays
-    shown.setPeriodicBoxVectors(None if vectors is None else vectors * unit.nanometer)
+    _set_box(shown, periodic_box(system))
     return shown
 
 
-def write_trajectory(path: Path, topology: app.Topology, positions: np.ndarray, frame_ps: float) -> None:
+def _set_box(topology: app.Topology, box: np.ndarray | None) -> None:
+    vectors = None if box is None else [openmm.Vec3(*row) for row in box.tolist()]  # XTCFile takes no arrays
+    topology.setPeriodicBoxVectors(None if vectors is None else vectors * unit.nanometer)
+
+
+def write_trajectory(
+    path: Path, topology: app.Topology, positions: np.ndarray, frame_ps: float, boxes: np.ndarray | None = None
+) -> None:
     """Write frames, the first at time 0, atomically; the ending chooses the format.
 
     ``.xtc`` has times and rounds positions to 0.001 nm; ``.dcd`` has the time between frames in its header, in units of
@@ -72,10 +77,12 @@ def write_trajectory(path: Path, topology: app.Topology, positions: np.ndarray, 
     ----------
     path : Path
     topology : openmm.app.Topology
-        Its box is that of all frames; without one the file has none.
+        Its box is that of all frames, unless there are boxes of each; without one the file has none.
     positions : ndarray, shape (n_frames, n_atoms, 3), nm
     frame_ps : float
         Between two frames, ps.
+    boxes : ndarray, shape (n_frames, 3, 3), nm, optional
+        Of each frame, where the volume changes.
 
     Raises
     ------
@@ -84,18 +91,28 @@ def write_trajectory(path: Path, topology: app.Topology, positions: np.ndarray, 
     """
     kind = require_trajectory_format(path.suffix)
     if kind == "pdb":
-        write_structures(path, topology, positions)
+        write_structures(path, topology, positions, boxes=boxes)
         return
-    time = frame_ps * unit.picosecond
+    time, topology = frame_ps * unit.picosecond, copy(topology)
     with replacing(path) as temporary, _naming(path):
         if kind == "xtc":
-            _write_each(app.XTCFile(str(temporary), topology, time), positions)
+            file = app.XTCFile(str(temporary), topology, time)
+            for frame in _frames(positions, topology, boxes):
+                file.writeModel(frame)
             return
         with open(temporary, "w+b") as stream:
-            _write_each(app.DCDFile(stream, topology, time), positions)
+            file = app.DCDFile(stream, topology, time)
+            for frame in _frames(positions, topology, boxes):
+                file.writeModel(frame)
 
 
-def write_structures(path: Path, topology: app.Topology, positions: np.ndarray, b_factors: np.ndarray | None = None) -> None:
+def write_structures(
+    path: Path,
+    topology: app.Topology,
+    positions: np.ndarray,
+    b_factors: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+) -> None:
     """Write a PDB file, with a model for each frame if there are several, atomically.
 
     Parameters
@@ -105,18 +122,20 @@ def write_structures(path: Path, topology: app.Topology, positions: np.ndarray, 
     positions : ndarray, shape (n_frames, n_atoms, 3), nm
     b_factors : ndarray, shape (n_frames, n_atoms), optional
         Relative, from 0 to 1, which becomes 0 to 99.99.
+    boxes : ndarray, shape (n_frames, 3, 3), nm, optional
+        As for :func:`write_trajectory`.
 
     Raises
     ------
     InputError
         If positions do not fit into the columns of a PDB file.
     """
-    stream = io.StringIO()
+    stream, topology = io.StringIO(), copy(topology)
     with _naming(path):
-        for number, frame in enumerate(positions, start=1):
+        for number, frame in enumerate(_frames(positions, topology, boxes), start=1):
             model = number if len(positions) > 1 else None
             app.PDBFile.writeHeader(topology, stream)  # the box, without which MDAnalysis has none for this frame
-            app.PDBFile.writeModel(topology, _quantity(frame), stream, modelIndex=model, keepIds=True)
+            app.PDBFile.writeModel(topology, frame, stream, modelIndex=model, keepIds=True)
         app.PDBFile.writeFooter(topology, stream)
     text = stream.getvalue()
     if b_factors is not None:
@@ -131,13 +150,12 @@ def _with_b_factors(text: str, values: np.ndarray) -> Iterator[str]:
         yield f"{line[:60]}{next(atom):6.2f}{line[66:]}" if line.startswith(("ATOM", "HETATM")) else line
 
 
-def _write_each(file: app.DCDFile | app.XTCFile, positions: np.ndarray) -> None:
-    for frame in positions:
-        file.writeModel(_quantity(frame))
-
-
-def _quantity(frame: np.ndarray) -> unit.Quantity:
-    return np.asarray(frame, dtype=np.float64) * unit.nanometer
+def _frames(positions: np.ndarray, topology: app.Topology, boxes: np.ndarray | None) -> Iterator[unit.Quantity]:
+    """Each frame, while the topology has its box."""
+    for number, frame in enumerate(positions):
+        if boxes is not None and topology.getPeriodicBoxVectors() is not None:
+            _set_box(topology, boxes[number])
+        yield np.asarray(frame, dtype=np.float64) * unit.nanometer
 
 
 @contextmanager

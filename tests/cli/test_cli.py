@@ -329,7 +329,8 @@ def test_every_default_is_in_the_help(run):
     walk(main)
     names = "model scheduler devices allow-package compare importance brute-force json temperature storage system"
     of_init = "out topology include water state-a state-b trajectory"
-    assert without == {f"--{name}" for name in f"{names} {of_init}".split()}
+    of_scripts = "storage system"
+    assert without == {f"--{name}" for name in f"{names} {of_init} {of_scripts}".split()}
 
 
 def test_scan_hands_the_model_down_and_resumes(run, engine, tmp_path):

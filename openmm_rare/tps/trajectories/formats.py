@@ -143,7 +143,7 @@ def save_frames(path: Path, frames: Frames, problem: RareEventSystem, frame_time
             stream.writelines(sealed_npz(arrays))
         return
     if path.suffix[1:] in FORMATS:
-        write_trajectory(path, topology_to_show(problem.topology, problem.system), frames.positions, frame_time)
+        write_trajectory(path, topology_to_show(problem.topology, problem.system), frames.positions, frame_time, frames.boxes)
         return
     import mdtraj
 
