@@ -1,4 +1,4 @@
-"""What training costs and what it saves: it goes on while it pays ("Training knows its price" in docs/theory.md)."""
+"""What training costs and what it saves: it goes on while it pays ("Learning ln I" in docs/theory.md)."""
 
 from __future__ import annotations
 

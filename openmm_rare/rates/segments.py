@@ -131,10 +131,17 @@ def sample_segments(
         end[done], log_weight[done] = block.walkers.frames[over], block.walkers.log_weights[over]
         status[done], steps[done] = block.status[over], block.walkers.clocks[over]
         active = block.walkers.take(np.flatnonzero(~over))
+    segments = _segments(begun, end, log_weight, status)
+    drifts = drifts or Drifts(propagator.problem, propagator.n_slots, propagator.machine)
+    segments = replace(segments, drift=drifts(segments.start.positions, seed).astype(np.float32))
+    return SegmentBatch(segments, status, steps, walker_steps + len(segments))
+
+
+def _segments(
+    begun: list[tuple[np.ndarray, Frames, np.ndarray]], end: Frames, log_weight: np.ndarray, status: np.ndarray
+) -> SegmentData:
+    """From where each began to the end of its walker, with ln w of that part; drifts are not known yet."""
     walkers, places, weights = zip(*begun, strict=True)
     walker, start = np.concatenate(walkers), Frames.join(places)
     gained = (log_weight[walker] - np.concatenate(weights)).astype(np.float32)
-    drifts = drifts or Drifts(propagator.problem, propagator.n_slots, propagator.machine)
-    drift = drifts(start.positions, seed).astype(np.float32)
-    segments = SegmentData(start, end[walker], gained, status[walker], drift)
-    return SegmentBatch(segments, status, steps, walker_steps + len(segments))
+    return SegmentData(start, end[walker], gained, status[walker], np.zeros_like(start.positions))
