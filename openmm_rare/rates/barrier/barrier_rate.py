@@ -287,7 +287,7 @@ class BarrierRate(RateRun):
         """What is known now."""
         learned = top.learned(shots.column("at"), shots.reached_b)
         pops = populations(sets.free_energy(), sets.ordered, learned, self._bias, self.problem.kt)
-        return Findings(self.problem, self._route, sets, self._bias, learned, pops, shots)
+        return Findings(self.problem, self._route, sets, self._bias, learned, pops.shifted(sets.shift(top.place)), shots)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Populations:
         Differences of free energy from window to window, from A to B, of each set, kT.
     s, profile, profile_errors : ndarray, shape (n_bins,), (2, n_bins) and (2, n_bins)
         Free energy along the coordinate by each set, kT, where both have been; zero: all of A.
+    shift : float
+        What was added to ln Z_b/p_A for the finite steps of walkers in windows.
     """
 
     log_ratio: float
@@ -48,6 +50,12 @@ class Populations:
     s: np.ndarray
     profile: np.ndarray
     profile_errors: np.ndarray
+    shift: float = 0.0
+
+    def shifted(self, shift: float) -> Populations:
+        """With so much added to ln Z_b/p_A."""
+        sets = tuple(value + shift for value in self.of_sets)
+        return replace(self, log_ratio=self.log_ratio + shift, of_sets=sets, shift=shift)
 
     @property
     def difference(self) -> float:

@@ -28,6 +28,7 @@ __all__ = ["Findings", "barrier_estimate", "plan"]
 
 _HEAVY = 0.7  # Pareto k
 _LOW_YIELD = 0.02
+_STIFF = 0.1  # kT: a correction for finite steps in windows, above which the first order is not enough
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,11 @@ def _warnings(found: Findings, facts: RunFacts, tail: float) -> list[str]:
             f"A few paths carry most of the answer (Pareto k = {tail:.2f}, above 0.7): the error bar is too small. "
             "Take a narrower b (width in [barrier]), or a better coordinate."
         )
+    if abs(pops.shift) > _STIFF:
+        warnings.append(
+            f"Windows are stiff for the time step: ln Z_b/p_A was corrected by {pops.shift:.2g}, to first order only. Take "
+            "fewer windows, a smaller time step, or a coordinate whose steepness at the barrier is more like that in A."
+        )
     share = float(found.shots.transition.mean())
     if share < _LOW_YIELD:
         warnings.append(
@@ -192,6 +198,7 @@ def _details(found: Findings, settings: BarrierSettings) -> dict[str, Any]:
         "of_sets": {side: float(np.exp(value)) for side, value in zip(SIDES, pops.of_sets, strict=True)},
         "relative_errors_of_sets": dict(zip(SIDES, pops.errors_of_sets, strict=True)),
         "sets_differ_kt": pops.difference,
+        "corrected_for_stiff_windows_kt": pops.shift,
         "place": found.bias.place,
         "width": float(np.sqrt(found.problem.kt / found.bias.stiffness)),
         "windows": [sets.windows[number].place for number in order],

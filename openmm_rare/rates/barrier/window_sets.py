@@ -13,7 +13,7 @@ from .bench import Bench
 from .free_energy import FreeEnergy, Sample
 from .ladder import stretch
 from .route import Route
-from .windows import Window
+from .windows import Window, shift_of_stiff_windows
 
 __all__ = ["SIDES", "WindowSets"]
 
@@ -100,6 +100,15 @@ class WindowSets:
         """The coordinate and the status of all frames of a window and set, shape ``(n_walkers, n_frames)``."""
         s, status = zip(*self._seen[side, number], strict=True)
         return np.hstack(s), np.hstack(status)
+
+    def shift(self, place: float) -> float:
+        """By how many kT finite steps put ln Z_b/p_A, with b there, too low: :func:`shift_of_stiff_windows`; 0 with momenta."""
+        problem, order = self._bench.problem, self.ordered
+        if problem.inertial:
+            return 0.0
+        both = order[0], min(order, key=lambda number: abs(self.windows[number].place - place))
+        squares = [np.mean([np.mean(np.diff(self.series(side, each)[0]) ** 2) for side in range(len(SIDES))]) for each in both]
+        return shift_of_stiff_windows(self.windows[both[0]].stiffness, squares, problem.check_interval, problem.kt)
 
     def free_energy(self) -> FreeEnergy:
         """What all windows of both sets say."""
