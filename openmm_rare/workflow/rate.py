@@ -96,8 +96,7 @@ def run_rate(
     others = other_results(system, compare)
     begun = stored_config(out) if resume else None
     if begun is not None:
-        settings = config.sampling.settings.continuing(begun.sampling.settings)
-        config = config.with_options(settings=settings)
+        config = config.with_options(settings=config.sampling.settings.continuing(begun.sampling.settings))
     machine = _machine(config, begun)
     config = config.expanded(system).with_options(backend=machine.backend)
     with open_run(out, config, system, resume, model) as (run, start):
