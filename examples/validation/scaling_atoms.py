@@ -93,3 +93,60 @@ def microseconds(problem, bias, n_walkers, seconds):
         block = propagator.advance(walkers, STEPS)
         walkers, steps = block.walkers, steps + block.walker_steps
     return 1e6 * (process_time() - begun) / steps
+
+
+def in_process(n, cutoff, seconds, library):
+    """Microseconds without and with a bias, in a process of its own that may take another library."""
+    command = [sys.executable, __file__, "--sizes", str(n), "--seconds", str(seconds), "--raw", "cutoff" if cutoff else "none"]
+    environment = os.environ | ({"OPENMM_RARE_LIBRARY": library} if library else {})
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def both(n, cutoff, seconds):
+    """Microseconds without and with a bias."""
+    problem, n_walkers = discs(n, cutoff), min(250, 20000 // n)
+    return [microseconds(problem, bias, n_walkers, seconds) for bias in (None, bias_of(problem))]
+
+
+def compare(sizes, seconds, library, repeats):
+    """Print how this library's times without a cutoff compare with those of another one."""
+    print(f"\nwithout a cutoff, times over those of {library}, {repeats} pairs of processes in turn")
+    for n in sizes:
+        ratios = []
+        for _ in range(repeats):
+            here, there = (in_process(n, False, seconds, which) for which in (None, library))
+            ratios.append(np.divide(here, there))
+        mean, error = np.mean(ratios, axis=0), np.std(ratios, axis=0, ddof=1) / np.sqrt(repeats)
+        texts = (f"{name} {mean[k]:.2f} ± {error[k]:.2f}" for k, name in enumerate(("without bias", "with bias")))
+        print(f"{n:5}  {'   '.join(texts)}", flush=True)
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[7, 20, 80, 200])
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--library", help="folder of another build of the plugin, to compare with")
+    parser.add_argument("--repeats", type=int, default=3, help="of each comparison")
+    parser.add_argument("--raw", choices=["cutoff", "none"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.raw:
+        print(json.dumps(both(arguments.sizes[0], arguments.raw == "cutoff", arguments.seconds)))
+        return
+    print("microseconds of CPU for a step of a walker")
+    print("        with a cutoff of 2.5 sigma   without a cutoff")
+    print("    N   without bias   with bias     without bias   with bias")
+    rows = []
+    for n in arguments.sizes:
+        rows.append(both(n, True, arguments.seconds) + both(n, False, arguments.seconds))
+        print(f"{n:5}   {rows[-1][0]:12.2f}   {rows[-1][1]:9.2f}     {rows[-1][2]:12.2f}   {rows[-1][3]:9.2f}", flush=True)
+    if len(rows) > 2:
+        slopes = np.polyfit(np.log(arguments.sizes[1:]), np.log(rows[1:]), 1)[0]
+        print(f"slope   {slopes[0]:12.2f}   {slopes[1]:9.2f}     {slopes[2]:12.2f}   {slopes[3]:9.2f}")
+    if arguments.library:
+        compare(arguments.sizes, arguments.seconds, arguments.library, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

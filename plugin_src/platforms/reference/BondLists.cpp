@@ -5,7 +5,7 @@
 using namespace OpenMMRare;
 using namespace std;
 
-static const int FewestBonds = 100;
+static const int FewestBonds = 250;
 /** Of the cutoff. */
 static const double FirstSkin = 0.1, ThinnestSkin = 0.02, ThickestSkin = 0.5;
 /** Time for a bond of a list over that for one that is looked at when a list is made. */
