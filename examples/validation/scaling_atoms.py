@@ -84,15 +84,17 @@ def bias_of(problem):
 
 
 def microseconds(problem, bias, n_walkers, seconds):
-    """CPU time of a walker-step, from walkers that have come some way from their lattice."""
+    """CPU time of a walker-step, the median of many stretches, from walkers that have come some way from their lattice."""
     propagator = Propagator(problem, bias, n_walkers, Machine("Reference", "native"), np.random.SeedSequence(1))
     walkers = Walkers.start(Frames(np.repeat(problem.positions[None], n_walkers, axis=0)), np.zeros(n_walkers, dtype=np.int64))
     walkers = propagator.advance(walkers, 10 * STEPS).walkers
-    begun, steps = process_time(), 0
-    while process_time() - begun < seconds:
+    begun, times = process_time(), []
+    while len(times) < 5 or process_time() - begun < seconds:
+        start = process_time()
         block = propagator.advance(walkers, STEPS)
-        walkers, steps = block.walkers, steps + block.walker_steps
-    return 1e6 * (process_time() - begun) / steps
+        times.append(1e6 * (process_time() - start) / block.walker_steps)
+        walkers = block.walkers
+    return float(np.median(times))
 
 
 def in_process(n, cutoff, seconds, library):

@@ -30,8 +30,7 @@ void BondLists::evaluate(int walker, const double* positions, double* work, doub
         make(list, positions, work);
     }
     list.age++;
-    variant.evaluateListed(plan, positions, list.particles.data(), list.sets.data(), list.particles.size()/2, work, forces,
-                           energy);
+    variant.evaluateListed(plan, positions, list.particles.data(), list.sets.data(), list.numBonds, work, forces, energy);
 }
 
 /** Squared distance of the particle that has come farthest since the list was made; not a number if a position is none. */
@@ -54,7 +53,7 @@ double BondLists::farthest(const List& list, const double* positions) const {
  * particles have come there step by step.
  */
 void BondLists::adaptSkin(List& list) const {
-    const double uses = Dearness*list.particles.size()/2*list.age*list.skin/plan.cutoff;
+    const double uses = Dearness*list.numBonds*list.age*list.skin/plan.cutoff;
     const double skin = uses > plan.numBonds ? list.skin/1.1 : list.skin*1.1;
     list.skin = min(max(skin, ThinnestSkin*plan.cutoff), ThickestSkin*plan.cutoff);
 }
@@ -64,6 +63,9 @@ void BondLists::make(List& list, const double* positions, double* work) const {
     bonds.resize(variant.listBonds(plan, positions, plan.cutoff+list.skin, work, bonds.data()));
     list.particles.clear();
     list.sets.clear();
+    list.numBonds = bonds.size();
+    while (bonds.size()%WalkerBondPlan::Lanes != 0)
+        bonds.push_back(bonds.back());
     for (int bond : bonds) {
         list.particles.insert(list.particles.end(), {plan.particles[2*bond], plan.particles[2*bond+1]});
         if (plan.numSets > 1)

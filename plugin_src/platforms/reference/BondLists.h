@@ -28,6 +28,8 @@ private:
         /** Of each bond, and its set of numbers if there are several. */
         std::vector<int> particles, sets;
         double skin;
+        /** How many bonds there are; the last is there again until the last part is full. */
+        int numBonds;
         /** How often it has been used. */
         int age;
     };

@@ -16,15 +16,13 @@ void loadWalker(const Block& block, const double* positions) {
         out[i] = Quad{positions[3*i], positions[3*i+1], positions[3*i+2], 0.0};
 }
 
-/** Vectors between the particles of bonds, and squared distances in row 0; lanes without a bond get those of the last one. */
-void computeSquares(const Block& block, const int* particles, int count) {
+/** Vectors between the particles of bonds, and squared distances in row 0. */
+void computeSquares(const Block& block, const int* particles) {
     const WalkerBondPlan& plan = block.plan;
     const Quad* x = (const Quad*) block.row(plan.positions);
     Quad* differences = (Quad*) block.row(plan.differences);
-    for (int lane = 0; lane < WalkerBondPlan::Lanes; lane++) {
-        const int* pair = particles+2*(lane < count ? lane : count-1);
-        differences[lane] = x[pair[0]]-x[pair[1]];
-    }
+    for (int lane = 0; lane < WalkerBondPlan::Lanes; lane++)
+        differences[lane] = x[particles[2*lane]]-x[particles[2*lane+1]];
     const double* d = (const double*) differences;
     double* square = (double*) block.row(0);
     for (int lane = 0; lane < WalkerBondPlan::Lanes; lane++)
@@ -32,25 +30,25 @@ void computeSquares(const Block& block, const int* particles, int count) {
 }
 
 /** The numbers of bonds, unless all have the same. */
-void loadNumbers(const Block& block, const int* sets, int count) {
+void loadNumbers(const Block& block, const int* sets) {
     const WalkerBondPlan& plan = block.plan;
     double* out = (double*) block.row(plan.numbersOfBonds);
     for (int lane = 0; lane < WalkerBondPlan::Lanes; lane++) {
-        const double* numbers = plan.numbers+sets[lane < count ? lane : count-1]*plan.numNumbers;
+        const double* numbers = plan.numbers+sets[lane]*plan.numNumbers;
         for (int k = 0; k < plan.numNumbers; k++)
             out[k*WalkerBondPlan::Lanes+lane] = numbers[k];
     }
 }
 
 /** Whatever the bonds make of their distances in row 0. */
-void executeAll(const Block& block, const int* sets, int count, int numInstructions) {
+void executeAll(const Block& block, const int* sets, int numInstructions) {
     const WalkerBondPlan& plan = block.plan;
     if (plan.numSets == 1) {
         for (int k = 0; k < numInstructions; k++)
             execute(block, plan.instructions[k], SameNumbers{plan.numbers}, block.row(k+1));
         return;
     }
-    loadNumbers(block, sets, count);
+    loadNumbers(block, sets);
     const RowsOfNumbers numbers = {block.row(plan.numbersOfBonds)};
     for (int k = 0; k < numInstructions; k++)
         execute(block, plan.instructions[k], numbers, block.row(k+1));
@@ -77,10 +75,7 @@ void addForcesOfBonds(const Block& block, const int* particles, int count) {
             onFirst = f[first];
         }
         onFirst -= force;
-        if (particles[1] != first)
-            f[particles[1]] += force;
-        else
-            onFirst += force;
+        f[particles[1]] += force;
     }
     f[first] = onFirst;
 }
@@ -96,9 +91,9 @@ void evaluateListed(const WalkerBondPlan& plan, const double* positions, const i
         f[i] = Quad{};
     for (int first = 0; first < numListed; first += WalkerBondPlan::Lanes) {
         const int count = numListed-first < WalkerBondPlan::Lanes ? numListed-first : WalkerBondPlan::Lanes;
-        computeSquares(block, particles+2*first, count);
+        computeSquares(block, particles+2*first);
         fill(block.row(0), [&](int v) { return squareRoot(block.row(0)[v]); });
-        executeAll(block, sets+first, count, numInstructions);
+        executeAll(block, sets+first, numInstructions);
         if (energy != 0)
             for (int lane = 0; lane < count; lane++)
                 sum += ((const double*) block.row(0))[lane] >= plan.cutoff ? 0.0 : ((const double*) block.row(plan.energy))[lane];
@@ -120,7 +115,7 @@ int listBonds(const WalkerBondPlan& plan, const double* positions, double distan
     loadWalker(block, positions);
     for (int first = 0; first < plan.numBonds; first += WalkerBondPlan::Lanes) {
         const int count = plan.numBonds-first < WalkerBondPlan::Lanes ? plan.numBonds-first : WalkerBondPlan::Lanes;
-        computeSquares(block, plan.particles+2*first, count);
+        computeSquares(block, plan.particles+2*first);
         for (int lane = 0; lane < count; lane++) {
             bonds[listed] = first+lane;
             listed += !(square[lane] > most); // a distance that is not a number stays, for its force to show

@@ -48,7 +48,8 @@ WalkerBondPlanner::WalkerBondPlanner(const CustomBondForce& bonds, int numPartic
 
 void WalkerBondPlanner::keepBonds(const CustomBondForce& force) {
     plan.numBonds = force.getNumBonds();
-    particles.resize(2*plan.numBonds);
+    const int numParts = (plan.numBonds+Plan::Lanes-1)/Plan::Lanes;
+    particles.resize(2*numParts*Plan::Lanes);
     sets.resize(plan.numBonds);
     plan.particles = particles.data();
     plan.sets = sets.data();
@@ -58,6 +59,8 @@ void WalkerBondPlanner::keepBonds(const CustomBondForce& force) {
     for (int i = 0; i < plan.numBonds; i++) {
         vector<double> values;
         force.getBondParameters(i, particles[2*i], particles[2*i+1], values);
+        for (int again = i+1; i+1 == plan.numBonds && again < numParts*Plan::Lanes; again++)
+            copy_n(&particles[2*i], 2, &particles[2*again]);
         const auto found = known.emplace(string((const char*) values.data(), values.size()*sizeof(double)), parameters.size());
         sets[i] = found.first->second;
         if (!found.second)

@@ -43,7 +43,7 @@ struct WalkerBondPlan {
     int numParticles, numBonds, numSets, numNumbers;
     /** Distance at which bonds end to act; infinite for none. */
     double cutoff;
-    /** The particles of each bond. */
+    /** The particles of each bond; the last one is there again until its last part is full, and so in lists. */
     const int* particles;
     /** Bonds with equal parameters have a set of numbers in common: its index by bond. */
     const int* sets;
