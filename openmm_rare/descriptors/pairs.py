@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .base import Descriptor, box_of, labels_of, nearest_images, require_possible
+from .sorting import sorted_rows
 
 __all__ = [
     "Coordination",
@@ -120,7 +121,7 @@ class Distances(PairDescriptor, abstract=True):
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Distances ``(n_walkers, n_pairs)`` in nm."""
         distances = torch.sqrt(r2)
-        return torch.sort(distances, dim=1)[0] if self.sort else distances
+        return sorted_rows(distances) if self.sort else distances
 
 
 class PairDistances(Distances):
@@ -207,7 +208,7 @@ class Coordination(CoordinationNumbers):
     def from_squared_distances(self, r2: Tensor) -> Tensor:
         """Coordination numbers ``(n_walkers, n_atoms)``."""
         coordination = self.coordination(r2)
-        return torch.sort(coordination, dim=1)[0] if self.sort else coordination
+        return sorted_rows(coordination) if self.sort else coordination
 
 
 class CoordinationMoments(CoordinationNumbers):

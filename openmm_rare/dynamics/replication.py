@@ -7,17 +7,16 @@ become such lists too.
 from __future__ import annotations
 
 import copy
-from itertools import combinations
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import openmm
-from openmm import unit
 
 from ..errors import InputError
 from ..structure.obstacles import Obstacle, sentence_of
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of
+from .pair_bonds import PAIR_FORCES, cut_off, pair_bonds, plain_number
 from .walker_bonds import WalkerBondForce, can_be_native
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 MOST_ATOMS: int = 100
 """Of a small System, whose copies may share a Context: lists of all pairs cost more beyond."""
-
-_COULOMB = 138.93545764438198  # 1/(4 pi epsilon_0) in kJ/mol nm/e^2, as in OpenMM
 
 # What to repeat in each force: getNum<Term>s, get<Term>Parameters and add<Term> exist, and the indices stand in that slice
 # of the arguments, one by one or as a sequence. They count particles, in a second entry the terms of the first.
@@ -72,8 +69,9 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     """Make `n` non-interacting copies of a small, non-periodic System.
 
     Particle i of copy k has index ``k * system.getNumParticles() + i``. Constraints, names, force groups, global parameters
-    and parameter derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` without cutoff become a
-    ``CustomBondForce`` over all pairs of one copy.
+    and parameter derivatives are kept. ``NonbondedForce`` and ``CustomNonbondedForce`` become a ``CustomBondForce`` over all
+    pairs of one copy; with a cutoff each bond ends there, and the exceptions of a ``NonbondedForce``, which have none, are
+    another.
 
     Parameters
     ----------
@@ -94,7 +92,7 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     ------
     ValueError
         If `n` is not a positive integer, the System has virtual sites, or a force cannot be repeated: one with periodic
-        boundaries or a cutoff, a barostat, a thermostat, a remover of center-of-mass motion, or an unknown one.
+        boundaries, a barostat, a thermostat, a remover of center-of-mass motion, or an unknown one.
     """
     if not isinstance(n, Integral) or n < 1:
         raise InputError(f"n = {n!r}; the number of copies must be an integer, at least 1")
@@ -108,13 +106,19 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
         result.addParticle(mass)
     _repeat_constraints(system, result, int(n))
     for force in system.getForces():
-        bonded = _CONVERSIONS.get(type(force), copy.copy)(force)
-        if native_bonds and can_be_native(bonded):
-            bonded = WalkerBondForce(bonded, n)
-        else:
-            repeat_terms(bonded, int(n), n_particles)
-        result.addForce(bonded)
+        for bonded, cutoff in pair_bonds(force) if type(force) in PAIR_FORCES else [(copy.copy(force), None)]:
+            result.addForce(_repeated(bonded, cutoff, int(n), n_particles, native_bonds))
     return result
+
+
+def _repeated(bonded: openmm.Force, cutoff: float | None, n: int, n_particles: int, native_bonds: bool) -> openmm.Force:
+    """A force of one copy, whose terms may end at a cutoff in nm, for all copies."""
+    if native_bonds and can_be_native(bonded):
+        return WalkerBondForce(bonded, n, cutoff)
+    if cutoff is not None:
+        cut_off(bonded, cutoff)
+    repeat_terms(bonded, n, n_particles)
+    return bonded
 
 
 def _repeat_constraints(system: openmm.System, copies: openmm.System, n: int) -> None:
@@ -146,13 +150,11 @@ def _refusal(force: openmm.Force) -> tuple[str, str] | None:
     kind = type(force)
     if kind in _REFUSED:
         return _REFUSED[kind]
-    if kind not in _TERMS and kind not in _CONVERSIONS:
-        known = ", ".join(sorted(known.__name__ for known in (*_TERMS, *_CONVERSIONS)))
+    if kind not in _TERMS and kind not in PAIR_FORCES:
+        known = ", ".join(sorted(known.__name__ for known in (*_TERMS, *PAIR_FORCES)))
         return "this type is not supported", f"remove it, or express it by one of {known}"
     if force.usesPeriodicBoundaryConditions():
         return "it uses periodic boundary conditions", _without_box(force)
-    if kind in _CONVERSIONS and force.getNonbondedMethod() != kind.NoCutoff:
-        return "it has a cutoff", "build it with nonbondedMethod=NoCutoff"
     if kind is openmm.NonbondedForce:
         if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
             return "it has parameter offsets", "put their values into the parameters and remove the offsets"
@@ -165,8 +167,8 @@ def _refusal(force: openmm.Force) -> tuple[str, str] | None:
 
 def _without_box(force: openmm.Force) -> str:
     """How to build a force without periodic boundaries."""
-    if type(force) in _CONVERSIONS:
-        return "build it without (nonbondedMethod=NoCutoff)"
+    if type(force) in PAIR_FORCES:
+        return "build it without (nonbondedMethod=NoCutoff or CutoffNonPeriodic)"
     if isinstance(force, openmm.CustomExternalForce):
         return "write its energy without periodicdistance"
     return "call its setUsesPeriodicBoundaryConditions(False)"
@@ -184,7 +186,7 @@ def repeat_terms(force: openmm.Force, n: int, n_particles: int) -> None:
     for term, where in _TERMS[type(force)]:
         count, get = getattr(force, f"getNum{term}s")(), getattr(force, f"get{term}Parameters")
         add = getattr(force, f"add{term}")
-        terms = [[_plain(argument) for argument in get(i)] for i in range(count)]
+        terms = [[plain_number(argument) for argument in get(i)] for i in range(count)]
         for offset in range(stride, n * stride, stride):
             for arguments in terms:
                 shifted = arguments.copy()
@@ -195,72 +197,3 @@ def repeat_terms(force: openmm.Force, n: int, n_particles: int) -> None:
 
 def _shifted(indices: int | tuple[int, ...], offset: int) -> int | tuple[int, ...]:
     return indices + offset if isinstance(indices, int) else tuple(index + offset for index in indices)
-
-
-def _plain(value: Any) -> Any:
-    """A quantity as a number in md units; anything else as it is."""
-    return value.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(value) else value
-
-
-def _pair_force(source: openmm.Force, energy: str, parameters: list[str]) -> openmm.CustomBondForce:
-    """An empty bond force with the name, group and global parameters of the force that it replaces."""
-    result = openmm.CustomBondForce(energy)
-    result.setName(source.getName())
-    result.setForceGroup(source.getForceGroup())
-    for name in parameters:
-        result.addPerBondParameter(name)
-    for i in range(source.getNumGlobalParameters()):
-        result.addGlobalParameter(source.getGlobalParameterName(i), source.getGlobalParameterDefaultValue(i))
-    return result
-
-
-def _bonds_of_nonbonded(force: openmm.NonbondedForce) -> openmm.CustomBondForce:
-    """Coulomb and Lennard-Jones energy as bonds: all pairs that are no exception, and the exceptions that do interact."""
-    result = _pair_force(
-        force,
-        f"{_COULOMB}*charge_product/r+4*epsilon*((sigma/r)^12-(sigma/r)^6)",
-        ["charge_product", "sigma", "epsilon"],
-    )
-    particles = [[_plain(p) for p in force.getParticleParameters(i)] for i in range(force.getNumParticles())]
-    exceptions = [[_plain(p) for p in force.getExceptionParameters(i)] for i in range(force.getNumExceptions())]
-    pairs = {(min(i, j), max(i, j)): tuple(parameters) for i, j, *parameters in exceptions}
-    for i, j in combinations(range(len(particles)), 2):
-        (q_i, sigma_i, epsilon_i), (q_j, sigma_j, epsilon_j) = particles[i], particles[j]
-        pairs.setdefault((i, j), (q_i * q_j, 0.5 * (sigma_i + sigma_j), (epsilon_i * epsilon_j) ** 0.5))
-    for (i, j), parameters in pairs.items():
-        if parameters[0] or parameters[2]:
-            result.addBond(i, j, parameters)
-    return result
-
-
-def _bonds_of_custom_nonbonded(force: openmm.CustomNonbondedForce) -> openmm.CustomBondForce:
-    """The same energy expression over bonds; the particle parameters name1, name2 become parameters of the bond."""
-    names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
-    renamed = [name + side for side in "12" for name in names]
-    result = _pair_force(force, force.getEnergyFunction(), renamed)
-    for i in range(force.getNumEnergyParameterDerivatives()):
-        result.addEnergyParameterDerivative(force.getEnergyParameterDerivativeName(i))
-    particles = [force.getParticleParameters(i) for i in range(force.getNumParticles())]
-    excluded = {frozenset(force.getExclusionParticles(i)) for i in range(force.getNumExclusions())}
-    for i, j in _interacting_pairs(force):
-        if frozenset((i, j)) not in excluded:
-            result.addBond(i, j, particles[i] + particles[j])
-    return result
-
-
-def _interacting_pairs(force: openmm.CustomNonbondedForce) -> list[tuple[int, int]]:
-    """All pairs, or those of the interaction groups: once for every group, as in OpenMM."""
-    if not force.getNumInteractionGroups():
-        return list(combinations(range(force.getNumParticles()), 2))
-    pairs = []
-    for group in range(force.getNumInteractionGroups()):
-        first, second = (set(particles) for particles in force.getInteractionGroupParameters(group))
-        unique = {tuple(sorted((i, j))) for i in first for j in second if i != j}
-        pairs += sorted(unique)
-    return pairs
-
-
-_CONVERSIONS = {
-    openmm.NonbondedForce: _bonds_of_nonbonded,
-    openmm.CustomNonbondedForce: _bonds_of_custom_nonbonded,
-}

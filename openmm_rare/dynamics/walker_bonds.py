@@ -40,6 +40,9 @@ class WalkerBondForce(openmm.Force):
         Of one walker, whose particles are counted from 0; it is copied, with its name and force group.
     n_walkers : int
         Copies in the System.
+    cutoff : float, optional
+        In nm: bonds that are as long or longer do not act. Where there are many, each walker has a list of its shorter ones,
+        so that a step costs as much as the particles that are near, and not as all pairs.
 
     Raises
     ------
@@ -52,13 +55,14 @@ class WalkerBondForce(openmm.Force):
         If there is no plugin.
     """
 
-    def __init__(self, bonds: openmm.CustomBondForce, n_walkers: int) -> None:
+    def __init__(self, bonds: openmm.CustomBondForce, n_walkers: int, cutoff: float | None = None) -> None:
         if not isinstance(bonds, openmm.CustomBondForce):
             raise InputError(f"bonds must be a CustomBondForce, not {type(bonds).__name__}")
         _require_parameters(bonds)
         n_walkers = native.whole_number(n_walkers, "n_walkers")
         group, name = str(bonds.getForceGroup()), bonds.getName()
-        root = xml.Element("Force", type="WalkerBondForce", version="1", name=name, forceGroup=group, numWalkers=str(n_walkers))
+        limit = {"version": "1"} if cutoff is None else {"version": "2", "cutoff": repr(float(cutoff))}
+        root = xml.Element("Force", limit, type="WalkerBondForce", name=name, forceGroup=group, numWalkers=str(n_walkers))
         root.append(xml.fromstring(openmm.XmlSerializer.serialize(bonds)))
         self.this = native.make(xml.tostring(root, encoding="unicode")).this  # the pointer, and the ownership with it
 

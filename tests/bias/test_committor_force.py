@@ -47,11 +47,18 @@ DESCRIPTORS = {
     "mixed": (concatenate({"kind": "sorted_distances"}, {"kind": "coordinates", "columns": [0, 4, 8]}, MOMENTS), 3, 3),
     "twenty atoms": (concatenate({"kind": "sorted_distances"}, coordination(0.5, True)), 20, 3),
 }
+# so many that they are sorted walker by walker, or that pairs are computed twice
+LARGE = {
+    "sorted distances of many": (concatenate({"kind": "sorted_distances"}, coordination(0.5, True)), 40, 3),
+    "distances and moments of many": (concatenate({"kind": "pair_distances"}, MOMENTS), 40, 3),
+    "coordination of many": (concatenate(coordination(0.4, False), coordination(0.6, True), MOMENTS, gap(0.4, 0.5)), 40, 3),
+    "coordination of many in a plane": (concatenate(coordination(0.5, True), MOMENTS), 40, 2),
+}
 
 
 def case(name, hidden=HIDDEN, seed=1, n=N):
     """A random network that sees standardized features, and positions ``(n, n_atoms, 3)`` in its dimensions."""
-    spec, n_atoms, num_dimensions = DESCRIPTORS[name]
+    spec, n_atoms, num_dimensions = (DESCRIPTORS | LARGE)[name]
     torch.manual_seed(seed)
     model = CommittorModel(spec, n_atoms, hidden)
     with torch.no_grad():
@@ -64,8 +71,8 @@ def case(name, hidden=HIDDEN, seed=1, n=N):
 def scattered(name, n, spread=0.1):
     """Atoms about the places of a hexagon or a lattice, and the whole of them anywhere."""
     rng = np.random.default_rng(11)
-    _, n_atoms, num_dimensions = DESCRIPTORS[name]
-    lattice = 0.35 * np.stack(np.meshgrid(*3 * [np.arange(3.0)]), -1).reshape(-1, 3)
+    _, n_atoms, num_dimensions = (DESCRIPTORS | LARGE)[name]
+    lattice = 0.35 * np.stack(np.meshgrid(*3 * [np.arange(3.0 if n_atoms <= 27 else 4.0)]), -1).reshape(-1, 3)
     places = lj7.hexagon() if name == "lj7" else lattice[:n_atoms]
     positions = places + spread * rng.normal(size=(n, n_atoms, 3)) + rng.normal(size=(n, 1, 3))
     positions[:, :, num_dimensions:] = 0.0
@@ -131,6 +138,25 @@ def test_energy_and_forces_are_those_of_the_model(name, native_platform):
         assert energy < 1e-6
         assert forces < 5e-6
     assert not result[1][:, :, num_dimensions:].any()
+
+
+@pytest.mark.parametrize("variant", ["baseline", "avx2", "avx512"])
+@pytest.mark.parametrize("name", LARGE)
+def test_energy_and_forces_of_many_atoms(name, variant, monkeypatch):
+    model, positions, num_dimensions = case(name)
+    importance = FastImportance(model, num_dimensions)
+    monkeypatch.setenv("OPENMM_RARE_SIMD", variant)
+    for n in (1, 7, N):
+        force = CommittorForce(importance, n, SCALE)
+        try:
+            result = evaluate(force, positions[:n])
+        except openmm.OpenMMException as error:
+            pytest.skip(str(error))
+        for reference in (exact(model, positions[:n], num_dimensions), importance.log_importance_gradient(positions[:n])):
+            energy, forces = differences(result, *reference)
+            assert energy < 2e-6 and forces < 1e-4  # distances that differ by a digit may be in another order
+        others = exact(model, positions[-n:] + [0.1, 0.0, 0.0] * np.arange(positions.shape[1])[:, None], num_dimensions)
+        assert max(differences(result, *others)) > 1e-2  # negative control
 
 
 @pytest.mark.parametrize("name", ["lj7", "mixed"])

@@ -9,7 +9,7 @@ import torch
 from openmm_rare.bias.importance import FastImportance, TorchImportance
 from openmm_rare.committor.model import CommittorModel
 from openmm_rare.descriptors.build import build_descriptor
-from openmm_rare.descriptors.sorting import ascending, scatter, sorted_values
+from openmm_rare.descriptors.sorting import ascending, scatter, sorted_rows, sorted_values
 
 SPECS = {
     "pair_distances": {"kind": "pair_distances"},
@@ -96,7 +96,7 @@ def test_fast_inference_in_blocks_with_several_radii():
 
 
 @pytest.mark.parametrize("n", [50, 5000])  # sorted by NumPy and by a network
-@pytest.mark.parametrize("n_places", [1, 2, 5, 7, 8, 21])
+@pytest.mark.parametrize("n_places", [1, 2, 5, 7, 8, 21, 50])
 def test_sorting_and_its_inverse(n_places, n):
     values = np.random.default_rng(n_places).random((2, n_places, n), dtype=np.float32)
     values[:, :, 0] = 0.5
@@ -106,6 +106,18 @@ def test_sorting_and_its_inverse(n_places, n):
     assert np.array_equal(ordered, np.sort(values, axis=1).transpose(1, 0, 2))
     assert np.array_equal(np.sort(indices, axis=None), np.arange(values.size))
     assert np.array_equal(scatter(ordered, indices, values.shape), values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sorted_rows_and_their_gradient(dtype):
+    values = torch.rand(40, 60, dtype=dtype, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    slope = torch.arange(60.0, dtype=dtype)
+    expected, found = torch.sort(values, dim=1)[0], sorted_rows(values)
+    assert torch.equal(found, expected)
+    gradient, other = (torch.autograd.grad((each * slope).sum(), values)[0] for each in (expected, found))
+    assert torch.equal(gradient, other) and not torch.equal(gradient, slope.expand(40, 60))
+    traced = torch.jit.trace(sorted_rows, values[:, :5].detach())  # an order that is found elsewhere would be frozen into it
+    assert torch.equal(traced(-values[:, :5]), torch.sort(-values[:, :5], dim=1)[0])
 
 
 def test_fast_inference_is_frozen():

@@ -274,12 +274,6 @@ def with_offset():
     return force
 
 
-def with_cutoff():
-    force = nonbonded()
-    force.setNonbondedMethod(force.CutoffNonPeriodic)
-    return force
-
-
 def without_direct_space():
     force = nonbonded()
     force.setIncludeDirectSpace(False)
@@ -289,12 +283,6 @@ def without_direct_space():
 def with_pme():
     force = nonbonded()
     force.setNonbondedMethod(force.PME)
-    return force
-
-
-def custom_with_cutoff():
-    force = custom_nonbonded()
-    force.setNonbondedMethod(force.CutoffNonPeriodic)
     return force
 
 
@@ -336,10 +324,8 @@ def thermostat():
     ("make", "reason"),
     [
         (with_offset, "parameter offsets"),
-        (with_cutoff, "cutoff.*NoCutoff"),
         (with_pme, "periodic boundary conditions.*NoCutoff"),
         (without_direct_space, "direct-space.*setIncludeDirectSpace"),
-        (custom_with_cutoff, "cutoff.*NoCutoff"),
         (custom_with_table, "tabulated functions"),
         (custom_with_computed_value, "computed values"),
         (periodic_bonds, "periodic boundary conditions"),

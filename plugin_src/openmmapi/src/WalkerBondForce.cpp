@@ -14,8 +14,10 @@ static void check(bool holds, const string& complaint) {
         throw OpenMMException("WalkerBondForce: "+complaint);
 }
 
-WalkerBondForce::WalkerBondForce(const CustomBondForce& bonds, int numWalkers) : bonds(bonds), numWalkers(numWalkers) {
+WalkerBondForce::WalkerBondForce(const CustomBondForce& bonds, int numWalkers, double cutoff) : bonds(bonds), numWalkers(numWalkers),
+        cutoff(cutoff) {
     check(numWalkers >= 1, "there must be at least one walker, not "+to_string(numWalkers));
+    check(cutoff > 0, "the cutoff must be positive, not "+to_string(cutoff));
     check(bonds.getNumBonds() > 0, "there are no bonds");
     check(!bonds.usesPeriodicBoundaryConditions(), "periodic boundaries are not supported: use OpenMM's CustomBondForce");
     check(bonds.getNumEnergyParameterDerivatives() == 0, "derivatives of the energy with respect to parameters are not "

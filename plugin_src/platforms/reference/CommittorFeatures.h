@@ -3,7 +3,8 @@
 #ifndef OPENMM_RARE_COMMITTORFEATURES_H_
 #define OPENMM_RARE_COMMITTORFEATURES_H_
 
-#include "CommittorVectors.h"
+#include "CommittorSorting.h"
+#include "CommittorSums.h"
 
 namespace {
 
@@ -87,6 +88,18 @@ template <int N> void coordinationNumbers(const Block<N>& block) {
     }
 }
 
+/** Coordination numbers, and distances if there are features of them. */
+template <int Dimensions, int N> void computePairs(const Block<N>& block) {
+    if (!block.plan.keepsPairs) {
+        sumCoordinationNumbers<Dimensions>(block);
+        return;
+    }
+    squaredDistances<Dimensions>(block);
+    if (block.plan.needsDistances)
+        distances(block);
+    coordinationNumbers(block);
+}
+
 template <int N> void computeMoments(const Block<N>& block) {
     const CommittorPlan& plan = block.plan;
     const int n = plan.numParticles;
@@ -113,35 +126,6 @@ template <int N> void computeMoments(const Block<N>& block) {
     }
 }
 
-/** Sort by compare and swap; the swaps made are kept for unsort(). */
-template <int N> void sort(const Block<N>& block, const CommittorPlan::SortingNetwork& network, Vector* values, int swaps) {
-    Mask* swap = (Mask*) block.row(swaps);
-    for (int k = 0; k < network.numSwaps; k++) {
-        Vector *first = values+network.places[2*k]*N, *second = values+network.places[2*k+1]*N;
-        for (int v = 0; v < N; v++) {
-            Vector a = first[v], b = second[v];
-            Mask wrong = a > b;
-            first[v] = wrong ? b : a;
-            second[v] = wrong ? a : b;
-            *swap++ = wrong;
-        }
-    }
-}
-
-/** From the gradient with respect to sorted values make that with respect to what was sorted. */
-template <int N> void unsort(const Block<N>& block, const CommittorPlan::SortingNetwork& network, Vector* gradient, int swaps) {
-    const Mask* swap = (const Mask*) block.row(swaps+network.numSwaps);
-    for (int k = network.numSwaps-1; k >= 0; k--) {
-        Vector *first = gradient+network.places[2*k]*N, *second = gradient+network.places[2*k+1]*N;
-        swap -= N;
-        for (int v = 0; v < N; v++) {
-            Vector a = first[v], b = second[v];
-            first[v] = swap[v] ? b : a;
-            second[v] = swap[v] ? a : b;
-        }
-    }
-}
-
 /** The logarithm of how far the moments lie outside a disc. */
 template <int N> void gap(const Block<N>& block, const CommittorPlan::Part& part, Vector* value) {
     const CommittorPlan& plan = block.plan;
@@ -161,14 +145,11 @@ template <int N> void computeFeatures(const Block<N>& block, const double* posit
     if (plan.numPairs > 0) {
         load(block, positions, count);
         if (plan.numDimensions == 1)
-            squaredDistances<1>(block);
+            computePairs<1>(block);
         else if (plan.numDimensions == 2)
-            squaredDistances<2>(block);
+            computePairs<2>(block);
         else
-            squaredDistances<3>(block);
-        if (plan.needsDistances)
-            distances(block);
-        coordinationNumbers(block);
+            computePairs<3>(block);
         computeMoments(block);
     }
     for (int index = 0; index < plan.numParts; index++) {
@@ -179,14 +160,14 @@ template <int N> void computeFeatures(const Block<N>& block, const double* posit
             for (int k = 0; k < part.size*N; k++)
                 out[k] = (float) plan.unit*distance[k];
             if (part.sorted)
-                sort(block, plan.distanceOrder, out, part.swaps);
+                sortPart(block, plan.distanceOrder, part, out);
         }
         else if (part.kind == Coordination) {
             const Vector* number = block.row(plan.numbers+part.radius*n);
             for (int k = 0; k < part.size*N; k++)
                 out[k] = number[k];
             if (part.sorted)
-                sort(block, plan.coordinationOrder, out, part.swaps);
+                sortPart(block, plan.coordinationOrder, part, out);
         }
         else if (part.kind == CoordinationMoments) {
             const Vector* moment = block.row(plan.moments+3*part.radius+1);
@@ -238,7 +219,7 @@ template <int N> void numberGradients(const Block<N>& block) {
         Vector* gradient = block.row(plan.featureGradients+part.first);
         if (part.kind == Coordination) {
             if (part.sorted)
-                unsort(block, plan.coordinationOrder, gradient, part.swaps);
+                unsortPart(block, plan.coordinationOrder, part, gradient);
             for (int k = 0; k < n*N; k++)
                 block.row(plan.numberGradients+part.radius*n)[k] += gradient[k];
         }
@@ -290,12 +271,20 @@ template <int Dimensions, int N> void alongPairs(const Block<N>& block) {
             }
 }
 
+template <int Dimensions, int N> void backPairs(const Block<N>& block) {
+    if (block.plan.keepsPairs)
+        alongPairs<Dimensions>(block);
+    else
+        alongCoordinationNumbers<Dimensions>(block);
+}
+
 /** From the gradient with respect to the features, which is overwritten, make that with respect to positions and columns. */
 template <int N> void backFeatures(const Block<N>& block) {
     const CommittorPlan& plan = block.plan;
     const int n = plan.numParticles;
-    if (plan.numPairs > 0) {
+    if (plan.numPairs > 0)
         numberGradients(block);
+    if (plan.numPairs > 0 && plan.keepsPairs) {
         Vector* slope = block.row(plan.pairSlopes);
         const Vector* square = block.row(plan.squares);
         for (int i = 0, pair = 0; i < n; i++)
@@ -315,7 +304,7 @@ template <int N> void backFeatures(const Block<N>& block) {
         Vector* gradient = block.row(plan.featureGradients+part.first);
         if (part.kind == Distances) {
             if (part.sorted)
-                unsort(block, plan.distanceOrder, gradient, part.swaps);
+                unsortPart(block, plan.distanceOrder, part, gradient);
             for (int k = 0; k < part.size*N; k++)
                 block.row(plan.pairSlopes)[k] += (float) plan.unit*gradient[k]/block.row(plan.distances)[k];
         }
@@ -330,11 +319,11 @@ template <int N> void backFeatures(const Block<N>& block) {
     }
     if (plan.numPairs > 0) {
         if (plan.numDimensions == 1)
-            alongPairs<1>(block);
+            backPairs<1>(block);
         else if (plan.numDimensions == 2)
-            alongPairs<2>(block);
+            backPairs<2>(block);
         else
-            alongPairs<3>(block);
+            backPairs<3>(block);
     }
 }
 

@@ -27,8 +27,8 @@ struct CommittorPlan {
         int first, size;
         /** Index of the radius of its coordination numbers. */
         int radius;
-        /** First row of the swaps that have sorted it. */
-        int swaps;
+        /** First row of the swaps that have sorted it; or, walker by walker, of where each was, and of room to sort. */
+        int swaps, inColumns;
         /** DiscGap: center, disc radius and offset.  Coordinates: the matrix. */
         const float* values;
         /** Coordinates: those that count, 3 particle + axis; their values in the same order; their gradients. */
@@ -48,7 +48,8 @@ struct CommittorPlan {
     int activation;
     /** Length, in nm, in which pair distances are measured inside. */
     double unit;
-    bool needsDistances;
+    /** Whether there are features of distances; whether there is a row for every pair, as they need. */
+    bool needsDistances, keepsPairs;
     /** By radius: (unit/radius)^8, and whether a feature is made of the moments. */
     const float* steepness;
     const int* needsMoments;

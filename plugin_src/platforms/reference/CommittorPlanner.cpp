@@ -22,6 +22,12 @@ static bool hasRadius(const Feature& feature) {
             || feature.kind == Feature::DiscGap;
 }
 
+/** With more pairs than that, rows of all of them take longer to read than the pairs to be computed once more. */
+static const int MostKept = 600;
+
+/** More numbers are sorted walker by walker: the swaps of a network grow as n log^2 n, and so does the memory that they need. */
+static const int MostSwapped = 500;
+
 static bool ofPairs(const Feature& feature) {
     return feature.kind == Feature::Distances || hasRadius(feature);
 }
@@ -35,10 +41,13 @@ CommittorPlanner::CommittorPlanner(const CommittorForce& force, int numParticles
     inLogit = force.getInLogit();
     plan.numInLogit = inLogit.size();
     plan.inLogit = inLogit.data();
+    plan.needsDistances = any_of(features.begin(), features.end(), [](auto& each) { return each.kind == Feature::Distances; });
+    plan.keepsPairs = plan.needsDistances || plan.numPairs <= MostKept;
+    const int numKept = plan.keepsPairs ? plan.numPairs : 0;
     plan.positions = addRows(plan.numDimensions*numParticles);
-    plan.squares = addRows(plan.numPairs);
-    plan.distances = addRows(plan.numPairs);
-    plan.pairSlopes = addRows(plan.numPairs);
+    plan.squares = addRows(numKept);
+    plan.distances = addRows(plan.needsDistances ? numKept : 0);
+    plan.pairSlopes = addRows(numKept);
     plan.positionGradients = addRows(plan.numDimensions*numParticles);
     planRadii(force);
     planParts(force);
@@ -86,7 +95,7 @@ void CommittorPlanner::planRadii(const CommittorForce& force) {
     plan.numRadii = radii.size();
     plan.steepness = steepness.data();
     plan.needsMoments = needsMoments.data();
-    plan.terms = addRows(plan.numRadii*plan.numPairs);
+    plan.terms = addRows(plan.keepsPairs ? plan.numRadii*plan.numPairs : 0);
     plan.numbers = addRows(plan.numRadii*plan.numParticles);
     plan.numberGradients = addRows(plan.numRadii*plan.numParticles);
     plan.moments = addRows(3*plan.numRadii);
@@ -94,8 +103,8 @@ void CommittorPlanner::planRadii(const CommittorForce& force) {
 }
 
 void CommittorPlanner::planParts(const CommittorForce& force) {
-    plan.distanceOrder = sortingNetwork(plan.numPairs);
-    plan.coordinationOrder = sortingNetwork(plan.numParticles);
+    plan.distanceOrder = sortingNetwork(plan.numPairs <= MostSwapped ? plan.numPairs : 0);
+    plan.coordinationOrder = sortingNetwork(plan.numParticles <= MostSwapped ? plan.numParticles : 0);
     for (auto& feature : force.getFeatures()) {
         CommittorPlan::Part part = {};
         part.kind = feature.kind;
@@ -103,9 +112,11 @@ void CommittorPlanner::planParts(const CommittorForce& force) {
         part.size = feature.size(plan.numParticles);
         plan.numFeatures += part.size;
         part.sorted = feature.sorted && (feature.kind == Feature::Distances || feature.kind == Feature::Coordination);
-        if (part.sorted)
+        part.inColumns = part.sorted && part.size > MostSwapped;
+        if (part.inColumns)
+            part.swaps = addRows(2*part.size);
+        else if (part.sorted)
             part.swaps = addRows((feature.kind == Feature::Distances ? plan.distanceOrder : plan.coordinationOrder).numSwaps);
-        plan.needsDistances |= feature.kind == Feature::Distances;
         if (hasRadius(feature))
             part.radius = find(radii.begin(), radii.end(), feature.radius)-radii.begin();
         if (feature.kind == Feature::CoordinationMoments || feature.kind == Feature::DiscGap)

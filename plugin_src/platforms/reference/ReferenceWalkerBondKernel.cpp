@@ -13,7 +13,9 @@ void ReferenceCalcWalkerBondForceKernel::initialize(const System& system, const 
     const CustomBondForce& bonds = force.getBonds();
     numWalkers = force.getNumWalkers();
     variant = &getWalkerBondVariant();
-    planner = make_unique<WalkerBondPlanner>(bonds, system.getNumParticles()/numWalkers);
+    planner = make_unique<WalkerBondPlanner>(bonds, system.getNumParticles()/numWalkers, force.getCutoff());
+    if (BondLists::areWorthwhile(planner->getPlan()))
+        lists = make_unique<BondLists>(planner->getPlan(), *variant, numWalkers);
     for (int i = 0; i < bonds.getNumGlobalParameters(); i++)
         parameters[bonds.getGlobalParameterName(i)] = bonds.getGlobalParameterDefaultValue(i);
     planner->setGlobalParameters(parameters);
@@ -39,11 +41,16 @@ void ReferenceCalcWalkerBondForceKernel::evaluateBlocks(int first, int last, vec
     const WalkerBondPlan& plan = planner->getPlan();
     const double* positions = &(*data.positions)[0][0];
     double* forces = &(*data.forces)[0][0];
-    for (int block = first; block < last; block++) {
-        const int walker = block*WalkerBondPlan::Lanes;
-        const size_t offset = (size_t) 3*plan.numParticles*walker;
-        variant->evaluate(plan, positions+offset, min(WalkerBondPlan::Lanes, numWalkers-walker), work[0].values,
-                includeForces ? forces+offset : nullptr, includeEnergy ? &energies[walker] : nullptr);
+    const size_t length = (size_t) 3*plan.numParticles;
+    auto forcesOf = [&](int walker) { return includeForces ? forces+length*walker : nullptr; };
+    auto energiesOf = [&](int walker) { return includeEnergy ? &energies[walker] : nullptr; };
+    for (int walker = first*WalkerBondPlan::Lanes; walker < last*WalkerBondPlan::Lanes && walker < numWalkers; ) {
+        const int count = lists ? 1 : min(WalkerBondPlan::Lanes, numWalkers-walker);
+        if (lists)
+            lists->evaluate(walker, positions+length*walker, work[0].values, forcesOf(walker), energiesOf(walker));
+        else
+            variant->evaluate(plan, positions+length*walker, count, work[0].values, forcesOf(walker), energiesOf(walker));
+        walker += count;
     }
 }
 

@@ -1,6 +1,7 @@
 #ifndef OPENMM_RARE_REFERENCEWALKERBONDKERNEL_H_
 #define OPENMM_RARE_REFERENCEWALKERBONDKERNEL_H_
 
+#include "BondLists.h"
 #include "RareKernels.h"
 #include "WalkerBlocks.h"
 #include "WalkerBondPlanner.h"
@@ -22,6 +23,8 @@ private:
     OpenMM::ReferencePlatform::PlatformData& data;
     const WalkerBondVariant* variant;
     std::unique_ptr<WalkerBondPlanner> planner;
+    /** Of the bonds within the cutoff, where they are worthwhile. */
+    std::unique_ptr<BondLists> lists;
     int numWalkers;
     /** The global parameters and the values that the planner has. */
     std::map<std::string, double> parameters;

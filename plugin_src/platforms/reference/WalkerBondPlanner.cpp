@@ -23,8 +23,9 @@ const WalkerBondVariant& OpenMMRare::getWalkerBondVariant() {
 
 static const string Distance = "r";
 
-WalkerBondPlanner::WalkerBondPlanner(const CustomBondForce& bonds, int numParticles) : plan() {
+WalkerBondPlanner::WalkerBondPlanner(const CustomBondForce& bonds, int numParticles, double cutoff) : plan() {
     plan.numParticles = numParticles;
+    plan.cutoff = cutoff;
     keepBonds(bonds);
     const string energy = bonds.getEnergyFunction();
     try {
@@ -36,24 +37,37 @@ WalkerBondPlanner::WalkerBondPlanner(const CustomBondForce& bonds, int numPartic
     plan.instructions = instructions.data();
     plan.positions = instructions.size()+1;
     plan.forces = plan.positions+3*numParticles;
-    plan.numRows = plan.forces+3*numParticles;
+    plan.differences = plan.forces+3*numParticles;
+    plan.numbersOfBonds = plan.differences+4;
     plan.numNumbers = max<int>(1, expressions.size()); // instructions without a number read the first
-    numbers.resize(plan.numBonds*plan.numNumbers);
+    plan.numRows = plan.numbersOfBonds+plan.numNumbers;
+    plan.numSets = parameters.size();
+    numbers.resize(plan.numSets*plan.numNumbers);
     plan.numbers = numbers.data();
 }
 
 void WalkerBondPlanner::keepBonds(const CustomBondForce& force) {
     plan.numBonds = force.getNumBonds();
-    particles.resize(2*plan.numBonds);
+    const int numParts = (plan.numBonds+Plan::Lanes-1)/Plan::Lanes;
+    particles.resize(2*numParts*Plan::Lanes);
+    sets.resize(plan.numBonds);
     plan.particles = particles.data();
-    parameters.resize(plan.numBonds);
+    plan.sets = sets.data();
     for (int i = 0; i < force.getNumGlobalParameters(); i++)
         globals.insert(force.getGlobalParameterName(i));
+    map<string, int> known; // by the bytes of the parameters
     for (int i = 0; i < plan.numBonds; i++) {
         vector<double> values;
         force.getBondParameters(i, particles[2*i], particles[2*i+1], values);
+        for (int again = i+1; i+1 == plan.numBonds && again < numParts*Plan::Lanes; again++)
+            copy_n(&particles[2*i], 2, &particles[2*again]);
+        const auto found = known.emplace(string((const char*) values.data(), values.size()*sizeof(double)), parameters.size());
+        sets[i] = found.first->second;
+        if (!found.second)
+            continue;
+        parameters.emplace_back();
         for (size_t k = 0; k < values.size(); k++)
-            parameters[i][force.getPerBondParameterName(k)] = values[k];
+            parameters.back()[force.getPerBondParameterName(k)] = values[k];
     }
 }
 
@@ -66,12 +80,12 @@ void WalkerBondPlanner::planExpressions(const string& text) {
 }
 
 void WalkerBondPlanner::setGlobalParameters(const map<string, double>& values) {
-    for (int bond = 0; bond < plan.numBonds; bond++) {
+    for (int set = 0; set < plan.numSets; set++) {
         map<string, double> variables = values;
-        for (auto& parameter : parameters[bond])
+        for (auto& parameter : parameters[set])
             variables[parameter.first] = parameter.second;
         for (size_t k = 0; k < expressions.size(); k++)
-            numbers[bond*plan.numNumbers+k] = ParsedExpression(expressions[k]).evaluate(variables);
+            numbers[set*plan.numNumbers+k] = ParsedExpression(expressions[k]).evaluate(variables);
     }
 }
 

@@ -17,8 +17,9 @@ public:
     /**
      * @param bonds          of one walker; they have been found consistent
      * @param numParticles   of one walker
+     * @param cutoff         infinite for none
      */
-    WalkerBondPlanner(const OpenMM::CustomBondForce& bonds, int numParticles);
+    WalkerBondPlanner(const OpenMM::CustomBondForce& bonds, int numParticles, double cutoff);
     WalkerBondPlanner(const WalkerBondPlanner&) = delete;
     WalkerBondPlanner& operator=(const WalkerBondPlanner&) = delete;
     const WalkerBondPlan& getPlan() const { return plan; }
@@ -36,12 +37,12 @@ private:
     int call(const Node& node);
     int add(WalkerBondPlan::Instruction instruction);
     WalkerBondPlan plan;
-    std::vector<int> particles;
-    /** By bond. */
+    std::vector<int> particles, sets;
+    /** By set. */
     std::vector<std::map<std::string, double> > parameters;
     std::set<std::string> globals;
     std::vector<WalkerBondPlan::Instruction> instructions;
-    /** Expressions without r, and their values by bond. */
+    /** Expressions without r, and their values by set. */
     std::vector<Node> expressions;
     std::vector<double> numbers;
 };

@@ -1,62 +1,10 @@
 // Energies and forces of a WalkerBondForce, with walkers in the lanes of vectors.  This file is compiled for several instruction
 // sets: see InstructionSets.h.
-#include "DoubleVectors.h"
+#include "BondInstructions.h"
 #include "InstructionSets.h"
-#include "WalkerBonds.h"
+#include "ListedBonds.h"
 
 namespace {
-
-using OpenMMRare::WalkerBondPlan;
-
-/** Vectors in a row. */
-const int Length = WalkerBondPlan::Lanes/Width;
-
-/** The rows of the work space. */
-struct Block {
-    const WalkerBondPlan& plan;
-    Vector* work;
-
-    Vector* row(int index) const {
-        return work+index*Length;
-    }
-};
-
-/** Compute each vector of a row. */
-template <class Function> inline void fill(Vector* out, Function function) {
-    for (int v = 0; v < Length; v++)
-        out[v] = function(v);
-}
-
-/** Compute one number after the other. */
-template <class Function> inline void fillLanes(Vector* out, Function function) {
-    for (int lane = 0; lane < WalkerBondPlan::Lanes; lane++)
-        ((double*) out)[lane] = function(lane);
-}
-
-inline void execute(const Block& block, const WalkerBondPlan::Instruction& step, const double* numbers, Vector* out) {
-    const Vector *a = block.row(step.a), *b = block.row(step.b), *c = block.row(step.c);
-    const double u = numbers[step.number], *x = (const double*) a, *y = (const double*) b;
-    switch (step.operation) {
-        case WalkerBondPlan::Fill: fill(out, [=](int) { return all(u); }); break;
-        case WalkerBondPlan::Add: fill(out, [=](int v) { return a[v]+b[v]; }); break;
-        case WalkerBondPlan::AddNumber: fill(out, [=](int v) { return a[v]+u; }); break;
-        case WalkerBondPlan::Subtract: fill(out, [=](int v) { return a[v]-b[v]; }); break;
-        case WalkerBondPlan::SubtractFromNumber: fill(out, [=](int v) { return u-a[v]; }); break;
-        case WalkerBondPlan::Multiply: fill(out, [=](int v) { return a[v]*b[v]; }); break;
-        case WalkerBondPlan::MultiplyByNumber: fill(out, [=](int v) { return a[v]*u; }); break;
-        case WalkerBondPlan::Divide: fill(out, [=](int v) { return a[v]/b[v]; }); break;
-        case WalkerBondPlan::DivideNumber: fill(out, [=](int v) { return u/a[v]; }); break;
-        case WalkerBondPlan::SquareRoot: fill(out, [=](int v) { return squareRoot(a[v]); }); break;
-        case WalkerBondPlan::Absolute: fill(out, [=](int v) { return a[v] < 0.0 ? -a[v] : a[v]; }); break;
-        case WalkerBondPlan::Step: fill(out, [=](int v) { return a[v] >= 0.0 ? all(1) : all(0); }); break;
-        case WalkerBondPlan::Delta: fill(out, [=](int v) { return a[v] == 0.0 ? all(1) : all(0); }); break;
-        case WalkerBondPlan::Min: fill(out, [=](int v) { return b[v] < a[v] ? b[v] : a[v]; }); break;
-        case WalkerBondPlan::Max: fill(out, [=](int v) { return a[v] < b[v] ? b[v] : a[v]; }); break;
-        case WalkerBondPlan::Select: fill(out, [=](int v) { return a[v] == 0.0 ? c[v] : b[v]; }); break;
-        case WalkerBondPlan::CallOne: fillLanes(out, [=](int lane) { return step.ofOne(x[lane]); }); break;
-        case WalkerBondPlan::CallTwo: fillLanes(out, [=](int lane) { return step.ofTwo(x[lane], y[lane]); }); break;
-    }
-}
 
 /** Positions by particle and axis; lanes without a walker get those of the last one. */
 void load(const Block& block, const double* positions, int count) {
@@ -87,11 +35,25 @@ void computeDistance(const Block& block, const Vector* a, const Vector* b) {
     }
 }
 
+/** Whether a bond acts in none of the walkers. */
+bool isBeyond(const Block& block, double cutoff) {
+    const double* r = (const double*) block.row(0);
+    bool beyond = true;
+    for (int lane = 0; lane < WalkerBondPlan::Lanes; lane++)
+        beyond &= r[lane] >= cutoff;
+    return beyond;
+}
+
+/** Numbers where a bond acts, else 0. */
+template <bool HasCutoff> inline Vector within(Vector r, double cutoff, Vector numbers) {
+    return HasCutoff && r >= cutoff ? Vector{} : numbers;
+}
+
 /** Add the forces along the line between two particles to those on them; at distance 0 there is none, as in OpenMM. */
-void addForces(const Block& block, const Vector* a, const Vector* b, Vector* forceOnA, Vector* forceOnB) {
+template <bool HasCutoff> void addForces(const Block& block, const Vector* a, const Vector* b, Vector* forceOnA, Vector* forceOnB) {
     const Vector *r = block.row(0), *slope = block.row(block.plan.slope);
     for (int v = 0; v < Length; v++) {
-        const Vector factor = r[v] == 0.0 ? Vector{} : slope[v]/r[v];
+        const Vector factor = within<HasCutoff>(r[v], block.plan.cutoff, r[v] == 0.0 ? Vector{} : slope[v]/r[v]);
         for (int axis = 0; axis < 3; axis++) {
             const int k = axis*Length+v;
             const Vector force = factor*(a[k]-b[k]);
@@ -101,7 +63,8 @@ void addForces(const Block& block, const Vector* a, const Vector* b, Vector* for
     }
 }
 
-void evaluate(const WalkerBondPlan& plan, const double* positions, int count, double* work, double* forces, double* energies) {
+template <bool HasCutoff>
+void evaluateBlock(const WalkerBondPlan& plan, const double* positions, int count, double* work, double* forces, double* energies) {
     const Block block = {plan, (Vector*) work};
     Vector *x = block.row(plan.positions), *f = block.row(plan.forces), sums[Length] = {};
     const int numInstructions = energies == 0 ? plan.numForSlope : plan.numForEnergy;
@@ -110,14 +73,17 @@ void evaluate(const WalkerBondPlan& plan, const double* positions, int count, do
         f[k] = Vector{};
     for (int bond = 0; bond < plan.numBonds; bond++) {
         const int i = 3*Length*plan.particles[2*bond], j = 3*Length*plan.particles[2*bond+1];
+        const SameNumbers numbers = {plan.numbers+plan.sets[bond]*plan.numNumbers};
         computeDistance(block, x+i, x+j);
+        if (HasCutoff && isBeyond(block, plan.cutoff))
+            continue;
         for (int k = 0; k < numInstructions; k++)
-            execute(block, plan.instructions[k], plan.numbers+bond*plan.numNumbers, block.row(k+1));
+            execute(block, plan.instructions[k], numbers, block.row(k+1));
         if (energies != 0)
             for (int v = 0; v < Length; v++)
-                sums[v] += block.row(plan.energy)[v];
+                sums[v] += within<HasCutoff>(block.row(0)[v], plan.cutoff, block.row(plan.energy)[v]);
         if (forces != 0)
-            addForces(block, x+i, x+j, f+i, f+j);
+            addForces<HasCutoff>(block, x+i, x+j, f+i, f+j);
     }
     if (forces != 0)
         store(block, forces, count);
@@ -126,6 +92,13 @@ void evaluate(const WalkerBondPlan& plan, const double* positions, int count, do
             energies[lane] = ((double*) sums)[lane];
 }
 
+void evaluate(const WalkerBondPlan& plan, const double* positions, int count, double* work, double* forces, double* energies) {
+    if (plan.cutoff < __builtin_inf())
+        evaluateBlock<true>(plan, positions, count, work, forces, energies);
+    else
+        evaluateBlock<false>(plan, positions, count, work, forces, energies);
+}
+
 } // namespace
 
-const OpenMMRare::WalkerBondVariant OpenMMRare::RARE_VARIANT(walkerBondVariant) = {evaluate};
+const OpenMMRare::WalkerBondVariant OpenMMRare::RARE_VARIANT(walkerBondVariant) = {evaluate, evaluateListed, listBonds};

@@ -7,7 +7,8 @@ namespace OpenMMRare {
  * Everything that it takes to evaluate a WalkerBondForce, as plain data; WalkerBondPlanner fills it.
  *
  * The work space consists of rows, each with one number for every walker of a block.  Row 0 is the distance of the particles of a
- * bond, and row k what instruction k-1 has computed of earlier rows and of numbers that only the bond determines.
+ * bond, and row k what instruction k-1 has computed of earlier rows and of numbers that only the bond determines.  Where lists
+ * tell which bonds are short, a row is instead of one walker, with one number for every bond of a part of its list.
  */
 struct WalkerBondPlan {
     /** Arguments a, b and c are rows, u is one of the numbers of the bond. */
@@ -36,13 +37,17 @@ struct WalkerBondPlan {
         double (*ofOne)(double);
         double (*ofTwo)(double, double);
     };
-    /** Walkers in a block. */
+    /** Walkers in a block, and bonds in a part of a list. */
     static constexpr int Lanes = 32;
 
-    int numParticles, numBonds, numNumbers;
-    /** The particles of each bond. */
+    int numParticles, numBonds, numSets, numNumbers;
+    /** Distance at which bonds end to act; infinite for none. */
+    double cutoff;
+    /** The particles of each bond; the last one is there again until its last part is full, and so in lists. */
     const int* particles;
-    /** By bond. */
+    /** Bonds with equal parameters have a set of numbers in common: its index by bond. */
+    const int* sets;
+    /** By set. */
     const double* numbers;
     /** The derivative of the energy takes the first so many instructions, the energy itself all of them. */
     int numForSlope, numForEnergy;
@@ -51,6 +56,8 @@ struct WalkerBondPlan {
     int slope, energy;
     /** First rows of positions and of forces, 3 for each particle. */
     int positions, forces;
+    /** For bonds of a list: 4 rows for the vectors between their particles, and as many as there are numbers. */
+    int differences, numbersOfBonds;
     int numRows;
 };
 
@@ -66,6 +73,22 @@ struct WalkerBondVariant {
      */
     void (*evaluate)(const WalkerBondPlan& plan, const double* positions, int count, double* work, double* forces,
                      double* energies);
+    /**
+     * The same for one walker, of the bonds of a list alone: all that are shorter than the cutoff, in ascending order.  The result
+     * is the same to the last bit, whatever longer ones are there, too.
+     *
+     * @param particles   of each bond of the list
+     * @param sets        of numbers of each, if there are several
+     */
+    void (*evaluateListed)(const WalkerBondPlan& plan, const double* positions, const int* particles, const int* sets, int numListed,
+                           double* work, double* forces, double* energy);
+    /**
+     * List the bonds of one walker that are not longer than a distance.
+     *
+     * @param bonds   numBonds numbers
+     * @return how many there are
+     */
+    int (*listBonds)(const WalkerBondPlan& plan, const double* positions, double distance, double* work, int* bonds);
 };
 
 extern const WalkerBondVariant walkerBondVariant_baseline, walkerBondVariant_avx2, walkerBondVariant_avx512;
