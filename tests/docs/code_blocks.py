@@ -2,7 +2,8 @@
 
 Comments are ``<!-- test: replace 'THIS' by 'THAT' -->`` (cheaper numbers), ``add '--OPTION'`` (to each command of openmm-rare),
 ``expect PATH`` (that a block must leave), ``status N`` (of its last command), ``copy FOLDER`` (of the repository, with files of
-which the page speaks), ``skip, WHY``; and ``<!-- file: NAME -->``: the block is written to the end of that file, and not run.
+which the page speaks), ``first COMMAND`` (of a shell), ``skip, WHY``; and ``<!-- file: NAME -->``: the block is written to the
+end of that file, and not run.
 """
 
 import contextlib
@@ -50,7 +51,7 @@ CHEAP = {
 _COMMENTED = re.compile(r"((?:<!-- (?:test|file): [^\n]* -->\n)*)^```(python|toml|console)\n(.*?)^```$", re.M | re.S)
 _COMMENT = re.compile(r"<!-- (test|file): (.*?) -->")
 _REPLACE = re.compile(r"replace '(.+?)' by '(.*?)'$")
-KNOWN = ("replace", "add", "expect", "status", "copy", "skip,")
+KNOWN = ("replace", "add", "expect", "status", "copy", "first", "skip,")
 
 
 @dataclass
@@ -147,6 +148,8 @@ def run_page(text):
             continue
         for folder in block.values("copy"):
             shutil.copytree(ROOT / folder, ".", dirs_exist_ok=True)
+        for command in block.values("first"):
+            subprocess.run(["bash", "-c", command], check=True)
         if block.file:
             with open(block.file, "a", encoding="utf8") as stream:
                 stream.write(block.shrunk)
