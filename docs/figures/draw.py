@@ -58,16 +58,17 @@ def overview(figure, run, folder):
     lines = left.contour(x, y, np.where(low, logit, np.nan), levels=[-12, -8, -4, 0, 4], colors=RED, linewidths=1)
     left.clabel(lines, fmt="%g", fontsize=7)
     left.set_title("learned ln q/(1 - q), and paths from A to B", fontsize=9)
-    exact, found = two_channel_2d.exact(600.0), run.estimate
+    exact, found = two_channel_2d.exact(run.config.system.temperature_k), run.estimate
     names = list(exact.channel_fractions)
     for place, name in enumerate(["k", *names]):
-        share, error = (1.0, 0.0) if name == "k" else (found.channels[name][key] for key in ("fraction", "fraction_stderr"))
+        share, error = (1.0, 0.0) if name == "k" else found.channels[name].values()
         value, true = share * found.rate_per_ps, exact.rate_per_ps * exact.channel_fractions.get(name, 1.0)
         spread = 1.96 * value * np.hypot(found.rate_stderr / found.rate_per_ps, error / share)
-        right.errorbar(place, 1e9 * value, 1e9 * spread, fmt="o", color=BLUE, capsize=3, label="estimate, 95 %" * (place == 0))
-        right.plot([place - 0.3, place + 0.3], [1e9 * true] * 2, color=RED, label="exact" * (place == 0))
+        value, spread, true = (1e9 * each for each in (value, spread, true))
+        right.errorbar(place, value, spread, fmt="o", color=BLUE, capsize=3, label="estimate, 95 %" * (place == 0))
+        right.plot([place - 0.3, place + 0.3], [true, true], color=RED, label="exact" * (place == 0))
     right.set_xticks(range(len(names) + 1), ["k", *(f"{name} way" for name in names)])
-    right.set(ylabel="rate / (10⁻⁹ per ps)", ylim=(0, 1.5), xlim=(-0.6, len(names) + 0.6))
+    right.set(ylabel="rate / (10⁻⁹ per ps)", ylim=(0, 1.15 * right.get_ylim()[1]), xlim=(-0.6, len(names) + 0.6))
     right.legend(frameon=False, loc="lower left")
 
 
