@@ -14,7 +14,7 @@ test: $(VENV)/installed  ## the quick tests
 	$(BIN)/python -m pytest
 
 docs: $(VENV)/installed  ## the site, in build/docs/index.html; nothing is fetched while it is built
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+	$(BIN)/python -m sphinx --fresh-env --write-all --fail-on-warning --keep-going --quiet -b html docs build/docs
 
 # Its experimental tests load modules anew, which breaks the others: a process of their own. They need pkg_resources.
 OURS = $(addprefix -p openmm_rare.ops.,engine selector shooting hooks volumes)

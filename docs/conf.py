@@ -29,7 +29,8 @@ for _field in PyObject.doc_field_types:
 
 html_theme = "furo"
 html_title = f"openmm_rare {release}"
-html_static_path = []
+html_static_path = ["site/static"]
+html_css_files = ["wide.css"]
 html_copy_source = False
 html_show_sphinx = False
 templates_path = []

@@ -118,7 +118,7 @@ def commands_page():
     """What each command says of itself with --help."""
     lines = ["# Command line", "", "What each command answers to `--help`."]
     for name, command in _commands(main, "openmm-rare"):
-        context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+        context = click.Context(command, info_name=name, help_option_names=["-h", "--help"], terminal_width=88)
         lines += ["", f"## {name}", "", "```text", command.get_help(context), "```"]
     return "\n".join(lines) + "\n"
 
