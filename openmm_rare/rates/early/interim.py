@@ -113,9 +113,12 @@ class Outlook:
         whole = replace(rate, root_value=total[:, None])
         # whether a walker arrives is chance, too
         squares = (total**2).sum() + (weight**2 * chance * (1.0 - chance)).sum()
+        ess = float(total.sum() ** 2 / squares)
+        if ess < 1.0:  # less than one event, and any chance of walkers under way to be it
+            return None
         more, error = float(expected.sum()), whole.relative_error(whole.bootstrap(bootstrap_stream(self._seed)))
         least, most = (arrived + 0.5 * more) / total.sum(), (arrived + 2.0 * more) / total.sum()
-        return Known(whole.value, error, float(total.sum() ** 2 / squares), rate.errors()[0], least, most)
+        return Known(whole.value, error, ess, rate.errors()[0], least, most)
 
 
 def shortfall(error: float, target: float) -> str:
