@@ -142,8 +142,8 @@ class RateSettings:
     bias_interval: int = 4
     uniform_fraction: float = 0.1
     max_population: int = 4000
-    strengths: tuple[float, ...] = (1.0, 0.7, 0.0)
-    window_powers: tuple[float, ...] = (0.85, 1.0)
+    strengths: tuple[float, ...] = (1.0, 0.85, 0.0)
+    window_powers: tuple[float, ...] = (1.0,)
     pilot_roots: int = 500
     production_roots: int = 2000
     flux_walkers: int = 500
