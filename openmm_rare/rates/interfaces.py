@@ -20,7 +20,10 @@ from ..walkers.propagator import Propagator
 from .branching import Branching
 from .keeping.past import Past, longer
 
-__all__ = ["Gathered", "Interface", "Passage", "Starts", "gather"]
+__all__ = ["Gathered", "Interface", "Passage", "Starts", "allotted", "gather"]
+
+_FEWEST = 20  # walkers that start for an interface
+_LEAST_VARIANCE = 0.05  # relative variance of one walker, below which few fates tell nothing
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,15 @@ class Interface:
     ----------
     level : float
         ln I.
-    n_below : int
-        Walkers of each round that start for it, from the interface before or from exits.
     density : RootDensity
         With which those that came here are drawn, in proportion to their weights besides.
+    n_below : int
+        Walkers of a round that start for it, from the interface before or from exits.
     """
 
     level: float
-    n_below: int
     density: RootDensity
+    n_below: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class Passage(Rows):
     weight: np.ndarray
 
     def relative_variance(self) -> float:
-        """Of the mean value; inf where nothing came to the interface."""
+        """Of the value of one; inf where nothing came to the interface."""
         ess = effective_sample_size(self.value)
-        return 1.0 / ess - 1.0 / len(self.value) if ess > 0.0 else float("inf")
+        return len(self.value) / ess - 1.0 if ess > 0.0 else float("inf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +152,19 @@ class Gathered:
         chosen = self.walkers.take(rows)
         pasts = None if self.pasts is None else [self.pasts[row] for row in rows.tolist()]
         return Starts(replace(chosen, log_weights=log_weights, roots=roots), self.starts.exit[chosen.roots], pasts)
+
+
+def allotted(variances: np.ndarray, steps: np.ndarray, n_walkers: int) -> list[int]:
+    """How many walkers to start for each interface, and from the last one, so many in all: what costs least in the end.
+
+    Parameters
+    ----------
+    variances, steps : ndarray, shape (n_interfaces + 1,)
+        Relative variance of what one walker brings to the next interface, or to B, and its steps.
+    n_walkers : int
+    """
+    share = np.sqrt(np.maximum(variances, _LEAST_VARIANCE) / np.maximum(steps, 1.0))
+    return np.maximum(np.round(n_walkers * share / share.sum()), _FEWEST).astype(int).tolist()
 
 
 def gather(

@@ -12,7 +12,7 @@ from ..flux.root_density import RootDensity
 from ..io.tasks import Progress, Task
 from ..statistics import effective_sample_size
 from .branching import WeightWindow
-from .interfaces import Interface, gather
+from .interfaces import Interface, allotted, gather
 from .roots import RootSampler, Steering
 
 __all__ = ["choose_steering", "ladder"]
@@ -21,8 +21,7 @@ _LONGER = 7  # times the age at which walkers were dropped, when none had reache
 _RUNG = 2.5  # nats between interfaces
 _SURE = 0.9  # I at the last one, beyond which it is all but certain to come to B
 _PART = 8  # of the roots of a pilot run: so many go on from an interface; their fates differ less, and cost more
-_FEWEST = 20  # walkers that start for an interface in a pilot run, and in a round of production
-_LEAST_VARIANCE = 0.05  # relative variance of one walker, below which few fates tell nothing
+_FEWEST = 20  # walkers that start for an interface
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +55,9 @@ class _Trial:
         window = WeightWindow(power=self.power)
         if not len(levels):
             return Steering(self.strength, window)
-        share = np.sqrt(np.maximum(self.variances, _LEAST_VARIANCE) / self.steps)
-        numbers = np.maximum(np.round(n_walkers * share / share.sum()), _FEWEST).astype(int).tolist()
-        densities = [RootDensity(float(scale), uniform_fraction) for scale in self.scales]
-        interfaces = map(Interface, levels, numbers[:-1], densities[:-1])
-        return Steering(self.strength, window, tuple(interfaces), numbers[-1])
+        densities = [RootDensity(float(scale), uniform_fraction) for scale in self.scales[:-1]]
+        numbers = allotted(self.variances, self.steps, n_walkers)
+        return Steering(self.strength, window, tuple(map(Interface, levels, densities))).with_numbers(numbers)
 
 
 def ladder(log_mean_importance: float) -> tuple[float, ...]:
@@ -98,7 +95,7 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress, levels
         )
     chosen = {"chosen_strength": best.strength, "chosen_power": best.power}
     progress.update(0, **chosen, steps_for_unit_variance=f"{best.cost:.2e}")
-    return best.steering(levels, settings.production_roots, settings.uniform_fraction)
+    return best.steering(levels, sampler.n_walkers, settings.uniform_fraction)
 
 
 def _best(sampler: RootSampler, levels: Sequence[float], longest: int, task: Task, progress: Progress) -> _Trial:

@@ -12,7 +12,7 @@ from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..statistics import ClusteredRate, effective_sample_size, pareto_k, ratio_of_sums
 from ..walkers.population import Walkers
-from .interfaces import Passage
+from .interfaces import Passage, allotted
 from .keeping.kept_paths import Keep, KeptPaths
 from .keeping.past import PastTable, frames_of
 from .roots import Climbed, RootSampler, Steering
@@ -52,6 +52,8 @@ class Production:
         Where the pending walkers have been, if whole paths are kept.
     passages : list of Passage
         For every interface on the way, how all fared that started for it.
+    stage_steps : ndarray, shape (n_interfaces + 1,)
+        Steps to each interface, and from the last one, if there are some.
 
     Parameters
     ----------
@@ -72,6 +74,7 @@ class Production:
         self.pending_tops: np.ndarray | None = None
         self.crossed: np.ndarray | None = None
         self.passages: list[Passage] = []
+        self.stage_steps = np.zeros(1)
 
     @property
     def n_roots(self) -> int:
@@ -97,6 +100,7 @@ class Production:
         found = [Passage.of_record(record, f"interface{i}_") for i in range(int(record.get("n_interfaces", 0)))]
         joined = [old.join(new) for old, new in zip(self.passages, found, strict=False)]
         self.passages = joined or found or self.passages
+        self.stage_steps = self.stage_steps + np.asarray(record.get("stage_steps", 0))
         self.pending, self.pending_tops = Walkers.of_record(record, "pending_"), record.get("pending_tops")
         if self._keep is not None:
             found, self.pending_pasts = KeptPaths.of_record(record), PastTable.of_record(record)
@@ -116,8 +120,8 @@ class Production:
     def mean_weight(self) -> tuple[float, float]:
         """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error.
 
-        With interfaces from walkers that started from exits and came to the first one, or back to A. Beyond it nearly all of the
-        weight is that of the few that turn back, which a strong bias hardly lets do so: there the mean is not seen.
+        With interfaces from walkers that started from exits and came to the first one, or back to A. Beyond it nearly all of
+        the weight is that of the few that turn back, which a strong bias hardly lets do so: there the mean is not seen.
         """
         if self.passages:
             return ratio_of_sums(self.passages[0].weight, self.passages[0].start_weight)
@@ -129,11 +133,27 @@ class Production:
     def ess(self) -> float:
         """Effective sample size of roots, and of walkers before them: one over the relative variance of their fates."""
         ess = effective_sample_size(self.contribution)
-        return 1.0 / (1.0 / ess + sum(each.relative_variance() for each in self.passages)) if ess > 0.0 else 0.0
+        if not self.passages or ess == 0.0:
+            return ess
+        variances, numbers = self._variances(), [*(len(each) for each in self.passages), self.n_roots]
+        return float(1.0 / (variances / numbers).sum())
+
+    def allotted(self, steering: Steering, n_walkers: int) -> Steering:
+        """The steering with as many walkers for each interface as pays, by what is known so far, and so many in all."""
+        if not self.passages or not self.contribution.any():
+            return steering
+        numbers = np.array([*(len(each) for each in self.passages), self.n_roots])
+        return steering.with_numbers(allotted(self._variances(), self.stage_steps / numbers, n_walkers))
+
+    def _variances(self) -> np.ndarray:
+        """Relative variance of what one walker brings to the next interface, and at last to B."""
+        last = max(self.n_roots / effective_sample_size(self.contribution) - 1.0, 1e-3)
+        return np.array([*(each.relative_variance() for each in self.passages), last])
 
     def tail(self) -> float:
-        """The largest Pareto k of what roots, and walkers before them, have contributed."""
-        return float(np.nanmax([pareto_k(self.contribution), *(pareto_k(each.value) for each in self.passages)]))
+        """Pareto k of what roots, and walkers before them, have contributed, each relative to the whole of its stage."""
+        stages = [self.contribution, *(each.value for each in self.passages)]
+        return pareto_k(np.concatenate([each / max(each.sum(), 1e-300) for each in stages]))
 
     def pending_fraction(self) -> float:
         """By how much, relative to it, the rate would grow if every walker still between the states came to B."""
@@ -209,20 +229,20 @@ def production_round(
         "returned": batch.returned[touched],
         "arrivals": batch.arrivals,
         "log_weights": batch.log_weights.astype(np.float32),
-        "walker_steps": batch.walker_steps + (0 if climbed is None else climbed.walker_steps),
+        "walker_steps": batch.walker_steps + (0 if climbed is None else sum(climbed.walker_steps)),
         **batch.pending.record("pending_"),
         **seen,
         **_kept(batch),
         **_sample_paths(batch, sampler, climbed),
-        **_passages(climbed),
+        **_passages(climbed, batch.walker_steps),
     }
 
 
-def _passages(climbed: Climbed | None) -> dict:
+def _passages(climbed: Climbed | None, last_steps: int) -> dict:
     """How walkers came to interfaces; empty where there are none."""
     if climbed is None:
         return {}
-    found: dict = {"n_interfaces": len(climbed.passages)}
+    found: dict = {"n_interfaces": len(climbed.passages), "stage_steps": np.array([*climbed.walker_steps, last_steps])}
     for i, passage in enumerate(climbed.passages):
         found |= passage.record(f"interface{i}_")
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Climbed", "RootSampler", "Steering"]
 
+_PER_ROOT = 2
 _KEY = zlib.crc32(b"walkers on their way to the last interface")  # beside the streams that are spawned from the seed
 
 
@@ -49,13 +51,18 @@ class Steering:
     interfaces : tuple of Interface
         Where walkers are gathered on their way, from A to B; without any, roots are exits.
     n_roots : int or None
-        Roots of each round of production, from the last interface; without interfaces the settings say how many.
+        Roots of the next round of production, from the last interface; without interfaces the settings say how many.
     """
 
     strength: float
     window: WeightWindow
     interfaces: tuple[Interface, ...] = ()
     n_roots: int | None = None
+
+    def with_numbers(self, numbers: Sequence[int]) -> Steering:
+        """The same, with so many walkers that start for each interface, and from the last one."""
+        interfaces = tuple(replace(each, n_below=n) for each, n in zip(self.interfaces, numbers[:-1], strict=True))
+        return replace(self, interfaces=interfaces, n_roots=numbers[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +77,14 @@ class Climbed:
         How those fared that started for each interface.
     propagator : Propagator
         What moved them, to go on with.
-    walker_steps : int
+    walker_steps : list of int
+        On the way to each interface.
     """
 
     starts: Starts
     passages: list[Passage]
     propagator: Propagator
-    walker_steps: int
+    walker_steps: list[int]
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,11 @@ class RootSampler:
     pool: Pool
     density: RootDensity
     executor: Executor = field(default_factory=Here)
+
+    @property
+    def n_walkers(self) -> int:
+        """Walkers that start in a round of production where there are interfaces: more, as most are soon back in A."""
+        return _PER_ROOT * self.settings.production_roots
 
     def branching(self, level: float, window: WeightWindow) -> Branching:
         """How walkers branch."""
@@ -227,13 +240,14 @@ class RootSampler:
         rng = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY)))
         starts = self.exits(steering.interfaces[0].n_below, rng)
         starts = starts.with_pasts() if whole else starts
-        branching, passages, spent = self.branching(0.0, steering.window), [], 0
+        branching, passages, spent = self.branching(0.0, steering.window), [], []
         numbers = [*(each.n_below for each in steering.interfaces[1:]), steering.n_roots]
         for interface, n in zip(steering.interfaces, numbers, strict=True):
             longest = self.settings.pilot_max_steps
             found = gather(propagator, self.importance, starts, interface.level, branching, longest, rng)
             passages.append(found.passage(interface.density))
-            starts, spent = found.draw(interface.density, n, rng), spent + found.walker_steps
+            spent.append(found.walker_steps)
+            starts = found.draw(interface.density, n, rng)
         return Climbed(starts, passages, propagator, spent)
 
     def _bias(self, strength: float) -> Bias | None:
