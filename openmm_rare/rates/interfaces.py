@@ -23,7 +23,7 @@ from .keeping.past import Past, longer
 __all__ = ["Gathered", "Interface", "Passage", "Starts", "allotted", "gather"]
 
 _FEWEST = 20  # walkers that start for an interface
-_LEAST_VARIANCE = 0.05  # relative variance of one walker, below which few fates tell nothing
+_LEAST_VARIANCE = 0.25  # relative variance of one walker, at least: few fates tell little, and I is not q
 
 
 @dataclass(frozen=True)

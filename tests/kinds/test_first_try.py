@@ -17,10 +17,10 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.errors import RunError
 from openmm_rare.io.progress import shows_progress
 from openmm_rare.io.tasks import Memory, TaskLog
+from openmm_rare.rates import pilot
 from openmm_rare.rates.annealing import anneal
 from openmm_rare.rates.crossing import find_long_lived, suit_settings
 from openmm_rare.rates.heating import easy_temperature
-from openmm_rare.rates import pilot
 from openmm_rare.rates.pilot import choose_steering
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral, States
 from openmm_rare.systems import BUILDERS, build

@@ -49,16 +49,16 @@ def climb(seed, n=400, strength=0.7, levels=LEVELS, longest=2000):
     system, rng = double_well_1d.build(temperature=T), np.random.default_rng(seed)
     propagator = Propagator(system, Bias(Tilted(), strength), 400, Machine("Reference", "python"), np.random.SeedSequence(seed))
     starts, branching, brought, weights = exits(n), Branching(0.0, WeightWindow(), stride=5), [], []
-    for level in (*levels, np.inf):
-        found = gather(propagator, Tilted(), starts, level, branching, longest if level < np.inf else 10**6, rng)
-        density = RootDensity(level if level < np.inf else 0.0, 0.1) if level < np.inf else None
-        value = (
-            found.passage(density).value if density else np.bincount(found.walkers.roots, found.weights, minlength=len(starts.exit))
-        )
-        total = found.returned + np.bincount(found.walkers.roots, found.weights, minlength=len(starts.exit))
-        brought.append(mean_and_stderr(value))
-        weights.append(mean_and_stderr(total - np.exp(starts.walkers.log_weights)))
-        starts = found.draw(density, n, rng) if density else starts
+    for level in levels:
+        found = gather(propagator, Tilted(), starts, level, branching, longest, rng)
+        passage = found.passage(RootDensity(level, 0.1))
+        brought.append(mean_and_stderr(passage.value))
+        weights.append(mean_and_stderr(passage.weight - passage.start_weight))
+        starts = found.draw(RootDensity(level, 0.1), n, rng)
+    found = gather(propagator, Tilted(), starts, np.inf, branching, 10**6, rng)
+    came = np.bincount(found.walkers.roots, found.weights, minlength=n)
+    brought.append(mean_and_stderr(came))
+    weights.append(mean_and_stderr(came + found.returned - np.exp(starts.walkers.log_weights)))
     return brought, weights
 
 
