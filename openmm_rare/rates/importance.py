@@ -209,7 +209,6 @@ class ImportanceSamplingRate(RateRun):
         n_new, drawn_before = n_first or self.settings.production_roots, 0
         while True:
             patience = self._patience(production, n_new)
-            steering = production.allotted(steering, sampler.n_walkers)
             compute = partial(production_round, sampler, production, steering, level, n_new, patience)
             production.add(self._run_task("production", "production", compute))
             rate = production.clustered(sampler.pool, sampler.density)

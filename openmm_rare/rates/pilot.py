@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError, RunError
+from ..errors import RunError
 from ..flux.root_density import RootDensity
 from ..io.tasks import Progress, Task
 from ..statistics import effective_sample_size
@@ -130,11 +130,9 @@ def _try_steering(
         return _climb(sampler, levels, Steering(strength, WeightWindow(power=power)), longest, most, seed)
 
     record = task("pilot", compute)
-    if "variances" not in record:
-        raise InputError(
-            "the pilot of this run was made by an earlier version, which knew no interfaces: it cannot be continued; start a "
-            "new one with --model and the model of this one"
-        )
+    if "contribution" in record:  # of a version that knew no interfaces
+        value = np.asarray(record["contribution"])
+        record = _stages([_stage(value, int(record["walker_steps"]), 0.0)] if value.any() else [], bool(value.any()))
     columns = (np.asarray(record[name], dtype=np.float64) for name in ("variances", "steps", "scales"))
     return _Trial(strength, power, *columns, bool(record["complete"]))
 
@@ -159,17 +157,27 @@ def _climb(
         else:
             density = found.density(settings.uniform_fraction) if len(found.walkers) else sampler.density
             value = found.passage(density).value
-        ess = effective_sample_size(value)
-        if ess == 0.0:
+        if not value.any():
             break
-        # relative variance of one root is n/ess - 1; a pilot with a handful of effective roots proves nothing
-        rows.append((max(n / ess - 1.0, 1e-3), max(found.walker_steps, 1) / n, density.log_mean_importance if levels else 0.0))
+        rows.append(_stage(value, found.walker_steps, density.log_mean_importance if len(levels) else 0.0))
         complete = level == float("inf")
         if sum(np.sqrt(variance * steps) for variance, steps, _ in rows) ** 2 > most:
             complete = False
             break
         if not complete:
             starts = found.draw(density, max(_FEWEST, settings.pilot_roots // _PART), rng)
-    columns = dict(zip(("variances", "steps", "scales"), np.array(rows).reshape(-1, 3).T, strict=True))
     tried = {"strength": steering.strength, "power": steering.window.power}
-    return {**tried, **columns, "complete": complete, "walker_steps": spent}
+    return {**tried, **_stages(rows, complete), "walker_steps": spent}
+
+
+def _stage(value: np.ndarray, walker_steps: int, scale: float) -> tuple[float, float, float]:
+    """Relative variance and steps of one walker, and the scale."""
+    n = len(value)
+    # relative variance is n/ess - 1; a pilot with a handful of effective roots proves nothing
+    return max(n / effective_sample_size(value) - 1.0, 1e-3), max(walker_steps, 1) / n, scale
+
+
+def _stages(rows: list[tuple[float, float, float]], complete: bool) -> dict:
+    """For the record of a pilot run."""
+    columns = np.array(rows).reshape(-1, 3).T
+    return {**dict(zip(("variances", "steps", "scales"), columns, strict=True)), "complete": complete}
