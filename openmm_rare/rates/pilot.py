@@ -12,7 +12,8 @@ from ..flux.root_density import RootDensity
 from ..io.tasks import Progress, Task
 from ..statistics import effective_sample_size
 from .branching import WeightWindow
-from .interfaces import Interface, allotted, gather
+from .interfaces.gathering import gather
+from .interfaces.interface import Interface, allotted
 from .roots import RootSampler, Steering
 
 __all__ = ["choose_steering", "ladder"]

@@ -12,7 +12,7 @@ from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..statistics import ClusteredRate, effective_sample_size, pareto_k, ratio_of_sums
 from ..walkers.population import Walkers
-from .interfaces import Passage, allotted
+from .interfaces.interface import Passage, allotted
 from .keeping.kept_paths import Keep, KeptPaths
 from .keeping.past import PastTable, frames_of
 from .roots import Climbed, RootSampler, Steering

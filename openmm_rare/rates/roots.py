@@ -21,7 +21,8 @@ from ..walkers.machine import Machine
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching, WeightWindow
-from .interfaces import Interface, Passage, Starts, gather
+from .interfaces.gathering import Starts, gather
+from .interfaces.interface import Interface, Passage
 from .keeping.kept_paths import Candidates, Keep
 from .keeping.past import PastTable
 from .keeping.stream import stream_of_paths

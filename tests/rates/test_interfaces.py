@@ -11,7 +11,8 @@ from openmm_rare.dynamics.frames import Frames
 from openmm_rare.flux.root_density import RootDensity
 from openmm_rare.rates import pilot
 from openmm_rare.rates.branching import Branching, WeightWindow
-from openmm_rare.rates.interfaces import Gathered, Passage, Starts, allotted, gather
+from openmm_rare.rates.interfaces.gathering import Gathered, Starts, gather
+from openmm_rare.rates.interfaces.interface import Passage, allotted
 from openmm_rare.rates.keeping.past import frames_of
 from openmm_rare.rates.pilot import ladder
 from openmm_rare.rates.production import Production
