@@ -217,7 +217,7 @@ class ClusteredRate:
         n = len(self.time)
         sums = np.bincount(self.root_cluster, weights=self.root_value[:, 0], minlength=n)
         counts = np.bincount(self.root_cluster, minlength=n).astype(np.float64)
-        if sums.sum() <= 0.0:
+        if sums.sum() <= 0.0 or (self.passages is not None and not self.passages.sum(1).all()):
             return surrogate_error / mean_surrogate, float("inf")
         mean_root, root_error = ratio_of_sums(sums, counts)
         through = [] if self.passages is None else [ratio_of_sums(*each.T) for each in self.passages]

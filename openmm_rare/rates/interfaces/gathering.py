@@ -129,7 +129,9 @@ def gather(
     walkers, pasts, states = starts.walkers, starts.pasts, propagator.problem.states
     stride, steps, spent, stopped, kept = branching.steps(propagator.problem.check_interval), 0, 0, [], []
     status, log_i, returned = states.classify(walkers.frames.positions), _looked_at(importance, walkers), np.zeros(len(walkers))
-    branching = replace(branching, log_level=_log_level(walkers.log_weights, log_i, branching.window.power))
+    level_of_weights = _log_level(walkers.log_weights, log_i, branching.window.power)
+    most = max(branching.max_population, 2 * len(walkers))
+    branching = replace(branching, log_level=level_of_weights, max_population=most)
     while True:
         at_a = status == IN_A
         np.add.at(returned, walkers.roots[at_a], np.exp(walkers.log_weights[at_a]))
