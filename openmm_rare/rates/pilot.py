@@ -51,13 +51,13 @@ class _Trial:
         """Steps for unit relative variance, when as many walkers move between interfaces as pays there; inf if not all did."""
         return float(np.sqrt(self.variances * self.steps).sum() ** 2) if self.complete else float("inf")
 
-    def steering(self, levels: Sequence[float], n_walkers: int, uniform_fraction: float) -> Steering:
-        """With as many walkers in each stage as pays there, so many in all."""
+    def steering(self, levels: Sequence[float], n_roots: int, uniform_fraction: float) -> Steering:
+        """With as many walkers in each stage as pays there, for rounds of so many roots."""
         window = WeightWindow(power=self.power)
         if not len(levels):
             return Steering(self.strength, window)
         densities = [RootDensity(float(scale), uniform_fraction) for scale in self.scales[:-1]]
-        numbers = allotted(self.variances, self.steps, n_walkers)
+        numbers = allotted(self.variances, self.steps, n_roots)
         return Steering(self.strength, window, tuple(map(Interface, levels, densities))).with_numbers(numbers)
 
 
@@ -96,7 +96,7 @@ def choose_steering(sampler: RootSampler, task: Task, progress: Progress, levels
         )
     chosen = {"chosen_strength": best.strength, "chosen_power": best.power}
     progress.update(0, **chosen, steps_for_unit_variance=f"{best.cost:.2e}")
-    return best.steering(levels, sampler.n_walkers, settings.uniform_fraction)
+    return best.steering(levels, settings.production_roots, settings.uniform_fraction)
 
 
 def _best(sampler: RootSampler, levels: Sequence[float], longest: int, task: Task, progress: Progress) -> _Trial:

@@ -132,18 +132,23 @@ class Production:
 
     def ess(self) -> float:
         """Effective sample size of roots, and of walkers before them: one over the relative variance of their fates."""
-        ess = effective_sample_size(self.contribution)
-        if not self.passages or ess == 0.0:
-            return ess
-        variances, numbers = self._variances(), [*(len(each) for each in self.passages), self.n_roots]
-        return float(1.0 / (variances / numbers).sum())
+        return self.whole_ess(effective_sample_size(self.contribution))
 
-    def allotted(self, steering: Steering, n_walkers: int) -> Steering:
-        """The steering with as many walkers for each interface as pays, by what is known so far, and so many in all."""
-        if not self.passages or not self.contribution.any():
+    def whole_ess(self, of_roots: float) -> float:
+        """The same from that of the contributions of roots alone."""
+        if not self.passages or of_roots == 0.0:
+            return of_roots
+        before = sum(each.relative_variance() / len(each) for each in self.passages)
+        return 1.0 / max(1.0 / of_roots - 1.0 / self.n_roots + before, 1e-300)
+
+    def allotted(self, steering: Steering, n_roots: int) -> Steering:
+        """The steering with as many walkers for each interface as pays, by what is known so far, for so many roots."""
+        if not steering.interfaces or not n_roots:
             return steering
+        if not self.passages or not self.contribution.any():
+            return steering.scaled(n_roots)
         numbers = np.array([*(len(each) for each in self.passages), self.n_roots])
-        return steering.with_numbers(allotted(self._variances(), self.stage_steps / numbers, n_walkers))
+        return steering.with_numbers(allotted(self._variances(), self.stage_steps / numbers, n_roots))
 
     def _variances(self) -> np.ndarray:
         """Relative variance of what one walker brings to the next interface, and at last to B."""

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Climbed", "RootSampler", "Steering"]
 
-_PER_ROOT = 2
 _KEY = zlib.crc32(b"walkers on their way to the last interface")  # beside the streams that are spawned from the seed
 
 
@@ -64,6 +63,12 @@ class Steering:
         """The same, with so many walkers that start for each interface, and from the last one."""
         interfaces = tuple(replace(each, n_below=n) for each, n in zip(self.interfaces, numbers[:-1], strict=True))
         return replace(self, interfaces=interfaces, n_roots=numbers[-1])
+
+    def scaled(self, n_roots: int) -> Steering:
+        """The same with numbers for rounds of so many roots, in the same ratios."""
+        numbers = [*(each.n_below for each in self.interfaces), self.n_roots]
+        part = 2 * n_roots / sum(numbers)
+        return self.with_numbers([max(1, round(part * n)) for n in numbers])
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +118,6 @@ class RootSampler:
     pool: Pool
     density: RootDensity
     executor: Executor = field(default_factory=Here)
-
-    @property
-    def n_walkers(self) -> int:
-        """Walkers that start in a round of production where there are interfaces: more, as most are soon back in A."""
-        return _PER_ROOT * self.settings.production_roots
 
     def branching(self, level: float, window: WeightWindow) -> Branching:
         """How walkers branch."""

@@ -202,7 +202,7 @@ def test_the_pilot_follows_walkers_longer_before_it_gives_up(found_after, longes
         return SimpleNamespace(walkers=walkers, arrived=np.full(n, in_b), weights=np.ones(n), walker_steps=100)
 
     monkeypatch.setattr(pilot, "gather", follow)
-    anything = {"propagator": lambda *given: None, "branching": lambda *given: None, "importance": None, "n_walkers": 100}
+    anything = {"propagator": lambda *given: None, "branching": lambda *given: None, "importance": None}
     exits = {"exits": lambda n, rng: SimpleNamespace(exit=np.arange(n))}
     sampler = SimpleNamespace(settings=settings, problem=SimpleNamespace(name="s"), **anything, **exits)
     if longest is None:

@@ -112,7 +112,7 @@ def test_nothing_is_drawn_where_nobody_came():
 
 def test_numbers_of_walkers_cost_least():
     variances, steps = np.array([3.0, 0.3, 0.5]), np.array([20.0, 100.0, 500.0])
-    numbers = np.array(allotted(variances, steps, 100_000))
+    numbers = np.array(allotted(variances, steps, 50_000))
     assert numbers.sum() == pytest.approx(100_000, abs=3)
 
     def cost(numbers):

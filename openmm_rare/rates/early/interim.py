@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...io.text import format_value
-from ...statistics import ClusteredRate, effective_sample_size
+from ...statistics import ClusteredRate
 from ..counted import poisson_interval
 from ..estimate import RateEstimate
 from ..facts import RunFacts
@@ -104,8 +104,9 @@ class Outlook:
         if arrived <= 0.0:
             return None
         if walkers is None or not len(walkers):
-            self._scale = arrived / float((production.start_weight * np.exp(pool.log_importance[root])).sum())
-            return Known(rate.value, relative_error, effective_sample_size(production.contribution), rate.errors()[0])
+            if not production.passages:  # beyond the last interface I is all but 1
+                self._scale = arrived / float((production.start_weight * np.exp(pool.log_importance[root])).sum())
+            return Known(rate.value, relative_error, production.ess(), rate.errors()[0])
         log_importance = self._sampler.importance.log_importance(walkers.frames.positions, walkers.frames.velocities)
         weight, chance = np.exp(walkers.log_weights), np.minimum(self._scale * np.exp(log_importance), 1.0)
         expected = np.bincount(walkers.roots, weight * chance, minlength=production.n_roots)
@@ -115,7 +116,8 @@ class Outlook:
         squares = (total**2).sum() + (weight**2 * chance * (1.0 - chance)).sum()
         more, error = float(expected.sum()), whole.relative_error(whole.bootstrap(bootstrap_stream(self._seed)))
         least, most = (arrived + 0.5 * more) / total.sum(), (arrived + 2.0 * more) / total.sum()
-        return Known(whole.value, error, float(total.sum() ** 2 / squares), rate.errors()[0], least, most)
+        ess = production.whole_ess(float(total.sum() ** 2 / squares))
+        return Known(whole.value, error, ess, rate.errors()[0], least, most)
 
 
 def shortfall(error: float, target: float) -> str:

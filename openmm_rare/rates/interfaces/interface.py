@@ -16,6 +16,7 @@ from ...statistics import effective_sample_size
 
 __all__ = ["Interface", "Passage", "allotted"]
 
+_PER_ROOT = 2
 _FEWEST = 20  # walkers that start for an interface
 _LEAST_VARIANCE = 0.25  # relative variance of one walker, at least: few fates tell little, and I is not q
 
@@ -66,14 +67,16 @@ class Passage(Rows):
         return len(self.value) / ess - 1.0 if ess > 0.0 else float("inf")
 
 
-def allotted(variances: np.ndarray, steps: np.ndarray, n_walkers: int) -> list[int]:
-    """How many walkers to start for each interface, and from the last one, so many in all: what costs least in the end.
+def allotted(variances: np.ndarray, steps: np.ndarray, n_roots: int) -> list[int]:
+    """How many walkers to start for each interface, and from the last one: what costs least in the end.
+
+    In all they are twice as many as roots would be without interfaces, as most are soon back in A.
 
     Parameters
     ----------
     variances, steps : ndarray, shape (n_interfaces + 1,)
         Relative variance of what one walker brings to the next interface, or to B, and its steps.
-    n_walkers : int
+    n_roots : int
     """
     share = np.sqrt(np.maximum(variances, _LEAST_VARIANCE) / np.maximum(steps, 1.0))
-    return np.maximum(np.round(n_walkers * share / share.sum()), _FEWEST).astype(int).tolist()
+    return np.maximum(np.round(_PER_ROOT * n_roots * share / share.sum()), _FEWEST).astype(int).tolist()
