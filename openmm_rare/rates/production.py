@@ -156,9 +156,11 @@ class Production:
         return np.array([*(each.relative_variance() for each in self.passages), last])
 
     def tail(self) -> float:
-        """Pareto k of what roots, and walkers before them, have contributed, each relative to the whole of its stage."""
-        stages = [self.contribution, *(each.value for each in self.passages)]
-        return pareto_k(np.concatenate([each / max(each.sum(), 1e-300) for each in stages]))
+        """Pareto k of what roots have contributed, or walkers before them to an interface: where most of the variance is."""
+        if not self.passages or not self.contribution.any():
+            return pareto_k(self.contribution)
+        values = [*(each.value for each in self.passages), self.contribution]
+        return pareto_k(values[int(np.argmax(self._variances() / [len(each) for each in values]))])
 
     def pending_fraction(self) -> float:
         """By how much, relative to it, the rate would grow if every walker still between the states came to B."""
