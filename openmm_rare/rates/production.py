@@ -221,12 +221,7 @@ def production_round(
         patience=patience,
         record_paths=first,
     )
-    touched, seen = batch.contribution + batch.returned > 0.0, {}
-    if batch.crossings is not None:
-        touched[batch.crossings.root] = True
-        seen = {"pending_tops": batch.pending_tops}
-        seen["crossed"] = batch.crossings.on(sampler.importance.counted[1], len(touched))[touched].astype(np.float32)
-    touched = np.flatnonzero(touched)
+    touched, seen = _touched(batch, sampler)
     return {
         "root": root,
         "start_weight": np.exp(log_weight),
@@ -243,6 +238,16 @@ def production_round(
         **_sample_paths(batch, sampler, climbed),
         **_passages(climbed, batch.walker_steps),
     }
+
+
+def _touched(batch: PathBatch, sampler: RootSampler) -> tuple[np.ndarray, dict]:
+    """Roots whose descendants arrived somewhere, and how far these came, where levels are kept account of."""
+    touched, seen = batch.contribution + batch.returned > 0.0, {}
+    if batch.crossings is not None:
+        touched[batch.crossings.root] = True
+        seen = {"pending_tops": batch.pending_tops}
+        seen["crossed"] = batch.crossings.on(sampler.importance.counted[1], len(touched))[touched].astype(np.float32)
+    return np.flatnonzero(touched), seen
 
 
 def _passages(climbed: Climbed | None, last_steps: int) -> dict:

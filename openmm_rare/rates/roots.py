@@ -183,7 +183,6 @@ class RootSampler:
         pending, pending_tops, pending_pasts : Walkers, ndarray, PastTable, optional
             Left over by earlier calls.
         first_root : int
-            Number of the first new root.
         which : ndarray of int, shape (n_roots,), optional
             These exits, with weight 1, instead of such that are drawn.
         keep : Keep, optional
@@ -201,18 +200,14 @@ class RootSampler:
             Their starting ln w = -ln G.
         batch : PathBatch
         """
-        settings, rng, n_atoms = self.settings, np.random.default_rng(seed), len(self.problem.positions)
+        rng, n_atoms = np.random.default_rng(seed), len(self.problem.positions)
         start: dict[str, Any] = {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
         branching = self.branching(level, steering.window)
-        if climbed is None:
-            starts = self.exits(n_roots, rng) if which is None else Starts.at(self.pool.exits[which], which, np.zeros(n_roots))
-        else:
-            starts = climbed.starts
+        starts = self._starts(n_roots, which, rng) if climbed is None else climbed.starts
         root, walkers = starts.exit, starts.walkers
         if not fits_in_slots(self.problem):
-            bias = self._bias(steering.strength)
-            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps, bias, keep)
-            trees, frames = TreeFollower(rules, self.executor), self.pool.exits[root]
+            given = self.importance, branching, self.settings.waiting_steps, self._bias(steering.strength), keep
+            trees, frames = TreeFollower(TreeRules(self.problem, self.machine, *given), self.executor), self.pool.exits[root]
             batch = trees.follow(frames, walkers.log_weights, seed, pending_pasts=pending_pasts, **start)
             return root, walkers.log_weights, batch
         propagator = self.propagator(steering.strength, seed) if climbed is None else climbed.propagator
@@ -220,6 +215,9 @@ class RootSampler:
             candidates = Candidates(keep, n_atoms, stream_of_paths(seed))
             options["pasts"] = WalkersPasts(candidates, n_atoms, pending_pasts, starts.pasts if keep.whole else None)
         return root, walkers.log_weights, run_roots(propagator, self.importance, walkers, branching, rng, **start, **options)
+
+    def _starts(self, n: int, which: np.ndarray | None, rng: np.random.Generator) -> Starts:
+        return self.exits(n, rng) if which is None else Starts.at(self.pool.exits[which], which, np.zeros(n))
 
     def exits(self, n: int, rng: np.random.Generator) -> Starts:
         """Exits drawn from the pool, of weight 1/G."""
