@@ -183,6 +183,11 @@ class ClusteredRate:
     root_cluster : ndarray of int, shape (n_roots,)
     root_value : ndarray, shape (n_roots, n_columns)
         Contribution/G of each root: in all, then by channel.
+    passages : ndarray, shape (n_interfaces, n_clusters, 2), or None
+        Where walkers were gathered at interfaces on their way and drawn anew: for each interface and each cluster what those
+        that began below it brought there, each (weight there) G'/G, and how many these were; G' is the density of the draw
+        there. C is then a product: of the mean of that for every interface, and of the mean of (weight that reached B)/G over
+        roots, which are those drawn at the last one.
     """
 
     surrogate: np.ndarray
@@ -190,18 +195,21 @@ class ClusteredRate:
     time: np.ndarray
     root_cluster: np.ndarray
     root_value: np.ndarray
+    passages: np.ndarray | None = None
 
     @property
     def value(self) -> float:
         """The rate, 1/ps."""
-        return float(self.surrogate.sum() / self.time.sum() * self.root_value[:, 0].mean())
+        passed = 1.0 if self.passages is None else np.prod(np.divide(*self.passages.sum(1).T))
+        return float(self.surrogate.sum() / self.time.sum() * passed * self.root_value[:, 0].mean())
 
     def part(self, members: np.ndarray) -> ClusteredRate:
         """The rate of these clusters alone, shape (n_clusters,), as if there were no others."""
         roots = members[self.root_cluster]
         number = np.cumsum(members) - 1
         columns = (each[members] for each in (self.surrogate, self.exits, self.time))
-        return ClusteredRate(*columns, number[self.root_cluster[roots]], self.root_value[roots])
+        passages = None if self.passages is None else self.passages[:, members]
+        return ClusteredRate(*columns, number[self.root_cluster[roots]], self.root_value[roots], passages)
 
     def errors(self) -> tuple[float, float]:
         """Relative standard errors of S (pool and flux) and of C (roots), linearized."""
@@ -209,26 +217,28 @@ class ClusteredRate:
         n = len(self.time)
         sums = np.bincount(self.root_cluster, weights=self.root_value[:, 0], minlength=n)
         counts = np.bincount(self.root_cluster, minlength=n).astype(np.float64)
-        if sums.sum() <= 0.0:
+        if sums.sum() <= 0.0 or (self.passages is not None and not self.passages.sum(1).all()):
             return surrogate_error / mean_surrogate, float("inf")
         mean_root, root_error = ratio_of_sums(sums, counts)
-        return surrogate_error / mean_surrogate, root_error / mean_root
+        through = [] if self.passages is None else [ratio_of_sums(*each.T) for each in self.passages]
+        parts = [(mean_root, root_error), *through]
+        return surrogate_error / mean_surrogate, float(np.sqrt(sum((error / mean) ** 2 for mean, error in parts)))
 
-    def pool_limit(self, total: float, ess: float) -> float:
+    def pool_limit(self, total: float, independent: float) -> float:
         """The relative error that would remain with infinitely many roots from the same exits.
 
         It is the error of S, and more: exits differ in q/I, and roots drawn again and again from the same ones do not
-        average that out. What more roots reduce is their independent part, 1/ess of the relative variance.
+        average that out. What more roots reduce is their independent part.
 
         Parameters
         ----------
         total : float
             Relative error of the rate.
-        ess : float
-            Effective sample size of the roots.
+        independent : float
+            Part of the relative variance that the independent fates of roots make: 1/ess.
         """
         surrogate_error, _ = self.errors()
-        return float(np.sqrt(max(total**2 - 1.0 / ess, surrogate_error**2)))
+        return float(np.sqrt(max(total**2 - independent, surrogate_error**2)))
 
     def relative_error(self, replicas: np.ndarray) -> float:
         """Relative standard error of the rate from its bootstrap replicas; inf before anything reached B."""
@@ -240,15 +250,18 @@ class ClusteredRate:
         Returns
         -------
         ndarray, shape (n_resamples, 2 + n_columns)
-            Replicas of S, of the exit flux (exits per time) and of the mean of every column of ``root_value``.
+            Replicas of S, of the exit flux (exits per time) and of C, from every column of ``root_value``.
         """
         n = len(self.time)
         counts = np.bincount(self.root_cluster, minlength=n).astype(np.float64)
         columns = [np.bincount(self.root_cluster, weights=column, minlength=n) for column in self.root_value.T]
+        passages = np.ones((0, n, 2)) if self.passages is None else self.passages
+        through = passages.transpose(1, 0, 2).reshape(n, -1)
         table = np.column_stack([self.surrogate, self.exits, self.time, counts, *columns])
         replicas = np.empty((n_resamples, 2 + len(columns)))
         for i in range(n_resamples):
-            sums = np.bincount(rng.integers(0, n, n), minlength=n) @ table
+            drawn = np.bincount(rng.integers(0, n, n), minlength=n)
+            sums, passed = drawn @ table, drawn @ through
             replicas[i, :2] = sums[:2] / sums[2]
-            replicas[i, 2:] = sums[4:] / max(sums[3], 1.0)
+            replicas[i, 2:] = sums[4:] / max(sums[3], 1.0) * np.prod(passed[::2] / np.maximum(passed[1::2], 1.0))
         return replicas

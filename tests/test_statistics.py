@@ -1,5 +1,7 @@
 """Error bars: known tails, known effective sample sizes, coverage of the clustered error."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,42 @@ def test_clustered_errors_cover_the_truth():
     assert naive / 300 < 0.90  # negative control: an error over roots alone is too small
 
 
+def rate_with_an_interface(rng, n_clusters=200, n_tried=600, n_roots=400):
+    """Clusters differ in what comes of their exits to an interface, and in what comes of that from there on."""
+    exits = rng.poisson(5.0, n_clusters)
+    first, second = rng.lognormal(-0.125, 0.5, (2, n_clusters))
+    walker = np.repeat(np.arange(n_clusters), exits)
+    tried = rng.choice(walker, n_tried)
+    came = rng.random(n_tried) < 0.3
+    weight = 2.0 * first[tried[came]] * rng.exponential(1.0, came.sum())
+    cluster = tried[came][rng.choice(len(weight), n_roots, p=weight / weight.sum())]
+    value = second[cluster] * rng.exponential(1.0, n_roots)
+    brought = np.bincount(tried[came], weight, minlength=n_clusters)
+    passage = np.stack([brought, np.bincount(tried, minlength=n_clusters)], axis=1)
+    sums = exits.astype(float), exits.astype(float), np.full(n_clusters, 10.0)
+    return ClusteredRate(*sums, cluster, value[:, None], passage[None])
+
+
+def test_errors_with_an_interface_cover_the_truth():
+    rng, inside, without = np.random.default_rng(12), 0, 0
+    for _ in range(300):
+        rate = rate_with_an_interface(rng)
+        off = abs(rate.value / (0.5 * 0.3 * 2.0) - 1.0)
+        inside += off < 1.96 * np.hypot(*rate.errors())
+        without += off < 1.96 * np.hypot(*replace(rate, passages=None).errors())
+    assert 0.90 <= inside / 300 <= 0.99
+    assert without / 300 < 0.90  # negative control: what the interface adds is left out
+
+
+def test_bootstrap_with_an_interface_agrees_with_the_linearized_error():
+    rate = rate_with_an_interface(np.random.default_rng(13))
+    replicas = rate.bootstrap(np.random.default_rng(9), 1000)
+    k = replicas[:, 0] * replicas[:, 2]
+    assert k.mean() == pytest.approx(rate.value, rel=0.03)
+    assert k.std() / k.mean() == pytest.approx(np.hypot(*rate.errors()), rel=0.25)
+    assert rate.part(np.ones(200, dtype=bool)).value == pytest.approx(rate.value)
+
+
 def test_bootstrap_agrees_with_the_linearized_error():
     rate = fake_rate(np.random.default_rng(8))
     replicas = rate.bootstrap(np.random.default_rng(9), 1000)
@@ -87,8 +125,8 @@ def test_pool_limit_is_the_error_that_more_roots_cannot_reduce():
     errors, limits = [], []
     for rate in (few, many):
         errors.append(rate.relative_error(rate.bootstrap(np.random.default_rng(11))))
-        limits.append(rate.pool_limit(errors[-1], effective_sample_size(rate.root_value[:, 0])))
+        limits.append(rate.pool_limit(errors[-1], 1.0 / effective_sample_size(rate.root_value[:, 0])))
     assert limits[0] == pytest.approx(errors[1], rel=0.2)
     assert limits[1] == pytest.approx(errors[1], rel=0.05)
     assert errors[0] > 1.15 * errors[1]  # negative control: the error itself was no estimate of it
-    assert few.pool_limit(0.01, ess=20.0) == pytest.approx(few.errors()[0])  # never below the error of S
+    assert few.pool_limit(0.01, 1.0 / 20.0) == pytest.approx(few.errors()[0])  # never below the error of S

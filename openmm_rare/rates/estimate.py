@@ -34,11 +34,12 @@ class RateEstimate:
     p_ab, p_ab_stderr : float or None
         Probability that a path reaches B before it returns to A, from the distribution of exits; likewise.
     ess : float
-        Effective sample size of the roots' contributions (transitions, for brute force; paths, from the barrier).
+        Effective sample size of the roots' contributions, with interfaces of what walkers brought to each (transitions, for
+        brute force; paths, from the barrier).
     pareto_k : float
         Shape of the upper tail of the contributions; above 0.7 the error bar is not to be believed.
     n_roots, n_exits : int
-        From the barrier: shooting points, and none.
+        With interfaces, roots are drawn at the last one. From the barrier: shooting points, and none.
     strength : float
         Bias strength chosen by the pilot.
     window_power : float

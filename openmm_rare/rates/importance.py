@@ -23,14 +23,13 @@ from ..flux.run import FluxRun
 from ..io.tasks import Progress, Recorder
 from ..parallel.threads import one_torch_thread
 from ..settings.rates import RateSettings
-from ..statistics import effective_sample_size
 from ..walkers.machine import Machine
 from .annealing import anneal
 from .both_ways.exchange import arrivals_of
 from .early.interim import Outlook, shortfall, unfinished
 from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
-from .pilot import choose_steering
+from .pilot import choose_steering, ladder
 from .pricing.looks import Pricing
 from .production import NEGLIGIBLE, Production, production_round
 from .rate_run import RateRun
@@ -138,9 +137,9 @@ class ImportanceSamplingRate(RateRun):
             self._note(note_on_parts(flux))
             n_first = self._first_batch()
             flux.extend(max(_FIRST_POOL, self._pool_error) if n_first else self._pool_error)
-            density = self._root_density(flux.pool)
+            density, levels = self._root_density(flux.pool)
             sampler = RootSampler(self.problem, importance, self.settings, self.machine, flux.pool, density)
-            steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress)
+            steering = choose_steering(sampler, partial(self._run_task, "pilot"), self.progress, levels)
             production = self._produce(sampler, flux, steering, n_first)
             self.saved_paths = saved_paths(production, sampler)
             self.arrivals = arrivals_of(self.problem, production.kept) if self.settings.reverse else None
@@ -191,29 +190,35 @@ class ImportanceSamplingRate(RateRun):
         self._run_task("training", "training_plan", lambda seed: {"target_error": self.target_error, "walker_steps": 0})
         return Pricing(self.target_error, self.machine, partial(self._run_task, "training"))
 
-    def _root_density(self, pool: Pool) -> RootDensity:
-        """The density of roots, set once: a run continued to a smaller error has a larger pool, but the same density."""
+    def _root_density(self, pool: Pool) -> tuple[RootDensity, np.ndarray]:
+        """The density of roots and the levels of interfaces, set once: a run continued to a smaller error has a larger pool.
+
+        One that an earlier version began has no interfaces, and goes on without.
+        """
 
         def compute(seed: np.random.SeedSequence) -> Mapping:
             density = RootDensity.of_pool(pool.log_importance, self.settings.uniform_fraction, pool.weight)
-            return {"log_mean_importance": density.log_mean_importance, "walker_steps": 0}
+            levels = np.array(ladder(density.log_mean_importance))
+            return {"log_mean_importance": density.log_mean_importance, "interfaces": levels, "walker_steps": 0}
 
         record = self._run_task("pilot", "density", compute)
-        return RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
+        density = RootDensity(float(record["log_mean_importance"]), self.settings.uniform_fraction)
+        return density, np.asarray(record.get("interfaces", ()))
 
     def _produce(self, sampler: RootSampler, flux: FluxRun, steering: Steering, n_first: int) -> Production:
         """Rounds of roots until the whole error is at most that wanted; a small one first, for an early answer."""
         self.progress.stage("production")
         production = Production(len(self.problem.states.channel_names), wanted(self.settings))
-        level, outlook = sampler.level(steering.window), Outlook(sampler, self.seed)
+        level, outlook = sampler.first_level(steering), Outlook(sampler, self.seed)
         n_new, drawn_before = n_first or self.settings.production_roots, 0
         while True:
             patience = self._patience(production, n_new)
+            steering = production.allotted(steering, n_new)
             compute = partial(production_round, sampler, production, steering, level, n_new, patience)
             production.add(self._run_task("production", "production", compute))
             rate = production.clustered(sampler.pool, sampler.density)
             total = rate.relative_error(rate.bootstrap(bootstrap_stream(self.seed)))
-            ess = effective_sample_size(production.contribution)
+            ess = production.ess()
             known = outlook(production, rate, total)
             self._show(known, total, ess)
             # where more of the flux run would be no use, it is the roots' part that is made small
@@ -232,7 +237,7 @@ class ImportanceSamplingRate(RateRun):
             n_new = 0 if enough else self.settings.production_roots
             # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it
             if not (enough or flux.stuck) and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
-                pool_variance, roots_variance = rate.pool_limit(total, ess) ** 2, 1.0 / ess
+                pool_variance, roots_variance = rate.pool_limit(total, 1.0 / ess) ** 2, 1.0 / ess
                 # at the least total cost, both parts of the variance have cost alike per unit of variance
                 if pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]:
                     flux.extend(_POOL_STEP * rate.errors()[0])
@@ -246,4 +251,5 @@ class ImportanceSamplingRate(RateRun):
             negligible = NEGLIGIBLE * self.target_error * production.contribution.sum()
             return Patience(weight=float(negligible), steps=settings.waiting_steps)
         # the first round is followed to its end, so that whole paths can be shown
-        return Patience(walkers=settings.n_slots // 2 if production.n_roots else 1, steps=settings.waiting_steps)
+        slow = 1 if production.passages else settings.n_slots // 2  # beyond the last interface nobody is slow for long
+        return Patience(walkers=slow if production.n_roots else 1, steps=settings.waiting_steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
-from ..statistics import ClusteredRate, ratio_of_sums
+from ..statistics import ClusteredRate, effective_sample_size, pareto_k, ratio_of_sums
 from ..walkers.population import Walkers
+from .interfaces.interface import Passage, allotted
 from .keeping.kept_paths import Keep, KeptPaths
-from .keeping.past import PastTable
-from .roots import RootSampler, Steering
+from .keeping.past import PastTable, frames_of
+from .roots import Climbed, RootSampler, Steering
 from .weighted_paths import PathBatch, Patience
 
 __all__ = ["NEGLIGIBLE", "Production", "production_round"]
@@ -49,6 +50,10 @@ class Production:
         Those of all rounds that may be kept in the end.
     pending_pasts : PastTable or None
         Where the pending walkers have been, if whole paths are kept.
+    passages : list of Passage
+        For every interface on the way, how all fared that started for it.
+    stage_steps : ndarray, shape (n_interfaces + 1,)
+        Steps to each interface, and from the last one, if there are some.
 
     Parameters
     ----------
@@ -68,6 +73,8 @@ class Production:
         self.pending: Walkers | None = None
         self.pending_tops: np.ndarray | None = None
         self.crossed: np.ndarray | None = None
+        self.passages: list[Passage] = []
+        self.stage_steps = np.zeros(1)
 
     @property
     def n_roots(self) -> int:
@@ -90,6 +97,10 @@ class Production:
             grown[touched] += np.asarray(record[name])
             setattr(self, name, grown)
         self.arrivals = self.arrivals + np.asarray(record["arrivals"])
+        found = [Passage.of_record(record, f"interface{i}_") for i in range(int(record.get("n_interfaces", 0)))]
+        joined = [old.join(new) for old, new in zip(self.passages, found, strict=False)]
+        self.passages = joined or found or self.passages
+        self.stage_steps = self.stage_steps + np.asarray(record.get("stage_steps", 0))
         self.pending, self.pending_tops = Walkers.of_record(record, "pending_"), record.get("pending_tops")
         if self._keep is not None:
             found, self.pending_pasts = KeptPaths.of_record(record), PastTable.of_record(record)
@@ -107,11 +118,49 @@ class Production:
         return replace(self._keep, above=self.kept.threshold(self._keep.n))
 
     def mean_weight(self) -> tuple[float, float]:
-        """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error."""
+        """Estimate of E[w] = 1 from all arrivals and those still to come, and its standard error.
+
+        With interfaces from walkers that started from exits and came to the first one, or back to A. Beyond it nearly all of
+        the weight is that of the few that turn back, which a strong bias hardly lets do so: there the mean is not seen.
+        """
+        if self.passages:
+            return ratio_of_sums(self.passages[0].weight, self.passages[0].start_weight)
         weight = self.contribution + self.returned
         if self.pending is not None:
             weight += np.bincount(self.pending.roots, np.exp(self.pending.log_weights), minlength=self.n_roots)
         return ratio_of_sums(weight, self.start_weight)
+
+    def ess(self) -> float:
+        """Effective sample size of roots, and of walkers before them: one over the relative variance of their fates."""
+        return self.whole_ess(effective_sample_size(self.contribution))
+
+    def whole_ess(self, of_roots: float) -> float:
+        """The same from that of the contributions of roots alone."""
+        if not self.passages or of_roots == 0.0:
+            return of_roots
+        before = sum(each.relative_variance() / len(each) for each in self.passages)
+        return 1.0 / max(1.0 / of_roots - 1.0 / self.n_roots + before, 1e-300)
+
+    def allotted(self, steering: Steering, n_roots: int) -> Steering:
+        """The steering with as many walkers for each interface as pays, by what is known so far, for so many roots."""
+        if not steering.interfaces or not n_roots:
+            return steering
+        if not self.passages or not self.contribution.any():
+            return steering.scaled(n_roots)
+        numbers = np.array([*(len(each) for each in self.passages), self.n_roots])
+        return steering.with_numbers(allotted(self._variances(), self.stage_steps / numbers, n_roots))
+
+    def _variances(self) -> np.ndarray:
+        """Relative variance of what one walker brings to the next interface, and at last to B."""
+        last = max(self.n_roots / effective_sample_size(self.contribution) - 1.0, 1e-3)
+        return np.array([*(each.relative_variance() for each in self.passages), last])
+
+    def tail(self) -> float:
+        """Pareto k of what roots have contributed, or walkers before them to an interface: where most of the variance is."""
+        if not self.passages or not self.contribution.any():
+            return pareto_k(self.contribution)
+        values = [*(each.value for each in self.passages), self.contribution]
+        return pareto_k(values[int(np.argmax(self._variances() / [len(each) for each in values]))])
 
     def pending_fraction(self) -> float:
         """By how much, relative to it, the rate would grow if every walker still between the states came to B."""
@@ -121,7 +170,12 @@ class Production:
     def clustered(self, pool: Pool, density: RootDensity) -> ClusteredRate:
         """Rate estimator, clustered by flux walker."""
         columns = np.column_stack([self.contribution, self.channel_contribution])
-        return ClusteredRate(pool.surrogate(density), pool.exit_counts(), pool.time_ps, pool.walker[self.root], columns)
+        given = pool.surrogate(density), pool.exit_counts(), pool.time_ps, pool.walker[self.root], columns
+        if not self.passages:
+            return ClusteredRate(*given)
+        n, through = len(pool.time_ps), [(pool.walker[each.exit], each.value) for each in self.passages]
+        sums = [[np.bincount(who, value, minlength=n), np.bincount(who, minlength=n)] for who, value in through]
+        return ClusteredRate(*given, np.array(sums).transpose(0, 2, 1))
 
 
 def production_round(
@@ -152,22 +206,22 @@ def production_round(
     dict
         The record of the round; contributions only of the roots that it touched.
     """
+    first, keep = production.n_roots == 0, production.keep()
+    climbed = None
+    if steering.interfaces and n_new:
+        climbed = sampler.climb(steering, seed, first or (keep is not None and keep.whole))
     root, log_weight, batch = sampler.follow(
         n_new,
         steering,
         level,
         seed,
         **production.left_over(),
-        keep=production.keep(),
+        keep=keep,
+        climbed=climbed,
         patience=patience,
-        record_paths=production.n_roots == 0,
+        record_paths=first,
     )
-    touched, seen = batch.contribution + batch.returned > 0.0, {}
-    if batch.crossings is not None:
-        touched[batch.crossings.root] = True
-        seen = {"pending_tops": batch.pending_tops}
-        seen["crossed"] = batch.crossings.on(sampler.importance.counted[1], len(touched))[touched].astype(np.float32)
-    touched = np.flatnonzero(touched)
+    touched, seen = _touched(batch, sampler)
     return {
         "root": root,
         "start_weight": np.exp(log_weight),
@@ -177,12 +231,33 @@ def production_round(
         "returned": batch.returned[touched],
         "arrivals": batch.arrivals,
         "log_weights": batch.log_weights.astype(np.float32),
-        "walker_steps": batch.walker_steps,
+        "walker_steps": batch.walker_steps + (0 if climbed is None else sum(climbed.walker_steps)),
         **batch.pending.record("pending_"),
         **seen,
         **_kept(batch),
-        **_sample_paths(batch, sampler.problem.states.variables.names),
+        **_sample_paths(batch, sampler, climbed),
+        **_passages(climbed, batch.walker_steps),
     }
+
+
+def _touched(batch: PathBatch, sampler: RootSampler) -> tuple[np.ndarray, dict]:
+    """Roots whose descendants arrived somewhere, and how far these came, where levels are kept account of."""
+    touched, seen = batch.contribution + batch.returned > 0.0, {}
+    if batch.crossings is not None:
+        touched[batch.crossings.root] = True
+        seen = {"pending_tops": batch.pending_tops}
+        seen["crossed"] = batch.crossings.on(sampler.importance.counted[1], len(touched))[touched].astype(np.float32)
+    return np.flatnonzero(touched), seen
+
+
+def _passages(climbed: Climbed | None, last_steps: int) -> dict:
+    """How walkers came to interfaces; empty where there are none."""
+    if climbed is None:
+        return {}
+    found: dict = {"n_interfaces": len(climbed.passages), "stage_steps": np.array([*climbed.walker_steps, last_steps])}
+    for i, passage in enumerate(climbed.passages):
+        found |= passage.record(f"interface{i}_")
+    return found
 
 
 def _kept(batch: PathBatch) -> dict:
@@ -191,17 +266,26 @@ def _kept(batch: PathBatch) -> dict:
     return found | ({} if batch.pending_pasts is None else batch.pending_pasts.record())
 
 
-def _sample_paths(batch: PathBatch, variables: Sequence[str]) -> dict:
+def _sample_paths(batch: PathBatch, sampler: RootSampler, climbed: Climbed | None) -> dict:
     """Some of the recorded paths to B, flattened for storage; empty when none were recorded."""
     if batch.history is None or not batch.history.ends:
         return {}
     ends = batch.history.ends
     chosen = [ends[i] for i in np.unique(np.linspace(0, len(ends) - 1, _PATHS_SHOWN).astype(int))]
-    paths = [batch.history.path(end) for end in chosen]
+    paths = [_whole(*batch.history.path(end), sampler, climbed) for end in chosen]
     joined = np.concatenate(paths)
     return {
         "path_values": joined[:, :-1],
         "path_ln_importance": joined[:, -1],
         "path_id": np.repeat(np.arange(len(paths)), [len(path) for path in paths]),
-        "path_variables": ",".join(variables),
+        "path_variables": ",".join(sampler.problem.states.variables.names),
     }
+
+
+def _whole(root: int, values: np.ndarray, sampler: RootSampler, climbed: Climbed | None) -> np.ndarray:
+    """Variables and ln I along a path to B from its root on, and before it from the exit on."""
+    if climbed is None:
+        return values
+    before = frames_of(climbed.starts.pasts[root]).astype(np.float64)
+    seen = [sampler.problem.states.variables(before), sampler.importance.log_importance(before)]
+    return np.concatenate([np.column_stack(seen).astype(np.float32), values])

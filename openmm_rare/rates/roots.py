@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from ..walkers.machine import Machine
 from ..walkers.population import Walkers
 from ..walkers.propagator import Propagator
 from .branching import Branching, WeightWindow
+from .interfaces.gathering import Starts, gather
+from .interfaces.interface import Interface, Passage
 from .keeping.kept_paths import Candidates, Keep
 from .keeping.past import PastTable
 from .keeping.stream import stream_of_paths
@@ -30,7 +34,9 @@ from .weighted_paths import PathBatch, run_roots
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["RootSampler", "Steering"]
+__all__ = ["Climbed", "RootSampler", "Steering"]
+
+_KEY = zlib.crc32(b"walkers on their way to the last interface")  # beside the streams that are spawned from the seed
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,49 @@ class Steering:
     strength : float
         Bias strength.
     window : WeightWindow
+    interfaces : tuple of Interface
+        Where walkers are gathered on their way, from A to B; without any, roots are exits.
+    n_roots : int or None
+        Roots of the next round of production, from the last interface; without interfaces the settings say how many.
     """
 
     strength: float
     window: WeightWindow
+    interfaces: tuple[Interface, ...] = ()
+    n_roots: int | None = None
+
+    def with_numbers(self, numbers: Sequence[int]) -> Steering:
+        """The same, with so many walkers that start for each interface, and from the last one."""
+        interfaces = tuple(replace(each, n_below=n) for each, n in zip(self.interfaces, numbers[:-1], strict=True))
+        return replace(self, interfaces=interfaces, n_roots=numbers[-1])
+
+    def scaled(self, n_roots: int) -> Steering:
+        """The same with numbers for rounds of so many roots, in the same ratios."""
+        numbers = [*(each.n_below for each in self.interfaces), self.n_roots]
+        part = 2 * n_roots / sum(numbers)
+        return self.with_numbers([max(1, round(part * n)) for n in numbers])
+
+
+@dataclass(frozen=True, eq=False)
+class Climbed:
+    """Walkers that have come from exits to the last interface.
+
+    Attributes
+    ----------
+    starts : Starts
+        The roots: drawn there.
+    passages : list of Passage
+        How those fared that started for each interface.
+    propagator : Propagator
+        What moved them, to go on with.
+    walker_steps : list of int
+        On the way to each interface.
+    """
+
+    starts: Starts
+    passages: list[Passage]
+    propagator: Propagator
+    walker_steps: list[int]
 
 
 @dataclass(frozen=True)
@@ -80,6 +125,10 @@ class RootSampler:
         stride = self.problem.check_interval if isinstance(self.importance, CalibratedImportance) else settings.stride
         return Branching(level, window, stride, settings.max_population)
 
+    def propagator(self, strength: float, seed: np.random.SeedSequence) -> Propagator:
+        """What moves walkers together."""
+        return Propagator(self.problem, self._bias(strength), self.settings.n_slots, self.machine, seed)
+
     @property
     def steps_per_frame(self) -> int:
         """Steps between two looks at a walker, and between two frames of a path that is kept."""
@@ -100,6 +149,12 @@ class RootSampler:
         probability = probability / probability.sum()
         return float(np.log((probability * np.exp(scores - scores.max())).sum()) + scores.max())
 
+    def first_level(self, steering: Steering) -> float:
+        """ln C with which most roots start in their windows, be they exits or drawn at the last interface."""
+        if not steering.interfaces:
+            return self.level(steering.window)
+        return steering.window.power * steering.interfaces[-1].density.log_mean_importance
+
     def follow(
         self,
         n_roots: int,
@@ -113,6 +168,7 @@ class RootSampler:
         first_root: int = 0,
         which: np.ndarray | None = None,
         keep: Keep | None = None,
+        climbed: Climbed | None = None,
         **options: Any,
     ) -> tuple[np.ndarray, np.ndarray, PathBatch]:
         """Draw roots and follow them: many walkers together where they fit into one Context, elsewhere tree by tree.
@@ -127,11 +183,12 @@ class RootSampler:
         pending, pending_tops, pending_pasts : Walkers, ndarray, PastTable, optional
             Left over by earlier calls.
         first_root : int
-            Number of the first new root.
         which : ndarray of int, shape (n_roots,), optional
             These exits, with weight 1, instead of such that are drawn.
         keep : Keep, optional
             What to keep of paths; it changes nothing else.
+        climbed : Climbed, optional
+            The roots of walkers that have come from exits to the last interface, instead of exits that are drawn.
         **options
             For :func:`openmm_rare.rates.weighted_paths.run_roots`: trees are followed to their ends.
 
@@ -143,23 +200,55 @@ class RootSampler:
             Their starting ln w = -ln G.
         batch : PathBatch
         """
-        settings, rng = self.settings, np.random.default_rng(seed)
-        root, log_weight = self._drawn(n_roots, rng) if which is None else (which, np.zeros(n_roots))
-        roots, start = self.pool.exits[root], {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
+        rng, n_atoms = np.random.default_rng(seed), len(self.problem.positions)
+        start: dict[str, Any] = {"pending": pending, "pending_tops": pending_tops, "first_root": first_root}
         branching = self.branching(level, steering.window)
-        unbiased = self.problem.inertial and steering.strength == 0.0
-        bias = None if unbiased else Bias(self.importance, steering.strength, settings.bias_interval)
+        starts = self._starts(n_roots, which, rng) if climbed is None else climbed.starts
+        root, walkers = starts.exit, starts.walkers
         if not fits_in_slots(self.problem):
-            rules = TreeRules(self.problem, self.machine, self.importance, branching, settings.waiting_steps, bias, keep)
-            trees = TreeFollower(rules, self.executor)
-            return root, log_weight, trees.follow(roots, log_weight, seed, pending_pasts=pending_pasts, **start)
-        propagator, n_atoms = Propagator(self.problem, bias, settings.n_slots, self.machine, seed), len(self.problem.positions)
+            given = self.importance, branching, self.settings.waiting_steps, self._bias(steering.strength), keep
+            trees, frames = TreeFollower(TreeRules(self.problem, self.machine, *given), self.executor), self.pool.exits[root]
+            batch = trees.follow(frames, walkers.log_weights, seed, pending_pasts=pending_pasts, **start)
+            return root, walkers.log_weights, batch
+        propagator = self.propagator(steering.strength, seed) if climbed is None else climbed.propagator
         if keep is not None:
-            options["pasts"] = WalkersPasts(Candidates(keep, n_atoms, stream_of_paths(seed)), n_atoms, pending_pasts)
-        batch = run_roots(propagator, self.importance, roots, branching, rng, log_weights=log_weight, **start, **options)
-        return root, log_weight, batch
+            candidates = Candidates(keep, n_atoms, stream_of_paths(seed))
+            options["pasts"] = WalkersPasts(candidates, n_atoms, pending_pasts, starts.pasts if keep.whole else None)
+        return root, walkers.log_weights, run_roots(propagator, self.importance, walkers, branching, rng, **start, **options)
 
-    def _drawn(self, n_roots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Exits drawn from the pool, and the ln w that they start with."""
-        root = self.density.draw(self.pool.log_importance, n_roots, rng, self.pool.weight)
-        return root, -np.log(self.density(self.pool.log_importance[root]))
+    def _starts(self, n: int, which: np.ndarray | None, rng: np.random.Generator) -> Starts:
+        return self.exits(n, rng) if which is None else Starts.at(self.pool.exits[which], which, np.zeros(n))
+
+    def exits(self, n: int, rng: np.random.Generator) -> Starts:
+        """Exits drawn from the pool, of weight 1/G."""
+        exit = self.density.draw(self.pool.log_importance, n, rng, self.pool.weight)
+        return Starts.at(self.pool.exits[exit], exit, -np.log(self.density(self.pool.log_importance[exit])))
+
+    def climb(self, steering: Steering, seed: np.random.SeedSequence, whole: bool) -> Climbed:
+        """Bring walkers from exits to the last interface.
+
+        Parameters
+        ----------
+        steering : Steering
+            With interfaces.
+        seed : numpy.random.SeedSequence
+        whole : bool
+            Whether to keep where they have been.
+        """
+        propagator = self.propagator(steering.strength, seed)
+        rng = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY)))
+        starts = self.exits(steering.interfaces[0].n_below, rng)
+        starts = starts.with_pasts() if whole else starts
+        branching, passages, spent = self.branching(0.0, steering.window), [], []
+        numbers = [*(each.n_below for each in steering.interfaces[1:]), steering.n_roots]
+        for interface, n in zip(steering.interfaces, numbers, strict=True):
+            longest = self.settings.pilot_max_steps
+            found = gather(propagator, self.importance, starts, interface.level, branching, longest, rng)
+            passages.append(found.passage(interface.density))
+            spent.append(found.walker_steps)
+            starts = found.draw(interface.density, n, rng)
+        return Climbed(starts, passages, propagator, spent)
+
+    def _bias(self, strength: float) -> Bias | None:
+        unbiased = self.problem.inertial and strength == 0.0
+        return None if unbiased else Bias(self.importance, strength, self.settings.bias_interval)

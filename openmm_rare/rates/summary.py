@@ -16,7 +16,7 @@ from ..flux.parts import doubts_about_a, mixing_of
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..flux.run import FluxRun
-from ..statistics import effective_sample_size, pareto_k, ratio_of_sums
+from ..statistics import pareto_k, ratio_of_sums
 from .crossing import values_in_words
 from .estimate import RateEstimate
 from .facts import RunFacts
@@ -113,7 +113,7 @@ def importance_estimate(
     k, k_replicas = rate.value, replicas[:, 0] * replicas[:, 2]
     log_error = float(np.std(np.log(np.maximum(k_replicas, 1e-300))))
     flux_per_ps, flux_error = ratio_of_sums(pool.exit_counts(), pool.time_ps)
-    tail, weight = pareto_k(production.contribution), production.mean_weight()
+    tail, weight = production.tail(), production.mean_weight()
     warnings = [
         *_warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift()),
         *doubts_about_a(flux, rate, facts.target_error),
@@ -126,7 +126,7 @@ def importance_estimate(
         flux_stderr=flux_error,
         p_ab=k / flux_per_ps,
         p_ab_stderr=float((k_replicas / replicas[:, 1]).std(ddof=1)),
-        ess=effective_sample_size(production.contribution),
+        ess=production.ess(),
         pareto_k=tail,
         n_roots=production.n_roots,
         n_exits=len(pool.exits),

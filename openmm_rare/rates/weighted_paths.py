@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -147,7 +147,7 @@ class _Population:
     ----------
     active, waiting : Walkers
     parents : ndarray of int, shape (n_active,)
-        Row of each active walker in the block before; -1 for a new root.
+        Row of each active walker in the block before; for a new root -1 less its number.
     tops, waiting_tops : ndarray, shape (n_active,) and (n_waiting,)
         The highest level that each has come to, where levels are kept account of.
     """
@@ -172,10 +172,11 @@ class _Population:
         newcomers = min(room, len(self.waiting))
         self.active = self.active.join(self.waiting.take(np.arange(newcomers)))
         self.tops = np.concatenate([self.tops, self.waiting_tops[:newcomers]])
-        self.parents = np.concatenate([self.parents, np.full(newcomers, -1, dtype=np.int64)])
+        first = self.active.roots[len(self.active) - newcomers :]
+        self.parents = np.concatenate([self.parents, -1 - first])
         self.waiting = self.waiting.take(np.arange(newcomers, len(self.waiting)))
         self.waiting_tops = self.waiting_tops[newcomers:]
-        self._pasts.begin(self.active)
+        self._pasts.begin(self.active, newcomers)
 
     def replace(self, walkers: Walkers, parents: np.ndarray, log_weights: np.ndarray) -> None:
         """Go on with copies of the rows ``parents`` of ``walkers``, with new ln w."""
@@ -187,7 +188,7 @@ class _Population:
 def run_roots(
     propagator: Propagator,
     importance: ImportanceFunction,
-    roots: Frames,
+    roots: Frames | Walkers,
     branching: Branching,
     rng: np.random.Generator,
     *,
@@ -208,13 +209,13 @@ def run_roots(
         Dynamics, with or without bias.
     importance : ImportanceFunction
         Steers the branching.
-    roots : Frames
-        Outside A.
+    roots : Frames or Walkers
+        Outside A; walkers, if they have come from A to where they begin: their ``roots`` are 0, 1, ...
     branching : Branching
     rng : numpy.random.Generator
         For branching.
     log_weights : ndarray, optional
-        Starting ln w of the roots.
+        Starting ln w of roots that are frames.
     pending, pending_tops : Walkers, ndarray, optional
         Walkers left over by earlier calls.
     first_root : int
@@ -232,7 +233,7 @@ def run_roots(
     problem, patience, pasts, waited = propagator.problem, patience or Patience(), pasts or Unkept(), 0
     stride = branching.steps(problem.check_interval)
     history = PathHistory() if record_paths else None
-    started, levels = Walkers.start(roots, first_root + np.arange(len(roots)), log_weights), watched(importance)
+    started, levels = _numbered(roots, first_root, log_weights), watched(importance)
     tally, population = _started(started, problem.states, first_root + len(roots), levels, pending, pending_tops, pasts)
     while len(population.waiting) > 0 or not patience.is_over(population.active, waited):
         population.admit(propagator.n_slots)
@@ -244,6 +245,12 @@ def run_roots(
         parents, weights = branching.branch(block.walkers.log_weights[going], log_i[going], rng)
         population.replace(block.walkers, going[parents], weights)
     return tally.batch(population, history, levels.crossings())
+
+
+def _numbered(roots: Frames | Walkers, first_root: int, log_weights: np.ndarray | None) -> Walkers:
+    """Roots as walkers, numbered from the first one on."""
+    numbers = first_root + np.arange(len(roots))
+    return replace(roots, roots=numbers) if isinstance(roots, Walkers) else Walkers.start(roots, numbers, log_weights)
 
 
 def _started(

@@ -58,7 +58,8 @@ def root_contributions(run: RunFile) -> np.ndarray:
 def convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The estimate from the first roots, for growing numbers of them.
 
-    The flux and the pool are those of the end of the run, so that the rate is proportional to the mean contribution.
+    The flux and the pool are those of the end of the run, so that the rate is proportional to the mean contribution, with
+    interfaces times the means of what walkers brought to these: of the same part of all walkers that started for each.
 
     Returns
     -------
@@ -66,16 +67,31 @@ def convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[np.ndarray, np
         Steps with everything before production counted; rates in 1/ps.
     """
     contributions = root_contributions(run)
-    n = len(contributions)
-    count = np.unique(np.linspace(max(n // _POINTS, 1), n, _POINTS).astype(int))
-    total, squares = (np.cumsum(contributions**power)[count - 1] for power in (1, 2))
-    count, total, squares = (column[total > 0.0] for column in (count, total, squares))
-    mean = total / count
-    variance = np.maximum(squares / count - mean**2, 0.0) / np.maximum(count - 1, 1)
-    rate = result["rate_per_ps"] * mean / mean[-1]
-    relative = np.hypot(np.sqrt(variance) / mean, result["pool_relative_error"])
+    part = np.unique(np.linspace(max(len(contributions) // _POINTS, 1), len(contributions), _POINTS).astype(int))
+    part = part / len(contributions)
+    stages = [_first(values, part) for values in (contributions, *_brought(run))]
+    means, variances = (np.array(columns) for columns in zip(*stages, strict=True))
+    seen = (means > 0.0).all(0)
+    part, means, variances = part[seen], means[:, seen], variances[:, seen]
+    rate = result["rate_per_ps"] * (means / means[:, -1:]).prod(0)
+    relative = np.sqrt((variances / means**2).sum(0) + result["pool_relative_error"] ** 2)
     before = result["walker_steps"] - result["production_walker_steps"]
-    return before + result["production_walker_steps"] * count / n, rate, rate * relative
+    return before + result["production_walker_steps"] * part, rate, rate * relative
+
+
+def _first(values: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the first parts of these values, and the variances of the means."""
+    count = np.ceil(part * len(values) - 1e-9).astype(int)
+    mean, square = (np.cumsum(values**power)[count - 1] / count for power in (1, 2))
+    return mean, np.maximum(square - mean**2, 0.0) / np.maximum(count - 1, 1)
+
+
+def _brought(run: RunFile) -> list[np.ndarray]:
+    """What walkers brought to each interface, in the order in which they started."""
+    n = max((int(record.get("n_interfaces", 0)) for record in run.load("production", ("n_interfaces",))), default=0)
+    names = [f"interface{i}_value" for i in range(n)]
+    records = [record for record in run.load("production", tuple(names)) if names and names[0] in record]
+    return [np.concatenate([record[name] for record in records]) for name in names]
 
 
 def _brute_force_convergence(run: RunFile, result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -60,11 +60,11 @@ class RateSettings:
     max_population : int
         Bound on the walkers of one round.
     strengths : tuple of float
-        Bias strengths that the pilot compares.
+        Bias strengths that the pilot compares, the likeliest first: the others are given up when they cost more.
     window_powers : tuple of float
         Powers of I in the weight windows that it compares, the first one while it compares strengths.
     pilot_roots, production_roots : int
-        Roots of each pilot run and of each production round.
+        Roots of each pilot run and of each production round; with interfaces twice as many walkers start in a round, in all.
     flux_walkers, flux_steps : int
         Walkers of the flux run, and steps of its first stretch.
     waiting_steps : int
@@ -81,7 +81,7 @@ class RateSettings:
         Stretches, each twice as long as the one before, after which equilibration in A ends in any case.
     pilot_max_steps : int
         The pilot drops walkers at this age: it only compares strengths and powers. If none has reached B by then, it
-        tries longer ones, up to `waiting_steps`.
+        tries longer ones, up to `waiting_steps`. Walkers stop after so many steps on their way to an interface.
     block_ps : float
         With momenta, or where walkers move one at a time: how long a block of the flux run is, the unit of its error bars.
     few_walkers : int
@@ -142,8 +142,8 @@ class RateSettings:
     bias_interval: int = 4
     uniform_fraction: float = 0.1
     max_population: int = 4000
-    strengths: tuple[float, ...] = (1.0, 0.7, 0.0)
-    window_powers: tuple[float, ...] = (0.85, 1.0)
+    strengths: tuple[float, ...] = (1.0, 0.85, 0.0)
+    window_powers: tuple[float, ...] = (1.0,)
     pilot_roots: int = 500
     production_roots: int = 2000
     flux_walkers: int = 500

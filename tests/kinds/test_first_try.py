@@ -17,6 +17,7 @@ from openmm_rare.committor.model import CommittorModel
 from openmm_rare.errors import RunError
 from openmm_rare.io.progress import shows_progress
 from openmm_rare.io.tasks import Memory, TaskLog
+from openmm_rare.rates import pilot
 from openmm_rare.rates.annealing import anneal
 from openmm_rare.rates.crossing import find_long_lived, suit_settings
 from openmm_rare.rates.heating import easy_temperature
@@ -190,16 +191,20 @@ def test_training_that_brings_nobody_to_b_says_how_far_they_got():
         trained([5, 5] + 6 * [0])
 
 
-@pytest.mark.parametrize(("found_after", "longest"), [(0, 50), (3, 350), (6, 1000), (9, None)])
-def test_the_pilot_follows_walkers_longer_before_it_gives_up(found_after, longest):
+@pytest.mark.parametrize(("found_after", "longest"), [(0, 50), (2, 350), (4, 1000), (6, None)])
+def test_the_pilot_follows_walkers_longer_before_it_gives_up(found_after, longest, monkeypatch):
     settings, calls = replace(CHEAP, pilot_max_steps=50, waiting_steps=1000), []
 
-    def follow(n_roots, steering, level, seed, max_steps):
-        calls.append(max_steps)
-        value = np.full(n_roots, 1.0 if len(calls) > found_after else 0.0)
-        return np.arange(n_roots), value, SimpleNamespace(contribution=value, walker_steps=100)
+    def follow(propagator, importance, starts, level, branching, longest, rng):
+        calls.append(longest)
+        n, in_b = len(starts.exit), len(calls) > found_after
+        walkers = SimpleNamespace(roots=np.arange(n))
+        return SimpleNamespace(walkers=walkers, arrived=np.full(n, in_b), weights=np.ones(n), walker_steps=100)
 
-    sampler = SimpleNamespace(settings=settings, level=lambda window: 0.0, follow=follow, problem=SimpleNamespace(name="s"))
+    monkeypatch.setattr(pilot, "gather", follow)
+    anything = {"propagator": lambda *given: None, "branching": lambda *given: None, "importance": None}
+    exits = {"exits": lambda n, rng: SimpleNamespace(exit=np.arange(n))}
+    sampler = SimpleNamespace(settings=settings, problem=SimpleNamespace(name="s"), **anything, **exits)
     if longest is None:
         with pytest.raises(RunError, match="no walker of the pilot reached B of s in 1000 steps"):
             choose_steering(sampler, TaskLog(Memory(), 1), Silent())

@@ -122,9 +122,9 @@ def test_nothing_is_said_before_anything_arrives():
 def test_nothing_is_said_of_less_than_one_event():
     """A heavy walker that hardly ever arrives beside a tiny arrival: the lower bound of so few events was zero, and divided by."""
     first, outlook = production_of([1e-3, 0.0], [(1, 1e3)]), outlook_with(1e-9, 2)
-    assert outlook._now(first, rate_of(first), 0.5) is None and outlook(first, rate_of(first), 0.5) is None
+    assert outlook(first, rate_of(first), 0.5) is None
     sure = production_of([1e-3, 1e-3], [(1, 1e-3)])  # negative control
-    assert outlook._now(sure, rate_of(sure), 0.5).interval()[0] > 0.0
+    assert outlook(sure, rate_of(sure), 0.5).interval()[0] > 0.0
 
 
 def facts():

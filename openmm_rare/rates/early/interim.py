@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...io.text import format_value
-from ...statistics import ClusteredRate, effective_sample_size
+from ...statistics import ClusteredRate
 from ..counted import poisson_interval
 from ..estimate import RateEstimate
 from ..facts import RunFacts
@@ -94,6 +94,8 @@ class Outlook:
         While many are under way less may be known than after the round before: then what was known holds.
         """
         now = self._now(production, rate, relative_error)
+        if now is not None and now.ess < 1.0:  # less than one event: nothing is known
+            now = None
         if self._best is None or (now is not None and now.is_surer_than(self._best)):
             self._best = now
         return self._best
@@ -104,8 +106,9 @@ class Outlook:
         if arrived <= 0.0:
             return None
         if walkers is None or not len(walkers):
-            self._scale = arrived / float((production.start_weight * np.exp(pool.log_importance[root])).sum())
-            return Known(rate.value, relative_error, effective_sample_size(production.contribution), rate.errors()[0])
+            if not production.passages:  # beyond the last interface I is all but 1
+                self._scale = arrived / float((production.start_weight * np.exp(pool.log_importance[root])).sum())
+            return Known(rate.value, relative_error, production.ess(), rate.errors()[0])
         log_importance = self._sampler.importance.log_importance(walkers.frames.positions, walkers.frames.velocities)
         weight, chance = np.exp(walkers.log_weights), np.minimum(self._scale * np.exp(log_importance), 1.0)
         expected = np.bincount(walkers.roots, weight * chance, minlength=production.n_roots)
@@ -113,9 +116,7 @@ class Outlook:
         whole = replace(rate, root_value=total[:, None])
         # whether a walker arrives is chance, too
         squares = (total**2).sum() + (weight**2 * chance * (1.0 - chance)).sum()
-        ess = float(total.sum() ** 2 / squares)
-        if ess < 1.0:  # less than one event, and any chance of walkers under way to be it
-            return None
+        ess = production.whole_ess(float(total.sum() ** 2 / squares))
         more, error = float(expected.sum()), whole.relative_error(whole.bootstrap(bootstrap_stream(self._seed)))
         least, most = (arrived + 0.5 * more) / total.sum(), (arrived + 2.0 * more) / total.sum()
         return Known(whole.value, error, ess, rate.errors()[0], least, most)

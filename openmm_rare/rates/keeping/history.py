@@ -18,7 +18,7 @@ class PathHistory:
     values : list of ndarray, shape (n, k)
         Variables of every walker at the end of each block.
     parents : list of ndarray, shape (n,)
-        Row of each walker in the block before; -1 for a new root.
+        Row of each walker in the block before; for a new root -1 less its number.
     ends : list of (block, row)
         Arrivals in B.
     """
@@ -33,11 +33,11 @@ class PathHistory:
         self.values.append(values.astype(np.float32))
         self.parents.append(parents)
 
-    def path(self, end: tuple[int, int]) -> np.ndarray:
-        """Variables along one path, shape (n_blocks, k), from its root to B."""
+    def path(self, end: tuple[int, int]) -> tuple[int, np.ndarray]:
+        """Number of the root of one path, and variables along it, shape (n_blocks, k), from there to B."""
         block, row = end
         points = []
         while row >= 0:
             points.append(self.values[block][row])
             block, row = block - 1, self.parents[block][row]
-        return np.array(points[::-1])
+        return -1 - int(row), np.array(points[::-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...states.states import IN_B
+from ...states.states import IN_B, NEITHER
 from ...walkers.population import Walkers
 from .kept_paths import Candidates
 from .past import Past, PastTable
@@ -21,17 +21,28 @@ class WalkersPasts:
     n_atoms : int
     pending : PastTable, optional
         Of walkers that earlier calls left over.
+    roots : list of Past, optional
+        Of the roots, which end where these begin; without it they have none.
     """
 
-    def __init__(self, candidates: Candidates, n_atoms: int, pending: PastTable | None = None) -> None:
+    def __init__(
+        self,
+        candidates: Candidates,
+        n_atoms: int,
+        pending: PastTable | None = None,
+        roots: list[Past | None] | None = None,
+    ) -> None:
         self._candidates, self._n_atoms = candidates, n_atoms
         self._pasts: list[Past | None] = [] if pending is None else pending.pasts()
+        self._roots, self._waiting = roots, list[Past | None]()
         self.kept = candidates.kept
 
-    def begin(self, walkers: Walkers) -> None:
-        """Walkers whose pasts are not known begin here: the last ones."""
-        new = walkers.frames.positions[len(self._pasts) :]
-        self._pasts += [self._candidates.seen(None, positions) for positions in new]
+    def begin(self, walkers: Walkers, n: int) -> None:
+        """The last n walkers are the first of the roots that wait; of those before them, the last may have no past yet."""
+        others = walkers.frames.positions[len(self._pasts) : len(walkers) - n]
+        self._pasts += [self._candidates.seen(None, positions) for positions in others]
+        self._pasts += self._waiting[:n]
+        del self._waiting[:n]
 
     def look(self, walkers: Walkers, status: np.ndarray) -> None:
         """All have moved, and some may have arrived in B."""
@@ -40,8 +51,12 @@ class WalkersPasts:
         self._arrive(walkers, status, self._pasts)
 
     def arrive(self, walkers: Walkers, status: np.ndarray) -> None:
-        """New walkers, of which some may have begun in B."""
-        self._arrive(walkers, status, [self._candidates.seen(None, positions) for positions in walkers.frames.positions])
+        """All roots, of which some may have begun in B; those between the states wait."""
+        pasts = self._roots
+        if pasts is None:
+            pasts = [self._candidates.seen(None, positions) for positions in walkers.frames.positions]
+        self._arrive(walkers, status, pasts)
+        self._waiting = [pasts[row] for row in np.flatnonzero(status == NEITHER).tolist()]
 
     def _arrive(self, walkers: Walkers, status: np.ndarray, pasts: list[Past | None]) -> None:
         for row in np.flatnonzero(status == IN_B).tolist():
@@ -60,7 +75,7 @@ class WalkersPasts:
 class Unkept:
     """Nothing is kept."""
 
-    def begin(self, walkers: Walkers) -> None:
+    def begin(self, walkers: Walkers, n: int) -> None:
         """Ignore."""
 
     def look(self, walkers: Walkers, status: np.ndarray) -> None:

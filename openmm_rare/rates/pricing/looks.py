@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pricing"]
 
 _ROOTS = 0.5  # of those of a pilot run
+_POWER = 0.85  # of the weight windows: without interfaces few should go on to B
 _OLDEST = 7  # times the age at which the pilot drops walkers
 _STRENGTH = 0.85  # of the bias; what the pilot will choose is not known yet, and makes little difference
 _FIRST = 2  # rounds before the first look, where the model comes from another temperature
@@ -146,7 +147,7 @@ class Pricing:
         pool = Pool(exits, np.arange(n), np.ones(n), log_importance, np.ones(n), [])
         density = RootDensity.of_pool(log_importance, settings.uniform_fraction)
         sampler = RootSampler(problem, importance, settings, self.machine, pool, density)
-        steering = Steering(_STRENGTH, WeightWindow(power=settings.window_powers[0]))
+        steering = Steering(_STRENGTH, WeightWindow(power=_POWER))
         oldest = min(_OLDEST * settings.pilot_max_steps, settings.waiting_steps)
         n_roots = max(round(_ROOTS * settings.pilot_roots), 1)
         _, _, batch = sampler.follow(n_roots, steering, sampler.level(steering.window), seed, max_steps=oldest)

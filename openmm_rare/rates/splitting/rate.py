@@ -236,6 +236,6 @@ class SplittingRate(RateRun):
         """Whether a step of the flux run lowers the variance more than one of trees."""
         if not np.isfinite(error) or ess <= 1.0:
             return self.walker_steps["production"] > self.walker_steps["flux"]  # nothing known: half each
-        pool_variance, roots_variance = rate.pool_limit(error, ess) ** 2, 1.0 / ess
+        pool_variance, roots_variance = rate.pool_limit(error, 1.0 / ess) ** 2, 1.0 / ess
         # at the least total cost, both parts of the variance have cost alike per unit of variance
         return pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]
