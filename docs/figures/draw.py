@@ -96,8 +96,15 @@ def weights(figure, run, _):
     share = np.cumsum(carried) / carried.sum()
     right.plot(np.arange(1, len(share) + 1), share, color=BLUE)
     right.axvline(run.estimate.ess, color=RED, linewidth=1)
-    right.annotate(f"effective sample size {run.estimate.ess:.0f}", (run.estimate.ess, 0.8), color=RED, fontsize=8,
-                   xytext=(-16, 0), textcoords="offset points", ha="right")
+    right.annotate(
+        f"effective sample size {run.estimate.ess:.0f}",
+        (run.estimate.ess, 0.8),
+        color=RED,
+        fontsize=8,
+        xytext=(-16, 0),
+        textcoords="offset points",
+        ha="right",
+    )
     right.set(xscale="log", xlabel="roots, from the largest contribution on", ylabel="share of the estimate", ylim=(0, 1.02))
 
 

@@ -55,7 +55,7 @@ _TYPES = {
     "Mapping[str, Any]": "table",
 }
 _KEYS = {"temperature_k": "temperature", "friction_per_ps": "friction", "timestep_ps": "timestep", "imports": "import"}
-_UNITS = {"temperature": "text, \"300 K\"", "friction": "text, \"10 1/ps\"", "timestep": "text, \"2 fs\""}
+_UNITS = {"temperature": 'text, "300 K"', "friction": 'text, "10 1/ps"', "timestep": 'text, "2 fs"'}
 
 
 def meanings(settings):

@@ -18,6 +18,7 @@ from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..io.toml import nearest
 from ..parallel.executors import Executor
+from ..problem import RareEventSystem
 from ..rates.estimate import RateEstimate
 from ..systems import BUILDERS
 from ..walkers.machine import Machine
@@ -94,11 +95,7 @@ def run_rate(
     system = build_system(config)
     require_runnable(system, "rate")
     others = other_results(system, compare)
-    begun = stored_config(out) if resume else None
-    if begun is not None:
-        config = config.with_options(settings=config.sampling.settings.continuing(begun.sampling.settings))
-    machine = _machine(config, begun)
-    config = config.expanded(system).with_options(backend=machine.backend)
+    config, machine = _as_begun(config, system, stored_config(out) if resume else None)
     with open_run(out, config, system, resume, model) as (run, start):
         unchecked = unchecked_note(out, remade=True) if resume else None
         if resume:
@@ -122,6 +119,14 @@ def _require_way_there(config: RunConfig) -> None:
             "backward = true is of a way back, which belongs to the run in the folder above it: run openmm-rare rate for that "
             "one, with --reverse"
         )
+
+
+def _as_begun(config: RunConfig, system: RareEventSystem, begun: RunConfig | None) -> tuple[RunConfig, Machine]:
+    """The configuration with every setting spelled out, and what moves the walkers; a run that is continued keeps its own."""
+    if begun is not None:
+        config = config.with_options(settings=config.sampling.settings.continuing(begun.sampling.settings))
+    machine = _machine(config, begun)
+    return config.expanded(system).with_options(backend=machine.backend), machine
 
 
 def _machine(config: RunConfig, begun: RunConfig | None) -> Machine:

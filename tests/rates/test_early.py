@@ -15,6 +15,7 @@ from openmm_rare.io.run_file import RunFile
 from openmm_rare.io.tasks import Silent
 from openmm_rare.rates.early.interim import Known, Outlook, Unaided, in_words
 from openmm_rare.rates.estimate import RateEstimate
+from openmm_rare.rates.production import Production
 from openmm_rare.report.rate import write_rate_report
 from openmm_rare.report.results import read_result
 from openmm_rare.statistics import ClusteredRate, effective_sample_size
@@ -85,9 +86,10 @@ def production_of(contribution, pending):
     if pending:
         roots, weights = zip(*pending, strict=True)
         walkers = Walkers.start(Frames(np.zeros((len(roots), 1, 3))), np.array(roots), np.log(weights))
-    return SimpleNamespace(
-        contribution=np.array(contribution, dtype=float), pending=walkers, root=np.arange(n), start_weight=np.ones(n), n_roots=n
-    )
+    production = Production(1)
+    production.contribution, production.pending = np.array(contribution, dtype=float), walkers
+    production.root, production.start_weight = np.arange(n), np.ones(n)
+    return production
 
 
 def rate_of(production):
@@ -120,7 +122,7 @@ def test_nothing_is_said_before_anything_arrives():
 
 
 def test_nothing_is_said_of_less_than_one_event():
-    """A heavy walker that hardly ever arrives beside a tiny arrival: the lower bound of so few events was zero, and divided by."""
+    """A heavy walker that hardly ever arrives, beside a tiny arrival: the lower bound of so few events was zero."""
     first, outlook = production_of([1e-3, 0.0], [(1, 1e3)]), outlook_with(1e-9, 2)
     assert outlook(first, rate_of(first), 0.5) is None
     sure = production_of([1e-3, 1e-3], [(1, 1e-3)])  # negative control

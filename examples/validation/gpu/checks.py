@@ -157,9 +157,7 @@ def _found(name: str) -> Check:
     return measured.CHECKS[name]
 
 
-CHECKS: dict[str, Check] = {
-    each.__name__: each for each in (platforms, doctor, plugin_tests, lj7_rate, alanine_paths)
-}
+CHECKS: dict[str, Check] = {each.__name__: each for each in (platforms, doctor, plugin_tests, lj7_rate, alanine_paths)}
 """The checks of this module by name."""
 
 

@@ -86,9 +86,7 @@ def forward_flux(problem: PeerProblem, effort: float, seed: int) -> Found:
     return Found(rate, error, low, high, steps, parts=(flux, *probabilities))
 
 
-def _exits(
-    problem: PeerProblem, effort: float, machine: Machine, rng: np.random.Generator
-) -> tuple[Frames, float, float, int]:
+def _exits(problem: PeerProblem, effort: float, machine: Machine, rng: np.random.Generator) -> tuple[Frames, float, float, int]:
     """Frames at which walkers leave A, their number per ps and its error, and steps."""
     system, wanted = problem.walkers, max(1000, round(effort * problem.flux_steps / _FLUX_WALKERS))
     state, steps = FluxState.start(system, _FLUX_WALKERS), 0

@@ -173,4 +173,3 @@ PROBLEMS: dict[str, Callable[[], PeerProblem]] = {
     "double_well_1d": lambda: _double_well(600.0),
 }
 """By what the command calls them: name of the system, and temperature in K where there are several; the last one is quick."""
-

@@ -74,9 +74,7 @@ def _drawn(weight: float, other: float, rng: np.random.Generator) -> bool:
     return rng.random() * (weight + other) < weight
 
 
-def resample(
-    weights: np.ndarray, bins: np.ndarray, per_bin: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def resample(weights: np.ndarray, bins: np.ndarray, per_bin: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Parents, shape (m,), and weights (m,) after all bins are resampled; ``bins`` (n,) are their numbers."""
     order = np.argsort(bins, kind="stable")
     parents, new = [], []
