@@ -25,6 +25,7 @@ from ..states.states import CollectiveVariables
 
 __all__ = ["check_new", "open_run", "require_no_action", "variable_units"]
 
+_PLAN = "training_plan"  # a record of what is about to be done
 _START = "start_model.npz"
 _FREE = {"max_walker_steps"}  # settings that change when a run ends, not what it computes
 
@@ -107,9 +108,10 @@ def open_run(
             with logged(folder):
                 yield run, _start_model(folder, run, problem)
         except BaseException:
-            if fresh and not run.kinds:
-                for name in ("run.nc", "config.toml", _START, FILE):
-                    (folder / name).unlink(missing_ok=True)
+            if fresh and set(run.kinds) <= {_PLAN}:  # nothing has moved yet
+                written = [folder / name for name in ("run.nc", "config.toml", _START, FILE)]
+                for path in (*written, *run.parts.glob(f"{_PLAN}.*")):
+                    path.unlink(missing_ok=True)
                 for place in (run.parts, *([folder] if made else ())):
                     with suppress(OSError):  # not there, or something else lies in it: what went wrong first is told
                         place.rmdir()

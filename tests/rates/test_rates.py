@@ -18,7 +18,7 @@ from openmm_rare.rates.importance import ImportanceSamplingRate
 from openmm_rare.rates.weighted_paths import Patience, run_roots
 from openmm_rare.settings.rates import RateSettings
 from openmm_rare.states.states import Range, States
-from openmm_rare.statistics import ClusteredRate, effective_sample_size
+from openmm_rare.statistics import ClusteredRate
 from openmm_rare.systems import double_well_1d
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.propagator import Propagator
@@ -374,24 +374,23 @@ def test_b_that_is_never_reached_is_an_error_not_a_number():
         ImportanceSamplingRate(system, target_error=0.1, settings=settings).run()
 
 
-def figure_of_merit(record):
-    """1/(relative variance of a root x walker-steps of a root), from a record of the pilot."""
-    contribution = record["contribution"]
-    variance = len(contribution) / effective_sample_size(contribution) - 1.0
-    return len(contribution) / (variance * record["walker_steps"])
+def cost(record):
+    """Steps for unit relative variance with as many walkers in each stage as pays there, from a record of the pilot."""
+    known = np.sqrt(np.asarray(record["variances"]) * np.asarray(record["steps"])).sum() ** 2
+    return known if record["complete"] else np.inf
 
 
 def test_pilot_tries_strengths_then_powers_and_takes_the_best(finished):
     _, estimate, recorder = finished
     records, (first, *other_powers) = recorder.load("pilot"), CHEAP.window_powers
     assert len(records) == len(CHEAP.strengths) + len(CHEAP.window_powers) - 1
-    merits = {(record["strength"], record["power"]): figure_of_merit(record) for record in records}
-    by_strength = {pair: merit for pair, merit in merits.items() if pair[1] == first}
+    costs = {(record["strength"], record["power"]): cost(record) for record in records}
+    by_strength = {pair: each for pair, each in costs.items() if pair[1] == first}
     assert list(by_strength) == [(strength, first) for strength in CHEAP.strengths]
-    best_strength = max(by_strength, key=by_strength.get)[0]
-    assert [pair for pair in merits if pair[1] != first] == [(best_strength, power) for power in other_powers]
-    assert (estimate.strength, estimate.window_power) == max(merits, key=merits.get)
-    assert len(set(merits.values())) == len(merits)  # otherwise the choice would say nothing
+    best_strength = min(by_strength, key=by_strength.get)[0]
+    assert [pair for pair in costs if pair[1] != first] == [(best_strength, power) for power in other_powers]
+    assert (estimate.strength, estimate.window_power) == min(costs, key=costs.get)
+    assert len(set(costs.values())) > 1  # otherwise the choice would say nothing
 
 
 def test_run_stops_at_the_error_that_it_reports(finished, monkeypatch):
