@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import openmm
 
-from ..dynamics.replication import is_single_term, repeat_terms
+from ..dynamics.copies.replication import is_single_term, repeat_terms
 from ..errors import InputError
 from ..states.variables import (
     Angle,

@@ -16,9 +16,9 @@ from ..bias.bias import Bias
 from ..bias.importance import FastImportance
 from ..committor.model import CommittorModel
 from ..dynamics import native
+from ..dynamics.copies.replication import replicate
+from ..dynamics.copies.walker_bonds import suits_native_bonds
 from ..dynamics.platforms import platform_by_name
-from ..dynamics.replication import replicate
-from ..dynamics.walker_bonds import suits_native_bonds
 from ..errors import RunError
 from ..io.files import write_json
 from ..problem import RareEventSystem

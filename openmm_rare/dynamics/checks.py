@@ -14,8 +14,8 @@ from ..structure.openmm_errors import RefusedSystem, naming_system
 from ..structure.parameter_names import taken_names
 from ..structure.particles import masses_of, sites_of
 from ..structure.special_forces import kind_of, special_forces
+from .copies.replication import MOST_ATOMS, obstacles_to_copies
 from .long_distances import notes_on_long_distances
-from .replication import MOST_ATOMS, obstacles_to_copies
 from .stability import largest_curvature, relaxed, steepest, step_limit
 from .start_structure import strain_of_structure, unit_of_structure
 

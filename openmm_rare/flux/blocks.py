@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..dynamics.copies.replication import fits_in_slots
 from ..dynamics.frames import Frames
-from ..dynamics.replication import fits_in_slots
 from ..errors import RunError
 from ..io.progress import reached
 from ..io.tasks import Progress, Task

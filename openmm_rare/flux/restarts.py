@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..dynamics.copies.replication import fits_in_slots
 from ..dynamics.frames import Frames
-from ..dynamics.replication import fits_in_slots
 from ..parallel.executors import Executor, SentOnce
 from ..states.states import IN_A, IN_B, NEITHER
 from ..walkers.machine import Machine

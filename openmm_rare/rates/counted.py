@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaincinv
 
-from ..dynamics.replication import fits_in_slots
+from ..dynamics.copies.replication import fits_in_slots
 from ..flux.agreement import Agreement, Quantity, compare, quantities
 from ..flux.dispersal import Dispersal
 from ..flux.flux import FluxState

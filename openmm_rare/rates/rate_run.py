@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..dynamics.checks import require_runnable
-from ..dynamics.replication import fits_in_slots
+from ..dynamics.copies.replication import fits_in_slots
 from ..errors import InputError
 from ..flux.restarts import begins_again
 from ..io.pace import Pace

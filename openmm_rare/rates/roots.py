@@ -12,7 +12,7 @@ import numpy as np
 from ..bias.bias import Bias
 from ..bias.calibrated import CalibratedImportance
 from ..bias.importance import ImportanceFunction
-from ..dynamics.replication import fits_in_slots
+from ..dynamics.copies.replication import fits_in_slots
 from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..parallel.executors import Executor, Here

@@ -15,10 +15,10 @@ from openmm import unit
 from ..bias.bias import Bias
 from ..bias.force import check_force
 from ..bias.python_force import Observer
+from ..dynamics.copies.replication import replicate
 from ..dynamics.explosions import ExplosionWatch
 from ..dynamics.frames import Frames
 from ..dynamics.platforms import platform_by_name
-from ..dynamics.replication import replicate
 from ..errors import DynamicsError, InputError
 from ..io.files import left_behind
 from ..structure.constraints import KeptDistances

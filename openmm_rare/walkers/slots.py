@@ -11,9 +11,9 @@ import openmm
 from ..bias.bias import Bias
 from ..bias.force import check_force
 from ..bias.python_force import Observer
+from ..dynamics.copies.replication import replicate
+from ..dynamics.copies.walker_bonds import suits_native_bonds
 from ..dynamics.overdamped import check_system
-from ..dynamics.replication import replicate
-from ..dynamics.walker_bonds import suits_native_bonds
 from ..errors import DynamicsError
 from ..structure.constraints import KeptDistances
 from ..structure.openmm_errors import naming_system

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
+from ..dynamics.copies.replication import replicate
+from ..dynamics.copies.walker_bonds import suits_native_bonds
 from ..dynamics.frames import Frames
 from ..dynamics.overdamped import check_system
-from ..dynamics.replication import replicate
-from ..dynamics.walker_bonds import suits_native_bonds
 from ..parallel.teams import TEAM, check_stop, together
 from ..structure.constraints import KeptDistances
 from ..units import KB

@@ -10,7 +10,7 @@ from ..committor.base import Committor
 from ..committor.fitting import require_fitting
 from ..committor.model import CommittorModel
 from ..config.run import RunConfig, SamplingConfig
-from ..dynamics.replication import fits_in_slots
+from ..dynamics.copies.replication import fits_in_slots
 from ..errors import InputError
 from ..io.run_file import RunFile
 from ..io.tasks import Progress

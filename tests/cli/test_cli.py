@@ -264,10 +264,13 @@ def test_signals_end_a_command_alike(run, engine, number, status):
         raise AssertionError("nothing came")
 
     engine.run = interrupted
+    # a shell that runs the tests in the background has them ignore Ctrl-C
+    found = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     before = signal.getsignal(number)
     result = run("rate", "double_well_1d", "--out", "d")
     assert result.exit_code == status and "continue with --resume" in result.output, result.output
     assert "There is no estimate yet" in result.output and signal.getsignal(number) == before
+    signal.signal(number, found)
 
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) +(.*)")

@@ -8,10 +8,10 @@ import pytest
 
 import platforms
 from openmm_rare.dynamics.biased_langevin import BiasedLangevinIntegrator
+from openmm_rare.dynamics.copies.replication import replicate
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import shifting_group
 from openmm_rare.dynamics.path_weights import has_momenta, log_weights, restart_weights
-from openmm_rare.dynamics.replication import replicate
 from stats import assert_within, mean_and_stderr
 
 TEMPERATURE = 300.0

@@ -8,9 +8,9 @@ import openmm
 import pytest
 
 from openmm_rare.dynamics import native
+from openmm_rare.dynamics.copies.replication import replicate
+from openmm_rare.dynamics.copies.walker_bonds import WalkerBondForce
 from openmm_rare.dynamics.native_integrator import BiasedOverdampedLangevinIntegrator
-from openmm_rare.dynamics.replication import replicate
-from openmm_rare.dynamics.walker_bonds import WalkerBondForce
 from platforms import make_context
 
 needs_plugin = pytest.mark.skipif(not native.plugin().available, reason="; ".join(native.plugin().problems))

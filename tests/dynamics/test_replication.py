@@ -5,7 +5,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from openmm_rare.dynamics.replication import replicate
+from openmm_rare.dynamics.copies.replication import replicate
 
 N_PARTICLES, N_COPIES = 8, 4
 

@@ -17,9 +17,9 @@ import chain4
 from openmm_rare.cli.main import main
 from openmm_rare.dynamics.biased_langevin import BiasedLangevinIntegrator
 from openmm_rare.dynamics.checks import examine, require_runnable
+from openmm_rare.dynamics.copies.replication import fits_in_slots
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
 from openmm_rare.dynamics.overdamped import BiasedOverdampedLangevinIntegrator, OverdampedLangevinIntegrator
-from openmm_rare.dynamics.replication import fits_in_slots
 from openmm_rare.io.tasks import Silent
 from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of

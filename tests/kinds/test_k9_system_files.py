@@ -87,7 +87,7 @@ def test_a_module_beside_the_configuration_is_imported_and_kept(tmp_path):
 @pytest.mark.skipif(not plugin().available, reason="there is no native plugin")
 def test_a_system_with_a_plugin_force_is_read_here_and_by_workers(tmp_path):
     """Processes that know nothing of the plugin: one reads the configuration, one what the first hands to its workers."""
-    from openmm_rare.dynamics.walker_bonds import WalkerBondForce
+    from openmm_rare.dynamics.copies.walker_bonds import WalkerBondForce
 
     made, harmonic = chain4.system(), openmm.CustomBondForce("100*(r-0.3)^2")
     harmonic.addBond(0, 3, [])

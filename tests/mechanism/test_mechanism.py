@@ -381,8 +381,8 @@ def test_what_cannot_be_analyzed_is_refused(run, tmp_path):
 def test_the_command(run, tmp_path, monkeypatch):
     target, *others = run
     named = (replace(target, name="<b>x</b> & y"), *others)
-    monkeypatch.setattr("openmm_rare.folders.path_folder.load_path_sampling", lambda folder, trust: named)
-    monkeypatch.setattr("openmm_rare.folders.path_folder.doubts_of_run", lambda folder: ["Chain 1 never moved."])
+    monkeypatch.setattr("openmm_rare.workflow.to_analyze.load_path_sampling", lambda folder, trust: named)
+    monkeypatch.setattr("openmm_rare.workflow.to_analyze.doubts_of_run", lambda folder: ["Chain 1 never moved."])
     monkeypatch.setattr("openmm_rare.workflow.analysis.is_installed", lambda: False)
 
     def first_only(template, shots, parts, seed, candidates, on_fit):

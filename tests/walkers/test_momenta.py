@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from momenta import KT, trapped_dimer, water, well
 
+from openmm_rare.dynamics.copies.replication import MOST_ATOMS, fits_in_slots
 from openmm_rare.dynamics.frames import Frames
-from openmm_rare.dynamics.replication import MOST_ATOMS, fits_in_slots
 from openmm_rare.rates.branching import Branching, WeightWindow
 from openmm_rare.rates.weighted_paths import run_roots
 from openmm_rare.states.states import NEITHER

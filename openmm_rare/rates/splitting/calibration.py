@@ -10,7 +10,7 @@ import numpy as np
 from ...bias.calibrated import CalibratedImportance, with_look_ahead
 from ...bias.directions import Direction, ScaledDirection
 from ...bias.level_table import LevelTable
-from ...dynamics.replication import fits_in_slots
+from ...dynamics.copies.replication import fits_in_slots
 from ...errors import RunError
 from ...flux.blocks import BlockFlux
 from ...flux.root_density import RootDensity

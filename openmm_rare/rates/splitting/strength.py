@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...bias.directions import has_gradient
-from ...dynamics.replication import fits_in_slots
+from ...dynamics.copies.replication import fits_in_slots
 from ...io.tasks import Progress, Task
 from ..pilot import choose_steering
 from ..roots import RootSampler, Steering

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from ...dynamics.replication import fits_in_slots
+from ...dynamics.copies.replication import fits_in_slots
 from ...dynamics.unbiased import unbiased_integrator
 from ...errors import DynamicsError
 from ...flux.flux import FluxState, run_flux

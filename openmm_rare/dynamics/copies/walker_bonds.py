@@ -6,8 +6,8 @@ from xml.etree import ElementTree as xml
 
 import openmm
 
-from ..errors import InputError
-from . import native
+from ...errors import InputError
+from .. import native
 
 __all__ = ["WalkerBondForce", "can_be_native", "suits_native_bonds"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import openmm
 
-from ..errors import InputError
-from ..structure.obstacles import Obstacle, sentence_of
-from ..structure.particles import masses_of, sites_of
-from ..structure.special_forces import kind_of
+from ...errors import InputError
+from ...structure.obstacles import Obstacle, sentence_of
+from ...structure.particles import masses_of, sites_of
+from ...structure.special_forces import kind_of
 from .pair_bonds import PAIR_FORCES, cut_off, pair_bonds, plain_number
 from .walker_bonds import WalkerBondForce, can_be_native
 
@@ -80,9 +80,9 @@ def replicate(system: openmm.System, n: int, native_bonds: bool = False) -> open
     n : int
         Number of copies, at least 1.
     native_bonds : bool
-        Take :class:`~openmm_rare.dynamics.walker_bonds.WalkerBondForce` instead of ``CustomBondForce``, unless it has
+        Take :class:`~openmm_rare.dynamics.copies.walker_bonds.WalkerBondForce` instead of ``CustomBondForce``, unless it has
         derivatives with respect to parameters: the same energy, on platforms where
-        :func:`~openmm_rare.dynamics.walker_bonds.suits_native_bonds` is true.
+        :func:`~openmm_rare.dynamics.copies.walker_bonds.suits_native_bonds` is true.
 
     Returns
     -------
