@@ -7,7 +7,8 @@ import numpy as np
 import openmm
 import pytest
 
-from openmm_rare.dynamics import native, replication
+from openmm_rare.dynamics import native
+from openmm_rare.dynamics.copies import replication
 from openmm_rare.dynamics.copies.walker_bonds import WalkerBondForce, can_be_native, suits_native_bonds
 from openmm_rare.systems import lj7
 from openmm_rare.walkers.absorbing import absorbing_slots
