@@ -372,6 +372,7 @@ def test_coordinates_that_lead_nowhere_are_refused():
     a, b = Disc({"x": -0.9169, "y": -0.0026}, 0.2), Disc({"x": 0.9128, "y": -0.0029}, 0.2)
     refused([x, y], a, b, "y", "A and B have values of it in common")
     refused([x, y], a, b, "logit", "need a model")
+    refused([x, y, Coordinate("logit", 0, 1)], a, b, "logit", "rename the variable")
     refused([x, y], a, b, "z", "no collective variable named 'z'")
     refused([x, y, FunctionVariable("f", shadow)], a, b, "f", "a function has no forces")
     left, right = Range({"x": (-9.0, -0.5), "y": (-9.0, 0.2)}), Range({"x": (0.5, 9.0), "y": (0.5, 9.0)})

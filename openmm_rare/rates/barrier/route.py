@@ -101,6 +101,8 @@ def find_route(problem: RareEventSystem, along: str, model: Committor | None) ->
         If there is no such variable, it has no force, it does not tell A from B, or there are several that would do.
     """
     states = problem.states
+    if along == LOGIT and LOGIT in states.variables.names:
+        raise InputError(f"windows along {LOGIT!r}: that is a variable of the states, and the logit of a model: rename the variable")
     if along == LOGIT or (not along and model is not None):
         return _along_logit(problem, model)
     if along:
