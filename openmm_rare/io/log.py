@@ -50,6 +50,7 @@ class _Waiting(logging.Handler):
         self.folders = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line that no folder has taken yet."""
         if not self.folders and len(self.lines) < _MOST:
             self.lines.append(record)
 

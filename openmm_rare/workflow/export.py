@@ -150,6 +150,7 @@ class _Sampled:
 
     @classmethod
     def read(cls, folder: Path, trust: bool) -> _Sampled:
+        """Of a path sampling run."""
         config, record = load_run(folder, trust)
         problem, settings = build_system(config), path_settings(config)
         ensemble = ensemble_of(record, folder, settings, problem.timestep)
@@ -157,10 +158,12 @@ class _Sampled:
 
     @property
     def n_paths(self) -> int:
+        """Transition paths."""
         return len(self.ensemble.paths)
 
     @property
     def n_points(self) -> int:
+        """Shooting points."""
         return len(self.record.shots)
 
     def write(self, place: Path, kind: str, progress: Progress) -> dict[str, str]:
@@ -194,6 +197,7 @@ class _Saved:
 
     @classmethod
     def read(cls, folder: Path, trust: bool) -> _Saved:
+        """Of a rate with saved paths."""
         run, result = result_of_run(folder)
         config = stored_config(folder, run.attributes.get("config"), trust)
         if config is None:
@@ -206,6 +210,7 @@ class _Saved:
 
     @property
     def n_paths(self) -> int:
+        """Transition paths."""
         return len(self.saved.positions)
 
     def write(self, place: Path, kind: str, progress: Progress) -> dict[str, str]:

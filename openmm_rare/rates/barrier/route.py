@@ -102,7 +102,7 @@ def find_route(problem: RareEventSystem, along: str, model: Committor | None) ->
     """
     states = problem.states
     if along == LOGIT and LOGIT in states.variables.names:
-        raise InputError(f"windows along {LOGIT!r}: that is a variable of the states, and the logit of a model: rename the variable")
+        raise InputError(f"{LOGIT!r} is a variable of the states, and the logit of a model: rename the variable")
     if along == LOGIT or (not along and model is not None):
         return _along_logit(problem, model)
     if along:
