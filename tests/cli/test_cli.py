@@ -284,12 +284,13 @@ def log_of(folder):
     return [match.groups() for match in found]
 
 
-def test_all_that_is_shown_is_in_the_log_also_of_later_sessions(run, engine, tmp_path):
+def test_all_that_is_shown_is_in_the_log_also_of_later_sessions(run, engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/openmm-rare", "rate", "double well.toml", "--out", "d"])
     engine.warnings = ("A few roots carry most of the answer.",)
     engine.error = KeyboardInterrupt()
     run("rate", "double_well_1d", "--out", "d")
     first = log_of(tmp_path / "d")
-    assert ("WARNING", "stopped") in first and first[0][1].startswith("command: openmm-rare ")
+    assert ("WARNING", "stopped") in first and first[0][1] == "command: openmm-rare rate 'double well.toml' --out d"
     engine.error = None
     shown = run("rate", "double_well_1d", "--out", "d", "--resume")
     log = log_of(tmp_path / "d")
