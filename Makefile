@@ -10,8 +10,8 @@ export OMP_NUM_THREADS = 1
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
 
-test: $(VENV)/installed  ## the quick tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed  ## the quick tests, on up to four cores
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 docs: $(VENV)/installed  ## the site, in build/docs/index.html; nothing is fetched while it is built
 	$(BIN)/python -m sphinx --fresh-env --write-all --fail-on-warning --keep-going --quiet -b html docs build/docs

@@ -135,7 +135,13 @@ setup(
         # the site: make docs
         "docs": ["sphinx>=8.1", "myst-parser>=4.0", "furo"],
         # MDAnalysis reads what `export` writes
-        "test": ["pytest", "distributed>=2024.12", "import-linter>=2.17; python_version >= '3.11'", "MDAnalysis>=2.7"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "distributed>=2024.12",
+            "import-linter>=2.17; python_version >= '3.11'",
+            "MDAnalysis>=2.7",
+        ],
     },
     entry_points={"console_scripts": ["openmm-rare = openmm_rare.cli.main:main"]},
     ext_modules=[Extension("openmm_rare.plugin", sources=[])],  # what BuildPlugin makes is no Python module
