@@ -20,7 +20,6 @@ from openmm_rare.io.toml import read_toml
 
 ARCHIVE = Path(__file__).parent / "data" / "before_the_move.tar.xz"
 NEW = {"importance", "block_ps", "few_walkers", "equilibration_ps", "calibration_roots", "calibration_rounds", "tree_roots"}
-DEFAULTS = "strengths = [1.0, 0.7, 0.0]\nwindow_powers = [0.85, 1.0]\n"  # of that time, which have changed since
 OWN = {"wall_seconds", "checksum", "versions"}  # of each process that writes a result
 
 
@@ -29,8 +28,6 @@ def old(tmp_path):
     """A folder with ``rate`` and ``tps``, and the configurations that they were made from."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path)
-    with open(tmp_path / "rate.toml", "a", encoding="utf-8") as stream:
-        stream.write(DEFAULTS)
     return tmp_path
 
 

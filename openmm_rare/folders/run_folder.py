@@ -184,9 +184,10 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     sampling = config.sampling
     same = {"temperature": f"{config.system.temperature_k:g} K"}
     same |= {name: getattr(sampling, name) for name in ("seed", "platform", "method", "importance", "backward")}
+    same |= {"more_starts": list(config.system.more_starts)}
+    if config.latent is not None:
+        return same | {f"latent.{name}": value for name, value in config.latent.of_frames().items()}
     same |= {f.name: getattr(sampling.settings, f.name) for f in fields(RateSettings) if f.name not in _FREE}
     if sampling.method == "barrier":
         same |= {f"barrier.{name}": value for name, value in config.barrier.to_dict().items()}
-    if config.latent is not None:
-        same |= {f"latent.{name}": value for name, value in config.latent.of_frames().items()}
-    return same | {"descriptor": config.system.descriptor, "more_starts": list(config.system.more_starts)}
+    return same | {"descriptor": config.system.descriptor}

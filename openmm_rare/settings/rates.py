@@ -28,8 +28,28 @@ _RESOLUTIONS = ("stride", "bias_interval")
 """Those that grow with its square root: next to A, where walkers begin a step away from it, a step stays a step."""
 
 
-_EARLIER = {"hidden": (64, 64, 64), "ladder_ratio": 0.7, "training_walkers": 1000, "last_updates": 400}
+_EARLIER = {
+    **{"hidden": (64, 64, 64), "ladder_ratio": 0.7, "training_walkers": 1000, "last_updates": 400},
+    **{"strengths": (1.0, 0.7, 0.0), "window_powers": (0.85, 1.0)},
+}
 """Defaults of earlier versions that are others now."""
+
+_EVERY_WAY = ("backend", "reverse", "max_walker_steps", "save_paths")
+
+_ONE_AT_A_TIME = ("block_ps", "few_walkers", "equilibration_ps", "calibration_roots", "calibration_rounds", "tree_roots")
+
+_OF_WAY = {
+    "brute_force": (
+        *("flux_walkers", "flux_steps", "few_walkers", "block_ps", "equilibration_ps"),
+        *("n_slots", "training_flux_walkers", "heating_factor", "heating_tries"),  # starts all over A
+    ),
+    "splitting": (
+        *("n_slots", "flux_walkers", "equilibration_tries", "uniform_fraction", "pilot_roots", "pilot_max_steps"),
+        *("production_roots", "max_population", "bias_interval", "waiting_steps", *_ONE_AT_A_TIME),
+    ),
+    "barrier": (),
+}
+"""Which settings each way to a rate uses; where a committor is learned ("importance"), all but those above."""
 
 
 @dataclass(frozen=True)
@@ -201,15 +221,27 @@ class RateSettings:
         whole = {name: max(1, round(value)) for name, value in longer.items() if isinstance(getattr(self, name), int)}
         return replace(self, **{**longer, **whole})
 
-    def continuing(self, begun: RateSettings) -> RateSettings:
-        """A copy for a run that began with other settings: with those that are defaults of then."""
-        today = type(self)()
+    def continuing(self, begun: RateSettings, way: str) -> RateSettings:
+        """A copy for a run that began with other settings: with those that are defaults of then, or that it does not use.
+
+        Parameters
+        ----------
+        begun : RateSettings
+        way : str
+            "importance" (a committor is learned), "splitting" (along a given direction), "brute_force" or "barrier".
+        """
+        today, used = type(self)(), self.used_by(way)
         kept = {
             name: value
             for name, value in _EARLIER.items()
             if getattr(begun, name) == value and getattr(self, name) == getattr(today, name)
         }
+        kept |= {field.name: getattr(begun, field.name) for field in fields(self) if field.name not in used}
         return replace(self, **kept)
+
+    def used_by(self, way: str) -> set[str]:
+        """Names of the settings that a way to a rate uses, or refuses."""
+        return {*_EVERY_WAY, *_OF_WAY[way]} if way in _OF_WAY else {f.name for f in fields(self)}.difference(_ONE_AT_A_TIME)
 
     def block_steps(self, timestep: float) -> int:
         """Steps of a block, of this many ps each."""

@@ -12,6 +12,7 @@ from ..committor.model import CommittorModel
 from ..config.run import RunConfig, SamplingConfig
 from ..dynamics.copies.replication import fits_in_slots
 from ..errors import InputError
+from ..flux.restarts import begins_again
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
 from ..parallel.executors import Executor
@@ -23,9 +24,14 @@ from ..rates.rate_run import RateRun
 from ..rates.splitting.rate import SplittingRate
 from ..walkers.machine import Machine
 
-__all__ = ["engine_of"]
+__all__ = ["engine_of", "way_of"]
 
 _NO_WORKERS = "The walkers of this System share Contexts, which move in threads of this process: workers get nothing to do."
+
+
+def way_of(sampling: SamplingConfig, problem: RareEventSystem) -> str:
+    """The method, but "splitting" along a given direction where none is learned, for want of many walkers without momenta."""
+    return "splitting" if sampling.method == "importance" and begins_again(problem) else sampling.method
 
 
 def engine_of(
@@ -58,7 +64,7 @@ def engine_of(
     ValueError
         If the model or the variable does not fit, or dynamics with momenta is given neither.
     """
-    sampling, given = config.sampling, config.sampling.method == "importance" and _needs_direction(problem)
+    sampling, given = config.sampling, way_of(config.sampling, problem) == "splitting"
     options: dict[str, Any] = {
         "target_error": sampling.target_error,
         "seed": sampling.seed,
@@ -96,11 +102,6 @@ def _require_sense(sampling: SamplingConfig, given: bool) -> None:
             f"save_paths = {sampling.settings.save_paths}: paths with weights are made by importance sampling and splitting, "
             f"not by the method {sampling.method!r}; leave it out, or sample paths with openmm-rare tps"
         )
-
-
-def _needs_direction(problem: RareEventSystem) -> bool:
-    """Whether nothing is learned during the run, for want of many walkers without momenta."""
-    return problem.inertial or not fits_in_slots(problem)
 
 
 def _direction(problem: RareEventSystem, variable: str, model: Committor | None, back: bool) -> Direction:

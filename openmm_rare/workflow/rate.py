@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..committor.base import Committor
@@ -23,7 +24,7 @@ from ..rates.estimate import RateEstimate
 from ..systems import BUILDERS
 from ..walkers.machine import Machine
 from .compare import other_results
-from .engines import engine_of
+from .engines import engine_of, way_of
 from .finishing import finish
 from .live import computed
 from .reverse import Way, with_way_back
@@ -90,7 +91,7 @@ def run_rate(
     ValueError
         If anything about the input is wrong; nothing is written then.
     """
-    out = Path(out)
+    out, config = Path(out), replace(config, path_sampling=None, latent=None, action=None)  # the record is of the rate alone
     _require_way_there(config)
     system = build_system(config)
     require_runnable(system, "rate")
@@ -123,10 +124,20 @@ def _require_way_there(config: RunConfig) -> None:
 
 def _as_begun(config: RunConfig, system: RareEventSystem, begun: RunConfig | None) -> tuple[RunConfig, Machine]:
     """The configuration with every setting spelled out, and what moves the walkers; a run that is continued keeps its own."""
+    config, machine = config.expanded(system), _machine(config, begun)
     if begun is not None:
-        config = config.with_options(settings=config.sampling.settings.continuing(begun.sampling.settings))
-    machine = _machine(config, begun)
-    return config.expanded(system).with_options(backend=machine.backend), machine
+        config = _with_unused(config, begun, way_of(config.sampling, system))
+    return config.with_options(backend=machine.backend), machine
+
+
+def _with_unused(config: RunConfig, begun: RunConfig, way: str) -> RunConfig:
+    """A copy with what the run that is continued has of all that its way to a rate does not use."""
+    config = config.with_options(settings=config.sampling.settings.continuing(begun.sampling.settings, way))
+    if way in ("brute_force", "barrier"):
+        config = config.with_options(importance=begun.sampling.importance)
+    if way != "importance":
+        config = replace(config, system=replace(config.system, descriptor=begun.system.descriptor))
+    return config
 
 
 def _machine(config: RunConfig, begun: RunConfig | None) -> Machine:
