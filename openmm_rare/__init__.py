@@ -6,7 +6,7 @@ OpenPathSampling are in :mod:`openmm_rare.ops`.
 
 from .faces import face
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = face(
     __name__,

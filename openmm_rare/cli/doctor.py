@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform as machine
+from pathlib import Path
 
 import openmm
 
@@ -13,7 +14,7 @@ from ..errors import HOW_TO_INSTALL
 from ..io.text import Group
 from ..rates.summary import installed_version
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "tested_versions"]
 
 _WORKS = "works"
 _PATHS = f"for path sampling, {HOW_TO_INSTALL}"
@@ -52,6 +53,11 @@ def diagnose() -> list[Group]:
         ("Native plugin", _native(plugin)),
         ("Bias forces", [row for kind in FORCES for row in _force(kind, working)]),
     ]
+
+
+def tested_versions() -> str:
+    """The versions of packages that were tested together, as pip takes them with ``-c``."""
+    return Path(__file__).with_name("constraints.txt").read_text(encoding="utf8")
 
 
 def _versions() -> list[tuple[str, str]]:

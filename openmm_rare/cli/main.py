@@ -172,13 +172,14 @@ def benchmark(path: Path | None) -> None:
 
 
 @main.command()
+@click.option("--constraints", is_flag=True, help="Print the versions that were tested together, for pip install -c.")
 @command
-def doctor() -> None:
+def doctor(constraints: bool) -> None:
     """Say what is installed on this machine, what works, and what to do about the rest."""
     from ..io.text import format_table
-    from .doctor import diagnose
+    from .doctor import diagnose, tested_versions
 
-    click.echo(format_table(diagnose()))
+    click.echo(tested_versions() if constraints else format_table(diagnose()), nl=not constraints)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
@@ -12,6 +13,7 @@ from ..errors import HOW_TO_INSTALL, MissingPackageError
 __all__ = ["require_openpathsampling"]
 
 _PACKAGES = ("openpathsampling", "mdtraj", "sqlalchemy", "pandas", "six")  # the last it imports without saying so
+_TOO_NEW = (3, 13)  # there are no wheels of numpy 1 for it
 _LAST_WITH_OLD_PANDAS = Requirement("openpathsampling<=1.7.0")
 
 
@@ -24,6 +26,12 @@ def require_openpathsampling() -> None:
         Says what is missing, or too new, and what to install.
     """
     reason = _why_not()
+    if reason and sys.version_info >= _TOO_NEW and find_spec("openpathsampling") is None:
+        python = ".".join(map(str, sys.version_info[:2]))
+        raise MissingPackageError(
+            f"path sampling needs OpenPathSampling, of which no release is for Python {python}: with Python 3.10 to 3.12, "
+            f"{HOW_TO_INSTALL}"
+        )
     if reason:
         raise MissingPackageError(
             f"path sampling needs OpenPathSampling, and packages that fit it ({reason}): {HOW_TO_INSTALL}"
