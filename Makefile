@@ -5,7 +5,7 @@ TORCHFORCE ?= .venv-torchforce
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test docs sdist wheel test-ops test-torchforce test-cuda-build gpu-check validate validate-reliability sanitize lint clean
+.PHONY: demo test docs sdist wheel check-wheel test-ops test-torchforce test-cuda-build gpu-check validate validate-reliability sanitize lint clean
 
 demo: $(VENV)/installed  ## rate of seven Lennard-Jones discs at 600 K, from nothing, with a report
 	$(BIN)/openmm-rare rate lj7 --temperature "600 K" --target-error 0.05 --seed 1 --out runs/demo --resume
@@ -41,6 +41,9 @@ wheel: sdist  ## dist/*.whl with the plugin, for all versions of Python; on Linu
 		*) cp $(PACKAGING)/built/*.whl dist;; \
 	esac
 	$(PACKAGING)/bin/twine check --strict dist/*
+
+check-wheel: $(VENV)/installed  ## what make wheel has made: installed beside the packages of $(VENV), it finds its plugin and computes a rate
+	tests/packaging/check_wheel.sh dist/*.whl $(VENV) $(PACKAGING)/check
 
 sdist: $(PACKAGING)/bin/twine  ## dist/*.tar.gz, with all that a build needs
 	rm -rf $(PACKAGING)/clone $(SOURCE)
