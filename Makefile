@@ -107,7 +107,7 @@ $(VENV)/installed: setup.py pyproject.toml constraints.txt $(shell find plugin_s
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -c constraints.txt -e ".[ops,ops-cli,symbolic,barrier,docs,test]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,docs,test]"
 	touch $@
 
 $(TORCHFORCE)/installed: setup.py pyproject.toml constraints.txt $(wildcard tests/torchforce/*) $(shell find plugin_src -type f)
