@@ -130,6 +130,7 @@ setup(
         "openmm_rare": ["py.typed"],
         "openmm_rare.cli": ["constraints.txt"],
         "openmm_rare.report": ["templates/*"],
+        "openmm_rare.report.interactive": ["vendored/*"],
         "openmm_rare.systems": ["data/*.npz"],
     },
     install_requires=[

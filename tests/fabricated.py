@@ -1,5 +1,7 @@
 """Invented records and results: fixtures for tests of files, figures and reports, without any physics in them."""
 
+import json
+
 import numpy as np
 
 from openmm_rare.io.checksums import toml_with_checksum
@@ -75,6 +77,9 @@ def run_folder(folder, seed=0, finished=True, planes=True, **changes):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(toml_with_checksum(CONFIG), encoding="utf-8")
     attributes = {"config": CONFIG, "seed": 1, "variable_units": "mu2=,mu3="}
+    disc = {"bounds": {"mu2": ["0.65", "0.85"], "mu3": ["1.22", "1.42"]}, "disc": True, "periods": {"mu2": None, "mu3": None}}
+    box = disc | {"bounds": {"mu3": ["-inf", "0.4"]}, "disc": False}
+    attributes["outlines"] = json.dumps({"A": disc, "B": box})
     run = RunFile.create(folder / "run.nc", attributes)
     for temperature, rounds in ((1012.0, 10), (779.0, 5), (600.0, 10)):
         for i in range(rounds):

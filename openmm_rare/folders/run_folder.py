@@ -21,6 +21,7 @@ from ..io.run_file import RunFile
 from ..problem import RareEventSystem
 from ..rates.summary import versions
 from ..settings.rates import RateSettings
+from ..states.outlines import outlines_as_text
 from ..states.states import CollectiveVariables
 
 __all__ = ["check_new", "open_run", "require_no_action", "variable_units"]
@@ -139,6 +140,7 @@ def _start(folder: Path, config: RunConfig, problem: RareEventSystem, model: Com
     attributes |= {f"version_{name}": version for name, version in versions().items()}
     units = variable_units(problem.states.variables)
     attributes["variable_units"] = ",".join(f"{name}={unit}" for name, unit in units.items())
+    attributes["outlines"] = outlines_as_text(problem.states)
     return RunFile.create(folder / "run.nc", attributes)
 
 

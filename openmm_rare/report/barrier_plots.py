@@ -70,8 +70,8 @@ BARRIER_FIGURES: tuple[tuple[str, Callable[[Mapping[str, Any]], Any], str, str],
         "overlap",
         draw_overlap,
         "Overlap of windows",
-        "How likely a frame of one window (row) might be of another (column). A dark gap beside the diagonal means that free "
-        "energies do not carry over.",
+        "How likely a frame of one window (row) might be of another (column). Overlaps near 0 beside the diagonal mean that "
+        "free energies do not carry over.",
     ),
     (
         "path_weights",

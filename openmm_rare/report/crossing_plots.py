@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .interactive.rates import explored_crossing, explored_curves
 from .style import BLUE, GRAY, GREEN, ORANGE, RED, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["CROSSING_FIGURE", "CURVE_FIGURE", "draw_crossing", "draw_curve"]
 
 _OTHERS = (ORANGE, GREEN, RED)
 
 
-def draw_crossing(found: Mapping[str, Any]) -> Any:
-    """The crossing curve by trees, with standard errors, and by excursions without branching."""
+def draw_crossing(found: Mapping[str, Any]) -> tuple[Figure, Mapping[str, Any]]:
+    """The crossing curve by trees, with standard errors, and by excursions without branching; also to explore."""
     figure, (ax,) = new_figure()
     levels, probability, error = (np.array(found[name]) for name in ("levels", "probability", "stderr"))
     seen = probability > 0.0
@@ -29,11 +33,11 @@ def draw_crossing(found: Mapping[str, Any]) -> Any:
     ax.set_xlabel(_axis(found["direction"], not found["direction"].startswith("the logit")))
     ax.set_ylabel("P(to come there before A)")
     ax.legend(frameon=False)
-    return figure
+    return figure, explored_crossing(found, ax.get_xlabel())
 
 
-def draw_curve(found: Mapping[str, Any], label: str, rate_per_ps: float) -> Any:
-    """Rates at which paths from A come to levels, of a run and of others beside it, with standard errors."""
+def draw_curve(found: Mapping[str, Any], label: str, rate_per_ps: float) -> tuple[Figure, Mapping[str, Any]]:
+    """Rates at which paths from A come to levels, of a run and of others beside it, with standard errors; also to explore."""
     figure, (ax,) = new_figure()
     curves = [(label, BLUE, found)]
     curves += [(each["label"], _OTHERS[number % len(_OTHERS)], each) for number, each in enumerate(found.get("beside", ()))]
@@ -47,7 +51,7 @@ def draw_curve(found: Mapping[str, Any], label: str, rate_per_ps: float) -> Any:
     ax.set_xlabel(_axis(found["direction"], found["key"].startswith("variable")))
     ax.set_ylabel("paths from A that come there (1/ps)")
     ax.legend(frameon=False)
-    return figure
+    return figure, explored_curves([(name, curve) for name, _, curve in curves], ax.get_xlabel(), rate_per_ps)
 
 
 def _axis(direction: str, of_variable: bool) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..dynamics.whole_frames import to_look_at
+from ..folders.run_folder import variable_units
 from ..io.text import format_value
+from ..mechanism.formula import FormulaFront
 from ..mechanism.validation import FEWEST, Calibration
 from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import path_density
-from ..structure.molecules import WATER_NAMES
+from ..states.outlines import outlines_of
 from . import mechanism_plots, plots
+from .interactive.mechanism import explored_calibration, explored_density, explored_formulas, explored_relevance
+from .interactive.molecules import MOLECULE_CAPTION, Track, drawn_atoms, explored_molecule, tracks_of_paths
 from .page import Drawn, Grid, saved_figures, write_page
+from .path_plots import plot_outlines
+from .rate_figures import axis_label
+from .style import RED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,11 +35,15 @@ __all__ = ["molecule_figure", "summary_rows", "write_mechanism_report"]
 _MOST_ROWS, _MOST_BARS, _OTHERS = 12, 20, 3
 _LEAST_SHARE = 5e-4  # of the gradient, or of the largest relevance; less is 0.000
 _FLAT = 1e-2  # second extent of a molecule that is a line, relative to the first
-_MOST_WATER, _LEAST_OF_WATER = 12, 0.1  # molecules that are drawn, and the contribution of one, relative to the largest
 
 
 def write_mechanism_report(
-    out: Path, problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray
+    out: Path,
+    problem: RareEventSystem,
+    found: Mechanism,
+    paths: PathEnsemble,
+    structures: np.ndarray,
+    logits: Sequence[np.ndarray],
 ) -> Path:
     """Draw the figures and write ``report.html``.
 
@@ -44,16 +55,19 @@ def write_mechanism_report(
     paths : PathEnsemble
     structures : ndarray, shape (n, n_atoms, 3), nm
         Transition states.
+    logits : sequence of ndarray, shape (n_frames,)
+        Of the frames of each path.
     """
+    figures = [*saved_figures(_drawn(problem, found, paths, structures, logits), out / "figures")]
     return write_page(
         out / "report.html",
         "mechanism.html",
         title=f"Mechanism of {problem.name}",
-        temperature=f"{problem.temperature:g}",
+        temperature=f"{problem.temperature:.4g}",
         found=found,
         rows=summary_rows(found),
-        tables=_tables(found),
-        figures=[*saved_figures(_drawn(problem, found, paths, structures), out / "figures")],
+        tables=[] if any(figure.title == _OF_ATOMS for figure in figures) else [_atom_table(found)],
+        figures=figures,
     )
 
 
@@ -104,22 +118,26 @@ def _rmse(calibration: Calibration) -> str:
     return f"{calibration.rmse:.3f} ± {calibration.rmse_stderr:.3f}"
 
 
-def _tables(found: Mechanism) -> Iterator[Grid]:
+def _relevance_table(found: Mechanism) -> Grid:
     rows = [
         [row["name"], f"{row['normalized']:.3f}", f"{row['increase']:.4f} ± {row['stderr']:.4f}", _yes(row["above_noise"])]
         for row in found.relevance.rows()[: min(_MOST_ROWS, _n_shown(found))]
     ]
-    yield Grid("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
-    if found.front is not None:
-        rows = [
-            [f"q = {each.text}", str(each.complexity), f"{each.held_out:.4f}", f"{each.gap:+.4f} ± {each.gap_stderr:.4f}"]
-            for each in found.front.formulas
-        ]
-        yield Grid("Formulas", ["formula", "complexity", "held-out loss", "minus the network's"], rows)
+    return Grid("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
+
+
+def _formula_table(front: FormulaFront) -> Grid:
+    rows = [
+        [f"q = {each.text}", str(each.complexity), f"{each.held_out:.4f}", f"{each.gap:+.4f} ± {each.gap_stderr:.4f}"]
+        for each in front.formulas
+    ]
+    return Grid("Formulas", ["formula", "complexity", "held-out loss", "minus the network's"], rows)
+
+
+def _atom_table(found: Mechanism) -> Grid:
     order = [i for i in np.argsort(-found.atoms.share)[:_MOST_ROWS] if found.atoms.share[i] >= _LEAST_SHARE]
-    names = found.atom_names
-    rows = [[names[i], f"{found.atoms.share[i]:.3f} ± {found.atoms.stderr[i]:.3f}"] for i in order]
-    yield Grid("Atoms", ["atom", "share of the gradient of the logit"], rows)
+    rows = [[found.atom_names[i], f"{found.atoms.share[i]:.3f} ± {found.atoms.stderr[i]:.3f}"] for i in order]
+    return Grid(_OF_ATOMS, ["atom", "share of the gradient of the logit"], rows)
 
 
 def _n_shown(found: Mechanism) -> int:
@@ -131,34 +149,63 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _drawn(problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray) -> Iterator[Drawn]:
+def _drawn(
+    problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray, logits: Sequence[np.ndarray]
+) -> Iterator[Drawn]:
     """Everything there is to draw."""
     shown = min(len(found.relevance.names), _n_shown(found))
     figure, (ax,) = plots.new_figure(height=1.2 + 0.27 * shown)
     mechanism_plots.plot_relevance(ax, found.relevance, shown)
-    yield Drawn("relevance", "Relevance of the inputs", _RELEVANCE, figure)
+    explored = explored_relevance(found.relevance, shown)
+    yield Drawn("relevance", "Relevance of the inputs", _RELEVANCE, figure, explored, table=_relevance_table(found))
     if found.calibration is not None:
         figure, (ax,) = plots.new_figure(height=4.6)
         mechanism_plots.plot_calibration(ax, found.calibration)
-        yield Drawn("calibration", "The committor against fresh shots", _CALIBRATION, figure)
+        explored = explored_calibration(found.calibration)
+        yield Drawn("calibration", "The committor against fresh shots", _CALIBRATION, figure, explored)
     if found.front is not None:
         figure, (ax,) = plots.new_figure()
         mechanism_plots.plot_formula_front(ax, found.front)
-        yield Drawn("formulas", "Formulas of growing complexity", _FORMULAS, figure)
-    figure = molecule_figure(problem, found, structures[found.atoms.representative])
-    if figure is not None:
-        yield Drawn("atoms", "Contributions of the atoms", _ATOMS, figure)
+        explored, table = explored_formulas(found.front), _formula_table(found.front)
+        yield Drawn("formulas", "Formulas of growing complexity", _FORMULAS, figure, explored, table=table)
+    yield from _molecules(problem, found, paths, structures, logits)
     names = problem.states.variables.names
     if len(names) >= 2:
-        figure, (ax,) = plots.new_figure(height=4.6)
-        values = [problem.states.variables(path)[:, :2] for path in paths.paths]
-        near = problem.states.variables(structures)[:, :2]
-        mechanism_plots.plot_path_density(ax, *path_density(paths, values), (names[0], names[1]), near)
-        yield Drawn("path_density", "Where transition paths run", _DENSITY, figure)
+        yield _path_density(problem, paths, structures)
     figure, axes = plots.new_figure(1, 2, width=8.0, height=3.4)
     mechanism_plots.plot_q_density(axes[0], found.paths)
     mechanism_plots.plot_transition_time(axes[1], found.paths)
     yield Drawn("paths", "Paths along the committor, and their time", _PATHS, figure)
+
+
+def _molecules(
+    problem: RareEventSystem, found: Mechanism, paths: PathEnsemble, structures: np.ndarray, logits: Sequence[np.ndarray]
+) -> Iterator[Drawn]:
+    """Contributions of the atoms, and how paths go."""
+    figure = molecule_figure(problem, found, structures[found.atoms.representative])
+    if figure is not None:
+        atoms, state = drawn_atoms(problem, found.atoms.relative), structures[[found.atoms.representative]]
+        typical = Track("transition state", state, ["a typical transition state"])
+        colors = mechanism_plots.contribution_colors(found.atoms.relative[atoms])
+        molecule = explored_molecule(problem, atoms, [typical], colors)
+        yield Drawn("atoms", _OF_ATOMS, _ATOMS, figure, molecule=molecule, table=_atom_table(found))
+    movie = explored_molecule(problem, drawn_atoms(problem), tracks_of_paths(paths, logits))
+    if movie is not None:
+        yield Drawn("molecule", "Transition paths of the molecule", MOLECULE_CAPTION, None, molecule=movie)
+
+
+def _path_density(problem: RareEventSystem, paths: PathEnsemble, structures: np.ndarray) -> Drawn:
+    """Where paths run over the first two variables of the states."""
+    names = [axis_label(name, unit) for name, unit in variable_units(problem.states.variables).items()]
+    values = [problem.states.variables(path)[:, :2] for path in paths.paths]
+    near = problem.states.variables(structures)[:, :2]
+    figure, (ax,) = plots.new_figure(width=6.6, height=4.8)
+    density, x, y = path_density(paths, values)
+    mechanism_plots.plot_path_density(ax, density, x, y, (names[0], names[1]), near)
+    outlines, of = outlines_of(problem.states), problem.states.variables.names
+    plot_outlines(ax, outlines, of[:2])
+    explored = explored_density(density, (x, y), (names[0], names[1]), {"transition states": (RED, near)}, outlines, of[:2])
+    return Drawn("path_density", "Where transition paths run", _DENSITY, figure, explored)
 
 
 def molecule_figure(problem: RareEventSystem, found: Mechanism, structure: np.ndarray) -> Figure | None:
@@ -177,17 +224,7 @@ def molecule_figure(problem: RareEventSystem, found: Mechanism, structure: np.nd
     return figure
 
 
-def drawn_atoms(problem: RareEventSystem, relative: np.ndarray) -> np.ndarray:
-    """Indices of the atoms that are not water, and of the molecules of water that contribute; all without a topology."""
-    if problem.topology is None:
-        return np.arange(len(problem.positions))
-    residues = [[atom.index for atom in residue.atoms()] for residue in problem.topology.residues()]
-    is_water = np.array([residue.name in WATER_NAMES for residue in problem.topology.residues()])
-    most = np.where(is_water, [relative[atoms].max() for atoms in residues], 0.0)
-    seen = [number for number in np.argsort(-most)[:_MOST_WATER] if most[number] >= _LEAST_OF_WATER]
-    return np.sort(np.concatenate([residues[number] for number in [*np.flatnonzero(~is_water), *seen]]).astype(np.int64))
-
-
+_OF_ATOMS = "Contributions of the atoms"
 _RELEVANCE = (
     "How much worse the network predicts the shots when one input is replaced by noise, relative to the largest, with 95 % "
     "intervals. Blue inputs raise the loss of shots that were left out when they are shuffled, too, beyond what an input that "
@@ -205,7 +242,10 @@ _ATOMS = (
     "Length of the gradient of the logit with respect to each atom in the transition state ensemble, on a typical transition "
     "state; of water the molecules that contribute most. The same numbers are the B-factors of atoms.pdb."
 )
-_DENSITY = "Density of the frames of transition paths, and configurations that the committor calls transition states."
+_DENSITY = (
+    "Density of the frames of transition paths, and configurations that the committor calls transition states; A and B as far "
+    "as they are ranges or discs of these variables."
+)
 _PATHS = (
     "Left: how transition paths are spread over the predicted logit; trials from frames with |q| below 1 become transition "
     "paths most often. Right: running mean of the transition path time."

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -18,6 +20,7 @@ from ..statistics import mean_over_runs
 from .style import BLUE, COLORMAP, GRAY, ORANGE, RED
 
 __all__ = [
+    "contribution_colors",
     "plot_atoms",
     "plot_calibration",
     "plot_formula_front",
@@ -216,6 +219,11 @@ def plot_yields(
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False)
     return ax
+
+
+def contribution_colors(relative: np.ndarray) -> list[str]:
+    """Colors of atoms by their contribution relative to the largest, as :func:`plot_atoms` has them."""
+    return [to_hex(color) for color in colormaps[_CONTRIBUTIONS](np.asarray(relative))]
 
 
 def plot_atoms(

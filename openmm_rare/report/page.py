@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,32 +14,54 @@ from markupsafe import Markup, escape
 
 from ..io.files import write_text
 from . import plots
+from .interactive.scripts import MOLECULES, PLOTS, Script
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Drawn", "FigureFile", "Grid", "pretty", "saved_figures", "write_page"]
 
+_HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with a header row."""
+
+    heading: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
 
 @dataclass(frozen=True)
 class FigureFile:
-    """A figure on disk.
+    """A figure of a page.
 
     Attributes
     ----------
-    path : Path
+    path : Path or None
+        Of its picture; None for one that is nothing without scripts.
     title : str
     caption : str
         What it shows and how to read it, in plain words.
+    plot : mapping, optional
+        The same for plotly.js, which takes the place of the picture where scripts run.
+    molecule : mapping, optional
+        A molecule for 3Dmol.js, likewise.
+    table : Grid, optional
+        The numbers, below the caption.
     """
 
-    path: Path
+    path: Path | None
     title: str
     caption: str
+    plot: Mapping[str, Any] | None = None
+    molecule: Mapping[str, Any] | None = None
+    table: Grid | None = None
 
     def base64(self) -> str:
-        """The content of the file, as pages embed it."""
-        return base64.b64encode(self.path.read_bytes()).decode("ascii")
+        """The picture, as pages embed it."""
+        return "" if self.path is None else base64.b64encode(self.path.read_bytes()).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -54,21 +76,17 @@ class Drawn:
     caption : str
     figure : matplotlib.figure.Figure or None
         None: the file stays as it is.
+    plot, molecule, table : optional
+        As of :class:`FigureFile`.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure | None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table with a header row."""
-
-    heading: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    plot: Mapping[str, Any] | None = None
+    molecule: Mapping[str, Any] | None = None
+    table: Grid | None = None
 
 
 def saved_figures(drawn: Iterable[Drawn], folder: Path) -> Iterator[FigureFile]:
@@ -78,8 +96,9 @@ def saved_figures(drawn: Iterable[Drawn], folder: Path) -> Iterator[FigureFile]:
         path = folder / f"{each.name}.png"
         if each.figure is not None:
             plots.save_figure(each.figure, path)
-        if path.is_file():
-            yield FigureFile(path, each.title, each.caption)
+        there = path.is_file()
+        if there or each.molecule is not None:
+            yield FigureFile(path if there else None, each.title, each.caption, each.plot, each.molecule, each.table)
 
 
 def pretty(text: str) -> Markup:
@@ -94,6 +113,18 @@ def _indented(label: str) -> Markup:
     return escape(label).replace("  ", Markup("&emsp;"))
 
 
+def _with_index(body: str) -> dict[str, Any]:
+    """The body of a page with a place to jump to at each heading, and these: place and HTML of each."""
+    sections: list[tuple[str, Markup]] = []
+
+    def placed(found: re.Match[str]) -> str:
+        place = f"section-{len(sections) + 1}"
+        sections.append((place, Markup(found[1])))
+        return f'<h2 id="{place}">{found[1]}</h2>'
+
+    return {"body": Markup(_HEADING.sub(placed, body)), "sections": sections}
+
+
 _PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
@@ -101,7 +132,7 @@ _PAGES = Environment(
     keep_trailing_newline=True,
     trim_blocks=True,
 )
-_PAGES.filters |= {"pretty": pretty, "indented": _indented}
+_PAGES.filters |= {"pretty": pretty, "indented": _indented, "with_index": _with_index}
 
 
 def write_page(path: Path, template: str, **facts: Any) -> Path:
@@ -112,8 +143,11 @@ def write_page(path: Path, template: str, **facts: Any) -> Path:
     TypeError
         If they are not what the template is for.
     """
+    figures: Sequence[FigureFile] = facts.get("figures", ())
+    scripts: list[Script] = [PLOTS] if any(each.plot for each in figures) else []
+    scripts += [MOLECULES] if any(each.molecule for each in figures) else []
     try:
-        text = _PAGES.get_template(template).render(facts)
+        text = _PAGES.get_template(template).render(facts | {"scripts": scripts})
     except UndefinedError as error:  # which is of no kind of Python's
         raise TypeError(str(error)) from error
     write_text(path, text)

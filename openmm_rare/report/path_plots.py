@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, Patch, Rectangle
+from matplotlib.patches import Ellipse, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..states.regions import Disc, Range, Region
-from ..states.states import States
+from ..states.outlines import Outline
 from .style import BLUE, GRAY, GREEN, ORANGE, RED
 
-__all__ = ["plot_fraction", "plot_line_density", "plot_shooting_points", "plot_states", "plot_weights"]
+__all__ = ["plot_fraction", "plot_line_density", "plot_outlines", "plot_shooting_points", "plot_weights"]
 
 _FIRST, _LEAST_WINDOW, _WINDOW, _SHARE = 5, 20, 100, 4
 _COLORS = {"A": GREEN, "B": RED}
@@ -58,67 +57,25 @@ def _moving_mean(values: np.ndarray, trials: np.ndarray, window: int) -> np.ndar
     return (total[trials] - total[first]) / (trials - first)
 
 
-def plot_states(ax: Axes, states: States, columns: tuple[int, int]) -> list[Patch]:
-    """Outlines of A and B over two of their variables, within the limits that the Axes have; returns what was drawn.
-
-    Of a state in further variables this is its projection; one that is a function has no outline.
-    """
+def plot_outlines(ax: Axes, outlines: Mapping[str, Outline], names: tuple[str, str]) -> list[Patch]:
+    """Outlines of A and B over two variables, within the limits that the Axes have; returns what was drawn."""
     limits = ax.get_xlim(), ax.get_ylim()
     made = []
-    for name, region in (("A", states.a), ("B", states.b)):
-        for patch in _outlines(region, states, columns, limits):
+    for name, outline in outlines.items():
+        for x0, y0, x1, y1, is_round in outline.over(names, limits):
+            if is_round:
+                patch: Patch = Ellipse((0.5 * (x0 + x1), 0.5 * (y0 + y1)), x1 - x0, y1 - y0)
+            else:
+                patch = Rectangle((x0, y0), x1 - x0, y1 - y0)
             patch.set(fill=False, edgecolor=_COLORS[name], linewidth=1.6)
             made.append(ax.add_patch(patch))
-            (x0, y0), (x1, y1) = patch.get_extents().transformed(ax.transData.inverted()).get_points()
-            (x0, x1), (y0, y1) = np.clip([x0, x1], *limits[0]), np.clip([y0, y1], *limits[1])
-            if x1 > x0 and y1 > y0:
+            (left, right), (low, high) = np.clip([x0, x1], *limits[0]), np.clip([y0, y1], *limits[1])
+            if right > left and high > low:
                 look = {"color": _COLORS[name], "fontweight": "bold", "ha": "center", "va": "center"}
                 box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-                ax.text(0.5 * (x0 + x1), 0.5 * (y0 + y1), name, bbox=box, **look)
+                ax.text(0.5 * (left + right), 0.5 * (low + high), name, bbox=box, **look)
     ax.set(xlim=limits[0], ylim=limits[1])
     return made
-
-
-def _outlines(
-    region: Region, states: States, columns: tuple[int, int], limits: tuple[tuple[float, float], ...]
-) -> Iterator[Patch]:
-    names = [states.variables.names[column] for column in columns]
-    if isinstance(region, Disc):
-        bounds: Mapping[str, tuple[float, float]] = {
-            n: (c - region.radius, c + region.radius) for n, c in region.center.items()
-        }
-    elif isinstance(region, Range):
-        bounds = region.bounds
-    else:
-        return
-    if not set(names) & set(bounds):
-        return
-    round_ = isinstance(region, Disc) and set(names) <= set(bounds)
-    sides = [
-        _intervals(bounds.get(name), states.variables.variables[column].period, limit)
-        for name, column, limit in zip(names, columns, limits, strict=True)
-    ]
-    for x0, x1 in sides[0]:
-        for y0, y1 in sides[1]:
-            if round_:
-                yield Circle((0.5 * (x0 + x1), 0.5 * (y0 + y1)), region.radius)
-            else:
-                yield Rectangle((x0, y0), x1 - x0, y1 - y0)
-
-
-def _intervals(
-    bounds: tuple[float, float] | None, period: float | None, limit: tuple[float, float]
-) -> list[tuple[float, float]]:
-    """The parts of an axis that belong to an interval; a periodic one comes again."""
-    margin = 0.1 * (limit[1] - limit[0])  # an end that there is not lies outside of the picture
-    if bounds is None or (period is not None and bounds[1] - bounds[0] >= period):
-        return [(limit[0] - margin, limit[1] + margin)]
-    low, high = bounds
-    if period is None:
-        return [(max(low, limit[0] - margin), min(high, limit[1] + margin))]
-    width = (high - low) % period
-    starts = low - period * np.floor((low - limit[0]) / period) + period * np.arange(-1, 2)
-    return [(start, start + width) for start in starts if start < limit[1] and start + width > limit[0]]
 
 
 def plot_shooting_points(ax: Axes, values: np.ndarray, connected: np.ndarray, most: int = 600) -> Axes:
@@ -142,14 +99,18 @@ def plot_weights(ax: Axes, weights: np.ndarray) -> Axes:
     return ax
 
 
-def plot_line_density(ax: Axes, values: np.ndarray, weights: np.ndarray, states: States, points: np.ndarray) -> Axes:
+def plot_line_density(
+    ax: Axes, values: np.ndarray, weights: np.ndarray, outlines: Mapping[str, Outline], name: str, points: np.ndarray
+) -> Axes:
     """Density of path frames over the one variable of the states, with A, B, and where shots began.
 
     Parameters
     ----------
     ax : Axes
     values, weights : ndarray, shape (n_frames,)
-    states : States
+    outlines : mapping from "A", "B" to Outline
+    name : str
+        Of the variable.
     points : ndarray, shape (n,)
         Shooting points.
     """
@@ -157,10 +118,10 @@ def plot_line_density(ax: Axes, values: np.ndarray, weights: np.ndarray, states:
     ax.stairs(np.histogram(values, edges, weights=weights, density=True)[0], edges, fill=True, color=BLUE, alpha=0.5)
     ax.stairs(np.histogram(points, edges, density=True)[0], edges, color=ORANGE, lw=1.6, label="shooting points")
     limits = ax.get_xlim()
-    for name, region in (("A", states.a), ("B", states.b)):
-        for patch in _outlines(region, states, (0, 0), (limits, limits)):
-            low, high = np.clip([patch.get_extents().x0, patch.get_extents().x1], *limits)
-            ax.axvspan(low, high, color=_COLORS[name], alpha=0.15, lw=0, label=name)
+    for state, outline in outlines.items():
+        for x0, _, x1, _, _ in outline.over((name, name), (limits, limits)):
+            low, high = np.clip([x0, x1], *limits)
+            ax.axvspan(low, high, color=_COLORS[state], alpha=0.15, lw=0, label=state)
     ax.set(ylabel="density of path frames", xlim=limits)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax

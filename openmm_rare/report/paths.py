@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,15 @@ from ..paths.ensemble import PathEnsemble
 from ..paths.statistics import path_density, path_statistics
 from ..paths.ways import Ways
 from ..rates.summary import versions
+from ..states.outlines import outlines_of
 from . import mechanism_plots, plots
+from .interactive.mechanism import explored_density
+from .interactive.molecules import MOLECULE_CAPTION, drawn_atoms, explored_molecule, tracks_of_paths
 from .page import Drawn, saved_figures, write_page
-from .path_plots import plot_fraction, plot_line_density, plot_shooting_points, plot_states, plot_weights
+from .path_plots import plot_fraction, plot_line_density, plot_outlines, plot_shooting_points, plot_weights
 from .rate_figures import axis_label
 from .results import notes_of
+from .style import ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +42,7 @@ __all__ = ["write_path_report"]
 
 _LOG = logging.getLogger(__name__)
 
+_SHOTS = 600  # that are drawn, the latest
 _FRAMES_PER_BIN = 5  # of the density of paths, on average
 
 
@@ -89,12 +95,12 @@ def write_path_report(
         folder / "report.html",
         "paths.html",
         title=f"Transition paths of {about.name or 'user'}",
-        temperature=f"{about.temperature_k:g}",
+        temperature=f"{about.temperature_k:.4g}",
         headline=_headline(result),
         result=result,
         otherwise=_UNSEEN if settings.method == "chains" else _UNSEEN_BY_WALKERS,
         notes=notes,
-        groups=[("Result", path_rows(result)), ("Run", _run_rows(config, result))],
+        groups=[("Result", path_rows(result)), ("Run", _run_rows(folder, config, result))],
         figures=figures,
         folder=quote(str(folder)),
         config=config.to_toml(folder),
@@ -116,12 +122,20 @@ def _headline(result: dict[str, Any]) -> str:
     return f"{result['accepted']} paths accepted of {result['trials']} trials; {yielded} transition paths a trial"
 
 
-def _run_rows(config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]]:
+def _as_named(folder: Path, place: str) -> str:
+    """A first path as a choice, or as a file from the folder of the run; one far from there by its name."""
+    if not Path(place).is_absolute():
+        return place
+    here = folder.resolve()
+    return os.path.relpath(place, here) if Path(place).is_relative_to(here.parent) else Path(place).name
+
+
+def _run_rows(folder: Path, config: RunConfig, result: dict[str, Any]) -> list[tuple[str, str]]:
     settings = path_settings(config)
     return [
         ("shooting points", settings.selector if settings.method == "chains" else f"of walkers, reach {settings.reach:g}"),
         ("frames", f"every {settings.steps_per_frame} steps; {result['frames']} made"),
-        ("first path", ", ".join(settings.initial_path)),
+        ("first path", ", ".join(_as_named(folder, place) for place in settings.initial_path)),
         ("seed, platform", f"{config.sampling.seed}, {config.sampling.platform}"),
     ]
 
@@ -143,20 +157,27 @@ def _drawn(
             yield Drawn("yield", "Yield and acceptance", _YIELD, figure)
     if ensemble is None:
         return
+    logits = [model.logit(path) for path in ensemble.paths]
     try:
-        statistics = path_statistics(ensemble, [model.logit(path) for path in ensemble.paths])
+        statistics = path_statistics(ensemble, logits)
     except ValueError:  # paths without a frame between the states
         return
     figure, axes = plots.new_figure(1, 2, width=8.6, height=3.6)
     mechanism_plots.plot_transition_time(axes[0], statistics)
     mechanism_plots.plot_q_density(axes[1], statistics)
     yield Drawn("time", "Path times, and paths along the committor", _TIME, figure)
-    yield Drawn("paths", "Where paths run, and where shots began", _PATHS, problem and _plane(problem, record, ensemble))
+    plane, explored = (None, None) if problem is None else _plane(problem, record, ensemble)
+    yield Drawn("paths", "Where paths run, and where shots began", _PATHS, plane, explored)
+    if problem is not None:
+        molecule = explored_molecule(problem, drawn_atoms(problem), tracks_of_paths(ensemble, logits))
+        if molecule is not None:
+            yield Drawn("molecule", "The paths of the molecule", MOLECULE_CAPTION, None, molecule=molecule)
 
 
-def _plane(problem: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> Figure:
-    """Density of paths over the first two variables of the states, or the only one."""
+def _plane(problem: RareEventSystem, record: PathRecord, ensemble: PathEnsemble) -> tuple[Figure, Mapping[str, Any] | None]:
+    """Density of paths over the first two variables of the states, or the only one; of two also to explore."""
     states, units = problem.states, variable_units(problem.states.variables)
+    outlines, of = outlines_of(states), states.variables.names
     values = [states.variables(path) for path in ensemble.paths]
     points = states.variables(np.array(record.shots.positions))
     connects = (np.array(record.shots.reached) > 0).all(1)
@@ -164,14 +185,20 @@ def _plane(problem: RareEventSystem, record: PathRecord, ensemble: PathEnsemble)
     figure, (ax,) = plots.new_figure(width=6.6, height=4.8)
     if len(names) == 1:
         weights = np.repeat(ensemble.weights, [len(each) for each in values])
-        plot_line_density(ax, np.concatenate(values)[:, 0], weights, states, points[:, 0]).set_xlabel(names[0])
-        return figure
+        plot_line_density(ax, np.concatenate(values)[:, 0], weights, outlines, of[0], points[:, 0])
+        ax.set_xlabel(names[0])
+        return figure, None
     bins = int(np.clip(np.sqrt(sum(map(len, values)) / _FRAMES_PER_BIN), 15, 60))
-    density = path_density(ensemble, [each[:, :2] for each in values], bins)
-    mechanism_plots.plot_path_density(ax, *density, (names[0], names[1]))
+    density, x, y = path_density(ensemble, [each[:, :2] for each in values], bins)
+    mechanism_plots.plot_path_density(ax, density, x, y, (names[0], names[1]))
     plot_shooting_points(ax, points[:, :2], connects)
-    plot_states(ax, states, (0, 1))
-    return figure
+    plot_outlines(ax, outlines, of[:2])
+    latest = slice(-_SHOTS, None)
+    shots = {
+        label: (color, points[latest][chosen[latest], :2])
+        for label, color, chosen in (("shots without one", "#FFFFFF", ~connects), ("gave a transition path", ORANGE, connects))
+    }
+    return figure, explored_density(density, (x, y), (names[0], names[1]), shots, outlines, of[:2])
 
 
 _UNSEEN = (

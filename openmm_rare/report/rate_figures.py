@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..io.run_file import RunFile
+from ..states.outlines import Outline, outlines_from_text
 from . import plots
 from .barrier_plots import BARRIER_FIGURES
+from .committor_map import MAP_CAPTION, CommittorMap, draw_map, explored_map
 from .crossing_plots import CROSSING_FIGURE, CURVE_FIGURE, draw_crossing, draw_curve
+from .interactive.rates import explored_convergence
 from .page import Drawn, FigureFile, saved_figures
+from .path_plots import plot_outlines
 from .saved_paths import SAVED_PATHS_FIGURE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    Explored = tuple[Figure, Mapping[str, Any]]
 
 __all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
 
@@ -39,8 +49,13 @@ def make_figures(run: RunFile, result: Mapping[str, Any], folder: str | Path) ->
         In the order in which a reader wants them; of a run that is not finished the convergence alone.
     """
     wanted = [figure for figure in _FIGURES if figure[0] == "convergence" or not result.get("missing")]
-    drawn = (Drawn(name, title, caption, draw(run, result)) for name, draw, title, caption in wanted)
+    drawn = (_drawn(name, title, caption, draw(run, result)) for name, draw, title, caption in wanted)
     return [*saved_figures((each for each in drawn if each.figure is not None), Path(folder))]
+
+
+def _drawn(name: str, title: str, caption: str, found: Figure | Explored | None) -> Drawn:
+    figure, plot = found if isinstance(found, tuple) else (found, None)
+    return Drawn(name, title, caption, figure, plot)
 
 
 def root_contributions(run: RunFile) -> np.ndarray:
@@ -116,7 +131,7 @@ def _draw_convergence(run: RunFile, result: Mapping[str, Any]) -> Any:
     known = [(record["label"], record["rate_per_ps"]) for record in run.load("reference")]
     figure, (ax,) = plots.new_figure()
     plots.plot_convergence(ax, *curve, reference=known[0] if known else None)
-    return figure
+    return figure, explored_convergence(*curve, known)
 
 
 def _draw_planes(run: RunFile, result: Mapping[str, Any]) -> Any:
@@ -132,22 +147,53 @@ def _draw_planes(run: RunFile, result: Mapping[str, Any]) -> Any:
 
 
 def _draw_paths(run: RunFile, result: Mapping[str, Any]) -> Any:
-    records = run.load("production", ("path_values", "path_ln_importance", "path_id", "path_variables"))
-    records = [record for record in records if "path_values" in record and record["path_values"].shape[1] >= 2]
-    if not records:
+    found = _PathFrames.of(run)
+    if found is None:
         return None
-    names = records[0]["path_variables"].split(",")
-    units = dict(entry.split("=") for entry in str(run.attributes.get("variable_units", "")).split(",") if "=" in entry)
-    offsets = np.cumsum([0, *(record["path_id"].max() + 1 for record in records)])
     figure, (ax,) = plots.new_figure(height=4.4)
-    plots.plot_paths(
-        ax,
-        np.concatenate([record["path_values"][:, :2] for record in records]),
-        np.concatenate([record["path_ln_importance"] for record in records]),
-        np.concatenate([record["path_id"] + offset for record, offset in zip(records, offsets, strict=False)]),
-        tuple(axis_label(name, units.get(name, "")) for name in names[:2]),
-    )
+    plots.plot_paths(ax, found.values, found.ln_importance, found.path_id, found.labels)
+    plot_outlines(ax, found.outlines, found.names)
     return figure
+
+
+def _draw_map(run: RunFile, result: Mapping[str, Any]) -> Any:
+    found = _PathFrames.of(run) if result["method"] == "importance" else None
+    if found is None:
+        return None
+    cells = CommittorMap.of(found.values, np.exp(found.ln_importance), found.outlines, found.names)
+    about = (found.outlines, found.names, found.labels)
+    return draw_map(cells, *about), explored_map(cells, *about)
+
+
+@dataclass(frozen=True)
+class _PathFrames:
+    """Frames of sampled paths over the first two variables, frame by frame, and what these are called."""
+
+    values: np.ndarray
+    ln_importance: np.ndarray
+    path_id: np.ndarray
+    names: tuple[str, str]
+    labels: tuple[str, str]
+    outlines: Mapping[str, Outline]
+
+    @classmethod
+    def of(cls, run: RunFile) -> _PathFrames | None:
+        """None where there are no paths or no two variables."""
+        records = run.load("production", ("path_values", "path_ln_importance", "path_id", "path_variables"))
+        records = [record for record in records if "path_values" in record and record["path_values"].shape[1] >= 2]
+        if not records:
+            return None
+        first, second = records[0]["path_variables"].split(",")[:2]
+        units = dict(entry.split("=") for entry in str(run.attributes.get("variable_units", "")).split(",") if "=" in entry)
+        offsets = np.cumsum([0, *(record["path_id"].max() + 1 for record in records)])
+        return cls(
+            np.concatenate([record["path_values"][:, :2] for record in records]),
+            np.concatenate([record["path_ln_importance"] for record in records]),
+            np.concatenate([record["path_id"] + offset for record, offset in zip(records, offsets, strict=False)]),
+            (first, second),
+            (axis_label(first, units.get(first, "")), axis_label(second, units.get(second, ""))),
+            outlines_from_text(str(run.attributes.get("outlines", ""))),
+        )
 
 
 def axis_label(name: str, unit: str) -> str:
@@ -216,12 +262,13 @@ _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str
         "are steered as well as possible. Differences cost efficiency, never correctness: the path weights make up "
         "for them.",
     ),
+    ("map", _draw_map, "The committor over two variables", MAP_CAPTION),
     (
         "paths",
         _draw_paths,
         "Transition paths",
-        "Some of the sampled paths from A to B over two collective variables, colored by the learned ln I: dark far "
-        "from B, bright near it.",
+        "Some of the sampled paths from A to B over two collective variables, colored by the learned ln I, which rises to 0 on "
+        "the way to B. A and B are outlined as far as they are ranges or discs of these variables.",
     ),
     SAVED_PATHS_FIGURE,
     (

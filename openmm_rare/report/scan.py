@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.text import format_count, format_value
 from . import plots
+from .interactive.rates import explored_arrhenius
 from .page import FigureFile, Grid, write_page
 from .results import read_json
 
@@ -74,7 +75,8 @@ def write_scan_report(folder: str | Path) -> Path:
         "Rate constants against the inverse temperature, with 95 % intervals. A straight line is Arrhenius' law. "
         "Kramers-Langer theory, where it is drawn, is harmonic and counts arrivals in the minimum of B, not in its region."
     )
-    figure = FigureFile(_draw(scan, folder / "figures"), "Arrhenius plot", caption)
+    path, explored = _draw(scan, folder / "figures")
+    figure = FigureFile(path, "Arrhenius plot", caption, explored)
     header, channels = channel_table(scan)
     return write_page(
         folder / "report.html",
@@ -102,7 +104,7 @@ def _require_own(out: Path, runs: Mapping[str, str | None]) -> None:
             )
 
 
-def _draw(scan: Mapping[str, Any], folder: Path) -> Path:
+def _draw(scan: Mapping[str, Any], folder: Path) -> tuple[Path, Mapping[str, Any]]:
     folder.mkdir(exist_ok=True)
     known, counted = scan.get("known"), [each for each in scan["brute_force"] if each["rate_per_ps"] > 0.0]
     curves = {} if known is None else {known["label"]: (known["temperature_k"], known["rate_per_ps"])}
@@ -110,7 +112,8 @@ def _draw(scan: Mapping[str, Any], folder: Path) -> Path:
     points = {"brute force": _columns(counted)} if counted else {}
     plots.plot_arrhenius(ax, *_columns(scan["estimates"]), curves=curves, points=points)
     plots.save_figure(figure, folder / "arrhenius.png")
-    return folder / "arrhenius.png"
+    series = {"importance sampling": _columns(scan["estimates"]), **points}
+    return folder / "arrhenius.png", explored_arrhenius(series, curves)
 
 
 def _rate(result: Mapping[str, Any] | None) -> str:

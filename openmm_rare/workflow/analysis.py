@@ -97,10 +97,10 @@ def analyze(
     table = ShotTable.of(model, shots)
     out.mkdir(parents=True, exist_ok=True)
     with logged(out):
-        found, analyzed, structures = _mechanism(problem, model, shots, table, paths, out, options, progress, doubts, executor)
+        found, logits, structures = _mechanism(problem, model, shots, table, paths, out, options, progress, doubts, executor)
         progress.stage("report")
         write_findings(out, problem, found, structures, options)
-        write_mechanism_report(out, problem, found, paths, structures)
+        write_mechanism_report(out, problem, found, paths, structures, logits)
     return found
 
 
@@ -115,8 +115,8 @@ def _mechanism(
     progress: Noting,
     doubts: Sequence[str],
     executor: Executor | None,
-) -> tuple[Mechanism, Committor, np.ndarray]:
-    """What was found, the committor that it was found with, and transition states, shape (n, n_atoms, 3), nm."""
+) -> tuple[Mechanism, list[np.ndarray], np.ndarray]:
+    """What was found, logits of all frames of each path, and transition states, shape (n, n_atoms, 3), nm."""
     streams = _Streams.of(options.seed)
     remove_stale(out)
     held_out = _fitted_anew(model, shots, table, options, streams, progress)
@@ -138,7 +138,7 @@ def _mechanism(
             problem, tested, model, paths, out, options, progress, executor
         )
     found.warnings += _calibration_doubts(found.calibration)
-    return found, analyzed, nearest.frames
+    return found, logits, nearest.frames
 
 
 @dataclass(frozen=True)

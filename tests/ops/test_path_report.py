@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from executors import workers_here
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Ellipse, Rectangle
 
 from openmm_rare.cli.main import main
 from openmm_rare.committor.load import load_committor
@@ -15,9 +15,10 @@ from openmm_rare.folders.path_folder import PathRecord, load_path_sampling, with
 from openmm_rare.folders.path_summary import summarize_paths
 from openmm_rare.learning.shots import Shots
 from openmm_rare.report import plots
-from openmm_rare.report.path_plots import plot_fraction, plot_line_density, plot_states
+from openmm_rare.report.path_plots import plot_fraction, plot_line_density, plot_outlines
 from openmm_rare.report.paths import write_path_report
 from openmm_rare.settings.paths import PathSettings
+from openmm_rare.states.outlines import outlines_as_text, outlines_from_text, outlines_of
 from openmm_rare.states.states import CollectiveVariables, Coordinate, Dihedral, Disc, Range, States
 from openmm_rare.systems import build
 from openmm_rare.tps import sampler
@@ -68,8 +69,8 @@ def test_the_report_is_there_and_can_be_made_again(folder):
         "biased",
         "[path_sampling]",
         "openpathsampling 1.7.0",
-        "<h2>Yield and acceptance</h2>",
-        "<h2>Where paths run, and where shots began</h2>",
+        ">Yield and acceptance</h2>",
+        ">Where paths run, and where shots began</h2>",
         f"openmm-rare analyze {folder}<",
     ):
         assert words in first, words
@@ -119,10 +120,10 @@ def test_fractions_of_the_latest_trials():
     assert ax.lines[0].get_xdata() == [3]
 
 
-def drawn(states, columns=(0, 1), x=(-3.0, 3.0), y=(-1.0, 1.0)):
+def drawn(states, x=(-3.0, 3.0), y=(-1.0, 1.0)):
     _, (ax,) = plots.new_figure()
     ax.set(xlim=x, ylim=y)
-    patches = plot_states(ax, states, columns)
+    patches = plot_outlines(ax, outlines_of(states), (states.variables.names[0], states.variables.names[1]))
     assert (ax.get_xlim(), ax.get_ylim()) == (x, y)
     return patches
 
@@ -130,17 +131,20 @@ def drawn(states, columns=(0, 1), x=(-3.0, 3.0), y=(-1.0, 1.0)):
 def test_outlines_of_states():
     plane = CollectiveVariables([Coordinate("x", 0, 0), Coordinate("y", 0, 1), Coordinate("z", 0, 2)])
     a, b = drawn(States(plane, Disc({"x": -1.0, "y": 0.0}, 0.2), Range({"x": (1.0, np.inf), "z": (0.0, 1.0)})))
-    assert isinstance(a, Circle) and a.get_radius() == 0.2
+    assert isinstance(a, Ellipse) and a.width == pytest.approx(0.4)
     assert isinstance(b, Rectangle) and b.get_x() == 1.0 and b.get_y() < -1.0 and b.get_x() + b.get_width() > 3.0
     assert len(drawn(States(plane, Range({"z": (0.0, 1.0)}), Range({"z": (2.0, 3.0)})))) == 0  # not in this plane
     angles = CollectiveVariables([Dihedral("phi", (0, 1, 2, 3)), Dihedral("psi", (1, 2, 3, 4))])
     around = States(angles, Range({"phi": (3.0, -3.0)}), Range({"phi": (0.0, 1.0)}))
     assert [round(patch.get_x(), 2) for patch in drawn(around, x=(-np.pi, np.pi))] == [-3.28, 3.0, 0.0]
+    for states in (around, States(plane, Disc({"x": -1.0}, 0.2), Range({"x": (1.0, np.inf)}))):
+        assert outlines_from_text(outlines_as_text(states)) == outlines_of(states)
+    assert outlines_from_text("") == {}  # of an earlier version
 
 
 def test_the_density_over_one_variable():
     states = States(CollectiveVariables([Coordinate("x", 0, 0)]), Range({"x": (-np.inf, -0.4)}), Range({"x": (0.4, np.inf)}))
     _, (ax,) = plots.new_figure()
     values = np.linspace(-0.5, 0.5, 400)
-    plot_line_density(ax, values, np.ones(400), states, values[100:300])
+    plot_line_density(ax, values, np.ones(400), outlines_of(states), "x", values[100:300])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["shooting points", "A", "B"]

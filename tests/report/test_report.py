@@ -42,14 +42,14 @@ def rewrite(folder, **changes):
 
 def test_every_figure_is_drawn(folder):
     names = {path.stem for path in (folder / "figures").iterdir()}
-    assert names == {"convergence", "planes", "paths", "weights", "training"}
+    assert names == {"convergence", "planes", "map", "paths", "weights", "training"}
     assert all(path.stat().st_size > 5000 for path in (folder / "figures").iterdir())
 
 
 def test_report_is_self_contained(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert text.count("data:image/png;base64,") == 5
-    assert not re.search(r"(src|href)=\"(?!data:)", text) and "@import" not in text and "url(" not in text
+    assert text.count("data:image/png;base64,") == 6
+    assert not re.search(r"(src|href)=\"(?!data:|#section-)", text) and "@import" not in text and "url(" not in text
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
     for wanted in (
         "Rate constant of lj7 at 600 K",
