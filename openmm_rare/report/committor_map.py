@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..states.outlines import Outline
+from ..states.outlines import Outline, limits_with
 from .interactive.figures import figure, heatmap, outlined
 from .path_plots import plot_outlines
 from .style import COLORMAP, new_figure
@@ -49,15 +49,9 @@ class CommittorMap:
         cls, values: np.ndarray, committor: np.ndarray, outlines: Mapping[str, Outline], names: tuple[str, str]
     ) -> CommittorMap:
         """Of frames with these values of the two variables, shape (n, 2), on a grid that has room for the states as well."""
-        low, high = values.min(0), values.max(0)
-        margin = 0.02 * (high - low) + 1e-9
-        for outline in outlines.values():
-            for axis, name in enumerate(names):
-                ends = np.array([end for end in outline.bounds.get(name, ()) if np.isfinite(end)])
-                near = ends[np.abs(ends - 0.5 * (low + high)[axis]) < (high - low)[axis]]
-                low[axis], high[axis] = min(low[axis], *near, np.inf), max(high[axis], *near, -np.inf)
+        limits = limits_with(outlines, names, values)
         number = int(np.clip(np.sqrt(len(values) / _FRAMES_PER_CELL), _FEWEST, _MOST))
-        edges = [np.linspace(low[axis] - margin[axis], high[axis] + margin[axis], number + 1) for axis in (0, 1)]
+        edges = [np.linspace(*limit, number + 1) for limit in limits]
         frames = np.histogram2d(*values.T, edges)[0]
         total = np.histogram2d(*values.T, edges, weights=committor)[0]
         mean = np.divide(total, frames, out=np.full_like(total, np.nan), where=frames > 0)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawn", "FigureFile", "Grid", "pretty", "saved_figures", "write_page"]
 
+_WIDE = 1250  # pixels
 _HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
 
@@ -50,6 +51,8 @@ class FigureFile:
         A molecule for 3Dmol.js, likewise.
     table : Grid, optional
         The numbers, below the caption.
+    lines : bool
+        Whether the picture has no scale of colors, and may be turned into one for the night.
     """
 
     path: Path | None
@@ -58,6 +61,16 @@ class FigureFile:
     plot: Mapping[str, Any] | None = None
     molecule: Mapping[str, Any] | None = None
     table: Grid | None = None
+    lines: bool = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether the picture has more than one panel beside another, and must not be made as small as a telephone."""
+        if self.path is None:
+            return False
+        with open(self.path, "rb") as stream:
+            width = int.from_bytes(stream.read(20)[16:], "big")  # of a PNG
+        return width > _WIDE
 
     def base64(self) -> str:
         """The picture, as pages embed it."""
@@ -98,7 +111,9 @@ def saved_figures(drawn: Iterable[Drawn], folder: Path) -> Iterator[FigureFile]:
             plots.save_figure(each.figure, path)
         there = path.is_file()
         if there or each.molecule is not None:
-            yield FigureFile(path if there else None, each.title, each.caption, each.plot, each.molecule, each.table)
+            of_lines = each.figure is not None and not plots.has_scale(each.figure)
+            about = (each.plot, each.molecule, each.table, of_lines)
+            yield FigureFile(path if there else None, each.title, each.caption, *about)
 
 
 def pretty(text: str) -> Markup:

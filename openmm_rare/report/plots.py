@@ -10,9 +10,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from .style import BLUE, COLORMAP, GRAY, GREEN, ORANGE, RED, new_figure, save_figure
+from .style import BLUE, COLORMAP, GRAY, GREEN, ORANGE, RED, has_scale, new_figure, save_figure
 
 __all__ = [
+    "has_scale",
     "new_figure",
     "plot_arrhenius",
     "plot_contributions",
@@ -93,7 +94,7 @@ def plot_paths(ax: Axes, values: np.ndarray, ln_importance: np.ndarray, path_id:
     ax.plot(*values[last].T, "s", color=RED, mec="white", mew=0.5, ms=4.5, ls="none", label="end (in B)")
     ax.autoscale_view()
     ax.set(xlabel=names[0], ylabel=names[1])
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
     ax.figure.colorbar(lines, ax=ax, label="ln I along the path")
     return ax
 
@@ -219,7 +220,7 @@ def plot_convergence(
         ax.axhline(reference[1], color=RED, lw=1.2, ls="--", label=reference[0])
     ax.set(xlabel="walker-steps, everything counted", ylabel=f"rate constant ({unit})")
     ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
     return ax
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..io.run_file import RunFile
-from ..states.outlines import Outline, outlines_from_text
+from ..states.outlines import Outline, limits_with, outlines_from_text
 from . import plots
 from .barrier_plots import BARRIER_FIGURES
 from .committor_map import MAP_CAPTION, CommittorMap, draw_map, explored_map
@@ -152,6 +152,8 @@ def _draw_paths(run: RunFile, result: Mapping[str, Any]) -> Any:
         return None
     figure, (ax,) = plots.new_figure(height=4.4)
     plots.plot_paths(ax, found.values, found.ln_importance, found.path_id, found.labels)
+    xlim, ylim = limits_with(found.outlines, found.names, found.values)
+    ax.set(xlim=xlim, ylim=ylim)
     plot_outlines(ax, found.outlines, found.names)
     return figure
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ..io.files import replacing
 
-__all__ = ["BLUE", "COLORMAP", "GRAY", "GREEN", "ORANGE", "RED", "STYLE", "new_figure", "save_figure"]
+__all__ = ["BLUE", "COLORMAP", "GRAY", "GREEN", "ORANGE", "RED", "STYLE", "has_scale", "new_figure", "save_figure"]
 
 BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B7280"
 COLORMAP = "viridis"
@@ -58,6 +59,11 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 6.0, height: floa
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.ravel())
+
+
+def has_scale(figure: Figure) -> bool:
+    """Whether a figure says something by a scale of colors."""
+    return any(isinstance(each, ScalarMappable) and each.get_array() is not None for each in figure.findobj())
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 170) -> None:

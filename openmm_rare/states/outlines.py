@@ -12,7 +12,7 @@ import numpy as np
 from .regions import Disc, Range
 from .states import States
 
-__all__ = ["Outline", "Shape", "outlines_as_text", "outlines_from_text", "outlines_of"]
+__all__ = ["Outline", "Shape", "limits_with", "outlines_as_text", "outlines_from_text", "outlines_of"]
 
 Limits = tuple[float, float]
 
@@ -83,6 +83,20 @@ def outlines_of(states: States) -> dict[str, Outline]:
         elif isinstance(region, Range):
             found[name] = Outline(dict(region.bounds), False, periods)
     return found
+
+
+def limits_with(outlines: Mapping[str, Outline], names: tuple[str, str], values: np.ndarray) -> tuple[Limits, Limits]:
+    """Limits of a picture of values of two variables, shape (n, 2), which has room for the states that lie near."""
+    low, high = values.min(0), values.max(0)
+    middle, width = 0.5 * (low + high), high - low
+    for outline in outlines.values():
+        for axis, name in enumerate(names):
+            ends = np.array([end for end in outline.bounds.get(name, ()) if np.isfinite(end)])
+            near = ends[np.abs(ends - middle[axis]) < width[axis]]
+            low[axis], high[axis] = min([low[axis], *near]), max([high[axis], *near])
+    margin = 0.03 * (high - low) + 1e-9
+    low, high = low - margin, high + margin
+    return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
 
 
 def outlines_as_text(states: States) -> str:

@@ -2,7 +2,8 @@
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-const specOf = (box) => JSON.parse(box.nextElementSibling.textContent);
+const textOf = (box) => box.nextElementSibling.textContent;
+const lighter = { "#0072B2": "#56b4e9", "rgba(0,114,178,": "rgba(86,180,233,", "#6B7280": "#9ca3af" }; // at night
 
 async function load(name) { // a script that the page carries, compressed
   const packed = new Blob([bytesOf(document.getElementById(name).textContent)]).stream();
@@ -11,28 +12,36 @@ async function load(name) { // a script that the page carries, compressed
   document.head.append(script);
 }
 
-function themed(layout) { // with the colors that the page has now
+const byFinger = matchMedia("(pointer: coarse)").matches;
+
+function themed(text) { // a figure with the colors that the page has now
+  if (dark.matches) for (const [day, night] of Object.entries(lighter)) text = text.replaceAll(day, night);
+  const { data, layout } = JSON.parse(text);
+  delete layout.height; // that of its box
   const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
   const lines = { gridcolor: color("line"), linecolor: color("soft"), tickcolor: color("soft") };
   const looks = Object.fromEntries(axes.map((name) => [name, { ...layout[name], ...lines }]));
-  const clear = "rgba(0,0,0,0)";
-  return {
-    ...layout, ...looks, paper_bgcolor: clear, plot_bgcolor: clear,
-    font: { ...layout.font, color: color("ink") },
-    hoverlabel: { bgcolor: color("box"), bordercolor: color("soft"), font: { color: color("ink") }, align: "left" },
-    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger has to scroll the page
-  };
+  const clear = "rgba(0,0,0,0)", font = { ...layout.font, color: color("ink"), family: getComputedStyle(document.body).fontFamily };
+  Object.assign(layout, looks, {
+    font, paper_bgcolor: clear, plot_bgcolor: color("box"),
+    hoverlabel: { bgcolor: color("page"), bordercolor: color("soft"), font: { color: color("ink") }, align: "left" },
+    modebar: { bgcolor: clear, color: color("soft"), activecolor: color("accent") },
+    dragmode: byFinger ? false : "zoom", // a finger has to scroll the page
+  });
+  return [data, layout];
 }
 
 async function plot(box) {
-  const spec = specOf(box);
+  const text = textOf(box);
   const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-  await Plotly.newPlot(box, spec.data, themed(spec.layout), settings);
-  dark.addEventListener("change", () => Plotly.react(box, spec.data, themed(spec.layout), settings));
+  if (byFinger || innerWidth < 544) settings.displayModeBar = false; // it would lie on the legend
+  box.style.height = `${JSON.parse(text).layout.height}px`;
+  await Plotly.newPlot(box, ...themed(text), settings);
+  dark.addEventListener("change", () => Plotly.react(box, ...themed(text), settings));
 }
 
 function molecule(box) {
-  const spec = specOf(box), ends = [0];
+  const spec = JSON.parse(textOf(box)), ends = [0];
   for (const track of spec.tracks) ends.push(ends.at(-1) + track.notes.length);
   const places = new Int16Array(bytesOf(spec.picometers).buffer), size = 3 * spec.elements.length;
   const atomsOf = (frame) => spec.elements.map((elem, i) => {
@@ -66,7 +75,6 @@ function molecule(box) {
     const frames = track.notes.map((_, frame) => atomsOf(ends[number] + frame));
     model.addAtoms(frames[0]);
     frames.forEach((frame) => model.addFrame(frame));
-    const { elem, ...stick } = joined;
     model.setStyle({}, { stick: { radius: 0.11, colorfunc: joined.colorfunc }, sphere: joined });
     model.setStyle({ bonds: 0 }, { sphere: alone });
     slider.max = frames.length - 1;
