@@ -8,6 +8,7 @@ from openmm_rare.io.checksums import toml_with_checksum
 from openmm_rare.io.files import write_json
 from openmm_rare.io.run_file import RunFile
 
+KNOWN = ({"label": "Kramers", "rate_per_ps": 0.4},)
 CONFIG = '[system]\nname = "lj7"\ntemperature = "600.0 K"\n\n[sampling]\nseed = 1\n'
 
 
@@ -71,7 +72,7 @@ def paths(rng, count=12, points=120):
     }
 
 
-def run_folder(folder, seed=0, finished=True, planes=True, **changes):
+def run_folder(folder, seed=0, finished=True, planes=True, references=KNOWN, **changes):
     """A run folder as the engine would leave it, with invented contents."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,8 @@ def run_folder(folder, seed=0, finished=True, planes=True, **changes):
         learned = exact + 0.2 * np.sin(3 * x)[None, :]
         centers = {"center_a": np.array([-1.0, 0.0]), "center_b": np.array([1.0, 0.0])}
         run.append("plane", {"x": x, "y": x, "learned": learned, "exact": exact, **centers})
-    run.append("reference", {"label": "Kramers", "rate_per_ps": 0.4})
+    for reference in references:
+        run.append("reference", reference)
     run.finalize()
     if finished:
         write_json(folder / "result.json", result(**changes), checked=True)

@@ -45,7 +45,7 @@ def plot_fraction(ax: Axes, hits: np.ndarray, label: str, expected: np.ndarray |
     if limit:
         ax.axhline(0.5, color=GRAY, lw=1.0, ls="--")
     ax.set(xlabel="trials of all chains", ylabel=label, ylim=(0.0, min(1.0, max(0.6 * limit, 1.05 * ax.get_ylim()[1]))))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0, handlelength=1.2)
     return ax
 

@@ -49,8 +49,7 @@ function molecule(box) {
     return { elem, atom: spec.names[i], x: x / 100, y: y / 100, z: z / 100, serial: i, bonds: spec.bonds[i],
       bondOrder: spec.bonds[i].map(() => 1) };
   });
-  const look = (all) => all.map((scale) => ({ scale, ...(spec.colors ? { colorfunc: (a) => spec.colors[a.serial] } : {}) }));
-  const [joined, alone] = look([0.27, 0.5]);
+  const painted = spec.colors ? { colorfunc: (atom) => spec.colors[atom.serial] } : { colorscheme: "Jmol" };
   const make = (tag, more) => Object.assign(document.createElement(tag), more);
   const view = make("div", { className: "view" }), steer = make("div", { className: "steer" });
   const choice = make("select"), play = make("button", { type: "button", textContent: "Play" });
@@ -75,8 +74,8 @@ function molecule(box) {
     const frames = track.notes.map((_, frame) => atomsOf(ends[number] + frame));
     model.addAtoms(frames[0]);
     frames.forEach((frame) => model.addFrame(frame));
-    model.setStyle({}, { stick: { radius: 0.11, colorfunc: joined.colorfunc }, sphere: joined });
-    model.setStyle({ bonds: 0 }, { sphere: alone });
+    model.setStyle({}, { stick: { radius: 0.11, ...painted }, sphere: { scale: 0.27, ...painted } });
+    model.setStyle({ bonds: 0 }, { sphere: { scale: 0.5, ...painted } });
     slider.max = frames.length - 1;
     slider.hidden = play.hidden = frames.length === 1;
     show(0);
@@ -95,6 +94,7 @@ function molecule(box) {
   view.addEventListener("wheel", (event) => { if (!active) event.stopPropagation(); }, true);
   begin(0);
   viewer.zoomTo();
+  viewer.zoom(0.85);
   viewer.render();
   dark.addEventListener("change", () => { viewer.setBackgroundColor(color("box")); viewer.render(); });
 }
