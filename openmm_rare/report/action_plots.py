@@ -50,5 +50,5 @@ def plot_temperatures(ax: Axes, rows: Mapping[str, MapRow]) -> Axes:
     ax.set_xticks(np.arange(len(names)), names, rotation=30 if len(names) > 5 else 0)
     ax.set(ylabel="kinetic temperature / T", ylim=(0.0, None))
     ax.grid(False, axis="x")
-    ax.legend(frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1.2)
+    ax.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1.2)
     return ax

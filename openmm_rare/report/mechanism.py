@@ -185,7 +185,7 @@ def _molecules(
     figure = molecule_figure(problem, found, structures[found.atoms.representative])
     if figure is not None:
         atoms, state = drawn_atoms(problem, found.atoms.relative), structures[[found.atoms.representative]]
-        typical = Track("transition state", state, ["a typical transition state"])
+        typical = Track("transition state", state, ["a typical transition state: what is darker contributes more"])
         colors = mechanism_plots.contribution_colors(found.atoms.relative[atoms])
         molecule = explored_molecule(problem, atoms, [typical], colors)
         yield Drawn("atoms", _OF_ATOMS, _ATOMS, figure, molecule=molecule, table=_atom_table(found))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Drawn", "FigureFile", "Grid", "pretty", "saved_figures", "write_page"]
 
-_WIDE = 1250  # pixels
+_WIDE, _SMALLEST = 1250, 2.65  # pixels; how much smaller a picture may be shown
 _HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
 
@@ -64,13 +64,13 @@ class FigureFile:
     lines: bool = False
 
     @property
-    def wide(self) -> bool:
-        """Whether the picture has more than one panel beside another, and must not be made as small as a telephone."""
+    def least_width(self) -> int:
+        """So narrow may a picture of several panels be shown, in pixels, if its text is to be read; 0 for one panel."""
         if self.path is None:
-            return False
+            return 0
         with open(self.path, "rb") as stream:
             width = int.from_bytes(stream.read(20)[16:], "big")  # of a PNG
-        return width > _WIDE
+        return round(width / _SMALLEST) if width > _WIDE else 0
 
     def base64(self) -> str:
         """The picture, as pages embed it."""

@@ -13,6 +13,12 @@ from .results import notes_of, result_of_run
 
 __all__ = ["write_rate_report"]
 
+_HARMONIC = "Kramers-Langer"
+_ABOUT_HARMONIC = (
+    "Kramers-Langer theory is harmonic around minima and saddles, and counts arrivals in the minimum of B, not in its region: "
+    "the rate need not agree with it, the less so the higher the temperature."
+)
+
 
 def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
     """Draw the figures of a run again and write its ``report.html``, from ``run.nc`` and ``result.json`` alone.
@@ -43,7 +49,10 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
     below = result.get("rate_below_per_ps")
     with run.opened():
         figures = make_figures(run, result, folder / "figures")
-        groups = summary_groups(result, run.load("reference"))
+        references = run.load("reference")
+    notes = notes_of(result, folder)
+    if any(known["label"] == _HARMONIC for known in references):
+        notes.append(_ABOUT_HARMONIC)
     return write_page(
         folder / "report.html",
         "rate.html",
@@ -53,8 +62,8 @@ def write_rate_report(folder: str | Path, run: RunFile | None = None) -> Path:
         written=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
         relation="=" if below is None else "<",
         result=result,
-        notes=notes_of(result, folder),
-        groups=groups,
+        notes=notes,
+        groups=summary_groups(result, references),
         figures=figures,
         config=str(run.attributes.get("config", "")),
         versions=result["versions"],

@@ -47,7 +47,7 @@ def explored_relevance(relevance: Relevance, most: int) -> Mapping[str, Any]:
         "",
         height=120 + 26 * len(names),
         hovermode="closest",
-        yaxis={"autorange": "reversed", "ticks": ""},
+        yaxis={"autorange": "reversed", "ticks": "", "tickvals": names, "ticktext": names},
         shapes=[floor],
         annotations=[note],
     )

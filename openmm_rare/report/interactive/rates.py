@@ -69,7 +69,9 @@ def explored_arrhenius(
         traces += curve(1000.0 / np.asarray(t)[order], np.asarray(k)[order], label, GRAY, dash=dash)
     told = "%{customdata} K: %{y:.4g} ± %{error_y.array:.2g}"
     for (label, (t, k, error)), color in zip(series.items(), (BLUE, *_OTHERS), strict=False):
-        about = {"customdata": [f"{each:g}" for each in t]}
+        about: dict[str, Any] = {"customdata": [f"{each:g}" for each in t]}
+        if color != BLUE:
+            about["marker"] = {"color": color, "size": 11, "symbol": "square-open", "line": {"width": 2}}
         traces.append(points(1000.0 / np.asarray(t), k, label, color, 1.96 * np.asarray(error), told, **about))
     return figure(traces, "1000 K / T", "rate constant (1/ps)", yaxis=_LOG, hovermode="closest")
 

@@ -14,15 +14,20 @@ async function load(name) { // a script that the page carries, compressed
 
 const byFinger = matchMedia("(pointer: coarse)").matches;
 
-function themed(text) { // a figure with the colors that the page has now
+const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+function themed(text, narrow) { // a figure with the colors that the page has now
   if (dark.matches) for (const [day, night] of Object.entries(lighter)) text = text.replaceAll(day, night);
   const { data, layout } = JSON.parse(text);
   delete layout.height; // that of its box
-  const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
-  const lines = { gridcolor: color("line"), linecolor: color("soft"), tickcolor: color("soft") };
-  const looks = Object.fromEntries(axes.map((name) => [name, { ...layout[name], ...lines }]));
-  const clear = "rgba(0,0,0,0)", font = { ...layout.font, color: color("ink"), family: getComputedStyle(document.body).fontFamily };
-  Object.assign(layout, looks, {
+  for (const axis of [layout.xaxis, layout.yaxis]) {
+    Object.assign(axis, { gridcolor: color("line"), linecolor: color("soft"), tickcolor: color("soft") });
+    if (narrow && axis.title.text.length > 28) axis.title.text = axis.title.text.replace(" (", "<br>(").replace(", ", ",<br>");
+    if (axis.ticktext) axis.ticktext = axis.ticktext.map((label) => shortened(label, narrow ? 18 : 48));
+  }
+  const clear = "rgba(0,0,0,0)";
+  const font = { ...layout.font, color: color("ink"), family: getComputedStyle(document.body).fontFamily };
+  Object.assign(layout, {
     font, paper_bgcolor: clear, plot_bgcolor: color("box"),
     hoverlabel: { bgcolor: color("page"), bordercolor: color("soft"), font: { color: color("ink") }, align: "left" },
     modebar: { bgcolor: clear, color: color("soft"), activecolor: color("accent") },
@@ -32,12 +37,12 @@ function themed(text) { // a figure with the colors that the page has now
 }
 
 async function plot(box) {
-  const text = textOf(box);
+  const text = textOf(box), narrow = innerWidth < 544;
   const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-  if (byFinger || innerWidth < 544) settings.displayModeBar = false; // it would lie on the legend
+  if (byFinger || narrow) settings.displayModeBar = false; // it would lie on the legend
   box.style.height = `${JSON.parse(text).layout.height}px`;
-  await Plotly.newPlot(box, ...themed(text), settings);
-  dark.addEventListener("change", () => Plotly.react(box, ...themed(text), settings));
+  await Plotly.newPlot(box, ...themed(text, narrow), settings);
+  dark.addEventListener("change", () => Plotly.react(box, ...themed(text, narrow), settings));
 }
 
 function molecule(box) {
