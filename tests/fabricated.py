@@ -72,8 +72,8 @@ def paths(rng, count=12, points=120):
     }
 
 
-def run_folder(folder, seed=0, finished=True, planes=True, references=KNOWN, **changes):
-    """A run folder as the engine would leave it, with invented contents."""
+def run_folder(folder, seed=0, finished=True, planes=True, learned=True, references=KNOWN, **changes):
+    """A run folder as the engine would leave it, with invented contents; less in it where no committor was learned."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(toml_with_checksum(CONFIG), encoding="utf-8")
@@ -82,7 +82,7 @@ def run_folder(folder, seed=0, finished=True, planes=True, references=KNOWN, **c
     box = disc | {"bounds": {"mu3": ["-inf", "0.4"]}, "disc": False}
     attributes["outlines"] = json.dumps({"A": disc, "B": box})
     run = RunFile.create(folder / "run.nc", attributes)
-    for temperature, rounds in ((1012.0, 10), (779.0, 5), (600.0, 10)):
+    for temperature, rounds in ((1012.0, 10), (779.0, 5), (600.0, 10)) if learned else ():
         for i in range(rounds):
             depth = 9.0 * 600.0 / temperature
             run.append(
@@ -105,14 +105,14 @@ def run_folder(folder, seed=0, finished=True, planes=True, references=KNOWN, **c
             "walker_steps": 1_000_000,
             "log_weights": np.log(contribution[contribution > 0]).astype(np.float32),
         }
-        run.append("production", record | (paths(rng) if i == 0 else {}))
-    if planes:
+        run.append("production", record | (paths(rng) if learned and i == 0 else {}))
+    if planes and learned:
         x = np.linspace(-1.8, 1.8, 60)
         exact = -6.0 * (1.0 - np.tanh(2.0 * x))[:, None] / 2 * np.ones(60) - 0.3 * (x**2)[None, :]
         exact = np.where((x[:, None] ** 2 + x[None, :] ** 2) < 3.0, exact, np.nan)
-        learned = exact + 0.2 * np.sin(3 * x)[None, :]
+        guess = exact + 0.2 * np.sin(3 * x)[None, :]
         centers = {"center_a": np.array([-1.0, 0.0]), "center_b": np.array([1.0, 0.0])}
-        run.append("plane", {"x": x, "y": x, "learned": learned, "exact": exact, **centers})
+        run.append("plane", {"x": x, "y": x, "learned": guess, "exact": exact, **centers})
     for reference in references:
         run.append("reference", reference)
     run.finalize()

@@ -15,13 +15,14 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 _OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu-sandbox --hide-scrollbars --no-first-run --disable-background-networking "
     "--disable-component-update --disable-extensions --disable-sync --disable-dev-shm-usage --mute-audio "
-    "--use-angle=swiftshader --enable-unsafe-swiftshader --remote-debugging-pipe about:blank"
+    "--use-angle=swiftshader --enable-unsafe-swiftshader --disable-gpu-compositing --disable-gpu-rasterization "
+    "--remote-debugging-pipe about:blank"
 ).split()
 
 
 @dataclass
 class Page:
-    """One tab; `asked` are the addresses of whatever it wanted to load, `said` what its console was told."""
+    """One tab; `asked` are addresses of what it wanted to load and does not hold itself, `said` what its console was told."""
 
     ask: int
     answers: object
@@ -47,7 +48,7 @@ class Page:
             text += byte
         message = json.loads(text)
         if message.get("method") == "Network.requestWillBeSent":
-            self.asked.append(message["params"]["request"]["url"])
+            self.asked += [url for url in [message["params"]["request"]["url"]] if not url.startswith("data:")]
         if message.get("method") == "Runtime.consoleAPICalled":
             self.said.append(" ".join(str(each.get("value", each.get("description"))) for each in message["params"]["args"]))
         if message.get("method") == "Runtime.exceptionThrown":
@@ -79,7 +80,7 @@ class Page:
         """The whole page as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 16000), "scale": 1}
-        data = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"]
+        data = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True, optimizeForSpeed=True)["data"]
         Path(path).write_bytes(base64.b64decode(data))
 
 

@@ -51,7 +51,7 @@ def rate(folder):
 def unfinished(folder):
     """While it goes on."""
     missing = {"missing": "production has just begun", "complete": False, "rate_below_per_ps": None}
-    return write_rate_report(fabricated.run_folder(folder, planes=False, **missing))
+    return write_rate_report(fabricated.run_folder(folder, learned=False, **missing))
 
 
 def splitting(folder):
@@ -69,7 +69,7 @@ def splitting(folder):
     crossing |= {"plain": plain.tolist(), "plain_stderr": (0.2 * plain).tolist()}
     beside = [curve(-8.7, label="barrier, from a folder with a long name"), curve(-9.2, label="importance")]
     about = {"crossing": crossing, "curve": curve(-9.0, beside=beside)}
-    return write_rate_report(fabricated.run_folder(folder, planes=False, method="splitting", **about))
+    return write_rate_report(fabricated.run_folder(folder, learned=False, method="splitting", **about))
 
 
 def barrier(folder):
@@ -91,7 +91,7 @@ def barrier(folder):
         **{"sets_differ_kt": 0.05, "profile": {"s": along.tolist(), "from_A": profile, "from_B": profile, **errors}},
         **{"log_weights": rng.normal(-3.0, 0.8, 180).tolist()},
     }
-    return write_rate_report(fabricated.run_folder(folder, planes=False, method="barrier", barrier=found, curve=curve(-9.0)))
+    return write_rate_report(fabricated.run_folder(folder, learned=False, method="barrier", barrier=found, curve=curve(-9.0)))
 
 
 def scan(folder):

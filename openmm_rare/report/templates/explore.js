@@ -1,5 +1,5 @@
 // Puts what can be explored into the place of the pictures; where that fails, they stay.
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const dark = matchMedia("(prefers-color-scheme: dark)"), narrow = matchMedia("(max-width: 34rem)");
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const textOf = (box) => box.nextElementSibling.textContent;
@@ -16,14 +16,14 @@ const byFinger = matchMedia("(pointer: coarse)").matches;
 
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-function themed(text, narrow) { // a figure with the colors that the page has now
+function themed(text) { // a figure with the colors that the page has now
   if (dark.matches) for (const [day, night] of Object.entries(lighter)) text = text.replaceAll(day, night);
   const { data, layout } = JSON.parse(text);
   delete layout.height; // that of its box
   for (const axis of [layout.xaxis, layout.yaxis]) {
     Object.assign(axis, { gridcolor: color("line"), linecolor: color("soft"), tickcolor: color("soft") });
-    if (narrow && axis.title.text.length > 28) axis.title.text = axis.title.text.replace(" (", "<br>(").replace(", ", ",<br>");
-    if (axis.ticktext) axis.ticktext = axis.ticktext.map((label) => shortened(label, narrow ? 18 : 48));
+    if (narrow.matches) axis.title.text = axis.title.text.replace(/(.{16,26}?) /g, "$1<br>");
+    if (axis.ticktext) axis.ticktext = axis.ticktext.map((label) => shortened(label, narrow.matches ? 18 : 48));
   }
   const clear = "rgba(0,0,0,0)";
   const font = { ...layout.font, color: color("ink"), family: getComputedStyle(document.body).fontFamily };
@@ -37,12 +37,16 @@ function themed(text, narrow) { // a figure with the colors that the page has no
 }
 
 async function plot(box) {
-  const text = textOf(box), narrow = innerWidth < 544;
-  const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-  if (byFinger || narrow) settings.displayModeBar = false; // it would lie on the legend
-  box.style.height = `${JSON.parse(text).layout.height}px`;
-  await Plotly.newPlot(box, ...themed(text, narrow), settings);
-  dark.addEventListener("change", () => Plotly.react(box, ...themed(text, narrow), settings));
+  const text = textOf(box), { height } = JSON.parse(text).layout;
+  const draw = () => Plotly.react(box, ...themed(text), {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: !(byFinger || narrow.matches) && "hover", // where there is little room it would lie on the legend
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  });
+  box.style.height = `${height}px`;
+  await draw();
+  for (const change of [dark, narrow]) change.addEventListener("change", draw);
 }
 
 function molecule(box) {
