@@ -20,7 +20,7 @@ from . import mechanism_plots, plots
 from .interactive.mechanism import explored_calibration, explored_density, explored_formulas, explored_relevance
 from .interactive.molecules import MOLECULE_CAPTION, Track, drawn_atoms, explored_molecule, tracks_of_paths
 from .page import Drawn, Grid, saved_figures, write_page
-from .path_plots import plot_outlines
+from .path_plots import make_room, plot_outlines
 from .rate_figures import axis_label
 from .style import RED
 
@@ -203,6 +203,7 @@ def _path_density(problem: RareEventSystem, paths: PathEnsemble, structures: np.
     density, x, y = path_density(paths, values)
     mechanism_plots.plot_path_density(ax, density, x, y, (names[0], names[1]), near)
     outlines, of = outlines_of(problem.states), problem.states.variables.names
+    make_room(ax, outlines, of[:2])
     plot_outlines(ax, outlines, of[:2])
     explored = explored_density(density, (x, y), (names[0], names[1]), {"transition states": (RED, near)}, outlines, of[:2])
     return Drawn("path_density", "Where transition paths run", _DENSITY, figure, explored)

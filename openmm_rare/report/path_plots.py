@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..states.outlines import Outline
+from ..states.outlines import Outline, limits_with
 from .style import BLUE, GRAY, GREEN, ORANGE, RED
 
-__all__ = ["plot_fraction", "plot_line_density", "plot_outlines", "plot_shooting_points", "plot_weights"]
+__all__ = ["make_room", "plot_fraction", "plot_line_density", "plot_outlines", "plot_shooting_points", "plot_weights"]
 
 _FIRST, _LEAST_WINDOW, _WINDOW, _SHARE = 5, 20, 100, 4
 _COLORS = {"A": GREEN, "B": RED}
@@ -55,6 +55,12 @@ def _moving_mean(values: np.ndarray, trials: np.ndarray, window: int) -> np.ndar
     total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
     first = np.maximum(trials - window, 0)
     return (total[trials] - total[first]) / (trials - first)
+
+
+def make_room(ax: Axes, outlines: Mapping[str, Outline], names: tuple[str, str]) -> None:
+    """Wider limits, where A or B lie near."""
+    xlim, ylim = limits_with(outlines, names, np.column_stack([ax.get_xlim(), ax.get_ylim()]))
+    ax.set(xlim=xlim, ylim=ylim)
 
 
 def plot_outlines(ax: Axes, outlines: Mapping[str, Outline], names: tuple[str, str]) -> list[Patch]:

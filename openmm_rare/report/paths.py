@@ -28,7 +28,7 @@ from . import mechanism_plots, plots
 from .interactive.mechanism import explored_density
 from .interactive.molecules import MOLECULE_CAPTION, drawn_atoms, explored_molecule, tracks_of_paths
 from .page import Drawn, saved_figures, write_page
-from .path_plots import plot_fraction, plot_line_density, plot_outlines, plot_shooting_points, plot_weights
+from .path_plots import make_room, plot_fraction, plot_line_density, plot_outlines, plot_shooting_points, plot_weights
 from .rate_figures import axis_label
 from .results import notes_of
 from .style import ORANGE
@@ -192,6 +192,7 @@ def _plane(problem: RareEventSystem, record: PathRecord, ensemble: PathEnsemble)
     density, x, y = path_density(ensemble, [each[:, :2] for each in values], bins)
     mechanism_plots.plot_path_density(ax, density, x, y, (names[0], names[1]))
     plot_shooting_points(ax, points[:, :2], connects)
+    make_room(ax, outlines, of[:2])
     plot_outlines(ax, outlines, of[:2])
     latest = slice(-_SHOTS, None)
     shots = {

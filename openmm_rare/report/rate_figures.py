@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..io.run_file import RunFile
-from ..states.outlines import Outline, limits_with, outlines_from_text
+from ..states.outlines import Outline, outlines_from_text
 from . import plots
 from .barrier_plots import BARRIER_FIGURES
 from .committor_map import MAP_CAPTION, CommittorMap, draw_map, explored_map
 from .crossing_plots import CROSSING_FIGURE, CURVE_FIGURE, draw_crossing, draw_curve
 from .interactive.rates import explored_convergence
 from .page import Drawn, FigureFile, saved_figures
-from .path_plots import plot_outlines
+from .path_plots import make_room, plot_outlines
 from .saved_paths import SAVED_PATHS_FIGURE
 
 if TYPE_CHECKING:
@@ -152,8 +152,7 @@ def _draw_paths(run: RunFile, result: Mapping[str, Any]) -> Any:
         return None
     figure, (ax,) = plots.new_figure(height=4.4)
     plots.plot_paths(ax, found.values, found.ln_importance, found.path_id, found.labels)
-    xlim, ylim = limits_with(found.outlines, found.names, found.values)
-    ax.set(xlim=xlim, ylim=ylim)
+    make_room(ax, found.outlines, found.names)
     plot_outlines(ax, found.outlines, found.names)
     return figure
 

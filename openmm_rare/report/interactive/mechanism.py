@@ -10,7 +10,7 @@ import numpy as np
 from ...mechanism.formula import FormulaFront
 from ...mechanism.relevance import Relevance
 from ...mechanism.validation import Calibration
-from ...states.outlines import Outline
+from ...states.outlines import Outline, limits_with
 from ..style import BLUE, GRAY, RED
 from .figures import curve, figure, heatmap, numbers, outlined, plain, points
 
@@ -74,6 +74,7 @@ def explored_calibration(calibration: Calibration) -> Mapping[str, Any]:
             RED,
             1.96 * calibration.bin_stderr,
             "predicted %{x:.3f}, found %{y:.3f} ± %{error_y.array:.3f}",
+            marker={"color": RED, "size": 8, "symbol": "square"},
         ),
     ]
     return figure(
@@ -139,6 +140,6 @@ def explored_density(
     for label, (color, places) in marked.items():
         look = {"marker": {"color": color, "size": 5, "line": {"color": "#1F2937", "width": 0.6}}}
         traces.append(points(places[:, 0], places[:, 1], label, color, told="%{x:.4g}, %{y:.4g}", **look))
-    limits = tuple((float(each[0]), float(each[-1])) for each in edges)
+    limits = limits_with(outlines, names, np.column_stack([each[[0, -1]] for each in edges]))
     axes = {"xaxis": {"range": limits[0], "showgrid": False}, "yaxis": {"range": limits[1], "showgrid": False}}
     return figure(traces, *labels, height=500, hovermode="closest", **axes, **outlined(outlines, names, limits))
