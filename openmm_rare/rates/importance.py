@@ -30,6 +30,7 @@ from .early.interim import Outlook, shortfall, unfinished
 from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
 from .pilot import choose_steering, ladder
+from .pricing.balance import Balance
 from .pricing.looks import Pricing
 from .production import NEGLIGIBLE, Production, production_round
 from .rate_run import RateRun
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
 __all__ = ["ImportanceSamplingRate"]
 
 
-_POOL_STEP = 0.8
-"""Factor on the error of S when the pool grows during production."""
+_POOL_STEP, _POOL_MOST = 1.5, 3.0
+"""Least and largest factor by which the flux run gets longer during production."""
+
+_ROOTS_TO_SPARE = 1.05  # factor on those that are missing by an error that is itself uncertain
 
 _FIRST_POOL = 0.3  # relative error of the pool, with which the first batch of roots begins
 
@@ -234,15 +237,33 @@ class ImportanceSamplingRate(RateRun):
                 self.progress.stage("production")
                 n_first = 0
             # the answer is looked at only when the descendants have arrived: a last call without new roots
-            n_new = 0 if enough else self.settings.production_roots
-            # what the pool contributes is known once the roots' own part is small, and changes only with roots from all of it
-            if not (enough or flux.stuck) and ess * self.target_error**2 > 0.5 and production.n_roots >= 2 * drawn_before:
-                pool_variance, roots_variance = rate.pool_limit(total, 1.0 / ess) ** 2, 1.0 / ess
-                # at the least total cost, both parts of the variance have cost alike per unit of variance
-                if pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]:
-                    flux.extend(_POOL_STEP * rate.errors()[0])
+            n_new = 0
+            if not enough:
+                spent = self.walker_steps["production"]
+                balance = Balance.of(rate, total, ess, sampler.pool, self.problem.timestep, spent)
+                # what the pool contributes changes only with roots from all of it
+                longer = self._longer_pool(flux, balance) if production.n_roots >= 2 * drawn_before else 1.0
+                n_new = self._next_roots(production, balance, np.inf if flux.stuck else longer)
+                if longer > 1.0:
+                    flux.extend(rate.errors()[0] / np.sqrt(longer))
                     self.progress.stage("production")
                     drawn_before = production.n_roots
+
+    def _longer_pool(self, flux: FluxRun, balance: Balance) -> float:
+        """The factor by which the flux run gets longer now; 1 if it is long enough, or too little is known of that."""
+        if flux.stuck or balance.roots_variance > 4.0 * self.target_error**2:
+            return 1.0
+        factor = balance.longer_pool(self.target_error)
+        return min(factor, _POOL_MOST) if factor > _POOL_STEP else 1.0
+
+    def _next_roots(self, production: Production, balance: Balance, longer_pool: float) -> int:
+        """Roots of the next round: what is missing by what is known so far, never more than doubling what there is.
+
+        Few large rounds cost less than many small ones; early ones are small, as little is known of what is missing.
+        """
+        least, have = self.settings.production_roots, production.n_started
+        missing = balance.more_roots(self.target_error, longer_pool) - 1.0
+        return int(np.clip(_ROOTS_TO_SPARE * have * missing, least, max(have, least)))
 
     def _patience(self, production: Production, n_new: int) -> Patience:
         """How long the next round waits for its last walkers: with new roots to come, the slow ones go on with those."""

@@ -12,7 +12,7 @@ from ..flux.pool import Pool
 from ..flux.root_density import RootDensity
 from ..statistics import ClusteredRate, effective_sample_size, pareto_k, ratio_of_sums
 from ..walkers.population import Walkers
-from .interfaces.interface import Passage, allotted
+from .interfaces.interface import PER_ROOT, Passage, allotted
 from .keeping.kept_paths import Keep, KeptPaths
 from .keeping.past import PastTable, frames_of
 from .roots import Climbed, RootSampler, Steering
@@ -80,6 +80,12 @@ class Production:
     def n_roots(self) -> int:
         """Roots started so far."""
         return len(self.root)
+
+    @property
+    def n_started(self) -> int:
+        """Roots that would have been started so far without interfaces: half the walkers on their way to each, in all."""
+        walkers = self.n_roots + sum(len(each) for each in self.passages)
+        return walkers // PER_ROOT if self.passages else walkers
 
     def add(self, record: Mapping) -> None:
         """Add one round."""

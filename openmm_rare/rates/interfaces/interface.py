@@ -14,9 +14,10 @@ from ...dynamics.frames import Rows
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size
 
-__all__ = ["Interface", "Passage", "allotted"]
+__all__ = ["PER_ROOT", "Interface", "Passage", "allotted"]
 
-_PER_ROOT = 2
+PER_ROOT: int = 2
+"""Walkers that start for all interfaces, for each root that there would be without: most are soon back in A."""
 _FEWEST = 20  # walkers that start for an interface
 _LEAST_VARIANCE = 0.25  # relative variance of one walker, at least: few fates tell little, and I is not q
 
@@ -79,4 +80,4 @@ def allotted(variances: np.ndarray, steps: np.ndarray, n_roots: int) -> list[int
     n_roots : int
     """
     share = np.sqrt(np.maximum(variances, _LEAST_VARIANCE) / np.maximum(steps, 1.0))
-    return np.maximum(np.round(_PER_ROOT * n_roots * share / share.sum()), _FEWEST).astype(int).tolist()
+    return np.maximum(np.round(PER_ROOT * n_roots * share / share.sum()), _FEWEST).astype(int).tolist()

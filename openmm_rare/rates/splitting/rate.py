@@ -21,6 +21,7 @@ from ..both_ways.exchange import arrivals_of
 from ..early.interim import Outlook, shortfall, unfinished
 from ..estimate import RateEstimate
 from ..keeping.saved_paths import wanted
+from ..pricing.balance import Balance
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
 from ..roots import RootSampler, Steering
@@ -214,7 +215,7 @@ class SplittingRate(RateRun):
             if (enough or spent) and (n_new == 0 or production.pending_fraction() <= NEGLIGIBLE * self.target_error):
                 return production, error
             n_new = 0 if enough or spent else per_round
-            if n_new and self._pool_is_worth_more(rate, error, ess):
+            if n_new and self._pool_is_worth_more(rate, error, ess, sampler.pool):
                 self.progress.stage("flux and exit pool")
                 flux.extend(max(1, round(_MORE_FLUX * flux.n_blocks)))
                 self.progress.stage("production")
@@ -232,10 +233,9 @@ class SplittingRate(RateRun):
         compute: Callable = partial(production_round, sampler, production, steering, level, n_new, patience)
         production.add(self._run_task("production", "production", compute))
 
-    def _pool_is_worth_more(self, rate: ClusteredRate, error: float, ess: float) -> bool:
+    def _pool_is_worth_more(self, rate: ClusteredRate, error: float, ess: float, pool: Pool) -> bool:
         """Whether a step of the flux run lowers the variance more than one of trees."""
+        flux_steps, roots_steps = self.walker_steps["flux"], self.walker_steps["production"]
         if not np.isfinite(error) or ess <= 1.0:
-            return self.walker_steps["production"] > self.walker_steps["flux"]  # nothing known: half each
-        pool_variance, roots_variance = rate.pool_limit(error, 1.0 / ess) ** 2, 1.0 / ess
-        # at the least total cost, both parts of the variance have cost alike per unit of variance
-        return pool_variance * self.walker_steps["production"] > roots_variance * self.walker_steps["flux"]
+            return roots_steps > flux_steps  # nothing known: half each
+        return Balance.of(rate, error, ess, pool, self.problem.timestep, roots_steps).pool_is_worth_more
