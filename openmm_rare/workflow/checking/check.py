@@ -189,15 +189,17 @@ def _frames(checked: Checked, problem: RareEventSystem, stretches: Sequence[tupl
     if best is None:
         checked.add("frames", f"{frame}; {tested}; sizes of states given by functions say nothing of how many are right")
         return
-    checked.numbers |= {"steps_per_frame": settings.steps_per_frame, "recommended_steps_per_frame": best}
-    advice = f"recommended {'at least ' if not enough else ''}{best}: a tenth of the way between A and B, in A"
-    ratio = settings.steps_per_frame / best
-    if enough and ratio > _MANY:
+    checked.numbers |= {"steps_per_frame": settings.steps_per_frame, "recommended_steps_per_frame": best if enough else None}
+    if not enough:  # bound motion: that between the states may be faster
+        advice = f"in A no variable goes a tenth of the way to B within {best} steps, which sets no limit"
+        checked.add("frames", f"{frame}; {tested}; {advice}")
+        return
+    advice, ratio = f"recommended {best}: a tenth of the way between A and B, in A", settings.steps_per_frame / best
+    if ratio > _MANY:
         advice += f"; frames so far apart may jump over a state: set steps_per_frame = {best} in [path_sampling]"
     elif ratio < 1.0 / _FEW:
         advice += f"; paths will have very many frames: set steps_per_frame = {best} in [path_sampling]"
-    odd = (enough and ratio > _MANY) or ratio < 1.0 / _FEW
-    checked.add("frames", f"{frame}; {tested}; {advice}", "warning" if odd else "ok")
+    checked.add("frames", f"{frame}; {tested}; {advice}", "ok" if 1.0 / _FEW <= ratio <= _MANY else "warning")
 
 
 def recommended_steps(problem: RareEventSystem, stretches: Sequence[tuple[int, np.ndarray]]) -> tuple[int | None, bool]:
