@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and torch load: threads cost more than they give here
+os.environ["COLUMNS"] = "120"  # lines break as in no terminal, not as where the tests were started
 
 import openmm
 import pytest
