@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 _FEWEST = 5  # values that have an error
+_DRAWN_AT_ONCE = 2**20  # clusters, by resampling
 _WINDOW = 1.5  # Wolff's S: how much longer than the integrated autocorrelation time correlations may last
 
 
@@ -258,10 +259,13 @@ class ClusteredRate:
         passages = np.ones((0, n, 2)) if self.passages is None else self.passages
         through = passages.transpose(1, 0, 2).reshape(n, -1)
         table = np.column_stack([self.surrogate, self.exits, self.time, counts, *columns])
-        replicas = np.empty((n_resamples, 2 + len(columns)))
-        for i in range(n_resamples):
-            drawn = np.bincount(rng.integers(0, n, n), minlength=n)
+        replicas, at_once = np.empty((n_resamples, 2 + len(columns))), max(1, _DRAWN_AT_ONCE // n)
+        for start in range(0, n_resamples, at_once):
+            some = replicas[start : start + at_once]
+            cluster = rng.integers(0, n, (len(some), n)) + n * np.arange(len(some))[:, None]
+            drawn = np.bincount(cluster.ravel(), minlength=n * len(some)).reshape(len(some), n).astype(np.float64)
             sums, passed = drawn @ table, drawn @ through
-            replicas[i, :2] = sums[:2] / sums[2]
-            replicas[i, 2:] = sums[4:] / max(sums[3], 1.0) * np.prod(passed[::2] / np.maximum(passed[1::2], 1.0))
+            some[:, :2] = sums[:, :2] / sums[:, 2:3]
+            chance = np.prod(passed[:, ::2] / np.maximum(passed[:, 1::2], 1.0), axis=1) / np.maximum(sums[:, 3], 1.0)
+            some[:, 2:] = sums[:, 4:] * chance[:, None]
         return replicas
