@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["ImportanceSamplingRate"]
 
 
-_POOL_STEP, _POOL_MOST = 1.5, 3.0
+_POOL_STEP, _POOL_MOST = 1.5, 2.0
 """Least and largest factor by which the flux run gets longer during production."""
 
 _ROOTS_TO_SPARE = 1.05  # factor on those that are missing by an error that is itself uncertain
@@ -251,7 +251,7 @@ class ImportanceSamplingRate(RateRun):
 
     def _longer_pool(self, flux: FluxRun, balance: Balance) -> float:
         """The factor by which the flux run gets longer now; 1 if it is long enough, or too little is known of that."""
-        if flux.stuck or balance.roots_variance > 4.0 * self.target_error**2:
+        if flux.stuck or balance.roots_variance > 2.0 * self.target_error**2:
             return 1.0
         factor = balance.longer_pool(self.target_error)
         return min(factor, _POOL_MOST) if factor > _POOL_STEP else 1.0
