@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,9 +85,12 @@ class Page:
         Path(path).write_bytes(base64.b64decode(data))
 
 
+_PATIENCE = 600  # seconds for all that is done in one browser
+
+
 @contextmanager
 def browser(profile):
-    """A page in a new browser, with its profile in this folder."""
+    """A page in a new browser, with its profile in this folder; one that hangs is ended."""
     (to_read, ask), (hear, to_write) = os.pipe(), os.pipe()
 
     def wired():
@@ -97,6 +101,8 @@ def browser(profile):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, preexec_fn=wired, close_fds=False, **quiet)
     os.close(to_read), os.close(to_write)
+    watchdog = threading.Timer(_PATIENCE, process.kill)
+    watchdog.start()
     try:
         with os.fdopen(hear, "rb", buffering=1 << 20) as answers:
             page = Page(ask, answers)
@@ -109,5 +115,6 @@ def browser(profile):
             page.call("Browser.close")
     finally:
         os.close(ask)
+        watchdog.cancel()
         process.terminate()
         process.wait()
