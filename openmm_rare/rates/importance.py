@@ -31,6 +31,7 @@ from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
 from .pilot import choose_steering, ladder
 from .pricing.balance import Balance
+from .pricing.lineages import rests_on_few
 from .pricing.looks import Pricing
 from .production import NEGLIGIBLE, Production, production_round
 from .rate_run import RateRun
@@ -49,6 +50,8 @@ _POOL_STEP, _POOL_MOST = 1.5, 2.0
 """Least and largest factor by which the flux run gets longer during production."""
 
 _ROOTS_TO_SPARE = 1.05  # factor on those that are missing by an error that is itself uncertain
+
+_PATIENCE = 4  # times the roots that the error needs are followed, if they descend from too few exits
 
 _FIRST_POOL = 0.3  # relative error of the pool, with which the first batch of roots begins
 
@@ -213,7 +216,7 @@ class ImportanceSamplingRate(RateRun):
         self.progress.stage("production")
         production = Production(len(self.problem.states.channel_names), wanted(self.settings))
         level, outlook = sampler.first_level(steering), Outlook(sampler, self.seed)
-        n_new, drawn_before = n_first or self.settings.production_roots, 0
+        n_new, drawn_before, enough_at = n_first or self.settings.production_roots, 0, 0
         while True:
             patience = self._patience(production, n_new)
             steering = production.allotted(steering, n_new)
@@ -226,7 +229,11 @@ class ImportanceSamplingRate(RateRun):
             self._show(known, total, ess)
             # where more of the flux run would be no use, it is the roots' part that is made small
             error = rate.errors()[1] if flux.stuck else total
-            enough = error <= self.target_error and ess >= self.settings.min_ess
+            enough = error <= self.target_error and ess >= self.settings.min_ess and not n_first
+            if enough:  # but for the lineages, which are waited for no longer than in the end they would be in vain
+                enough_at = enough_at or production.n_started
+                few = rests_on_few(production, sampler.pool, sampler.density)
+                enough = not few or production.n_started >= _PATIENCE * enough_at
             if enough and (n_new == 0 or len(production.pending) == 0):
                 return production
             if known is not None:

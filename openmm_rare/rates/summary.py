@@ -20,6 +20,7 @@ from ..statistics import pareto_k, ratio_of_sums
 from .crossing import values_in_words
 from .estimate import RateEstimate
 from .facts import RunFacts
+from .pricing.lineages import few_lineages
 from .production import NEGLIGIBLE, Production
 from .roots import Steering
 
@@ -117,6 +118,7 @@ def importance_estimate(
     warnings = [
         *_warnings(tail, pareto_k(pool.surrogate(density)), weight, pool.drift()),
         *doubts_about_a(flux, rate, facts.target_error),
+        *filter(None, [few_lineages(production, pool, density)]),
         *filter(None, [unvisited_exits(facts.problem, flux.model, flux.dispersal, pool), left_over(facts, production)]),
     ]
     return RateEstimate(

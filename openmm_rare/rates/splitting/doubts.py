@@ -10,16 +10,15 @@ from scipy.special import gammainc, gammaincc
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size, pareto_k
+from ..pricing.lineages import FEWEST, lineages
 from ..production import Production
 from .calibration import Calibration
 
-__all__ = ["FEWEST", "Curve", "crossing_curve", "doubts", "effective_blocks", "seen_otherwise"]
+__all__ = ["Curve", "crossing_curve", "doubts", "seen_otherwise"]
 
 _APART = 4.0  # standard errors between what trees and plain excursions say of a level
 _COUNTED = 10  # excursions that must have come to a level for their own standard error to be one
 _HIGH = 2.0  # standard errors above what trees say, with which the excursions that came to a level are still unlikely
-FEWEST: float = 30.0
-"""Effective roots, and where momenta matter effective blocks of the flux run, that must carry the answer."""
 _WORSE = 30.0  # times as many roots as a good direction needs, from where on it is called a bad one
 _TAIL = 0.7
 _UNLIKELY = 1e-3  # probability
@@ -82,17 +81,12 @@ def _clustered_mean(values: np.ndarray, cluster: np.ndarray, n_clusters: int) ->
     return mean, np.sqrt(occupied / (occupied - 1.0) * (sums**2).sum(0)) / len(values)
 
 
-def effective_blocks(production: Production, pool: Pool) -> float:
-    """Effective number of blocks of the flux run that carry the answer; rare exits that are missing show here alone."""
-    return effective_sample_size(np.bincount(pool.walker[production.root], production.contribution, len(pool.time_ps)))
-
-
 def doubts(
     calibration: Calibration, production: Production, pool: Pool, density: RootDensity, curve: Curve, inertial: bool
 ) -> list[str]:
     """Sentences for everything that should shake the reader's trust."""
     found: list[str] = []
-    ess, ess_blocks = effective_sample_size(production.contribution), effective_blocks(production, pool)
+    ess, ess_blocks = effective_sample_size(production.contribution), lineages(production, pool)
     tail, pool_tail = pareto_k(production.contribution), pareto_k(pool.surrogate(density))
     if 0.0 < ess < FEWEST:
         found.append(

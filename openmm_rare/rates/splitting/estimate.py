@@ -12,11 +12,12 @@ from ...statistics import effective_sample_size, pareto_k, ratio_of_sums
 from ..counted import poisson_interval
 from ..estimate import RateCurve, RateEstimate
 from ..facts import RunFacts
+from ..pricing.lineages import lineages
 from ..production import Production
 from ..roots import Steering
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over
 from .calibration import Calibration
-from .doubts import Curve, crossing_curve, doubts, effective_blocks, seen_otherwise
+from .doubts import Curve, crossing_curve, doubts, seen_otherwise
 
 __all__ = ["splitting_estimate"]
 
@@ -84,7 +85,7 @@ def _fields(flux: BlockFlux, calibration: Calibration, curve: Curve, steering: S
         "crossing": {
             "direction": direction.name,
             "look_ahead_ps": importance.tau,
-            "ess_blocks": effective_blocks(production, pool),
+            "ess_blocks": lineages(production, pool),
             "blocks": len(pool.time_ps),
             "seen": _seen(flux),
             **curve.to_dict(),

@@ -22,6 +22,7 @@ from ..early.interim import Outlook, shortfall, unfinished
 from ..estimate import RateEstimate
 from ..keeping.saved_paths import wanted
 from ..pricing.balance import Balance
+from ..pricing.lineages import FEWEST, lineages
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
 from ..roots import RootSampler, Steering
@@ -29,7 +30,6 @@ from ..saving import saved_paths
 from ..summary import bootstrap_stream
 from ..weighted_paths import Patience
 from .calibration import Calibration, calibrate
-from .doubts import FEWEST, effective_blocks
 from .estimate import splitting_estimate
 from .planning import missing, plan
 from .refined import Refined
@@ -208,7 +208,7 @@ class SplittingRate(RateRun):
                 first.then()
                 self.progress.stage("production")
                 rate, error = self._rate(production, sampler)
-            blocks = effective_blocks(production, sampler.pool) if self.problem.inertial else np.inf
+            blocks = lineages(production, sampler.pool) if self.problem.inertial else np.inf
             enough = error <= self.target_error and min(ess, blocks) >= FEWEST
             spent = self._spent()
             # the answer is looked at only when the descendants have arrived: a last call without new roots
