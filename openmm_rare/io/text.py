@@ -161,9 +161,10 @@ def _part_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _trust_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    pareto = result["pareto_k"]
+    pareto, ess, n_roots = result["pareto_k"], result["ess"], result["n_roots"]
+    of = f" of {n_roots} roots" if ess <= n_roots else ", by walkers of all stages"  # roots are those of the last stage
     rows = [
-        ("effective sample size", f"{result['ess']:.0f} of {result['n_roots']} roots  (100 at least)"),
+        ("effective sample size", f"{ess:.0f}{of}  (100 at least)"),
         ("Pareto k of the tail", ("no tail" if pareto is None else f"{pareto:.2f}") + "  (0.7 at most)"),
         ("mean path weight E[w]", f"{format_value(result['mean_weight'], result['mean_weight_stderr'])}  (1 is right)"),
         ("error from roots, pool", " and ".join(_percent(result[f"{p}_relative_error"]) for p in ("roots", "pool"))),
