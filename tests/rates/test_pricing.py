@@ -68,10 +68,10 @@ def test_training_goes_on_while_no_root_comes_to_b():
 
 def test_a_run_goes_on_with_the_defaults_that_it_began_with():
     begun = RateSettings(hidden=(64, 64, 64), ladder_ratio=0.7, training_walkers=1000, last_updates=400)
-    assert SETTINGS.continuing(begun) == begun
-    assert SETTINGS.continuing(RateSettings(hidden=(7,))) == SETTINGS  # another value was given, not a default of then
+    assert SETTINGS.continuing(begun, "importance") == begun
+    assert SETTINGS.continuing(RateSettings(hidden=(7,)), "importance") == SETTINGS  # no default of then
     given = RateSettings(hidden=(8, 8))
-    assert given.continuing(begun).hidden == (8, 8)
+    assert given.continuing(begun, "importance").hidden == (8, 8)
 
 
 def test_the_result_says_how_long_and_why():
