@@ -27,11 +27,11 @@ from ..walkers.machine import Machine
 from .annealing import anneal
 from .both_ways.exchange import arrivals_of
 from .early.interim import Outlook, shortfall, unfinished
+from .enough.balance import Balance
+from .enough.lineages import rests_on_few
 from .estimate import RateEstimate
 from .keeping.saved_paths import wanted
 from .pilot import choose_steering, ladder
-from .pricing.balance import Balance
-from .pricing.lineages import rests_on_few
 from .pricing.looks import Pricing
 from .production import NEGLIGIBLE, Production, production_round
 from .rate_run import RateRun
@@ -239,17 +239,17 @@ class ImportanceSamplingRate(RateRun):
             if known is not None:
                 found = partial(importance_estimate, self._facts(), flux, sampler.density, production, steering)
                 self._tell("production", partial(unfinished, found, shortfall(total, self.target_error), known))
-            if n_first:
-                flux.extend(self._pool_error)
-                self.progress.stage("production")
-                n_first = 0
             # the answer is looked at only when the descendants have arrived: a last call without new roots
             n_new = 0
             if not enough:
                 spent = self.walker_steps["production"]
                 balance = Balance.of(rate, total, ess, sampler.pool, self.problem.timestep, spent)
+                if n_first:
+                    flux.extend(self._pool_error)
+                    self.progress.stage("production")
                 # what the pool contributes changes only with roots from all of it
-                longer = self._longer_pool(flux, balance) if production.n_roots >= 2 * drawn_before else 1.0
+                drawn = not n_first and production.n_roots >= 2 * drawn_before
+                n_first, longer = 0, self._longer_pool(flux, balance) if drawn else 1.0
                 n_new = self._next_roots(production, balance, np.inf if flux.stuck else longer)
                 if longer > 1.0:
                     flux.extend(rate.errors()[0] / np.sqrt(longer))

@@ -18,9 +18,9 @@ from ..flux.root_density import RootDensity
 from ..flux.run import FluxRun
 from ..statistics import pareto_k, ratio_of_sums
 from .crossing import values_in_words
+from .enough.lineages import few_lineages
 from .estimate import RateEstimate
 from .facts import RunFacts
-from .pricing.lineages import few_lineages
 from .production import NEGLIGIBLE, Production
 from .roots import Steering
 

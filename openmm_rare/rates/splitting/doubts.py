@@ -10,7 +10,7 @@ from scipy.special import gammainc, gammaincc
 from ...flux.pool import Pool
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size, pareto_k
-from ..pricing.lineages import FEWEST, lineages
+from ..enough.lineages import FEWEST, lineages
 from ..production import Production
 from .calibration import Calibration
 

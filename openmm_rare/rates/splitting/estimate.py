@@ -10,9 +10,9 @@ from ...flux.memory import remembered
 from ...flux.root_density import RootDensity
 from ...statistics import effective_sample_size, pareto_k, ratio_of_sums
 from ..counted import poisson_interval
+from ..enough.lineages import lineages
 from ..estimate import RateCurve, RateEstimate
 from ..facts import RunFacts
-from ..pricing.lineages import lineages
 from ..production import Production
 from ..roots import Steering
 from ..summary import bootstrap_stream, channel_fractions, common_fields, left_over

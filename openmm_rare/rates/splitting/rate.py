@@ -19,10 +19,10 @@ from ...settings.rates import RateSettings
 from ...statistics import ClusteredRate, effective_sample_size
 from ..both_ways.exchange import arrivals_of
 from ..early.interim import Outlook, shortfall, unfinished
+from ..enough.balance import Balance
+from ..enough.lineages import FEWEST, lineages
 from ..estimate import RateEstimate
 from ..keeping.saved_paths import wanted
-from ..pricing.balance import Balance
-from ..pricing.lineages import FEWEST, lineages
 from ..production import NEGLIGIBLE, Production, production_round
 from ..rate_run import RateRun
 from ..roots import RootSampler, Steering

@@ -7,8 +7,8 @@ import pytest
 
 from openmm_rare import ImportanceSamplingRate, Silent
 from openmm_rare.flux.root_density import RootDensity
-from openmm_rare.rates.pricing.balance import Balance
-from openmm_rare.rates.pricing.lineages import few_lineages, lineages, rests_on_few
+from openmm_rare.rates.enough.balance import Balance
+from openmm_rare.rates.enough.lineages import few_lineages, lineages, rests_on_few
 from openmm_rare.systems import build
 
 
