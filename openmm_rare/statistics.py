@@ -60,7 +60,9 @@ def pareto_k(contributions: np.ndarray) -> float:
     quartile = excess[int(n / 4 + 0.5) - 1]
     theta = 1.0 / excess[-1] + (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3.0 * quartile)
     shape = np.log1p(-theta[:, None] * excess[None]).mean(1)
-    likelihood = n * (np.log(-theta / shape) - shape - 1.0)
+    scale = np.full(n_grid, 1.0 / excess.mean())  # the limit of an exponential tail, theta = 0
+    np.divide(-theta, shape, out=scale, where=shape != 0.0)
+    likelihood = n * (np.log(scale) - shape - 1.0)
     weights = 1.0 / np.exp(likelihood[None] - likelihood[:, None]).sum(1)
     best = float((theta * weights).sum() / weights.sum())
     k = float(np.log1p(-best * excess).mean())

@@ -26,6 +26,13 @@ def test_pareto_k_of_light_constant_and_short_data():
     assert np.isnan(pareto_k(np.arange(10.0)))
 
 
+def test_pareto_k_of_counts_whose_grid_holds_an_exponential_tail():
+    """A largest excess of three times the first quartile puts a point of the grid where the shape is zero, a division 0/0."""
+    counts = np.repeat([0.0, 1.0, 2.0, 3.0], [80, 10, 6, 4])
+    nearby = counts * np.where(counts == 3.0, 1.0001, 1.0)
+    assert pareto_k(counts) == pytest.approx(pareto_k(nearby), abs=1e-3)
+
+
 def test_effective_sample_size():
     assert effective_sample_size(np.ones(50)) == pytest.approx(50.0)
     assert effective_sample_size(np.array([1.0, 0.0, 0.0])) == pytest.approx(1.0)

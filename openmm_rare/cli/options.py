@@ -68,7 +68,7 @@ package_option = click.option(
     multiple=True,
     help="Installed package whose functions the configuration may run; repeatable.",
 )
-resume_option = click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+resume_option = click.option("--resume", is_flag=True, help="Continue the run in the folder; where there is none, begin one.")
 
 
 def model_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -111,9 +111,9 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
 def configured(source: str, out: Path | None, resume: bool, ending: str, options: Mapping[str, Any]) -> tuple[RunConfig, Path]:
     """The configuration with the options of the command line, and the folder of the run.
 
-    A run of a built-in system that is continued takes from its folder what the command line does not say.
+    A run that is continued takes from its folder what neither the command line nor the file says.
     """
-    from ..config.stored import stored_config
+    from ..config.stored import as_begun, stored_config
     from ..workflow.rate import configuration
 
     given = {key: None if value is False else value for key, value in options.items()}
@@ -122,11 +122,13 @@ def configured(source: str, out: Path | None, resume: bool, ending: str, options
     config = configuration(source, bool(given.pop("trust", None)), given.pop("packages", None) or ())
     named = config.with_options(**given)
     out = out or default_folder(named, ending)
-    if resume and config.system.is_builtin and not Path(source).is_file():
-        stored = stored_config(out)
-        if stored is not None and stored.system.is_builtin and stored.system.name == config.system.name:
-            return stored.with_options(**given), out
-    return named, out
+    stored = stored_config(out) if resume else None
+    if stored is None:
+        return named, out
+    if config.file is not None:
+        return as_begun(config, stored).with_options(**given), out
+    same = stored.system.is_builtin and stored.system.name == config.system.name
+    return stored.with_options(**given) if same else named, out
 
 
 def temperatures_of(texts: tuple[str, ...] | list[str]) -> list[float]:

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..io.checksums import toml_is_as_written, toml_with_checksum
 from ..io.files import read_npz, write_text
+from ..io.regular_file import regular_file
 from ..io.run_file import RunFile
 from ..io.toml import read_toml
 from .earlier import REPLACED
@@ -19,6 +20,7 @@ from .run import RunConfig, load_config, parse_config
 
 __all__ = [
     "SHOTS_ADVICE",
+    "as_begun",
     "recorded_config",
     "require_result_of_run",
     "restore_config",
@@ -39,6 +41,8 @@ _FREE = {
     *("sampling.target_error", "sampling.max_walker_steps", "sampling.no_reweighting"),
     *("path_sampling.trials", "path_sampling.processes", "path_sampling.initial_path"),
 }
+
+_OF_COMMAND = ("target_error", "seed", "platform", "method", "importance", "no_reweighting")
 
 
 def write_config(config: RunConfig, folder: Path) -> None:
@@ -130,6 +134,14 @@ def require_result_of_run(path: Path, result: Mapping[str, Any], config: RunConf
             raise InputError(f"{path} says {key} = {found}, but the run in its folder has {value}; {advice}")
     if result.get("run") != run:
         raise InputError(f"{path} is the result of another run than that in its folder; {advice}")
+
+
+def as_begun(config: RunConfig, stored: RunConfig) -> RunConfig:
+    """A configuration from a file with what the command line said when the run began, where the file does not say it."""
+    said = read_toml(regular_file(Path(config.file)).read_bytes().decode("utf-8-sig")).get("sampling", {})
+    kept = {name: getattr(stored.sampling, name) for name in _OF_COMMAND if name not in said}
+    temperature = stored.system.temperature_k if config.system.temperature_k is None else None
+    return config.with_options(temperature, **kept)
 
 
 def restore_config(folder: Path, recorded: str | None) -> None:

@@ -18,11 +18,12 @@ from .copies.replication import MOST_ATOMS, obstacles_to_copies
 from .long_distances import notes_on_long_distances
 from .stability import largest_curvature, relaxed, steepest, step_limit
 from .start_structure import strain_of_structure, unit_of_structure
+from .unbound import unbound_motion
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["Purpose", "examine", "require_runnable", "step_obstacle"]
+__all__ = ["Purpose", "examine", "require_no_obstacle", "require_runnable", "step_obstacle"]
 
 Purpose = Literal["rate", "paths"]
 
@@ -55,10 +56,16 @@ def require_runnable(problem: RareEventSystem, purpose: Purpose = "rate") -> lis
     ValueError
         If something stands in the way; the message says what to do.
     """
+    found = require_no_obstacle(problem, purpose)
+    return found.notes + found.doubts
+
+
+def require_no_obstacle(problem: RareEventSystem, purpose: Purpose = "rate") -> Findings:
+    """As :func:`require_runnable`, with what should be known apart from what makes a rate doubtful."""
     found = examine(problem, purpose)
     if found.obstacles:
         raise InputError(sentence_of(found.obstacles, f"{_GOALS[purpose]} {problem.name}"))
-    return found.notes
+    return found
 
 
 def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
@@ -73,12 +80,12 @@ def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles += taken_names(problem.system)
     notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_distances(problem), *_notes(problem)]
     try:
-        found = _step(problem, purpose)
+        found = unbound_motion(problem) + _step(problem, purpose)
     except openmm.OpenMMException:  # some of those forces keep OpenMM from making a Context at all
         if not obstacles:
             raise
         return Findings(obstacles, notes)
-    return Findings(obstacles + found.obstacles, notes + found.notes)
+    return Findings(obstacles, notes) + found
 
 
 def _constraints_in_a_plane(problem: RareEventSystem) -> list[Obstacle]:
@@ -126,7 +133,7 @@ def _step(problem: RareEventSystem, purpose: Purpose) -> Findings:
         limit, strained = _limit_of_paths(problem, friction), ""
     if problem.timestep <= limit:
         inaccurate = _fast_diffusion(problem) if friction is None else _wide_fluctuations(problem.timestep / limit)
-        return Findings([], inaccurate)
+        return Findings(doubts=inaccurate)
     return Findings([step_obstacle(problem.system, problem.name, problem.timestep, limit, friction, strained)], [])
 
 

@@ -14,7 +14,7 @@ from ..structure.particles import masses_of, sites_of
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
 
-__all__ = ["largest_curvature", "relaxed", "steepest", "step_limit"]
+__all__ = ["Probe", "largest_curvature", "relaxed", "steepest", "step_limit"]
 
 _SMALL = 200
 """Atoms up to which the exact Reference platform is fast."""
@@ -26,7 +26,7 @@ _ITERATIONS, _FIRST_ITERATIONS, _SETTLED = 30, 6, 1e-3
 _MINIMIZATION = 200
 
 
-class _Probe:
+class Probe:
     """Forces and constraints of a System around one structure."""
 
     def __init__(self, system: openmm.System, positions: np.ndarray, axes: np.ndarray) -> None:
@@ -99,7 +99,7 @@ def steepest(system: openmm.System, positions: np.ndarray, axes: np.ndarray, nam
     ValueError
         If the forces there are not finite.
     """
-    probe, bad = _Probe(system, positions, axes), "minimize its energy, or check the forces"
+    probe, bad = Probe(system, positions, axes), "minimize its energy, or check the forces"
     if not np.isfinite(probe.forces()).all():
         raise InputError(f"the forces on the initial structure of {name} are not finite: {bad}")
     direction, largest = np.random.default_rng(0).standard_normal(positions.shape), 0.0

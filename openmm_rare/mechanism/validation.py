@@ -54,6 +54,11 @@ class Calibration:
     bias: float
     bias_stderr: float
 
+    @property
+    def bin_bars(self) -> np.ndarray:
+        """How far the 95 % intervals of the bins reach below and above, within 0 and 1, shape (2, n_bins)."""
+        return np.minimum(1.96 * self.bin_stderr, [self.bin_sampled, 1.0 - self.bin_sampled])
+
     def summary(self) -> dict:
         """The single numbers, JSON-able."""
         names = ("slope", "intercept", "rmse", "bias")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..dynamics.checks import require_runnable
+from ..dynamics.checks import require_no_obstacle
 from ..dynamics.copies.replication import fits_in_slots
 from ..errors import InputError
 from ..flux.restarts import begins_again
@@ -81,7 +81,8 @@ class RateRun(ABC):
         if not isinstance(settings, RateSettings):
             raise InputError(f"settings = {settings!r} must be RateSettings; target_error and the others are given by name")
         self.machine = Machine.choose(machine, settings.backend)
-        self.notes: tuple[str, ...] = tuple(require_runnable(problem, "rate"))
+        found = require_no_obstacle(problem, "rate")
+        self.notes, self._doubts = tuple(found.notes), tuple(found.doubts)
         self.problem, self.target_error, self.seed = problem, target_error, seed
         self.settings = replace(settings, backend=self.machine.backend)
         self.executor: Executor = executor or Here()
@@ -105,15 +106,20 @@ class RateRun(ABC):
         """
         self._task.start_clock()
         with shown(self._given_progress) as self.progress:
-            for note in self.notes:
-                self.progress.note(note)
+            for sentence in (*self.notes, *self._doubts):
+                self.progress.note(sentence)
             heated = not begins_again(self.problem)
             if heated and self._task.recorded(self._first_task) and not self._task.recorded("dispersal"):
                 raise InputError(
                     "this run was begun by an earlier version, which started all walkers from one structure: it cannot be "
                     "continued; start a new one (the report of the old one can still be made)"
                 )
-            return self._estimate()
+            return self._doubted(self._estimate())
+
+    def _doubted(self, estimate: RateEstimate) -> RateEstimate:
+        """With what was doubtful before anything moved."""
+        reliable = estimate.reliable and not self._doubts
+        return replace(estimate, warnings=(*self._doubts, *estimate.warnings), reliable=reliable)
 
     @abstractmethod
     def _estimate(self) -> RateEstimate:
@@ -155,7 +161,7 @@ class RateRun(ABC):
         if self._task.left(kind) > 0 or further or not (news or self._pace.due):
             return
         with self._pace.spending():
-            self._known = estimate()
+            self._known = self._doubted(estimate())
             if news:
                 self.progress.note(f"{in_words(self._known)}.")
             self.watch(self._known)

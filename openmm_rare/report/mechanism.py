@@ -83,7 +83,7 @@ def summary_rows(found: Mechanism) -> list[tuple[str, str]]:
         front = found.front
         best = front.formulas[front.chosen]
         rows += [
-            ("Formula for the logit", f"q = {best.text}"),
+            ("Formula for the logit q = ln p_B/(1 − p_B)", f"q = {best.text}"),
             ("Its held-out loss per shot", f"{format_value(best.held_out, best.held_out_stderr)}"),
             ("Held-out loss of the network", f"{format_value(front.network_held_out, front.network_held_out_stderr)}"),
             ("Formula minus network", f"{best.gap:+.4f} ± {best.gap_stderr:.4f}"),
@@ -123,7 +123,9 @@ def _relevance_table(found: Mechanism) -> Grid:
         [row["name"], f"{row['normalized']:.3f}", f"{row['increase']:.4f} ± {row['stderr']:.4f}", _yes(row["above_noise"])]
         for row in found.relevance.rows()[: min(_MOST_ROWS, _n_shown(found))]
     ]
-    return Grid("Relevance of the inputs", ["input", "relevance", "increase of the loss", "above the noise"], rows)
+    more = len(found.relevance.names) - len(rows)
+    first = f"input ({more} more in relevance.csv)" if more else "input"
+    return Grid("Relevance of the inputs", [first, "relevance", "increase of the loss", "above the noise"], rows)
 
 
 def _formula_table(front: FormulaFront) -> Grid:
@@ -229,15 +231,15 @@ _OF_ATOMS = "Contributions of the atoms"
 _RELEVANCE = (
     "How much worse the network predicts the shots when one input is replaced by noise, relative to the largest, with 95 % "
     "intervals. Blue inputs raise the loss of shots that were left out when they are shuffled, too, beyond what an input that "
-    "does not matter would do by chance."
+    "does not matter would do by chance. Atoms in the names of inputs are numbered from 0; x0 is the coordinate x of atom 0."
 )
 _CALIBRATION = (
     "Configurations of transition paths, spread over the predicted committor: the fraction of fresh shots that reached B. "
     "Single configurations scatter by the binomial noise of few shots; the pooled squares should lie on the diagonal."
 )
 _FORMULAS = (
-    "Loss per shot on shots that the coefficients were not fitted to. The band is the network, trained without the same "
-    "shots. Structures were found with all shots."
+    "For the logit q = ln p_B/(1 − p_B) of the committor p_B: loss per shot on shots that the coefficients were not fitted to. "
+    "The band is the network, trained without the same shots. Structures were found with all shots."
 )
 _ATOMS = (
     "Length of the gradient of the logit with respect to each atom in the transition state ensemble, on a typical transition "
@@ -248,6 +250,6 @@ _DENSITY = (
     "as they are ranges or discs of these variables."
 )
 _PATHS = (
-    "Left: how transition paths are spread over the predicted logit; trials from frames with |q| below 1 become transition "
-    "paths most often. Right: running mean of the transition path time."
+    "Left: how transition paths are spread over the predicted logit q = ln p_B/(1 − p_B); trials from frames with |q| below 1 "
+    "become transition paths most often. Right: running mean of the transition path time."
 )

@@ -67,9 +67,14 @@ def plot_calibration(ax: Axes, calibration: Calibration) -> Axes:
         ls="none",
         label="configurations",
     )
-    bars = 1.96 * calibration.bin_stderr
     ax.errorbar(
-        calibration.bin_predicted, calibration.bin_sampled, bars, fmt="s", color=RED, capsize=3, label="pooled, 95 % interval"
+        calibration.bin_predicted,
+        calibration.bin_sampled,
+        calibration.bin_bars,
+        fmt="s",
+        color=RED,
+        capsize=3,
+        label="pooled, 95 % interval",
     )
     ax.set(xlabel="predicted probability to reach B", ylabel="fraction of fresh shots", xlim=(0, 1), ylim=(-0.03, 1.03))
     ax.set_aspect("equal")

@@ -36,10 +36,17 @@ class Findings:
     obstacles : list of Obstacle
     notes : list of str
         Sentences about what is no fault, and should be known.
+    doubts : list of str
+        Sentences about what makes a rate wrong by more than a little, and can be meant.
     """
 
     obstacles: list[Obstacle] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Findings) -> Findings:
+        """Both, in this order."""
+        return Findings(self.obstacles + other.obstacles, self.notes + other.notes, self.doubts + other.doubts)
 
 
 def sentence_of(obstacles: Sequence[Obstacle], goal: str) -> str:

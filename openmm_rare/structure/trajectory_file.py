@@ -48,7 +48,7 @@ def plain_topology(n_atoms: int) -> app.Topology:
     chain = topology.addChain()
     residue = topology.addResidue("MOL", chain)
     for number in range(n_atoms):
-        topology.addAtom(f"P{number + 1}", app.element.argon, residue)
+        topology.addAtom(f"P{number}", app.element.argon, residue)
     return topology
 
 

@@ -206,6 +206,20 @@ def test_resume_refuses_another_system_and_takes_a_smaller_error(run, engine, tm
     assert engine.calls[-1]["target_error"] == 0.05
 
 
+def test_a_file_is_continued_as_the_command_line_began_it(run, engine, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('[system]\nname = "double_well_1d"\n')
+    begun = ("--target-error", "0.05", "--seed", "4", "--temperature", "500 K", "--out", "d")
+    assert run("rate", str(path), *begun).exit_code == 0
+    assert run("rate", str(path), "--out", "d", "--resume").exit_code == 0
+    call = engine.calls[-1]
+    assert (call["seed"], call["target_error"], call["system"].temperature) == (4, 0.05, 500.0)
+    path.write_text('[system]\nname = "double_well_1d"\n[sampling]\nseed = 5\n')  # what the file says counts
+    assert_refused(run("rate", str(path), "--out", "d", "--resume"), "seed = 5 differs from the run in d, which has 4")
+    assert run("rate", str(path), "--out", "new", "--resume").exit_code == 0  # none there: it begins
+    assert engine.calls[-1]["seed"] == 5
+
+
 def test_resume_of_a_damaged_run_says_so(run, engine, tmp_path):
     assert run("rate", "double_well_1d", "--out", "d").exit_code == 0
     path = tmp_path / "d" / "run.nc"

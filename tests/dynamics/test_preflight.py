@@ -162,3 +162,57 @@ def test_a_result_without_notes_is_read_as_one_with_none():
     old = dict.fromkeys(names, 1.0) | {"rate_ci95": [1.0, 2.0], "warnings": ["a"]}
     assert RateEstimate.from_dict(old).notes == () and RateEstimate.from_dict(old).warnings == ("a",)
     assert RateEstimate.from_dict(old | {"notes": ["b"]}).notes == ("b",)
+
+
+def flat(expression, n_atoms=1, num_dimensions=3, masses=(MASS,)):
+    """Particles in a potential of their own each."""
+    system = openmm.System()
+    force = openmm.CustomExternalForce(expression)
+    for atom in range(n_atoms):
+        system.addParticle(masses[atom % len(masses)])
+    for atom in range(min(n_atoms, 2)):
+        force.addParticle(atom, [])
+    system.addForce(force)
+    where = [Coordinate("x", 0, 0)]
+    states = Range({"x": (-9.0, 0.3)}), Range({"x": (0.5, 9.0)})
+    start = np.zeros((n_atoms, 3))
+    return RareEventSystem.from_openmm(
+        system, start, *states, where, 300.0, FRICTION, 1e-3, num_dimensions=num_dimensions, descriptor={"kind": "coordinates"}
+    )
+
+
+@pytest.mark.parametrize("purpose", ["rate", "paths"])
+@pytest.mark.parametrize(
+    ("expression", "num_dimensions", "bound"),
+    [("x^2+y^2", 3, 2), ("x^2", 3, 1), ("x^2", 2, 1), ("100*(x^2-1)^2+x*y+y^2", 3, 2)],
+)
+def test_an_axis_along_which_nothing_acts_is_to_be_left_out(purpose, expression, num_dimensions, bound):
+    (found,) = examine(flat(expression, num_dimensions=num_dimensions), purpose).obstacles
+    lost = " and ".join("xyz"[bound:num_dimensions])
+    assert found.fact.startswith(f"no force acts along {lost},") and found.cure.startswith(f"set it to {bound} ")
+    assert not examine(flat(expression, num_dimensions=bound), purpose).obstacles
+
+
+@pytest.mark.parametrize(
+    "expression", ["x^2+y^2+z^2", "x^2+y^2+max(0,abs(z)-0.5)^2", "x^2+y^2+max(0,abs(z)-20)^2", "x^2+y^2+z^4"]
+)
+def test_a_potential_that_is_flat_between_walls_binds(expression):
+    found = examine(flat(expression), "paths")
+    assert not found.obstacles and not found.notes
+
+
+def test_other_motion_without_end_is_named():
+    found = examine(flat("x^2+z^2"), "paths")
+    assert not found.obstacles and found.notes == ["No force acts along y: walkers diffuse away along it without end."]
+    found = examine(flat("x^2+y^2+z^2", n_atoms=3), "paths")
+    assert not found.obstacles and found.notes[0].startswith("No force acts on atoms 2:")
+    found = examine(flat("x^2+y^2+z^2", n_atoms=3, masses=(MASS, MASS, 0.0)), "paths")
+    assert not any("No force" in note for note in found.notes)
+
+
+def test_systems_that_are_shipped_are_bound():
+    for name in BUILDERS:
+        if name in ("alanine_dipeptide", "licl"):
+            continue  # periodic: their box bounds them
+        found = examine(build(name), "paths")
+        assert not any("no force" in str(each).lower() for each in (*found.obstacles, *found.notes)), name

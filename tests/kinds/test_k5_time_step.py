@@ -15,7 +15,7 @@ from openpathsampling.engines.openmm import Snapshot
 from openpathsampling.engines.topology import Topology
 
 import chain4
-from openmm_rare import Coordinate, Range, RareEventSystem
+from openmm_rare import BruteForceRate, Coordinate, Range, RareEventSystem
 from openmm_rare.cli.main import main
 from openmm_rare.dynamics.checks import require_runnable
 from openmm_rare.dynamics.langevin import BAOABLangevinIntegrator
@@ -26,6 +26,7 @@ from openmm_rare.ops.engine import RareEventEngine
 from openmm_rare.ops.snapshots import trajectory_of
 from openmm_rare.paths.direct_committor import direct_committor
 from openmm_rare.settings.paths import PathSettings
+from openmm_rare.systems import build
 from openmm_rare.tps.chains.chain import make_engine
 from openmm_rare.tps.chains.task import PathProblem
 from openmm_rare.tps.first_paths.driven_path import hot_path
@@ -266,3 +267,13 @@ def test_scripts_whose_integrator_tells_no_temperature_notice_explosions(tmp_pat
     with pytest.raises(FloatingPointError, match="molecules fly apart"):
         for _ in range(20):
             engine.generate_next_frame()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.27])
+def test_a_rate_with_steps_near_the_limit_is_not_called_reliable(share):
+    problem = build("double_well_1d")
+    limit = step_limit(largest_curvature(problem), problem.friction)
+    rate = BruteForceRate(dataclasses.replace(problem, timestep=share * limit), target_error=0.3).run()
+    doubts = [sentence for sentence in rate.warnings if "of the stability limit" in sentence]
+    assert len(doubts) == (share > 0.2) and not any("stability limit" in note for note in rate.notes)
+    assert rate.reliable is (share < 0.2)

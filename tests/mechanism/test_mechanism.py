@@ -270,11 +270,11 @@ def test_a_slope_needs_more_than_two_configurations(n):
 
 
 def test_only_molecules_with_an_extent_are_drawn():
-    found = SimpleNamespace(atom_names=["P1", "P2"], atoms=SimpleNamespace(relative=np.array([1.0, 0.5])))
+    found = SimpleNamespace(atom_names=["P0", "P1"], atoms=SimpleNamespace(relative=np.array([1.0, 0.5])))
     pair = np.array([[0.0, 0.0, 0.0], [0.3, 0.1, 0.2]])
     assert molecule_figure(SimpleNamespace(positions=pair, topology=None), found, pair) is None
     three = SimpleNamespace(positions=np.zeros((3, 3)), topology=None)
-    found = SimpleNamespace(atom_names=["P1", "P2", "P3"], atoms=SimpleNamespace(relative=np.ones(3)))
+    found = SimpleNamespace(atom_names=["P0", "P1", "P2"], atoms=SimpleNamespace(relative=np.ones(3)))
     bent = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.1, 0.1, 0.0]])
     assert molecule_figure(three, found, bent) is not None  # negative control
     assert molecule_figure(three, found, bent * [1.0, 1e-7, 1.0]) is None

@@ -55,11 +55,16 @@ def curve(
 def points(
     x: np.ndarray, y: np.ndarray, name: str, color: str, bars: np.ndarray | None = None, told: str = "%{y:.4g}", **more: Any
 ) -> Trace:
-    """Points, with bars from y - bars to y + bars; `told` is the text under the pointer, in plotly.js's form."""
+    """Points, with bars from y - bars to y + bars, or as far below and above as two rows say.
+
+    `told` is the text under the pointer, in plotly.js's form.
+    """
     shown: Trace = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "name": plain(name)}
     shown |= {"marker": {"color": color, "size": 7}, "hovertemplate": told + "<extra></extra>"}
     if bars is not None:
-        shown["error_y"] = {"type": "data", "array": numbers(bars), "color": color, "thickness": 1.2, "width": 3}
+        below, above = (bars, bars) if np.ndim(bars) == 1 else bars
+        shown["error_y"] = {"type": "data", "array": numbers(above), "color": color, "thickness": 1.2, "width": 3}
+        shown["error_y"] |= {} if above is below else {"symmetric": False, "arrayminus": numbers(below)}
     return shown | more
 
 

@@ -72,8 +72,8 @@ def explored_calibration(calibration: Calibration) -> Mapping[str, Any]:
             calibration.bin_sampled,
             "pooled, 95 % interval",
             RED,
-            1.96 * calibration.bin_stderr,
-            "predicted %{x:.3f}, found %{y:.3f} ± %{error_y.array:.3f}",
+            calibration.bin_bars,
+            "predicted %{x:.3f}, found %{y:.3f} − %{error_y.arrayminus:.3f} + %{error_y.array:.3f}",
             marker={"color": RED, "size": 8, "symbol": "square"},
         ),
     ]

@@ -94,9 +94,10 @@ def check_config(
 def _system(checked: Checked, problem: RareEventSystem, machine: Machine) -> None:
     box, n_atoms = periodic_box(problem.system), len(problem.positions)
     kind = "with momenta" if problem.inertial else "overdamped"
+    room = "no box" if box is None else f"box {box_in_words(box)}"
     checked.add(
         "system",
-        f"{n_atoms} atoms, {'no box' if box is None else f'box {box_in_words(box)}'}; {problem.temperature:g} K, {kind}, "
+        f"{n_atoms} {'atom' if n_atoms == 1 else 'atoms'}, {room}; {problem.temperature:g} K, {kind}, "
         f"friction {problem.friction:g} 1/ps, steps of {1e3 * problem.timestep:g} fs; platform {machine.platform}",
     )
     checked.numbers |= {"atoms": n_atoms, "timestep_ps": problem.timestep, "platform": machine.platform}
@@ -130,7 +131,7 @@ def _structure(checked: Checked, problem: RareEventSystem) -> None:
     found = examine(problem, "paths")
     checked.add_all("structure, time step", [str(each) for each in found.obstacles], "refused")
     checked.add_all("structure", problem.repairs, "ok")
-    checked.add_all("structure", [note for note in found.notes if note not in problem.repairs], "warning")
+    checked.add_all("structure", [note for note in found.notes + found.doubts if note not in problem.repairs], "warning")
 
 
 def _dynamics(checked: Checked, problem: RareEventSystem, machine: Machine, config: RunConfig) -> bool:

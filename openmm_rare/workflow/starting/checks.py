@@ -160,7 +160,7 @@ def require_sound(system: openmm.System, topology: app.Topology, positions: np.n
     found = examine(problem, "paths")
     if found.obstacles:
         raise InputError(sentence_of(found.obstacles, f"sampling paths of {problem.name}"))
-    return found.notes
+    return found.notes + found.doubts
 
 
 def _require_fitting_step(system: openmm.System, topology: app.Topology, request: Request) -> None:
