@@ -22,6 +22,7 @@ from .unbound import unbound_motion
 
 if TYPE_CHECKING:
     from ..problem import RareEventSystem
+    from ..states.states import CollectiveVariable
 
 __all__ = ["Purpose", "examine", "require_no_obstacle", "require_runnable", "step_obstacle"]
 
@@ -77,7 +78,7 @@ def examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
 def _examine(problem: RareEventSystem, purpose: Purpose) -> Findings:
     obstacles = _constraints_in_a_plane(problem) + _constraints_without_mass(problem) + unit_of_structure(problem)
     obstacles += obstacles_to_copies(problem.system) if _should_be_copied(problem, purpose) else special_forces(problem.system)
-    obstacles += taken_names(problem.system)
+    obstacles += taken_names(problem.system) + _still_states(problem)
     notes = [*problem.repairs, *strain_of_structure(problem), *notes_on_long_distances(problem), *_notes(problem)]
     try:
         found = unbound_motion(problem) + _step(problem, purpose)
@@ -108,6 +109,29 @@ def _constraints_without_mass(problem: RareEventSystem) -> list[Obstacle]:
     one, other = found[0]
     fact = f"the System has {len(found)} constraints of particles without mass, such as that between atoms {one} and {other}"
     return [Obstacle(fact, "remove these constraints, or give the particles their mass")]
+
+
+def _still_states(problem: RareEventSystem) -> list[Obstacle]:
+    """States of which no variable ever changes: of atoms without mass, or along an axis that nothing moves along."""
+    variables = problem.states.variables.variables
+    kept = [_why_kept(problem, variable) for variable in variables]
+    if not all(kept):
+        return []
+    names = ", ".join(repr(variable.name) for variable in variables)
+    fact = f"the variables of the states, {names}, never change: {'; '.join(dict.fromkeys(kept))}"
+    return [Obstacle(fact, "describe A and B by what moves")]
+
+
+def _why_kept(problem: RareEventSystem, variable: CollectiveVariable) -> str:
+    """Why a variable never changes; empty if it may."""
+    atoms, sites = variable.named_atoms, sites_of(problem.system)
+    if atoms is None:
+        return ""
+    if (masses_of(problem.system)[list(atoms)] == 0.0).all() and not any(atom in sites for atom in atoms):
+        return f"atoms {', '.join(map(str, atoms))} have no mass" if len(atoms) > 1 else f"atom {atoms[0]} has no mass"
+    if getattr(variable, "axis", 0) >= problem.num_dimensions:
+        return f"nothing moves along {'xyz'[variable.axis]} with num_dimensions = {problem.num_dimensions}"
+    return ""
 
 
 def _should_be_copied(problem: RareEventSystem, purpose: Purpose) -> bool:

@@ -216,3 +216,26 @@ def test_systems_that_are_shipped_are_bound():
             continue  # periodic: their box bounds them
         found = examine(build(name), "paths")
         assert not any("no force" in str(each).lower() for each in (*found.obstacles, *found.notes)), name
+
+
+@pytest.mark.parametrize(
+    ("masses", "variable", "why"),
+    [
+        ((MASS, 0.0), Coordinate("x", 1, 0), "atom 1 has no mass"),
+        ((MASS, 0.0), Coordinate("x", 0, 0), None),
+        ((MASS, MASS), Coordinate("x", 1, 1), "nothing moves along y with num_dimensions = 1"),
+        ((MASS, MASS), Coordinate("x", 1, 0), None),
+    ],
+)
+def test_states_of_what_never_moves_are_refused(masses, variable, why):
+    system, force = openmm.System(), openmm.CustomExternalForce("x^2")
+    for atom, mass in enumerate(masses):
+        system.addParticle(mass)
+        force.addParticle(atom, [])
+    system.addForce(force)
+    states = Range({"x": (-9.0, 0.3)}), Range({"x": (0.5, 9.0)})
+    problem = RareEventSystem.from_openmm(
+        system, np.zeros((2, 3)), *states, [variable], 300.0, FRICTION, 1e-3, num_dimensions=1
+    )
+    found = [each.fact for each in examine(problem, "paths").obstacles]
+    assert found == ([] if why is None else [f"the variables of the states, 'x', never change: {why}"])
