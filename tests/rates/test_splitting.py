@@ -135,6 +135,19 @@ def test_steps_that_are_used_up_end_the_flux_run_too(monkeypatch):
         along(problem, settings=small).run()
 
 
+def test_steps_that_are_used_up_end_the_pilot_with_its_first_rounds():
+    """Continued with more, the run goes on from the scale that production has begun with."""
+    problem, direction, memory = well(5.0), Logit("exact"), Memory()
+    some, rounds = replace(SMALL, max_walker_steps=300_000), []
+    for settings in (some, SMALL):
+        found = along(problem, direction, settings, memory, target_error=0.2).run()
+        rounds.append(len(memory.load("calibration")))
+    assert rounds == [2, 2] and found.complete
+    assert_within(found.rate_per_ps, direction.rate, np.hypot(found.rate_stderr, 0.03 * direction.rate), 4)
+    along(problem, direction, SMALL, whole := Memory(), target_error=0.2).run()
+    assert len(whole.load("calibration")) > 2  # the negative control: with all the steps that it wants
+
+
 def test_water_is_followed_tree_by_tree():
     problem = water()
     few = RateSettings(
@@ -368,7 +381,9 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     done = run(config, "--out", out, "--importance", "x", "--target-error", 0.4, "--max-steps", 600_000, "--resume")
     longer = read_result(out)
     assert longer["n_roots"] >= result["n_roots"] and done.exit_code == (0 if longer["complete"] else 3)
-    assert "differs" in run(config, "--out", out, "--resume", "--target-error", 0.4).stderr
+    again = run(config, "--out", out, "--resume")  # as it was begun: along x, to that error
+    assert again.exit_code == done.exit_code and read_result(out)["n_roots"] == longer["n_roots"]
+    assert "differs" in run(config, "--out", out, "--resume", "--method", "brute_force").stderr
     arrays = load_run(out)  # the flux run as arrays, a row for each block
     assert arrays.exit_weights.sum() / arrays.time_ps.sum() == pytest.approx(longer["flux_per_ps"])
     assert len(arrays.exits) == longer["n_exits"] and arrays.exit_walkers.max() < arrays.time_ps.shape[1] == 100

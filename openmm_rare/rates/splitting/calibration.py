@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,7 +85,14 @@ class Calibration:
     roots_arrived: int = 0
 
 
-def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task: Task, progress: Progress) -> Calibration:
+def calibrate(
+    sampler: RootSampler,
+    flux: BlockFlux,
+    direction: Direction,
+    task: Task,
+    progress: Progress,
+    ended: Callable[[], bool] = lambda: False,
+) -> Calibration:
     """Measure the scale of a direction.
 
     Excursions from the exits, without any branching, give the first table. Each round of trees then sees a few nats farther,
@@ -101,13 +108,15 @@ def calibrate(sampler: RootSampler, flux: BlockFlux, direction: Direction, task:
     task : callable
         See :data:`openmm_rare.io.tasks.Task`; every pilot is one task of kind "calibration".
     progress : Progress
+    ended : callable
+        Whether no more rounds may be made than the first.
 
     Raises
     ------
     RuntimeError
         If the direction does not tell exits from each other, nor from what comes after them.
     """
-    return _Pilot(sampler, flux, task, progress).run(direction)
+    return _Pilot(sampler, flux, task, progress, ended).run(direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +169,10 @@ class _Scaled:
 class _Pilot:
     """Rounds of the pilot."""
 
-    def __init__(self, sampler: RootSampler, flux: BlockFlux, task: Task, progress: Progress) -> None:
-        self._sampler, self._flux, self._task, self._progress = sampler, flux, task, progress
+    def __init__(
+        self, sampler: RootSampler, flux: BlockFlux, task: Task, progress: Progress, ended: Callable[[], bool]
+    ) -> None:
+        self._sampler, self._flux, self._task, self._progress, self._ended = sampler, flux, task, progress, ended
         self._problem, self._rounds = sampler.problem, sampler.settings.calibration_rounds
         together = fits_in_slots(sampler.problem)
         self._n_roots = sampler.settings.pilot_roots if together else sampler.settings.calibration_roots
@@ -176,7 +187,7 @@ class _Pilot:
             outcomes = [self._outcomes(direction, ahead, record) for record in best.records]
             tau, gain = fitted_look_ahead(outcomes, self._problem.timestep)
             self._progress.update(0, look_ahead_ps=f"{tau:.3g}", likelihood=f"{gain:.1f}")
-        if tau > 0.0:
+        if tau > 0.0 and not self._ended():
             ends = best.importance.table.log_importance[[0, -1]]  # in nats the scale is right but for what momenta change
             looking = self._scaled(ahead, tau, LevelTable(ends, ends, False), self._excursions(ahead, tau))
             if looking.arrived and looking.merit() >= _WORSE * best.merit():
@@ -190,7 +201,7 @@ class _Pilot:
         for number in range(_MOST_ROUNDS):
             records = [*found.records, self._trees(found.importance)]
             found = _Scaled(self._importance(direction, tau, _table(direction, records)), records, plain)
-            if found.arrived and number + 1 >= self._rounds:
+            if self._ended() or (found.arrived and number + 1 >= self._rounds):
                 break
         return found
 

@@ -159,7 +159,12 @@ class SplittingRate(RateRun):
     def _calibrate(self, flux: BlockFlux) -> Calibration:
         any_density = RootDensity(0.0, self.settings.uniform_fraction)
         sampler = RootSampler(self.problem, flux.importance, self.settings, self.machine, flux.pool, any_density, self.executor)
-        return calibrate(sampler, flux, self.direction, partial(self._run_task, "pilot"), self.progress)
+        task = partial(self._run_task, "pilot")
+        return calibrate(sampler, flux, self.direction, task, self.progress, self._pilot_ended)
+
+    def _pilot_ended(self) -> bool:
+        """Whether the pilot's steps are used up, or were when an earlier session went on to the next part."""
+        return self._task.left("calibration") <= 0 and (self._spent() or self._task.recorded("density") > 0)
 
     def _sampler(self, pool: Pool, density: RootDensity, calibration: Calibration) -> RootSampler:
         given = self.problem, calibration.importance, self.settings, self.machine, pool, density, self.executor
