@@ -55,7 +55,7 @@ _FILE = click.Path(path_type=Path)
     show_default="50 ps",
     help="Half of it at constant pressure, the rest in the mean box; 0: only minimize.",
 )
-@click.option("--state-a", metavar="RANGES", help='As "phi2=-110..-50, psi2=100..180", with names from --list.')
+@click.option("--state-a", metavar="RANGES", help='As "phi2=-110..-50, r_1NA_2CL=..0.31": degrees and nm, names from --list.')
 @click.option("--state-b", metavar="RANGES", help="Likewise.")
 @click.option("--trajectory", type=_FILE, help="Show values of the variables along this, which mdtraj reads.")
 @click.option("--seed", type=click.IntRange(min=0), show_default="1", help="Of ions, velocities and noise.")
