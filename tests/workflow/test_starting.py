@@ -23,6 +23,7 @@ from openmm_rare.workflow.starting.request import Request
 from openmm_rare.workflow.starting.solvation import parametrized
 from openmm_rare.workflow.starting.sources import read_source
 from openmm_rare.workflow.starting.start import look, start
+from openmm_rare.workflow.starting.states_given import StatesGiven, _wall
 
 WATER = Path(__file__).parents[1] / "data" / "water"
 STATES = {"state_a": "phi2=-180..0, psi2=90..-130", "state_b": "phi2=30..90"}
@@ -267,6 +268,46 @@ def test_a_start_outside_of_a_is_told_and_the_folder_is_kept(molecule, tmp_path)
     assert any("No frame lay in A (phi2 went from" in sentence for sentence in done.warnings)
     with pytest.raises(InputError, match="positions must lie in A"):
         build_system(load_config(done.folder / "config.toml"))
+
+
+@pytest.mark.parametrize("walls", [True, False])
+def test_a_state_that_is_soon_left_is_kept_until_it_is_written(tmp_path, monkeypatch, walls):
+    """Two ions that repel each other; without walls around A, the negative control, they fly apart."""
+    if not walls:
+        monkeypatch.setattr(StatesGiven, "walls", lambda self, candidates, n_atoms: [])
+    line = "HETATM    {}  NA   NA A   {}      {:6.3f}   0.000   0.000  1.00  0.00          NA\n"
+    (tmp_path / "ions.pdb").write_text(line.format(1, 1, 0.0) + line.format(2, 2, 10.0) + "END\n")
+    states = {"state_a": "r_1NA_2NA=..1.05", "state_b": "r_1NA_2NA=2.0.."}
+    request = Request.parse({"structure": tmp_path / "ions.pdb", "equilibrate": "2 ps", "platform": "Reference", **states})
+    done = start(request, tmp_path / "made", Silent())
+    assert any("No frame lay in A" in sentence for sentence in done.warnings) is not walls
+    assert bool(done.seen.values[-1, 0] < 1.05) is walls
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "period", "inside", "outside"),
+    [
+        (0.25, 0.31, "nm", None, [0.26, 0.3], {0.22: 0.036, 0.35: 0.046}),
+        (-np.inf, 0.31, "nm", None, [0.0, 0.29], {0.4: 0.1}),
+        (3.0, 3.5, "rad", 2 * np.pi, [3.1, -3.0, 3.4 - 2 * np.pi], {2.8: 0.25, -2.6: 0.2331853}),
+    ],
+)
+def test_walls_do_nothing_within_a(low, high, unit, period, inside, outside):
+    """Distances beyond the walls, which stand a tenth of the width within the edges here, or 0.01 nm."""
+    expression, _, parts = _wall(low, high, unit, period).partition(";")
+    names = {"max": max, "abs": abs, "floor": np.floor}
+
+    def energy(s):
+        known = {**names, "s": s}
+        for part in reversed([each for each in parts.replace(" ", "").split(";") if each]):
+            name, _, value = part.partition("=")
+            known[name] = eval(value.replace("^", "**"), known)
+        return eval(expression.replace("^", "**"), known)
+
+    assert all(energy(s) == 0.0 for s in inside)
+    stiff = {"nm": 2e4, "rad": 1000.0}[unit]
+    for s, beyond in outside.items():
+        assert energy(s) == pytest.approx(0.5 * stiff * beyond**2, rel=1e-4)
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), DynamicsError("positions became NaN")])

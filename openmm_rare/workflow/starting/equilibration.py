@@ -20,7 +20,7 @@ from ...structure.openmm_errors import naming_system
 from ...structure.particles import masses_of, sites_of
 from .candidates import Candidates
 from .request import Request
-from .states_given import StatesGiven
+from .states_given import StatesGiven, held
 
 __all__ = ["Equilibrated", "equilibrate", "fastest_platform", "minimized"]
 
@@ -128,14 +128,16 @@ def equilibrate(
     n_steps = round(request.equilibrate / request.timestep)
     with naming_system(name, request.platform or "", running=True):
         if periodic and n_steps:
-            positions, drift = _at_pressure(system, topology, positions, request, n_steps // 2, progress)
+            pressed = held(system, states, candidates)
+            positions, drift = _at_pressure(system, pressed, topology, positions, request, n_steps // 2, progress)
             n_steps -= n_steps // 2
-            positions = minimized(system, positions, request.platform, name, progress, rounds=1)
+            in_its_box = held(system, states, candidates)
+            positions = minimized(in_its_box, positions, request.platform, name, progress, rounds=1)
         box = periodic_box(system)
         candidates = candidates.in_box(box)
         seen, best = [candidates.values(positions[None])[0]], None
         if n_steps:
-            run = _Run(system, positions, request, 2, progress)
+            run = _Run(held(system, states, candidates), positions, request, 2, progress)
             every = _spacing(n_steps, request)
             progress.stage("constant volume", n_steps * request.timestep)
             seen = []
@@ -158,14 +160,17 @@ def _spacing(n_steps: int, request: Request) -> int:
 
 def _at_pressure(
     system: openmm.System,
+    pressed: openmm.System,
     topology: app.Topology,
     positions: np.ndarray,
     request: Request,
     n_steps: int,
     progress: Progress,
 ) -> tuple[np.ndarray, float]:
-    """Positions in the mean box of the second half, which the System is given, and how much the volume changed in it."""
-    pressed = openmm.XmlSerializer.clone(system)
+    """Positions in the mean box of the second half, which the System is given, and how much the volume changed in it.
+
+    What moves is `pressed`, a copy of it with what else acts meanwhile.
+    """
     barostat = openmm.MonteCarloBarostat(request.pressure * unit.bar, request.temperature * unit.kelvin, _EVERY)
     barostat.setRandomNumberSeed(request.seed)
     pressed.addForce(barostat)

@@ -31,7 +31,7 @@ from .equilibration import Equilibrated, equilibrate, fastest_platform, minimize
 from .request import Request
 from .solvation import parametrized
 from .sources import Source, read_source
-from .states_given import StatesGiven, parse_states
+from .states_given import StatesGiven, held, parse_states
 from .trajectory import frames_of
 
 __all__ = ["Seen", "Started", "look", "start"]
@@ -126,7 +126,9 @@ def start(request: Request, out: str | Path, progress: Progress | None = None) -
     with _folder(Path(out)) as folder:
         request, system, source, candidates, notes = _prepared(request, progress)
         states = parse_states(request.state_a, request.state_b, candidates)
-        positions = minimized(system, source.positions, request.platform, request.structure.stem, progress)
+        states = None if states is None else states.keeping(candidates, source.positions)
+        together = held(system, states, candidates)
+        positions = minimized(together, source.positions, request.platform, request.structure.stem, progress)
         notes += require_sound(system, source.topology, positions, request)
         found = equilibrate(system, source.topology, positions, request, candidates, states, progress)
         require_box(system, request, changes=False)

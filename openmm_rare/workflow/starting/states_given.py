@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import openmm
 
+from ...bias.variable_force import energy_along
 from ...errors import InputError
 from ...io.toml import nearest
 from ...states.disjoint import require_something_between
 from ...states.states import IN_A, CollectiveVariables, Range, States
 from .candidates import Candidates
 
-__all__ = ["Bounds", "StatesGiven", "parse_states"]
+__all__ = ["Bounds", "StatesGiven", "held", "parse_states"]
 
 _EXAMPLE = '"phi2=-110..-50, psi2=100..180" (angles in degrees, distances in nm, an open end left out as in "r=..0.3")'
+_STIFF = {"nm": 2e4, "rad": 1000.0}
+"""Of the walls around A, kJ/mol over the square of the unit: fluctuations of 0.01 nm and 3 degrees in them."""
+_WITHIN = {"nm": 0.01, "rad": math.radians(3.0)}
+"""How far within the edges of A its walls stand, at most a tenth of its width."""
 Bounds = dict[str, tuple[float, float]]
 """Lowest and highest value by the name of a variable, in degrees and nm."""
 
 
 @dataclass(frozen=True)
 class StatesGiven:
-    """Ranges of A and B, in degrees and nm."""
+    """Ranges of A and B, in degrees and nm; and whether a structure lay in A, which is then kept there until it is written."""
 
     a: Bounds
     b: Bounds
+    kept: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,9 +55,43 @@ class StatesGiven:
         )
         return States(CollectiveVariables([each.variable for each in chosen]), *regions)
 
+    def keeping(self, candidates: Candidates, positions: np.ndarray) -> StatesGiven:
+        """A copy that keeps a structure, shape (n_atoms, 3), nm, in A, if it lies there."""
+        return replace(self, kept=self.is_in_a(candidates, positions))
+
+    def walls(self, candidates: Candidates, n_atoms: int) -> list[openmm.Force]:
+        """Forces that keep dynamics within A, and do nothing in it: one for each variable that A limits."""
+        forces = []
+        for name, bounds in self.a.items():
+            variable = candidates.named(name).variable
+            low, high = np.radians(bounds) if variable.unit == "rad" else bounds
+            high = high + variable.period if variable.period is not None and high < low else high
+            forces.append(energy_along(variable, _wall(low, high, variable.unit, variable.period), n_atoms))
+        return forces
+
     def is_in_a(self, candidates: Candidates, positions: np.ndarray) -> bool:
         """Whether a frame, shape (n_atoms, 3), nm, lies in A."""
         return bool(self.states(candidates).classify(positions[None])[0] == IN_A)
+
+
+def held(system: openmm.System, states: StatesGiven | None, candidates: Candidates) -> openmm.System:
+    """A copy with walls around A, where a structure is to be kept there: heated, it would soon leave a short-lived state."""
+    copy = openmm.XmlSerializer.clone(system)
+    for wall in states.walls(candidates, system.getNumParticles()) if states is not None and states.kept else []:
+        copy.addForce(wall)
+    return copy
+
+
+def _wall(low: float, high: float, unit: str, period: float | None) -> str:
+    """The energy of walls at both ends of an interval, those of them that there are."""
+    within = min(_WITHIN[unit], 0.1 * (high - low))
+    if period is not None:
+        middle, half = 0.5 * (low + high), 0.5 * (high - low) - within
+        away = f"abs(d)-{half!r}); d=x-{period!r}*floor(x/{period!r}+0.5); x=s-({middle!r})"
+        return f"{0.5 * _STIFF[unit]}*w^2; w=max(0,{away}"
+    ends = [f"max(0,s-({high - within!r}))^2"] if math.isfinite(high) else []
+    ends += [f"max(0,({low + within!r})-s)^2"] if math.isfinite(low) else []
+    return f"{0.5 * _STIFF[unit]}*({'+'.join(ends)})"
 
 
 def parse_states(a: str, b: str, candidates: Candidates) -> StatesGiven | None:
