@@ -18,12 +18,12 @@ from .crossing_plots import CROSSING_FIGURE, CURVE_FIGURE, draw_crossing, draw_c
 from .interactive.rates import explored_convergence
 from .page import Drawn, FigureFile, saved_figures
 from .path_plots import make_room, plot_outlines
-from .saved_paths import SAVED_PATHS_FIGURE
+from .saved_paths import SAVED_PATHS_FIGURE, SAVED_PATHS_MOVIE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    Explored = tuple[Figure, Mapping[str, Any]]
+    Explored = tuple[Figure | None, Mapping[str, Any] | None, ...]  # and a molecule
 
 __all__ = ["axis_label", "convergence", "make_figures", "root_contributions"]
 
@@ -50,12 +50,11 @@ def make_figures(run: RunFile, result: Mapping[str, Any], folder: str | Path) ->
     """
     wanted = [figure for figure in _FIGURES if figure[0] == "convergence" or not result.get("missing")]
     drawn = (_drawn(name, title, caption, draw(run, result)) for name, draw, title, caption in wanted)
-    return [*saved_figures((each for each in drawn if each.figure is not None), Path(folder))]
+    return [*saved_figures((each for each in drawn if each.figure is not None or each.molecule), Path(folder))]
 
 
 def _drawn(name: str, title: str, caption: str, found: Figure | Explored | None) -> Drawn:
-    figure, plot = found if isinstance(found, tuple) else (found, None)
-    return Drawn(name, title, caption, figure, plot)
+    return Drawn(name, title, caption, *(found if isinstance(found, tuple) else (found,)))
 
 
 def root_contributions(run: RunFile) -> np.ndarray:
@@ -272,6 +271,7 @@ _FIGURES: tuple[tuple[str, Callable[[RunFile, Mapping[str, Any]], Any], str, str
         "the way to B. A and B are outlined as far as they are ranges or discs of these variables.",
     ),
     SAVED_PATHS_FIGURE,
+    SAVED_PATHS_MOVIE,
     (
         "weights",
         _draw_weights,

@@ -6,18 +6,22 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fabricated
+from openmm_rare.folders.saved_paths import write_saved_paths
 from openmm_rare.paths.ensemble import PathEnsemble
+from openmm_rare.rates.keeping.saved_paths import SavedPaths
 from openmm_rare.report.committor_map import CommittorMap
 from openmm_rare.report.interactive import scripts
 from openmm_rare.report.interactive.figures import curve, heatmap, numbers
 from openmm_rare.report.interactive.molecules import Track, drawn_atoms, explored_molecule, tracks_of_paths
 from openmm_rare.report.paths import _as_named
 from openmm_rare.report.rate import write_rate_report
+from openmm_rare.report.saved_paths import draw_saved_molecule
 from openmm_rare.states.outlines import Outline, limits_with
 from openmm_rare.systems import licl
 
@@ -97,6 +101,29 @@ def test_molecules_keep_their_shapes():
     long = Track("long", np.zeros((1000, 2, 3)), [str(n) for n in range(1000)]).thinned(7)
     assert len(long.frames) == 7 and long.notes[0] == "0" and long.notes[-1] == "999"
     assert explored_molecule(problem, np.array([], dtype=int), tracks) is None
+
+
+def test_saved_paths_of_ions_can_be_played(tmp_path):
+    pytest.importorskip("mdtraj")
+    problem = licl.build()
+    frames = np.repeat(problem.positions[None], 4, 0)
+    frames[:, 1] = frames[:, 0] + np.array([[0.2, 0.3, 0.4, 0.5], [0.1, 0.0, 0.0, 0.0], [0.0, 0.0, 0.2, 0.1]]).T
+    shares, zeros, along = np.array([0.2, 0.8]), np.zeros(2, dtype=int), [np.linspace(0.1, 0.9, 4)] * 2
+    paths = [frames.astype(np.float32), frames[::-1].astype(np.float32)]
+    saved = SavedPaths(paths, shares, shares, zeros, zeros, np.array([30, 30]), 10, along, along, 2)
+    result = {"saved_paths": write_saved_paths(tmp_path, saved, problem)}
+    run = SimpleNamespace(path=tmp_path / "run.nc")
+    _, _, found = draw_saved_molecule(run, result)
+    assert found["elements"] == ["Li", "Cl"] and [each["label"][:12] for each in found["tracks"]] == [
+        "path-002.dcd",
+        "path-001.dcd",
+    ]
+    assert found["tracks"][0]["notes"][3].startswith("frame 4, ") and found["tracks"][0]["notes"][3].endswith("committor 0.90")
+    places = np.frombuffer(base64.b64decode(found["picometers"]), "<i2").reshape(8, 2, 3).astype(float)
+    apart = 1e3 * np.linalg.norm(frames[::-1, 1] - frames[::-1, 0], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(places[:4, 1] - places[:4, 0], axis=1), apart, atol=2.0)
+    (tmp_path / "paths" / "path-002.dcd").write_bytes(b"damaged")
+    assert draw_saved_molecule(run, result) is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from ...dynamics.whole_frames import to_look_at
 from ...structure.molecules import WATER_NAMES
 
 if TYPE_CHECKING:
+    from openmm import app
+
     from ...paths.ensemble import PathEnsemble
     from ...problem import RareEventSystem
 
-__all__ = ["MOLECULE_CAPTION", "Track", "drawn_atoms", "explored_molecule", "tracks_of_paths"]
+__all__ = ["MOLECULE_CAPTION", "Track", "drawn_atoms", "explored_molecule", "movie", "solute_atoms", "tracks_of_paths"]
 
 _MOST_WATER, _LEAST_OF_WATER = 12, 0.1  # molecules that are drawn, and the contribution of one, relative to the largest
 _MOST_ATOMS, _MOST_PLACES = 2000, 40_000  # atoms, and atoms times frames, that a page carries
@@ -39,7 +41,6 @@ class Track:
     ----------
     label : str
     frames : ndarray, shape (n, n_atoms, 3), nm
-        Of all atoms.
     notes : sequence of str
         What is said about each frame.
     """
@@ -58,10 +59,13 @@ class Track:
 
 def drawn_atoms(problem: RareEventSystem, relative: np.ndarray | None = None) -> np.ndarray:
     """Indices of the atoms that are not water, and of the molecules of water that contribute; all without a topology."""
-    if problem.topology is None:
-        return np.arange(len(problem.positions))
-    residues = [[atom.index for atom in residue.atoms()] for residue in problem.topology.residues()]
-    is_water = np.array([residue.name in WATER_NAMES for residue in problem.topology.residues()])
+    return np.arange(len(problem.positions)) if problem.topology is None else solute_atoms(problem.topology, relative)
+
+
+def solute_atoms(topology: app.Topology, relative: np.ndarray | None = None) -> np.ndarray:
+    """The same of a topology alone."""
+    residues = [[atom.index for atom in residue.atoms()] for residue in topology.residues()]
+    is_water = np.array([residue.name in WATER_NAMES for residue in topology.residues()])
     seen: list[int] = []
     if relative is not None:
         most = np.where(is_water, [relative[atoms].max() for atoms in residues], 0.0)
@@ -104,18 +108,32 @@ def explored_molecule(
     mapping or None
         None without a topology, without atoms or frames, or with more than a page should carry.
     """
-    if problem.topology is None or not 0 < len(atoms) <= _MOST_ATOMS or not tracks:
+    if problem.topology is None:
         return None
-    most = max(_MOST_PLACES // (len(atoms) * len(tracks)), 1)
-    tracks = [track.thinned(most) for track in tracks]
-    frames = to_look_at(np.concatenate([track.frames for track in tracks]).astype(np.float64), problem)[:, atoms]
-    places = np.rint(1e3 * _laid_on_the_first(frames))
+    tracks = [track.thinned(_most_frames(atoms, tracks)) for track in tracks]
+    shown = [replace(track, frames=to_look_at(track.frames.astype(np.float64), problem)[:, atoms]) for track in tracks]
+    return movie(problem.topology, atoms, shown, colors)
+
+
+def _most_frames(atoms: np.ndarray, tracks: Sequence[Track]) -> int:
+    """Of each track, that a page carries."""
+    return max(_MOST_PLACES // max(len(atoms) * len(tracks), 1), 1)
+
+
+def movie(
+    topology: app.Topology, atoms: np.ndarray, tracks: Sequence[Track], colors: Sequence[str] | None = None
+) -> Mapping[str, Any] | None:
+    """The same of frames that are whole, and of these atoms alone."""
+    if not 0 < len(atoms) <= _MOST_ATOMS or not tracks:
+        return None
+    tracks = [track.thinned(_most_frames(atoms, tracks)) for track in tracks]
+    places = np.rint(1e3 * _laid_on_the_first(np.concatenate([track.frames for track in tracks])))
     if np.abs(places).max() > _LARGEST_PM:
         return None
-    known = list(problem.topology.atoms())
+    known = list(topology.atoms())
     order = {int(atom): place for place, atom in enumerate(atoms)}
     bonds: list[list[int]] = [[] for _ in atoms]
-    for one, other in problem.topology.bonds():
+    for one, other in topology.bonds():
         if one.index in order and other.index in order:
             bonds[order[one.index]].append(order[other.index])
             bonds[order[other.index]].append(order[one.index])
