@@ -55,7 +55,7 @@ class RateEstimate:
     pool_relative_error, roots_relative_error : float
         The two parts of the relative standard error; from the barrier, those of windows and of shots.
     reliable : bool
-        False when a warning says that the numbers should not be believed.
+        False when a warning says that the numbers should not be believed, and of a run that is not finished.
     warnings : tuple of str
     rate_reduced, rate_reduced_stderr : float or None
         In the system's reduced units, where it has some.

@@ -139,7 +139,7 @@ def unfinished(estimate: Callable[[], RateEstimate], missing: str, known: Known 
     known : Known, optional
         Default: as the estimate says, its events being independent of its pool, if it has one.
     """
-    found = replace(estimate(), complete=False, missing=missing)
+    found = replace(estimate(), complete=False, missing=missing, reliable=False)
     k = found.rate_per_ps
     if k <= 0.0 or found.rate_below_per_ps is not None:
         return found
@@ -222,7 +222,7 @@ class Unaided:
             mean_weight_stderr=unknown,
             pool_relative_error=unknown,
             roots_relative_error=unknown,
-            reliable=True,
+            reliable=False,
             warnings=(),
             rate_below_per_ps=None if n else high,
             complete=False,
