@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import InputError
+from ..states.states import IN_A, States
 from ..statistics import correlated_mean, effective_sample_size
 
 __all__ = ["PathEnsemble", "mean_over_paths"]
@@ -60,6 +61,11 @@ class PathEnsemble:
     def effective(self) -> float:
         """So many paths of equal weight would carry as much."""
         return effective_sample_size(self.weights)
+
+    def from_a_to_b(self, states: States) -> PathEnsemble:
+        """The same with every path from A to B: of reversible dynamics, one from B to A is as likely read backwards."""
+        forward = [path if states.classify(path[:1])[0] == IN_A else np.ascontiguousarray(path[::-1]) for path in self.paths]
+        return replace(self, paths=forward)
 
     def seen(self, share: float) -> np.ndarray:
         """Weights of the paths when so large a share of the run was over, all chains growing at the same time.

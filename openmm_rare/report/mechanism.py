@@ -191,7 +191,7 @@ def _molecules(
         colors = mechanism_plots.contribution_colors(found.atoms.relative[atoms])
         molecule = explored_molecule(problem, atoms, [typical], colors)
         yield Drawn("atoms", _OF_ATOMS, _ATOMS, figure, molecule=molecule, table=_atom_table(found))
-    movie = explored_molecule(problem, drawn_atoms(problem), tracks_of_paths(paths, logits))
+    movie = explored_molecule(problem, drawn_atoms(problem), tracks_of_paths(paths, logits, problem.states))
     if movie is not None:
         yield Drawn("molecule", "Transition paths of the molecule", MOLECULE_CAPTION, None, molecule=movie)
 

@@ -169,7 +169,7 @@ def _drawn(
     plane, explored = (None, None) if problem is None else _plane(problem, record, ensemble)
     yield Drawn("paths", "Where paths run, and where shots began", _PATHS, plane, explored)
     if problem is not None:
-        molecule = explored_molecule(problem, drawn_atoms(problem), tracks_of_paths(ensemble, logits))
+        molecule = explored_molecule(problem, drawn_atoms(problem), tracks_of_paths(ensemble, logits, problem.states))
         if molecule is not None:
             yield Drawn("molecule", "The paths of the molecule", MOLECULE_CAPTION, None, molecule=molecule)
 

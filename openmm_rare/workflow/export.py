@@ -153,7 +153,7 @@ class _Sampled:
         """Of a path sampling run."""
         config, record = load_run(folder, trust)
         problem, settings = build_system(config), path_settings(config)
-        ensemble = ensemble_of(record, folder, settings, problem.timestep)
+        ensemble = ensemble_of(record, folder, settings, problem.timestep).from_a_to_b(problem.states)
         return cls(problem, model_of_run(folder, problem.fingerprint(), record), record, ensemble)
 
     @property

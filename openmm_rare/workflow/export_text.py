@@ -47,7 +47,7 @@ def of_saved_paths(kind: str) -> dict[str, str]:
 def _of_paths(kind: str, about: str, along: str) -> dict[str, str]:
     return {
         TOPOLOGY: "names of atoms and residues, bonds, the periodic box; the first frame of the first path",
-        f"path-*.{kind}": "a path each, from its first frame at time 0",
+        f"path-*.{kind}": "a path each, from A, its first frame at time 0, to B; one that went from B to A is read backwards",
         PATHS: about,
         FRAMES: f"a row for each frame: time in ps, variables of the states in nm, radians or plain, {along}",
     }

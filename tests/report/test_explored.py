@@ -88,7 +88,8 @@ def test_molecules_keep_their_shapes():
     ways = rng.normal(size=(6, 3))
     frames[:, 1] = frames[:, 0] + np.linspace(0.2, 0.5, 6)[:, None] * ways / np.linalg.norm(ways, axis=1)[:, None]
     paths = PathEnsemble([frames, frames[::-1]], np.ones(2), np.zeros(2), 0.5)
-    tracks = tracks_of_paths(paths, [np.linspace(-2.0, 2.0, 6)] * 2)
+    q = np.linspace(-2.0, 2.0, 6)
+    tracks = tracks_of_paths(paths, [q, q[::-1]], problem.states)  # of which one went from B to A
     found = explored_molecule(problem, ions, tracks)
     places = np.frombuffer(base64.b64decode(found["picometers"]), "<i2").reshape(12, 2, 3).astype(float)
     apart = np.linalg.norm(frames[:, 1] - frames[:, 0], axis=1)
@@ -97,7 +98,8 @@ def test_molecules_keep_their_shapes():
     along /= np.linalg.norm(along, axis=1)[:, None]
     assert (along @ along[0] > 0.999).all() and (ways @ ways[0]).min() < 0.0  # each laid onto the first
     assert found["elements"] == ["Li", "Cl"] and found["tracks"][1]["label"] == "path 2 of 2"
-    assert found["tracks"][0]["notes"][5] == "frame 6 of 6, 2.5 ps, predicted committor 0.88"
+    assert all(each["notes"][5] == "frame 6 of 6, 2.5 ps, predicted committor 0.88" for each in found["tracks"])
+    np.testing.assert_allclose(np.linalg.norm(places[6:, 1] - places[6:, 0], axis=1), 1e3 * apart, atol=2.0)  # from A to B
     long = Track("long", np.zeros((1000, 2, 3)), [str(n) for n in range(1000)]).thinned(7)
     assert len(long.frames) == 7 and long.notes[0] == "0" and long.notes[-1] == "999"
     assert explored_molecule(problem, np.array([], dtype=int), tracks) is None

@@ -22,7 +22,9 @@ from openmm_rare.cli.main import main
 from openmm_rare.folders.path_folder import load_path_sampling
 from openmm_rare.io.tasks import Silent
 from openmm_rare.report import paths as path_report
+from openmm_rare.states.states import IN_A, IN_B
 from openmm_rare.structure.trajectory_file import plain_topology, write_structures, write_trajectory
+from openmm_rare.systems import build
 from openmm_rare.tps import sampler
 from openmm_rare.workflow.export import export_run
 from openmm_rare.workflow.load import load_run
@@ -110,6 +112,9 @@ def test_mdtraj_and_mdanalysis_read_paths_with_boxes_and_times(run, tmp_path, ki
     done = CliRunner().invoke(main, ["export", str(run), "--format", kind, "--out", str(out)])
     assert done.exit_code == 0, done.output
     problem, model, shots, sampled = load_path_sampling(run)
+    assert any(problem.states.classify(path[:1])[0] == IN_B for path in sampled.paths)  # which are turned round
+    sampled = sampled.from_a_to_b(problem.states)
+    assert all(problem.states.classify(path[[0, -1]]).tolist() == [IN_A, IN_B] for path in sampled.paths)
     table, along = rows_of(out / "paths.csv"), rows_of(out / "frames.csv")
     assert [float(row["weight"]) for row in table] == sampled.weights.tolist()
     assert sum(float(row["share"]) for row in table) == pytest.approx(1.0)
@@ -189,7 +194,7 @@ def test_paths_from_points_have_their_weights(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["tps", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     made = export_run(tmp_path / "run", progress=Silent())
-    sampled = load_run(tmp_path / "run").ensemble
+    sampled = load_run(tmp_path / "run").ensemble.from_a_to_b(build("double_well_1d").states)
     table = rows_of(made.folder / "paths.csv")
     assert made.folder == tmp_path / "run" / "export" and len(table) == made.n_paths == len(sampled.paths)
     assert [float(row["weight"]) for row in table] == sampled.weights.tolist()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ...paths.ensemble import PathEnsemble
     from ...problem import RareEventSystem
+    from ...states.states import States
 
 __all__ = ["MOLECULE_CAPTION", "Track", "drawn_atoms", "explored_molecule", "movie", "solute_atoms", "tracks_of_paths"]
 
@@ -28,8 +29,8 @@ _LARGEST_PM = 32_767
 _PATHS_SHOWN = 5
 
 MOLECULE_CAPTION = (
-    "The paths of the largest weights, without water, each frame laid onto the first: choose one, play it or drag the slider, "
-    "turn the molecule with the pointer. openmm-rare export writes whole paths."
+    "The paths of the largest weights from A to B, without water, each frame laid onto the first: choose one, play it or drag "
+    "the slider, turn the molecule with the pointer. openmm-rare export writes whole paths."
 )
 
 
@@ -74,17 +75,18 @@ def solute_atoms(topology: app.Topology, relative: np.ndarray | None = None) -> 
     return np.sort(np.concatenate([np.array([], dtype=np.int64), *chosen]).astype(np.int64))
 
 
-def tracks_of_paths(paths: PathEnsemble, logits: Sequence[np.ndarray]) -> list[Track]:
-    """The paths that count most, frame by frame, with the time and the committor that a model gives."""
-    tracks = []
+def tracks_of_paths(paths: PathEnsemble, logits: Sequence[np.ndarray], states: States) -> list[Track]:
+    """The paths that count most, from A to B, frame by frame, with the time and the committor that a model gives."""
+    tracks, forward = [], paths.from_a_to_b(states)
     for index in sorted(np.argsort(-paths.weights, kind="stable")[:_PATHS_SHOWN]):
-        committor = 1.0 / (1.0 + np.exp(-np.asarray(logits[index], dtype=np.float64)))
+        along = logits[index] if forward.paths[index] is paths.paths[index] else logits[index][::-1]
+        committor = 1.0 / (1.0 + np.exp(-np.asarray(along, dtype=np.float64)))
         n = len(paths.paths[index])
         notes = [
             f"frame {frame + 1} of {n}, {frame * paths.frame_time:.4g} ps, predicted committor {value:.2f}"
             for frame, value in enumerate(committor)
         ]
-        tracks.append(Track(f"path {index + 1} of {len(paths.paths)}", paths.paths[index], notes))
+        tracks.append(Track(f"path {index + 1} of {len(paths.paths)}", forward.paths[index], notes))
     return tracks
 
 
