@@ -1,6 +1,6 @@
 """A picture of a report for docs/gallery.md: python docs/figures/gallery.py RUN/report.html rate --rows 0 1500
 
-Needs Chromium. The picture is docs/figures/gallery_rate.png, in 64 colors.
+Needs Chromium. The picture is docs/figures/gallery_rate.png, in 256 colors.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main():
         subprocess.run([arguments.browser, *options, arguments.report.resolve().as_uri()], check=True, capture_output=True)
         page = Image.open(shot).convert("RGB").crop((0, arguments.rows[0], WIDTH, arguments.rows[1]))
     small = page.resize((WIDTH * 4 // 5, page.height * 4 // 5), Image.Resampling.LANCZOS)
-    small.quantize(64, dither=Image.Dither.NONE).save(Path(__file__).parent / f"gallery_{arguments.name}.png", optimize=True)
+    small.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(Path(__file__).parent / f"gallery_{arguments.name}.png", optimize=True)
 
 
 if __name__ == "__main__":

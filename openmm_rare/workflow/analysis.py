@@ -282,5 +282,5 @@ def _calibration_doubts(calibration: Calibration | None) -> list[str]:
 def atom_names(problem: RareEventSystem) -> list[str]:
     """Names of the atoms, with residue names and numbers where there is a topology."""
     if problem.topology is None:
-        return [f"P{number + 1}" for number in range(len(problem.positions))]
+        return [f"P{number}" for number in range(len(problem.positions))]
     return [f"{atom.residue.name}{atom.residue.id}-{atom.name}" for atom in problem.topology.atoms()]
