@@ -45,7 +45,12 @@ def _acts(problem: RareEventSystem, moves: np.ndarray) -> np.ndarray:
     probe, draw = Probe(problem.system, problem.positions, moves), np.random.default_rng(0)
     acts = np.zeros(moves.shape, bool)
     for length in _LENGTHS:
-        forces = probe.forces(length * draw.standard_normal(moves.shape) * moves)
+        try:
+            forces = probe.forces(length * draw.standard_normal(moves.shape) * moves)
+        except Exception:  # a force of the user's that cannot be asked there may act there
+            if length == 0.0:
+                raise
+            return np.ones(moves.shape, bool)
         acts |= ~np.isfinite(forces) | (forces != 0.0)
         if acts[moves].all():
             break

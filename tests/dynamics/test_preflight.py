@@ -12,8 +12,9 @@ from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import build_system, load_config
 from openmm_rare.dynamics.checks import examine, require_runnable
-from openmm_rare.dynamics.stability import largest_curvature, step_limit
+from openmm_rare.dynamics.stability import Probe, largest_curvature, step_limit
 from openmm_rare.dynamics.unbiased import unbiased_integrator
+from openmm_rare.dynamics.unbound import unbound_motion
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.rates.estimate import RateEstimate
 from openmm_rare.states.states import Coordinate, Range
@@ -239,3 +240,17 @@ def test_states_of_what_never_moves_are_refused(masses, variable, why):
     )
     found = [each.fact for each in examine(problem, "paths").obstacles]
     assert found == ([] if why is None else [f"the variables of the states, 'x', never change: {why}"])
+
+
+def test_a_force_that_cannot_be_asked_far_away_is_left_alone(monkeypatch):
+    monkeypatch.setattr(Probe, "forces", lambda self, displacement=0.0: _near_only(displacement))
+    assert not unbound_motion(flat("x^2+y^2")).obstacles
+    monkeypatch.setattr(Probe, "forces", lambda self, displacement=0.0: _near_only(1.0))
+    with pytest.raises(ValueError, match="too far"):
+        unbound_motion(flat("x^2+y^2"))
+
+
+def _near_only(displacement):
+    if np.abs(displacement).max() > 0.0:
+        raise ValueError("too far")
+    return np.array([[1.0, 1.0, 0.0]])
