@@ -28,7 +28,8 @@ def main():
         subprocess.run([arguments.browser, *options, arguments.report.resolve().as_uri()], check=True, capture_output=True)
         page = Image.open(shot).convert("RGB").crop((0, arguments.rows[0], WIDTH, arguments.rows[1]))
     small = page.resize((WIDTH * 4 // 5, page.height * 4 // 5), Image.Resampling.LANCZOS)
-    small.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(Path(__file__).parent / f"gallery_{arguments.name}.png", optimize=True)
+    few_colors = small.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few_colors.save(Path(__file__).parent / f"gallery_{arguments.name}.png", optimize=True)
 
 
 if __name__ == "__main__":
