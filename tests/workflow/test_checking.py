@@ -178,5 +178,16 @@ def test_frames_are_as_far_apart_as_the_variables_need():
     assert recommended_steps(problem, [(1, walk[:60]), (10, 1e-3 * walk[::10])]) == (10_000, False)
 
 
+def test_an_axis_without_force_is_one_row_that_all_methods_point_to(tmp_path):
+    (tmp_path / "flat.toml").write_text('[system]\nname = "double_well_1d"\nnum_dimensions = 2\n')
+    done = invoke(main, ["check", str(tmp_path / "flat.toml"), "--json", str(tmp_path / "c.json")])
+    assert done.exit_code != 0
+    rows = rows_of(tmp_path / "c.json")
+    ((verdict, said),) = rows["structure, time step"]
+    assert verdict == "refused" and said.startswith("no force acts along y, ") and "set it to 1 in [system]" in said
+    of_methods = [each for about, each in rows.items() if about.startswith("openmm-rare")]
+    assert of_methods == [[("refused", 'the same as for "structure, time step"')]] * 4
+
+
 def test_every_method_is_looked_at():
     assert set(methods.METHODS) == set(methods._COMMANDS)

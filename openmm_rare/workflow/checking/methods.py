@@ -14,7 +14,7 @@ from ...io.tasks import Memory, Silent
 from ...rates.barrier.reversible import require_reversible_forces
 from ...settings.paths import INITIAL_PATHS
 from ...walkers.machine import Machine
-from ..engines import engine_of
+from ..engines import engine_of, way_of
 from .rows import Checked
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def engine_name(kind: str, problem: RareEventSystem) -> str:
 def _told(config: RunConfig, kind: str, problem: RareEventSystem, model: Committor | None) -> list[RunConfig]:
     """The same with what a user may still say: a variable as the direction, or for windows to lie along."""
     names = problem.states.variables.names
-    if kind == "importance" and model is None and not config.sampling.importance:
+    needs = model is None and not config.sampling.importance and way_of(config.sampling, problem) == "splitting"
+    if kind == "importance" and needs:
         return [config.with_options(importance=name) for name in names]
     if kind == "barrier" and model is None and not config.barrier.along:
         return [config.with_options(along=name) for name in names]
