@@ -79,9 +79,10 @@ def test_trees_end_where_the_importance_is_far_too_steep(monkeypatch):
     problem = well(3.0, check_interval=5)
     plain = in_slots(problem, 4000, window=PLAIN)
     truth, its_error = mean_and_stderr(plain.contribution)
-    for per_nat, most in ((2, 300), (20, 2000)):
+    monkeypatch.setattr(tree, "_PER_SQUARE", 0.0)
+    for beyond, most in ((0.2, 300), (2.0, 2000)):
         monkeypatch.setattr(tree, "_BRANCHES", 10)
-        monkeypatch.setattr(tree, "_PER_NAT", per_nat)
+        monkeypatch.setattr(tree, "_BEYOND", beyond)
         steep = as_trees(problem, 60, level=-15.0, nats=15.0)
         value, error = mean_and_stderr(steep.contribution)
         assert_within(value, truth, np.hypot(error, its_error))

@@ -28,8 +28,15 @@ __all__ = ["Tree", "TreeRules", "follow_root"]
 _WAITING = 25
 """Branches of a tree that wait, above which C for splitting is raised. It depends on the past alone: no bias."""
 
-_BRANCHES, _PER_NAT = 1000, 300
-"""Branches of a tree after which that C is raised by a nat for each so many more: it ends, even if ln I is far too steep."""
+_BRANCHES, _PER_SQUARE = 50, 3.0
+"""Branches that a tree may have: so many, and for each square of the nats that it has to climb so many more.
+
+A tree that barely keeps itself alive, and comes to B, has about the square of them. Where what becomes of a root is decided
+before ln I shows it, or ln I is too steep, one that succeeds would have e to the power of them, much alike, at the cost of others.
+"""
+
+_BEYOND = 0.3
+"""Part of these branches, for each of which beyond them that C is raised by a nat: the tree ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +120,7 @@ class _Branch:
 class _Growing:
     """A tree that is being followed: its branches that wait, and what it has given so far."""
 
-    def __init__(self, rules: TreeRules, slots: PhaseSlots, seed: np.random.SeedSequence) -> None:
+    def __init__(self, rules: TreeRules, slots: PhaseSlots, root: Walkers, seed: np.random.SeedSequence) -> None:
         noise, choices = seed.spawn(2)
         slots.reseed(int(noise.generate_state(1)[0] >> 1) or 1)
         self.rules, self.slots, self.rng = rules, slots, np.random.default_rng(choices)
@@ -124,6 +131,8 @@ class _Growing:
         self.waiting: list[_Branch] = []
         self.old: list[_Branch] = []
         self.returned, self.channels = 0.0, np.zeros(n_channels)
+        nats = max(float(root.log_weights[0]) - rules.branching.log_level, 0.0)
+        self.most = _BRANCHES + _PER_SQUARE * nats**2
         self.counted = 0.0  # ln w of the slot that its branch has already
 
     def seen(self, walker: Walkers, past: Past | None) -> Past | None:
@@ -171,7 +180,8 @@ class _Growing:
     def _branch(self, log_weights: np.ndarray, log_importance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`Branching.branch`, but where a tree has many branches it splits less: nothing is killed for that."""
         branching = self.rules.branching
-        crowd = np.log(max(1.0, len(self.waiting) / _WAITING)) + max(0, self.swaps - _BRANCHES) / _PER_NAT
+        too_many = max(0.0, self.swaps - self.most) / (_BEYOND * self.most)
+        crowd = np.log(max(1.0, len(self.waiting) / _WAITING)) + too_many
         above = float(log_weights[0] + branching.window.power * log_importance[0] - branching.log_level)
         bounded = replace(branching, log_level=branching.log_level + min(crowd, max(above, 0.0)))
         return bounded.branch(log_weights, log_importance, self.rng)
@@ -238,7 +248,7 @@ def follow_root(
     FloatingPointError
         If positions become NaN.
     """
-    growing, tops, root = _Growing(rules, slots, seed), np.array([top]), _own(root)
+    growing, tops, root = _Growing(rules, slots, root, seed), np.array([top]), _own(root)
     past = growing.seen(root, None) if past is None else past
     nothing, status = root.take(slice(0)), int(rules.problem.states.classify(root.frames.positions)[0])
     if status != NEITHER:
