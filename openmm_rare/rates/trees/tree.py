@@ -32,7 +32,8 @@ _BRANCHES, _PER_SQUARE = 50, 3.0
 """Branches that a tree may have: so many, and for each square of the nats that it has to climb so many more.
 
 A tree that barely keeps itself alive, and comes to B, has about the square of them. Where what becomes of a root is decided
-before ln I shows it, or ln I is too steep, one that succeeds would have e to the power of them, much alike, at the cost of others.
+before ln I shows it, or ln I is too steep, one that succeeds would have e to the power of them, much alike and at the cost of
+others.
 """
 
 _BEYOND = 0.3
