@@ -28,7 +28,7 @@ __all__ = ["Tree", "TreeRules", "follow_root"]
 _WAITING = 25
 """Branches of a tree that wait, above which C for splitting is raised. It depends on the past alone: no bias."""
 
-_BRANCHES, _PER_SQUARE = 50, 3.0
+_BRANCHES, _PER_SQUARE = 20, 1.0
 """Branches that a tree may have: so many, and for each square of the nats that it has to climb so many more.
 
 A tree that barely keeps itself alive, and comes to B, has about the square of them. Where what becomes of a root is decided
