@@ -127,6 +127,8 @@ def _draw_convergence(run: RunFile, result: Mapping[str, Any]) -> Any:
         curve = _brute_force_convergence(run, result)
     else:
         return None
+    if not len(curve[1]):  # nothing has arrived
+        return None
     known = [(record["label"], record["rate_per_ps"]) for record in run.load("reference")]
     figure, (ax,) = plots.new_figure()
     plots.plot_convergence(ax, *curve, reference=known[0] if known else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
+from ..errors import RareError, RunError
 from ..io.pace import Pace
 from ..io.run_file import RunFile
 from ..io.tasks import Progress
@@ -37,7 +38,16 @@ class _Live:
         write_numbers(self._out, self._run, self.latest)
         if self._pace.due:
             with self._pace.spending():
-                write_page_of(self._out, self._run)
+                self._draw()
+
+    def _draw(self) -> None:
+        """Write the page; what goes wrong with a picture of a run that goes on is no reason to end it."""
+        try:
+            write_page_of(self._out, self._run)
+        except (RareError, OSError):
+            raise
+        except Exception:
+            logging.getLogger(__name__).exception("the report so far could not be drawn; the run goes on")
 
     def close(self, progress: Progress) -> None:
         """Write the latest estimate for good, and say it."""
@@ -45,7 +55,7 @@ class _Live:
             progress.note("There is no estimate yet.")
             return
         write_numbers(self._out, self._run, self.latest)
-        write_page_of(self._out, self._run)
+        self._draw()
         progress.note(f"{in_words(self.latest)} ({self._out / 'result.json'}, {self._out / 'report.html'}).")
 
 

@@ -26,6 +26,7 @@ from openmm_rare.report.results import read_result
 from openmm_rare.systems.klein_kramers import solve
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.phase_slots import PhaseSlots
+from openmm_rare.workflow import live
 from openmm_rare.workflow.load import load_run
 from stats import assert_within
 
@@ -388,6 +389,44 @@ def test_the_command_asks_for_a_direction_and_takes_a_variable(config):
     assert arrays.exit_weights.sum() / arrays.time_ps.sum() == pytest.approx(longer["flux_per_ps"])
     assert len(arrays.exits) == longer["n_exits"] and arrays.exit_walkers.max() < arrays.time_ps.shape[1] == 100
     assert np.allclose(arrays.time_ps, 5.0) and len(arrays.roots) == longer["n_roots"]
+
+
+NOTHING = """
+[system]
+name = "langevin_well"
+parameters = { barrier = 18.0 }
+[sampling]
+importance = "x"
+target_error = 0.9
+flux_walkers = 20
+pilot_roots = 20
+production_roots = 20
+calibration_rounds = 1
+equilibration_ps = 0.05
+max_walker_steps = 100000
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_pages_of_a_run_in_which_nothing_arrives_do_not_end_it(tmp_path, monkeypatch, caplog, broken):
+    """The page was drawn without a curve to draw; and whatever else goes wrong with one, the run goes on."""
+    monkeypatch.setattr(calibration, "_MOST_ROUNDS", 1)
+    monkeypatch.setattr(live, "_LEAST", 0.0)
+    monkeypatch.setattr(live, "_SHARE", 1.0)
+    drawn = []
+
+    def draw(*given):
+        drawn.append(write(*given))
+        if broken:
+            raise IndexError("a curve of nothing")
+
+    write = live.write_page_of
+    monkeypatch.setattr(live, "write_page_of", draw)
+    (tmp_path / "high.toml").write_text(NOTHING)
+    done = run(tmp_path / "high.toml", "--out", tmp_path / "o")
+    assert done.exit_code == 3 and "the rate is below" in done.output and drawn
+    assert ("could not be drawn" in caplog.text) is broken
+    assert "rate is below" in (tmp_path / "o" / "report.html").read_text(encoding="utf8")
 
 
 def test_rounds_of_production_measure_the_scale_again(monkeypatch):
