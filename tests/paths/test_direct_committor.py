@@ -181,7 +181,7 @@ def test_what_cannot_be_shot_is_refused():
 def test_nan_stops_the_shots_and_leaves_where_they_began(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     target = dimer(False)
-    target.system.getForce(0).setEnergyFunction("sqrt(x-10)")
+    target.system.getForce(0).setEnergyFunction("sqrt(x-10)+y^2+z^2")
     start = np.array([[[0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]])
     with pytest.raises(FloatingPointError, match="became NaN in dimer, 1 steps after the positions in .*broken-shot-"):
         direct_committor(target, start, 2, seed=1)
