@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 
 from ..errors import InputError
+from ..states.states import Coordinate
 from ..structure.constraints import constraints_of
 from ..structure.obstacles import Findings, Obstacle, sentence_of
 from ..structure.openmm_errors import RefusedSystem, naming_system
@@ -125,11 +126,11 @@ def _still_states(problem: RareEventSystem) -> list[Obstacle]:
 def _why_kept(problem: RareEventSystem, variable: CollectiveVariable) -> str:
     """Why a variable never changes; empty if it may."""
     atoms, sites = variable.named_atoms, sites_of(problem.system)
-    if atoms is None:
+    if not atoms:
         return ""
     if (masses_of(problem.system)[list(atoms)] == 0.0).all() and not any(atom in sites for atom in atoms):
         return f"atoms {', '.join(map(str, atoms))} have no mass" if len(atoms) > 1 else f"atom {atoms[0]} has no mass"
-    if getattr(variable, "axis", 0) >= problem.num_dimensions:
+    if isinstance(variable, Coordinate) and variable.axis >= problem.num_dimensions:
         return f"nothing moves along {'xyz'[variable.axis]} with num_dimensions = {problem.num_dimensions}"
     return ""
 

@@ -56,7 +56,8 @@ def draw_saved_molecule(run: RunFile, result: Mapping[str, Any]) -> tuple[None, 
         rows, notes = sorted(_rows(folder / "paths.csv"), key=lambda row: -float(row["share"])), _notes(folder / "frames.csv")
         tracks = []
         for row in rows[:_SHOWN]:
-            frames = mdtraj.load_dcd(str(folder / row["file"]), top=known, atom_indices=atoms).xyz.astype(np.float64)
+            path = folder / Path(row["file"]).name  # nothing outside of the folder, whatever the table says
+            frames = mdtraj.load_dcd(str(path), top=known, atom_indices=atoms).xyz.astype(np.float64)
             label = f"{row['file']}, {100 * float(row['share']):.2g} % of the rate"
             tracks.append(Track(label, frames, notes[row["file"]][: len(frames)]))
     except (ImportError, OSError, ValueError, KeyError):  # what was moved or damaged is not shown

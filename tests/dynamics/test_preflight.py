@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openmm
@@ -11,13 +12,13 @@ from click.testing import CliRunner
 from openmm_rare import BruteForceRate, ImportanceSamplingRate
 from openmm_rare.cli.main import main
 from openmm_rare.config.run import build_system, load_config
-from openmm_rare.dynamics.checks import examine, require_runnable
+from openmm_rare.dynamics.checks import _why_kept, examine, require_runnable
 from openmm_rare.dynamics.stability import Probe, largest_curvature, step_limit
 from openmm_rare.dynamics.unbiased import unbiased_integrator
 from openmm_rare.dynamics.unbound import unbound_motion
 from openmm_rare.problem import RareEventSystem
 from openmm_rare.rates.estimate import RateEstimate
-from openmm_rare.states.states import Coordinate, Range
+from openmm_rare.states.states import Coordinate, LinearCombination, Range
 from openmm_rare.systems import BUILDERS, build
 from openmm_rare.walkers.machine import Machine
 from openmm_rare.walkers.slots import SlotContext
@@ -240,6 +241,12 @@ def test_states_of_what_never_moves_are_refused(masses, variable, why):
     )
     found = [each.fact for each in examine(problem, "paths").obstacles]
     assert found == ([] if why is None else [f"the variables of the states, 'x', never change: {why}"])
+
+
+def test_variables_of_no_atom_or_with_an_axis_of_their_own_are_let_pass():
+    problem = flat("x^2+y^2+z^2")
+    nothing = LinearCombination("l", np.zeros((1, 3)))
+    assert _why_kept(problem, nothing) == "" and _why_kept(problem, SimpleNamespace(named_atoms=(0,), axis="x")) == ""
 
 
 def test_a_force_that_cannot_be_asked_far_away_is_left_alone(monkeypatch):

@@ -124,6 +124,12 @@ def test_saved_paths_of_ions_can_be_played(tmp_path):
     places = np.frombuffer(base64.b64decode(found["picometers"]), "<i2").reshape(8, 2, 3).astype(float)
     apart = 1e3 * np.linalg.norm(frames[::-1, 1] - frames[::-1, 0], axis=1)
     np.testing.assert_allclose(np.linalg.norm(places[:4, 1] - places[:4, 0], axis=1), apart, atol=2.0)
+    table = tmp_path / "paths" / "paths.csv"
+    (tmp_path / "away.dcd").write_bytes((tmp_path / "paths" / "path-002.dcd").read_bytes())
+    kept = table.read_text()
+    table.write_text(kept.replace("path-002.dcd", "../away.dcd"))
+    assert draw_saved_molecule(run, result) is None  # what a table names outside of its folder is not read
+    table.write_text(kept)
     (tmp_path / "paths" / "path-002.dcd").write_bytes(b"damaged")
     assert draw_saved_molecule(run, result) is None
 
